@@ -210,6 +210,10 @@ class Facts:
             loss is below 1e-3; None elsewhere.
         flat_examples: of a term of the loss, the share of the examples that have no slope, four fifths and more, and what each
             of them costs, which is the most that any does; None where there is no such term.
+        all_at_limit: where no weight has a gradient, whether a clamp of the loss is at its limit in every row of the batch.
+        underflow: of logarithms that the loss takes of numbers beside an epsilon, what rounded these to zero ("exp",
+            "softmax", "sigmoid", "prod"), the share of the logarithms that are of the epsilon alone, four fifths and more, and
+            the epsilon; None where there are none.
         unequal_terms: of a loss whose terms are sums over the batch and means, the gradient of the former over that of the
             latter, by the parameters that both reach, and the number of examples; None unless the latter reach others, too.
         asks_itself: whether the model ran without gradients as well, as to make goals, which move with every step.
@@ -345,6 +349,8 @@ class Facts:
     unread_ends: tuple[str, float] | None = None
     rounded_gradient: tuple[float, float] | None = None
     flat_examples: tuple[float, float] | None = None
+    all_at_limit: bool = False
+    underflow: tuple[str, float, float] | None = None
     unequal_terms: tuple[float, int] | None = None
     asks_itself: bool = False
     looks_up: bool = False

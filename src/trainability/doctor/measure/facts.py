@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
@@ -59,6 +60,7 @@ from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.transposed import transposed
+from trainability.doctor.measure.underflow import underflow
 from trainability.doctor.measure.unequal_terms import unequal_terms
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.unread import unread_targets
@@ -119,7 +121,11 @@ def look(
             or transposed(plain, batch, forward)
         }
         # Behind what is said of outcomes, since hooks keep the last gradient that came through.
-        questions["examples without a slope"] = lambda known: {"flat_examples": flat_examples(loss, seen)}
+        questions["examples without a slope"] = lambda known: {
+            "flat_examples": flat_examples(loss, seen),
+            "underflow": underflow(loss, seen),
+            "all_at_limit": known.no_weight_moves and all_at_limit(loss, seen),
+        }
         notes = list(place.notes)
         for name, question in questions.items():
             try:

@@ -47,7 +47,7 @@ _POSITIVE = {
 _SUM = 2  # a node's word for reduction="sum"
 _MULTIPLES = ("NegBackward", "MulBackward", "DivBackward")
 # Nodes that hand values on as they are.
-_SAME_VALUES = (
+SAME_VALUES = (
     "View",
     "UnsafeView",
     "Squeeze",
@@ -194,7 +194,7 @@ def _above(node: Any) -> list[Any]:
 
 
 def _is_same_values(node: Any) -> bool:
-    return name_of(node).removesuffix("Backward") in _SAME_VALUES
+    return name_of(node).removesuffix("Backward") in SAME_VALUES
 
 
 def _head(root: Any) -> tuple[str | None, Any, int | None]:

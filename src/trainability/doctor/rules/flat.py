@@ -1,8 +1,10 @@
 """Losses that are flat in part: for a layer, for most examples, or but for rounding. No rule."""
 
+import math
+
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rate_choice import settings_of
 
 FIRST_STEPS = 20  # whose losses are looked at
@@ -11,7 +13,45 @@ ROUNDED, MOST_EXAMPLES = 1e-3, 0.8
 
 def flat_in_part(evidence: Evidence) -> list[Finding]:
     """What `flat_loss` finds where some weight has a gradient that is not zero."""
-    return chosen_from_one(evidence) or nothing_to_learn(evidence) or _rounding(evidence) or _most_examples(evidence)
+    return (
+        underflow(evidence)
+        or chosen_from_one(evidence)
+        or nothing_to_learn(evidence)
+        or _rounding(evidence)
+        or flat_examples(evidence)
+    )
+
+
+# What to compute in place of a function whose result rounds to zero in front of a logarithm.
+_IN_LOGARITHMS = {
+    "exp": "compute densities as logarithms and add them up there: torch.logsumexp(log_weight + log_density, dim=1), without "
+    "exp and without an epsilon",
+    "softmax": "cross_entropy or log_softmax of the logits, in place of log(softmax(...) + epsilon)",
+    "sigmoid": "binary_cross_entropy_with_logits or logsigmoid of the logits, in place of log(sigmoid(...) + epsilon)",
+    "prod": "add up logarithms in place of the logarithm of a product: log_prob.sum(dim=1)",
+}
+
+
+def underflow(evidence: Evidence) -> list[Finding]:
+    """Logarithms of an epsilon, since what stands beside it is zero: they are constant, and have no slope."""
+    facts, rehearsal = reading.facts(evidence), evidence.rehearsal
+    if facts.underflow is None:
+        return []
+    function, share, epsilon = facts.underflow
+    norms = [step.gradient_norm for step in rehearsal.steps if step.optimizer_steps] if rehearsal is not None else []
+    return [
+        Finding(
+            rule="flat_loss",
+            code="flat_loss.underflow",
+            severity="error" if facts.no_weight_moves or (norms and not any(norms)) else "warning",
+            seen=f"{share:.0%} of the numbers that the loss takes a logarithm of are the epsilon alone, {epsilon:.3g}: "
+            f"{function}() underflows to zero, so that the logarithm stands at {math.log(epsilon):.4g} and has no slope",
+            measurements=(Measurement(name="share of the logarithms", value=share, threshold=MOST_EXAMPLES),),
+            cause="probabilities or densities are so small that their number format rounds them to zero",
+            remedy=_IN_LOGARITHMS[function] + "; and targets and predictions of one scale",
+            source="own; read off the graph of the loss",
+        )
+    ]
 
 
 def chosen_from_one(evidence: Evidence) -> list[Finding]:
@@ -81,7 +121,41 @@ def _rounding(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def _most_examples(evidence: Evidence) -> list[Finding]:
+def flat_for_all(evidence: Evidence) -> list[Finding]:
+    """Why no weight has a gradient, where it is a limit that the loss has: of a number format, or of a clamp."""
+    return underflow(evidence) or flat_examples(evidence, "error") or _at_limit(evidence)
+
+
+_BEYOND = (
+    "answers are out of its range: of another unit, order or scale than what they are held against, so that nothing "
+    "overlaps, or beyond a limit"
+)
+_FROM_AFAR = (
+    "add a term that falls from afar, as l1_loss, or take a generalised IoU, which has a slope where nothing overlaps; and "
+    "bring answers and targets to one unit and order (pixels or parts of the side, corners or centre and size)"
+)
+
+
+def _at_limit(evidence: Evidence) -> list[Finding]:
+    """A clamp in the loss that passes nothing, for the whole batch."""
+    if not reading.facts(evidence).all_at_limit:
+        return []
+    return [
+        Finding(
+            rule="flat_loss",
+            code="flat_loss.at_limit",
+            severity="error",
+            seen="a clamp in the loss is at its limit for every example, as an overlap of zero is: the gradient of every "
+            "weight is exactly zero",
+            measurements=(Measurement(name="examples with a slope", value=0.0, threshold=0.0),),
+            cause=_BEYOND,
+            remedy=_FROM_AFAR,
+            source="own; Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, section 3",
+        )
+    ]
+
+
+def flat_examples(evidence: Evidence, severity: Severity = "warning") -> list[Finding]:
     """A term of the loss that tells most examples nothing, as an overlap does where nothing overlaps."""
     found = reading.facts(evidence).flat_examples
     if found is None:
@@ -91,13 +165,11 @@ def _most_examples(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="flat_loss",
             code="flat_loss.most_examples",
-            severity="warning",
+            severity=severity,
             seen=f"a term of the loss is {cost:.4g} for {share:.0%} of the examples, its worst, and has no slope there",
             measurements=(Measurement(name="share of the examples without a slope", value=share, threshold=MOST_EXAMPLES),),
-            cause="answers are out of its range: of another unit, order or scale than what they are held against, so that "
-            "nothing overlaps, or beyond a limit",
-            remedy="bring answers and targets to one unit and order before they are compared (pixels or parts of the side, "
-            "corners or centre and size), and add a term that falls from afar: l1_loss, or a generalised IoU",
+            cause=_BEYOND,
+            remedy=_FROM_AFAR,
             source="own; Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, section 3",
         )
     ]

@@ -17,7 +17,7 @@ from trainability.doctor.rules.cut_off import (
     partly_cut,
     stays_as_drawn,
 )
-from trainability.doctor.rules.flat import flat_in_part
+from trainability.doctor.rules.flat import flat_for_all, flat_in_part
 from trainability.doctor.rules.mixed_up import of_another, of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
@@ -345,11 +345,16 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
         exactly zero for it, and the others have one. Code `step_function`: round, sign or the like is applied to
         what is trained. Warnings: code `zero`: the losses of the first 20 steps are 1e-6 and less, some of them 0 or less by
         rounding; `rounding`: of a loss below 1e-3, float64 leaves a thousandth of the gradient and less; `most_examples`: of
-        a term of the loss, four fifths of the examples and more have no slope, and none costs more than they do.
+        a term of the loss, four fifths of the examples and more have no slope, and none costs more than they do; `underflow`:
+        of numbers that the loss takes a logarithm of, four fifths and more are an epsilon beside what exp, softmax, sigmoid
+        or a product rounded to zero. These two are errors where no weight has a gradient, and so is `at_limit`: a clamp of the
+        loss is at its limit for every example.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
     What fools it: a loss with a margin that is met on the whole batch, as of a model that was trained before.
-    Fix: for one output use sigmoid with binary cross-entropy; else look at what stands between the last layer and the loss.
+    Fix: for one output use sigmoid with binary cross-entropy; for boxes that do not overlap a generalised IoU, or l1_loss
+        beside it; logsumexp of log densities in place of log(density + epsilon); else look at what stands between the last
+        layer and the loss.
     Source: own; Wardat et al., DeepDiagnosis, ICSE 2022, for the constant output.
     """
     facts = reading.facts(evidence)
@@ -357,6 +362,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
         return flat_in_part(evidence)
+    if not single and facts.flat_function is None and (limited := flat_for_all(evidence)):
+        return limited
     constant, step = facts.constant_output, facts.flat_function
     word = "softmax_of_one" if single else "step_function" if step else "constant_output" if constant else ""
     return [

@@ -1,0 +1,116 @@
+"""Losses without a slope: densities that underflow in front of a logarithm, overlaps of what does not overlap; sound ones."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainability.checking.certain import facts_of
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import Facts
+from trainability.doctor.rules.verdict import diagnose
+
+RNG = torch.Generator().manual_seed(0)
+X, Y = torch.randn(64, 6, generator=RNG), torch.randn(64, 3, generator=RNG)
+CORNERS = torch.rand(64, 2, generator=RNG)
+BOXES = torch.cat([5 + CORNERS, 6 + CORNERS], dim=1)
+LABELS = torch.randint(3, (64,), generator=RNG)
+Step = Callable[[Any, Any], Tensor]
+
+
+def asked(step: Step, batch: Any, *, scale: float = 1.0, out: int = 4) -> Facts:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, out))
+    with torch.no_grad():
+        model[2].weight.mul_(scale)  # type: ignore[operator]
+    return facts_of(model, batch, training_step=step, batches=[batch])
+
+
+def kernel(width: float, shift: float = 0.0) -> Step:
+    """The logarithm of a mixture of three densities of fixed width at the outputs."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        far = (model(batch[0]) - batch[1] - shift).square() / (2 * width**2)
+        return -((-far).exp().mean(dim=1) + 1e-12).log().mean()
+
+    return step
+
+
+def product(model: Any, batch: Any) -> Tensor:
+    """The likelihood of an example as a product over what it is made of."""
+    chances = model(batch[0]).softmax(dim=1).gather(1, batch[1]) * 1e-3
+    return -(chances.repeat(1, 40).prod(dim=1) + 1e-8).log().sum()
+
+
+def of_probabilities(model: Any, batch: Any) -> Tensor:
+    chances = model(batch[0]).softmax(dim=1)
+    return -(chances[torch.arange(64), batch[1]].clamp(min=1e-9)).log().mean()
+
+
+def entropy(model: Any, batch: Any) -> Tensor:
+    """Chances that are zero count nothing."""
+    chances = model(batch[0]).softmax(dim=1)
+    return (chances.detach() * (chances + 1e-9).log()).sum(dim=1).mean()
+
+
+@pytest.mark.parametrize(
+    ("step", "batch", "words", "found"),
+    [
+        (kernel(0.01, shift=3.0), (X, Y), {"out": 3}, "exp"),
+        (kernel(1.0, shift=3.0), (X, Y), {"out": 3}, None),
+        (kernel(1.0), (X, Y), {"out": 3}, None),
+        (product, (X, LABELS[:, None]), {}, "prod"),
+        (of_probabilities, (X, torch.full((64,), 3)), {"scale": 1e4}, None),  # as wrong as right: of some it is 1
+        (of_probabilities, (X, LABELS), {}, None),
+        (entropy, (X,), {"scale": 1e4}, None),
+    ],
+)
+def test_a_density_that_underflows_in_front_of_a_logarithm(step: Step, batch: Any, words: Any, found: str | None) -> None:
+    seen = asked(step, batch, **words).underflow
+    assert (seen[0] if seen is not None else None) == found
+    if seen is not None:
+        assert 0.8 <= seen[1] <= 1.0
+
+
+def sides(step: float) -> Step:
+    """One minus the mean overlap of boxes given by their corners, of answers moved by a number."""
+
+    def loss(model: Any, batch: Any) -> Tensor:
+        found = model(batch[0]).tanh() * 0.1 + step + torch.tensor([0.0, 0.0, 1.0, 1.0])
+        low, high = torch.maximum(found[:, :2], batch[1][:, :2]), torch.minimum(found[:, 2:], batch[1][:, 2:])
+        both = (high - low).clamp(min=0).prod(dim=1)
+        return 1 - (both / (2 - both)).mean()
+
+    return loss
+
+
+def met(model: Any, batch: Any) -> Tensor:
+    """A margin that every example has, beside a term that still falls."""
+    found = model(batch[0])
+    return (found.tanh() - 2).clamp(min=0).mean() + found.square().mean()
+
+
+@pytest.mark.parametrize(("step", "found"), [(sides(0.0), True), (sides(5.5), False), (met, False)])
+def test_boxes_that_do_not_overlap(step: Step, found: bool) -> None:
+    seen = asked(step, (X, BOXES))
+    assert seen.all_at_limit is found
+    assert seen.no_weight_moves is found
+
+
+def said(facts: Facts) -> Diagnosis:
+    return diagnose(Evidence(facts=facts))
+
+
+def test_the_remedy_is_that_of_the_limit() -> None:
+    (finding,) = said(asked(kernel(0.01, shift=30.0), (X, Y), out=3)).findings
+    assert finding.code == "flat_loss.underflow"
+    assert finding.severity == "error"
+    assert "logsumexp" in finding.remedy
+    assert f"{math.log(1e-12):.4g}" in finding.seen
+    (finding,) = said(asked(sides(0.0), (X, BOXES))).findings
+    assert finding.code == "flat_loss.at_limit"
+    assert "generalised IoU" in finding.remedy
