@@ -180,6 +180,8 @@ class Facts:
         moved_targets: whether the loss is given the targets in another order, and the model its inputs in the batch's own.
         draws_own: whether a watched loop draws by what the outputs say, without a gradient, as a policy acts.
         drawn_target: whether a distance holds outputs against numbers that are drawn after the model was called.
+        redrawn: of a target that holds random numbers of the step of which the model is told nothing, which target it is
+            ("noise", "class", "mixed" with the batch's own values), and their share of its mean square; None if there is none.
         unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
@@ -334,6 +336,7 @@ class Facts:
     moved_targets: bool = False
     draws_own: bool = False
     drawn_target: bool = False
+    redrawn: tuple[str, float] | None = None
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()

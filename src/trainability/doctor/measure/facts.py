@@ -51,6 +51,7 @@ from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, preferences
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.redrawn import redrawn
 from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.running import running_facts, shared_statistics
 from trainability.doctor.measure.sequences import mixed_sequences
@@ -254,7 +255,10 @@ def _questions_of_pairs(
         "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
         "which target is beside which example": lambda known: pairing_facts(plain, batch, forward, seen, pairing),
-        "targets that the step makes": lambda known: {"made_relation": made_relation(plain, wide, forward)},
+        "targets that the step makes": lambda known: {
+            "made_relation": made_relation(plain, wide, forward),
+            "redrawn": redrawn(plain, batch, forward),
+        },
         "outcomes that the loss makes likelier": lambda known: _chances_facts(plain, batch, forward, chances),
         "pairs that the loss pulls together": lambda known: {"pulls": _pulls(plain, batch, wide, forward)},
         "rows that the loader joins": lambda known: {"separated": separated(batches)},

@@ -37,7 +37,7 @@ def other_targets(facts: Facts) -> list[Finding]:
 def drawn_target(facts: Facts) -> list[Finding]:
     """What the loop draws anew where it means what it has drawn before."""
     if not facts.drawn_target:
-        return []
+        return _redrawn(facts)
     return [
         Finding(
             rule="shuffled_labels",
@@ -48,6 +48,35 @@ def drawn_target(facts: Facts) -> list[Finding]:
             cause="noise is drawn twice: once for what the model is given, and once more for the target",
             remedy="draw the noise once, before the model is called, and give the loss the same tensor",
             source="own; read off the functions that the loss is made of",
+        )
+    ]
+
+
+_REDRAWN = {
+    "noise": "the loss holds the outputs against noise that is drawn in the step and that the model is told nothing of",
+    "class": "the loss holds the outputs against classes that are drawn in the step and that the model is told nothing of",
+    "mixed": "the loss holds the outputs against a mixture of data and of noise that the model is told nothing of",
+}
+
+
+def _redrawn(facts: Facts) -> list[Finding]:
+    """Noise of the target that is not the noise of the input."""
+    if facts.redrawn is None:
+        return []
+    kind, share = facts.redrawn
+    what = "classes are" if kind == "class" else "noise is"
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.drawn",
+            severity="warning",
+            seen=_REDRAWN[kind] + ": drawn anew, it changes the target, and nothing that a layer is given",
+            measurements=(Measurement(name="share of the target that the model cannot know", value=share, threshold=0.3),),
+            cause=f"{what} drawn twice: once for what the model is given, and once more for the target; or what the model is "
+            "given is made without it",
+            remedy="draw once, and use the same tensor for the model's input and for the target: let the function that adds "
+            "the noise take or return it",
+            source="own; each draw of the step replaced by another, and the step run again",
         )
     ]
 

@@ -231,7 +231,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         together, two go with the same two others as often as by chance, and as many occur again, within 3.5 standard
         deviations. Of tables of whole numbers beside numbers only where 50 rehearsed steps and more get no lower than one
         answer for every example makes the loss. Code `drawn`: in a watched run, a squared, absolute or Huber loss holds the
-        outputs against what is drawn at random after the model was called.
+        outputs against what is drawn at random after the model was called; in a check, the target holds random numbers of the
+        step, in full or taken from data, and other numbers in their place change nothing that a layer is given.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.

@@ -1,0 +1,237 @@
+"""Targets that are random numbers of which the model is told nothing: noise, or a class, that a step draws twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from trainability.doctor.batches import tensors
+from trainability.doctor.measure.forward_pass import DISTANCES
+from trainability.doctor.measure.instead import exchanged
+from trainability.doctor.measure.randomness import randomness_restored
+
+_CLASSES = frozenset({"cross_entropy", "nll_loss"})
+_DRAWS = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "randint", "randint_like", "uniform", "random"})
+_DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
+_FEWEST = 8  # examples
+_MOST_PAIRS, _MOST_DRAWS = 8, 6
+_LARGE, _SHARE = 0.5, 0.3  # rms of what is drawn; its share of the target's mean square
+_EXACT = 1e-3
+
+Forward = Callable[[Any, Any], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    """An answer and what a loss holds it against."""
+
+    answer: Tensor
+    target: Tensor
+    is_class: bool
+    is_loss: bool  # and not a difference that a loss may be made of
+
+
+@dataclass
+class _Pass:
+    """What one run of the step shows.
+
+    Attributes:
+        draws: random numbers that were drawn, in their order.
+        told: what went into modules with parameters, as sums.
+        pairs: of answers and targets.
+        loss: with its graph.
+    """
+
+    draws: list[Tensor] = field(default_factory=list)
+    told: list[float] = field(default_factory=list)
+    pairs: list[_Pair] = field(default_factory=list)
+    loss: Tensor | None = None
+
+
+class _Watch(TorchFunctionMode):
+    """Notes random draws and what is held against what; hands on other numbers in the place of one draw."""
+
+    def __init__(self, seen: _Pass, replaced: int | None) -> None:
+        super().__init__()
+        self._seen, self._replaced = seen, replaced
+        self.generators: dict[int, tuple[torch.Generator, Tensor]] = {}
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").strip("_")
+        if isinstance(generator := kwargs.get("generator"), torch.Generator):
+            self.generators.setdefault(id(generator), (generator, generator.get_state()))
+        result = func(*args, **kwargs)
+        if name in _DRAWS and isinstance(result, Tensor) and result.dim() > 0:
+            return self._drawn(result)
+        if name in DISTANCES or name in _CLASSES or name in _DIFFERENCES:
+            self._held(name, [*args, *kwargs.values()])
+        return result
+
+    def _drawn(self, values: Tensor) -> Tensor:
+        place = len(self._seen.draws)
+        if place == self._replaced:
+            order = torch.randperm(values.numel(), generator=torch.Generator().manual_seed(1)).to(values.device)
+            with torch.no_grad():
+                other = values.flatten()[order].reshape(values.shape)
+                values = values.copy_(other) if not values.requires_grad else values
+        self._seen.draws.append(values.detach().clone())
+        return values
+
+    def _held(self, name: str, given: list[Any]) -> None:
+        found = [x for x in given if isinstance(x, Tensor)][:2]
+        if len(found) < 2 or not self._seen.told or len(self._seen.pairs) >= _MOST_PAIRS:
+            return
+        answer, target = found if found[0].requires_grad else found[::-1]
+        is_class = name in _CLASSES
+        fits = target.dim() == 1 and len(answer) == len(target) if is_class else answer.shape == target.shape
+        if answer.requires_grad and not target.requires_grad and fits and len(target) >= _FEWEST and answer.dim() > 0:
+            target = target.detach().clone()
+            self._seen.pairs.append(_Pair(answer=answer, target=target, is_class=is_class, is_loss=name not in _DIFFERENCES))
+
+
+def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float] | None:
+    """Draw each of a step's random numbers anew, and look at what changes.
+
+    Args:
+        model: runs as it is; the caller puts modes, buffers and random state back.
+        batch: what it is asked.
+        forward: of (model, batch), the loss.
+
+    Returns:
+        What the loss wants, and which share of it, in squares, is drawn and in nothing that a module with parameters is given,
+        three tenths and more: "noise", "class" where the target has nothing of the batch, "mixed" where the batch's own values
+        are taken from noise, or noise from them. None where there is no such target; where noise is added to a target as it is
+        to the input, nothing of which the model is told in Noise2Noise, either; and where the step does not repeat itself.
+    """
+    first = _run(model, batch, forward)
+    if not first.draws or not first.pairs or first.loss is None:
+        return None
+    again = _run(model, batch, forward)
+    sizes = {pair.target.numel() for pair in first.pairs}
+    places = [place for place, draw in enumerate(first.draws) if draw.numel() in sizes]
+    if not places or len(places) > _MOST_DRAWS or not _are_same(first, again) or not _targets_equal(first, again):
+        return None
+    others = {place: _run(model, batch, forward, replaced=place) for place in places}
+    hidden = {place: run for place, run in others.items() if _are_same(first, run)}
+    told = [run for place, run in others.items() if place not in hidden]
+    for place, run in hidden.items():
+        for number, pair in enumerate(first.pairs):
+            if any(number >= len(x.pairs) or not torch.equal(x.pairs[number].target, pair.target) for x in told):
+                continue  # noise that the model is told of is wanted, too
+            kept = _held_in(pair, run.pairs[number], first.draws[place], run.draws[place])
+            if kept is None or not _is_wanted(pair, first.loss):
+                continue
+            slope, share = kept
+            kind = _kind(model, batch, forward, number, pair, slope, mixes=bool(told))
+            if kind is not None:
+                return kind, share
+    return None
+
+
+def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None = None) -> _Pass:
+    seen = _Pass()
+
+    def given(module: nn.Module, args: Any, kwargs: Any) -> None:
+        found = [t for _, t in tensors([args, kwargs])]
+        seen.told.extend(float((t.detach().double() * _weights(t)).sum()) for t in found if not t.is_complex())
+
+    trained = [module for module in model.modules() if any(True for _ in module.parameters())]
+    # A module that holds all of it may draw what it wants of its parts by itself.
+    handles = [module.register_forward_pre_hook(given, with_kwargs=True) for module in trained]
+    watch = _Watch(seen, replaced)
+    try:
+        with torch.enable_grad(), randomness_restored(), watch:
+            torch.manual_seed(0)
+            seen.loss = forward(model, batch).sum()
+    finally:
+        for handle in handles:
+            handle.remove()
+        for generator, state in watch.generators.values():
+            generator.set_state(state)
+    return seen
+
+
+def _weights(tensor: Tensor) -> Tensor:
+    """Numbers that make a sum go by the order of what is summed."""
+    return (torch.arange(tensor.numel(), device=tensor.device, dtype=torch.double).reshape(tensor.shape) * 0.7).cos() + 2
+
+
+def _are_same(one: _Pass, other: _Pass) -> bool:
+    """Whether modules are told the same, and answer it, in both."""
+    if one.told != other.told or len(one.pairs) != len(other.pairs):
+        return False
+    return all(torch.equal(a.answer, b.answer) for a, b in zip(one.pairs, other.pairs, strict=True))
+
+
+def _targets_equal(one: _Pass, other: _Pass) -> bool:
+    return all(torch.equal(a.target, b.target) for a, b in zip(one.pairs, other.pairs, strict=True))
+
+
+def _held_in(pair: _Pair, other: _Pair, draw: Tensor, drawn: Tensor) -> tuple[Tensor, float] | None:
+    """How many times an example's target holds what was drawn for it, and the share of the target that this is."""
+    if draw.numel() != pair.target.numel() or torch.equal(pair.target, other.target):
+        return None
+    if pair.is_class:
+        are_drawn = torch.equal(pair.target, draw.reshape(-1).to(pair.target.dtype)) and len(pair.target.unique()) > 1
+        return (torch.ones(len(draw)), 1.0) if are_drawn and not draw.is_floating_point() else None
+    if not draw.is_floating_point():
+        return None
+    slope = _slope(other.target - pair.target, (drawn - draw).reshape(pair.target.shape))
+    if slope is None:
+        return None
+    rows = slope[:, None].double() * draw.reshape(len(slope), -1).double()
+    size = float(rows.square().mean())
+    share = size / max(float(pair.target.double().square().mean()), 1e-30)
+    return (slope, min(share, 1.0)) if size >= _LARGE**2 and share >= _SHARE else None
+
+
+def _slope(change: Tensor, by: Tensor) -> Tensor | None:
+    """The number for each example, of which the change is that many times the other; one for all of single numbers."""
+    change, by = change.reshape(len(change), -1).double(), by.reshape(len(by), -1).double()
+    dims = (0, 1) if change.shape[1] == 1 else (1,)
+    slope = ((change * by).sum(dim=dims, keepdim=True) / by.square().sum(dim=dims, keepdim=True).clamp(min=1e-30)).expand(
+        len(change), 1
+    )
+    exact = float((change - slope * by).norm()) <= _EXACT * float(change.norm())
+    return slope[:, 0] if exact and bool(change.any()) else None
+
+
+def _is_wanted(pair: _Pair, loss: Tensor) -> bool:
+    """Whether the loss pulls each answer to its target, as an error does that is squared or absolute."""
+    (pull,) = torch.autograd.grad(loss, [pair.answer], allow_unused=True, retain_graph=True)
+    if pull is None or not bool(pull.any()):
+        return False
+    if pair.is_loss:
+        return True
+    gap = (pair.answer.detach() - pair.target).reshape(len(pull), -1).double()
+    pull = pull.reshape(len(pull), -1).double()
+    squared, absolute = _slope(pull, gap), _slope(pull, gap.sign())
+    return any(found is not None and bool((found >= 0).all()) for found in (squared, absolute))
+
+
+def _kind(
+    model: nn.Module, batch: Any, forward: Forward, number: int, pair: _Pair, slope: Tensor, *, mixes: bool
+) -> str | None:
+    """What the target has of the batch beside the draw."""
+    own = [t for _, t in tensors(batch) if t.dim() > 0 and t.is_floating_point()]
+    moved = {id(t): t * 0.5 + 0.25 * t.detach().flatten().roll(1).reshape(t.shape) + 0.1 for t in own}
+    for t in own:
+        batch = exchanged(batch, t, moved[id(t)])
+    run = _run(model, batch, forward)
+    if number >= len(run.pairs) or run.pairs[number].target.shape != pair.target.shape:
+        return None
+    change = run.pairs[number].target - pair.target
+    if pair.is_class or not bool(change.any()):
+        return None if bool(change.any()) else "class" if pair.is_class else "noise"
+    for t in own:
+        if mixes and t.numel() == pair.target.numel():
+            of_data = _slope(change, (moved[id(t)] - t).reshape(pair.target.shape))
+            if of_data is not None and bool((of_data * slope < 0).all()):
+                return "mixed"
+    return None

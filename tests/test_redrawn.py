@@ -1,0 +1,199 @@
+"""Noise, or a class, that a step draws twice, beside steps that draw it once, and others whose random targets are meant."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability.checking.certain import facts_of
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.facts import Facts
+
+X = torch.randn(64, 6, generator=torch.Generator().manual_seed(0)) + 0.5
+IMAGES = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+KEPT = torch.Generator().manual_seed(2)
+Step = Callable[[Any, Any], Tensor]
+
+
+class Net(nn.Module):
+    """Of (n, 6) and a time for each, (n, 6)."""
+
+    def __init__(self, *, zeros: bool = False, out: int = 6) -> None:
+        super().__init__()
+        self.inside, self.outside = nn.Linear(7, 32), nn.Linear(32, out)
+        if zeros:
+            nn.init.zeros_(self.outside.weight)
+            nn.init.zeros_(self.outside.bias)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.outside(self.inside(torch.cat([x, t[:, None]], dim=1)).tanh())
+
+
+def plain(x: Tensor) -> Tensor:
+    return torch.randn_like(x)
+
+
+def in_place(x: Tensor) -> Tensor:
+    return torch.empty_like(x).normal_()
+
+
+def of_a_generator(x: Tensor) -> Tensor:
+    return torch.randn(x.shape, generator=KEPT)
+
+
+def diffusion(twice: bool, draw: Callable[[Tensor], Tensor] = plain, error: str = "mse", wants: str = "noise") -> Step:
+    """A denoiser at all levels of noise."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        (x,) = batch
+        t = torch.rand(len(x))
+        keep, add = (1 - t).sqrt()[:, None], t.sqrt()[:, None]
+        noise = draw(x)
+        target = {"noise": noise, "velocity": keep * noise - add * x, "flow": x - noise, "score": -noise / (add + 0.1)}[wants]
+        given = keep * x + add * (draw(x) if twice else noise)
+        found = model(given, t)
+        errors = {
+            "mse": lambda: F.mse_loss(found, target),
+            "squares": lambda: ((found - target) ** 2).mean(),
+            "weighted": lambda: ((target - found).square().sum(dim=1) * (1 + t)).mean(),
+            "absolute": lambda: (found - target).abs().mean(),
+        }
+        return errors[error]()
+
+    return step
+
+
+def asked(step: Step, model: nn.Module | None = None, batch: Any = (X,)) -> Facts:
+    torch.manual_seed(0)
+    return facts_of(Net() if model is None else model, batch, training_step=step, batches=[batch])
+
+
+@pytest.mark.parametrize("draw", [plain, in_place, of_a_generator])
+@pytest.mark.parametrize("error", ["mse", "squares", "weighted", "absolute"])
+def test_noise_that_is_drawn_twice(error: str, draw: Callable[[Tensor], Tensor]) -> None:
+    for zeros in (False, True):  # a denoiser often begins at zero
+        assert asked(diffusion(True, draw, error), Net(zeros=zeros)).redrawn == ("noise", pytest.approx(1.0))
+        assert asked(diffusion(False, draw, error), Net(zeros=zeros)).redrawn is None
+
+
+@pytest.mark.parametrize(("wants", "kind"), [("velocity", "mixed"), ("flow", "mixed"), ("score", "noise")])
+def test_mixtures_of_data_and_noise(wants: str, kind: str) -> None:
+    found = asked(diffusion(True, wants=wants)).redrawn
+    assert found is not None
+    assert found[0] == kind
+    assert asked(diffusion(False, wants=wants)).redrawn is None
+
+
+class Whole(nn.Module):
+    """A model that computes its loss, and draws, by itself."""
+
+    def __init__(self, *, twice: bool) -> None:
+        super().__init__()
+        self.net, self.step = Net(), diffusion(twice)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.step(self.net, (x,))
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_model_that_draws_by_itself(twice: bool) -> None:
+    found = asked(lambda model, batch: model(batch[0]), Whole(twice=twice)).redrawn
+    assert (found is not None) is twice
+
+
+def turns(twice: bool) -> Step:
+    """Images turned by as many right angles as the net is to tell."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        kinds = torch.randint(4, (len(batch[0]),))
+        by = torch.randint(4, (len(batch[0]),)) if twice else kinds
+        turned = torch.stack([image.rot90(int(k), (1, 2)) for image, k in zip(batch[0], by, strict=True)])
+        return F.cross_entropy(model(turned), kinds)
+
+    return step
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_class_that_is_drawn_twice(twice: bool) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 4))
+    assert asked(turns(twice), model, (IMAGES,)).redrawn == (("class", 1.0) if twice else None)
+
+
+def of_the_time(x: Tensor) -> Tensor:
+    return torch.zeros(len(x))
+
+
+def noise_to_noise(model: Any, batch: Any) -> Tensor:
+    """Lehtinen et al., 2018: the mean over noisy targets is the clean one."""
+    x = batch[0]
+    return F.mse_loss(model(x + torch.randn_like(x), of_the_time(x)), x + torch.randn_like(x))
+
+
+def residual_noise_to_noise(model: Any, batch: Any) -> Tensor:
+    x, one, other = batch[0], torch.randn_like(batch[0]), torch.randn_like(batch[0])
+    return F.mse_loss(model(x + one, of_the_time(x)), other - one)
+
+
+def noisy_labels(model: Any, batch: Any) -> Tensor:
+    """Labels of a judge that trains by least squares, blurred."""
+    judged = model(batch[0], of_the_time(batch[0]))[:, :1]
+    return F.mse_loss(judged, 0.7 + 0.3 * torch.rand_like(judged)) + F.mse_loss(judged, 0.3 * torch.rand_like(judged))
+
+
+def denoising(model: Any, batch: Any) -> Tensor:
+    x = batch[0]
+    return F.mse_loss(model(x + torch.randn_like(x), of_the_time(x)), x)
+
+
+def noisy_targets(model: Any, batch: Any) -> Tensor:
+    x = batch[0]
+    return F.mse_loss(model(x, of_the_time(x)), x + 0.7 * torch.randn_like(x))
+
+
+def sliced_prior(model: Any, batch: Any) -> Tensor:
+    """Codes whose projections are to be distributed as those of normal draws."""
+    code = model(batch[0], of_the_time(batch[0]))
+    along = F.normalize(torch.randn(6, 6), dim=0)
+    return F.mse_loss((code @ along).sort(dim=0).values, (torch.randn_like(code) @ along).sort(dim=0).values)
+
+
+def kernels(model: Any, batch: Any) -> Tensor:
+    """Maximum mean discrepancy between codes and normal draws, in pairs."""
+    code = model(batch[0], of_the_time(batch[0]))
+    drawn = torch.randn_like(code)
+
+    def near(a: Tensor, b: Tensor) -> Tensor:
+        return (-(a - b).square().sum(dim=1) / 12).exp()
+
+    return (near(code, code.roll(1, dims=0)) - 2 * near(code, drawn)).mean()
+
+
+def sampled_code(model: Any, batch: Any) -> Tensor:
+    mean = model(batch[0], of_the_time(batch[0]))
+    code = mean + 0.5 * torch.randn_like(mean)
+    return F.mse_loss(model(code, of_the_time(code)), batch[0]) + 0.1 * mean.square().mean()
+
+
+def later_value(model: Any, batch: Any) -> Tensor:
+    """A value whose goal is that of a noisy action."""
+    x = batch[0]
+    with torch.no_grad():
+        goal = model(x + torch.randn_like(x), of_the_time(x))
+    return F.mse_loss(model(x, of_the_time(x)), goal)
+
+
+SOUND = [noise_to_noise, residual_noise_to_noise, noisy_labels, denoising, noisy_targets, sliced_prior, kernels, sampled_code]
+
+
+@pytest.mark.parametrize("step", [*SOUND, later_value])
+def test_random_targets_that_are_meant(step: Step) -> None:
+    assert asked(step).redrawn is None
+
+
+def test_what_is_drawn_twice_is_named() -> None:
+    (finding,) = diagnose(Evidence(facts=asked(diffusion(True)))).findings
+    assert finding.code == "shuffled_labels.drawn"
+    assert finding.severity == "warning"
