@@ -151,6 +151,8 @@ class Facts:
         censored: of a loss of times and ends, how many of how many questions show that it takes what has not ended yet for what
             ends sooner; None where it does not, or is no such loss.
         company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
+        softmax_over_batch: of a watched loop, the shape of what a softmax in the forward pass takes, examples first, where it
+            runs over these; None if there is none.
         along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
         maybe_steps_first: whether that may be meant, as nothing tells which of two dimensions is that of the examples.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
@@ -315,6 +317,7 @@ class Facts:
     boundless_rest: float | None = None
     censored: tuple[int, int] | None = None
     company: Company | None = None
+    softmax_over_batch: tuple[int, int] | None = None
     along_batch: str | None = None
     maybe_steps_first: bool = False
     ignored_class: tuple[int, float] | None = None

@@ -15,6 +15,7 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.loop_loss import loss_facts
+from trainability.doctor.measure.over_batch import softmax_over_batch
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
@@ -78,6 +79,10 @@ def is_cleared(graph: LossGraph | None, model: nn.Module, optimizer: torch.optim
 
 def _facts_of_loss(loss: Tensor, sampler: LayerSampler) -> dict[str, Any]:
     found = loss_facts(sampler.tape, loss) | crossed_shapes(loss, sampler.answer_nodes)
+    whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
+    if whole is not None:
+        over = softmax_over_batch(sampler.answer_nodes, whole.inputs, sampler.batch_size)
+        found |= {"softmax_over_batch": over}
     is_grid = sampler.tape is not None and sampler.tape.crosses_given
     return found | {"broadcast_shape": None} if is_grid else found
 

@@ -282,7 +282,8 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
     if relation is not None:
         # Of a watched loop's sampled steps: it may make targets by itself, or ask what two inputs mean only together.
         watched_alone = bool(evidence.steps) and evidence.data is None
-        by_heart = watched_alone and reading.has_learned(evidence)
+        at = standing(evidence) if watched_alone else None
+        by_heart = watched_alone and reading.has_learned(evidence) and not (at is not None and at.is_no_better)
         too_soon = watched_alone and reading.num_steps(evidence) < _FEWEST_STEPS
         too_soon |= by_heart and not _falls_late(evidence, relation)
         is_open = relation.mixed and not _no_better(evidence)
@@ -290,6 +291,8 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         if is_related or reading.carries_over(evidence) or too_soon or is_open:
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
+        if watched_alone:
+            cause += "; or the target is noise that was drawn anew, and not the noise that the input has"
         seen += (
             "; the loss stood still for two passes over the examples and more, and fell as they came again" if by_heart else ""
         )

@@ -38,7 +38,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         outputs' rms, though it does not change when the same batch is asked twice. Code `sequences`: a recurrent or attention
         layer without batch_first is given as many steps as there are examples, and half of them where half are asked; of a loop
         that is watched, where the loss has one answer for each of its steps, and these are not as many as its examples. Code
-        `place`: it does not change with its neighbours, and by as much when the batch is asked in another order.
+        `place`: it does not change with its neighbours, and by as much when the batch is asked in another order. Code
+        `softmax`: in a watched run a softmax of the forward pass takes (examples, 2 and more) and runs over the examples.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
         time leaks in one direction only.
@@ -58,7 +59,7 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         return [replace(_along_batch(layer, leakage), severity="hint" if unsure else "warning")]
     placed = (evidence.facts.place_leakage if evidence.facts is not None else None) or 0.0
     if not leakage > 1e-3:
-        return [_by_place(placed)] if placed > 1e-3 else []
+        return [_by_place(placed)] if placed > 1e-3 else _by_softmax(evidence)
     return [
         Finding(
             rule="batch_leakage",
@@ -69,6 +70,26 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             remedy="let nothing run over the first dimension in forward: dim=1 or -1 for dim=0 in softmax, mean and normalize, "
             "permute for view, batch_first=True where recurrent and attention layers are made",
             source="torchtest 2; own threshold",
+        )
+    ]
+
+
+def _by_softmax(evidence: Evidence) -> list[Finding]:
+    """What the graph of a watched loop shows, which cannot be asked with other examples."""
+    facts = reading.facts(evidence)
+    if facts.softmax_over_batch is None or (facts.graph is not None and facts.graph.over_batch):
+        return []
+    size, kinds = facts.softmax_over_batch
+    return [
+        Finding(
+            rule="batch_leakage",
+            code="batch_leakage.softmax",
+            severity="warning",
+            seen=f"a softmax in the model runs over the {size} examples of the batch: it takes ({size}, {kinds}) and has dim=0",
+            measurements=(Measurement(name="dimension of the softmax", value=0.0, threshold=1.0),),
+            cause="dim=0 in softmax: shares sum to 1 over the batch, and an answer depends on its neighbours and their number",
+            remedy="dim=1 (or -1) in softmax, over what an example chooses from",
+            source="PyTorch, torch.nn.functional.softmax; read off the graph of the outputs",
         )
     ]
 
