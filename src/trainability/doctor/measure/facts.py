@@ -23,6 +23,7 @@ from trainability.doctor.measure.conditions import counted_condition
 from trainability.doctor.measure.copying import can_copy
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
+from trainability.doctor.measure.cut_steps import cut_steps
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts, dropped_state
 from trainability.doctor.measure.ends import unread_ends
@@ -166,6 +167,7 @@ def _questions(
         "parameters without a gradient": lambda known: unreached(plain, batch, forward, loss, seen, _managed(model, optimizer)),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "units without a gradient": lambda known: {"cut_rows": cut_rows(plain, batch, forward)},
+        "steps without a gradient": lambda known: {"cut_steps": cut_steps(plain, batch, forward, seen)},
         "what stands beside the outputs": lambda known: broadcast_shape(plain, batch, forward, known),
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},

@@ -196,6 +196,30 @@ def partly_cut(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def before_the_last(evidence: Evidence) -> list[Finding]:
+    """Steps of sequences that the answer goes by and hands no gradient back to, but for the last."""
+    cut = reading.facts(evidence).cut_steps
+    if cut is None:
+        return []
+    reached, of = cut
+    last = "the last" if reached == 1 else f"the last {reached}"
+    return [
+        Finding(
+            rule="unreached_parameter",
+            code="unreached_parameter.detached",
+            severity="warning",
+            seen=f"an answer changes smoothly with all {of} steps of a sequence, and its gradient is exactly zero for all but "
+            f"{last}",
+            measurements=(Measurement(name="steps with a gradient", value=float(reached), threshold=float(of)),),
+            cause="the state is detached at every step: no step learns what later ones need of it",
+            remedy="no detach(), .data or no_grad() on the state within a sequence: state = state.detach() belongs between the "
+            "training steps, where a state is kept from one batch to the next",
+            source="Williams and Peng, An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network "
+            "Trajectories, 1990; asked with other steps in their place",
+        )
+    ]
+
+
 def _beside_answer(evidence: Evidence) -> tuple[str, ...]:
     """By graphs alone, of a run that Monitor alone saw: only where it is no better than one answer for every example."""
     graph, at = reading.facts(evidence).graph, standing(evidence)

@@ -11,6 +11,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.cut_off import (
     alone_with_gradient,
+    before_the_last,
     behind_a_choice,
     drawn_without_gradient,
     frozen_is_needed,
@@ -270,12 +271,12 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss changes with it, and the gradient is
         cut off, also where only a term without targets reaches it (a codebook's own cost), or where it is so of some units of a
-        layer alone; or a draw by `sample()` is used, and its log-probability is not. Code `dropped`: its module runs, or
-        should, and the model drops what it makes. Code `left_out`: the model returns it, and the loss does not use that. A
-        warning; of `left_out` a hint, since what a model returns besides may be for others than the loss. A hint is one of
-        several models that no loss of the first batch reaches, and an error where those of 20 steps did not either. Code
-        `unused`: nothing calls its module, or uses a single vector beside others of its module that are used: a hint, because
-        what nothing calls harms nothing.
+        layer alone, or of all steps of a sequence but the last three; or a draw by `sample()` is used, and its log-probability
+        is not. Code `dropped`: its module runs, or should, and the model drops what it makes. Code `left_out`: the model returns
+        it, and the loss does not use that. A warning; of `left_out` a hint, since what a model returns besides may be for
+        others than the loss. A hint is one of several models that no loss of the first batch reaches, and an error where those
+        of 20 steps did not either. Code `unused`: nothing calls its module, or uses a single vector beside others of its module
+        that are used: a hint, because what nothing calls harms nothing.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
@@ -286,7 +287,8 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """
     found = reading.facts(evidence).unreached
     if not found:
-        return drawn_without_gradient(evidence) or behind_a_choice(evidence) or partly_cut(evidence)
+        asked = (drawn_without_gradient, behind_a_choice, partly_cut, before_the_last)
+        return next((told for ask in asked if (told := ask(evidence))), [])
     for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "spare", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:
