@@ -22,13 +22,14 @@ class Follower:
             gradients are complete, that is the better moment.
 
     Attributes:
+        is_eager: as it was given; to be set to False where there are optimizers without a monitor.
         monitors: by `id` of the optimizer.
         num_steps: completed sets of gradients.
         scaler: the loss scaler through which the last loss went, if any.
     """
 
     def __init__(self, *, is_eager: bool = False) -> None:
-        self._is_eager, self._passes = is_eager, (0, 0)  # backward passes of the last two steps
+        self.is_eager, self._passes = is_eager, (0, 0)  # backward passes of the last two steps
         self.monitors: dict[int, Monitor] = {}
         self.num_steps = 0
         self.scaler: Any = None
@@ -65,7 +66,7 @@ class Follower:
         is_first = not self._losses and len(self._begun) < max(len(self.monitors), 1)
         self._losses.append(loss if is_first else loss.detach())
         if (
-            self._is_eager
+            self.is_eager
             and not self._clears_between
             and self._passes == (1, 1)
             and len(self.monitors) == len(self._begun) == 1

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import importlib
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
+from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
 from trainability.loops.saying import say, say_command
 from trainability.training.free_folder import check_is_path
@@ -34,7 +36,8 @@ class ScriptWatch:
     """Follows a script by PyTorch's global hooks, and attaches a `Monitor` to each optimizer that trains a module.
 
     A module that is called with gradients on and holds all parameters of an optimizer is its model; where several modules
-    share an optimizer, they are watched together from its second step on. Trainers of Lightning and Transformers get the
+    share an optimizer, they are watched together from its second step on. One like another that was trained before it is
+    watched once it has made more steps than the copies of an inner loop do. Trainers of Lightning and Transformers get the
     callback instead, since they know their accumulation and metrics.
 
     Args:
@@ -51,7 +54,9 @@ class ScriptWatch:
         self._callbacks: list[Any] = []
         self._waiting: dict[int, torch.optim.Optimizer] = {}  # optimizers without a monitor
         self._optimizers: list[torch.optim.Optimizer] = []
-        self._called: dict[int, nn.Module] = {}  # modules that ran with gradients on, outer ones first
+        # Modules that ran with gradients on, outer ones first; copies that an inner loop drops are not kept alive.
+        self._called: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
+        self._lookalikes = Lookalikes()
         self._steps: dict[int, int] = {}  # per optimizer
         self._in_closure: torch.optim.Optimizer | None = None
         self._hook: Any = None
@@ -72,6 +77,7 @@ class ScriptWatch:
         def made(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
             self._optimizers.append(optimizer)
+            self._lookalikes.made(optimizer)
             self._wait_for(optimizer)
 
         torch.optim.Optimizer.__init__ = made  # type: ignore[method-assign]
@@ -97,6 +103,11 @@ class ScriptWatch:
         diagnoses = self.diagnoses
         if not (self.has_seen_steps or self._has_failed or isinstance(error, Exception)):  # which have said why
             say("no training was seen: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
+        if short := self._lookalikes.num_short:
+            say(
+                f"not watched: {short:,} {'network' if short == 1 else 'networks'} like one that was trained already, as an "
+                f"inner loop copies it, each for fewer than {LONG_LIVED} steps"
+            )
         if diagnoses:
             also = ", validation" if self._monitors else ""
             say(
@@ -197,6 +208,14 @@ class ScriptWatch:
         del self._waiting[id(optimizer)]
         if not self._waiting:
             self._stop_looking()
+        if self._lookalikes.holds_back(model, optimizer, first_step=first_step):
+            self._optimizers.remove(optimizer)
+            self._follower.is_eager = False  # a backward pass may be one of theirs
+            return
+        self._watch(model, optimizer, first_step=first_step, called_with=called_with)
+
+    def _watch(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, first_step: int, called_with: Any) -> None:
+        self._lookalikes.watched(model, optimizer, first_step=first_step)
         try:
             config = {"script": str(self._script), "optimizer": _settings(optimizer)} if self._folder is not None else None
             name, run = self._attached.attach(
@@ -204,7 +223,7 @@ class ScriptWatch:
                 model,
                 optimizer,
                 self._every,
-                is_one_of_several=len(self._optimizers) > 1,
+                is_one_of_several=self._are_several,
                 is_sampled_next=True,
                 is_stepping=self._in_closure is optimizer,
                 called_with=called_with,
@@ -223,13 +242,17 @@ class ScriptWatch:
         what = type(optimizer).__name__ if name.startswith(kind) else f"{kind}, {type(optimizer).__name__}"
         say(f"watching {name} ({what}, {count:,} parameters){where}")
 
+    @property
+    def _are_several(self) -> bool:
+        return len(self._optimizers) > 1 or self._lookalikes.num_held > 0
+
     def _name_of(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
         """The class, and of one among several what the script calls it, where that can be told.
 
         The second optimizer of one network is told from the first by its own name.
         """
         kind = type(model).__name__
-        if len(self._optimizers) < 2:
+        if not self._are_several:
             return kind
         parts = [model] if kind != "ModuleList" else list(model.children())  # several that share an optimizer
         names = [variable_name(part) for part in parts]
@@ -284,7 +307,7 @@ class ScriptWatch:
 
     def on_clear(self, owner: Any) -> None:
         """Gradients are about to be cleared; of one optimizer alone a loss that waits is its own, and its step is to come."""
-        if self._is_handled or not self._follower.awaits_step or len(self._optimizers) != 1:
+        if self._is_handled or not self._follower.awaits_step or self._are_several:
             return
         held = {id(p) for p in parameters_of(self._optimizers[0])}
         cleared = parameters_of(owner) if isinstance(owner, torch.optim.Optimizer) else owner.parameters()
@@ -310,7 +333,14 @@ class ScriptWatch:
             return
         self._in_closure = None
         self._follower.stepped(optimizer)
-        steps = self._steps[id(optimizer)] = self._steps.get(id(optimizer), 0) + 1
+        steps = self._lookalikes.stepped(optimizer)
+        if steps == LONG_LIVED and not self._has_failed:
+            self._steps[id(optimizer)] = steps
+            self._optimizers.append(optimizer)
+            if (model := self._lookalikes.release(optimizer)) is not None:
+                self._watch(model, optimizer, first_step=steps + 1, called_with=None)
+        elif steps is None:
+            steps = self._steps[id(optimizer)] = self._steps.get(id(optimizer), 0) + 1
         if id(optimizer) in self._waiting and not self._has_failed:
             if steps == 1:
                 self._attach_shared(optimizer)
@@ -352,8 +382,9 @@ def _shown(folder: Path) -> Path:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """The run directory, or those below it where several optimizers have one each."""
-    return [path.parent for path in sorted(folder.glob(f"*/{LOOP}"))] or [folder]
+    """The run directory, and those below it where several optimizers have one each."""
+    below = [path.parent for path in sorted(folder.glob(f"*/{LOOP}"))]
+    return [folder, *below] if (folder / LOOP).exists() or not below else below
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
