@@ -61,5 +61,19 @@ def test_a_state_that_is_kept_under_shuffled_batches_is_told(how: str, name: str
     assert found == (name if shuffle else None)
 
 
+@pytest.mark.parametrize("how", ["pair", "buffer"])
+def test_a_loop_that_resets_the_state_before_each_pass_is_left_alone(how: str) -> None:
+    loader = DataLoader(TensorDataset(SERIES, SERIES.sum(dim=2, keepdim=True)), batch_size=16, shuffle=True)
+
+    def step(model: Carries, batch: Any) -> Tensor:
+        model.state, model.hidden = None, torch.zeros(1, 16, 8)
+        return F.mse_loss(model(batch[0]), batch[1])
+
+    torch.manual_seed(0)
+    facts = look(Carries(how), next(iter(loader)), step, batches=loader)
+    assert facts.shuffled_state is None
+    assert not [note for note in facts.notes if "states that are kept" in note]
+
+
 def test_a_state_without_rows_is_left_alone() -> None:
     assert looked(Counts(), shuffle=True).shuffled_state is None

@@ -172,7 +172,7 @@ def _questions(
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
         "layers with nothing between": lambda known: stacked(plain, seen),
-        "states that are kept": lambda known: {"shuffled_state": shuffled_state(plain, seen, batches)},
+        "states that are kept": lambda known: {"shuffled_state": shuffled_state(plain, batch, forward, seen, batches)},
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
         "sequences whose end is not read": lambda known: {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,22 +12,27 @@ from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, Wei
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import answer
+from trainability.doctor.measure.randomness import randomness_restored
 
 _SHUFFLES = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 _FEWEST = 4  # rows
 
 
-def shuffled_state(model: nn.Module, seen: ForwardPass, batches: Any) -> str | None:
-    """Look for a tensor with a row for each of the batch that a call leaves in the model, and the next call goes by.
+def shuffled_state(
+    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass, batches: Any
+) -> str | None:
+    """Look for a tensor with a row for each of the batch that a call leaves in the model, and the next step goes by.
 
     Args:
         model: runs in eval mode and without gradients; the caller puts modes, buffers and attributes back.
+        batch: as the loop draws it.
+        forward: of (model, batch), the loss. A loop that resets the state before each pass, as of a spiking net, is not told.
         seen: a pass of it.
         batches: the training loader.
 
     Returns:
         Where the state is kept, as an attribute of the model; None where there is none, where answers to the same batch do not
-        differ by it alone, or the loader does not shuffle.
+        differ by it alone, where the loss does not, or the loader does not shuffle.
     """
     given = seen.inputs[0] if seen.inputs else None
     if not isinstance(batches, DataLoader) or not isinstance(batches.sampler, _SHUFFLES) or not isinstance(given, Tensor):
@@ -43,7 +48,17 @@ def shuffled_state(model: nn.Module, seen: ForwardPass, batches: Any) -> str | N
     changed = [name for name, t in after.items() if name in before and not torch.equal(t, before[name])]
     if one is None or other is None or not changed or torch.equal(one, other):
         return None
-    return changed[0]
+    answer(asked, rows, size)
+    first = _loss(model, batch, forward)
+    answer(asked, turned, size)
+    return changed[0] if _loss(model, batch, forward) != first else None
+
+
+def _loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> float:
+    """What the loop's own pass makes of the state that the call before has left."""
+    with torch.enable_grad(), randomness_restored():
+        torch.manual_seed(0)
+        return float(forward(model, batch).detach().sum())
 
 
 def _kept(model: nn.Module, size: int) -> Iterator[tuple[str, Tensor]]:

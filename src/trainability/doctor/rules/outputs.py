@@ -133,7 +133,7 @@ def random_evaluation(evidence: Evidence) -> list[Finding]:
     Fires: two answers in eval mode differ by more than 1e-4 of the outputs' rms. A warning where a dropout function runs as in
         training (code `dropout`); a hint where other random numbers are drawn (code `random`), or something is kept from call
         to call (code `state`). A warning with code `shuffled`: what is kept has a row for each of the batch, each call leaves
-        another there, answers go by it, and the training loader's sampler draws at random.
+        another there, answers and the loss of the loop's own step go by it, and the training loader's sampler draws at random.
     Why: evaluations then differ from run to run, and dropout in them lowers the accuracy. `torch.nn.functional.dropout` drops
         unless it is told `training=self.training`, whatever the mode of the model.
         The state of a sequence's first part belongs to its second: with shuffled batches each row begins with another's.
