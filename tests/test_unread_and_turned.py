@@ -86,6 +86,28 @@ def test_a_likelihood_that_counts_the_volume_of_one_step_alone_is_told(each: boo
         assert looked(model, (X,), functools.partial(of_a_list, adds=adds)).volume_missing is not adds
 
 
+class Standardised(nn.Module):
+    """A flow that scales or squashes its input first, whose volume no weight changes and need not be counted."""
+
+    def __init__(self, how: str, *, adds: bool) -> None:
+        super().__init__()
+        self.flow, self.how = Couplings(adds=adds), how
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.flow((x - 3) / 5 if self.how == "scale" else torch.logit(x.sigmoid() * 0.9 + 0.05))
+
+
+@pytest.mark.parametrize("how", ["scale", "logit"])
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_volume_that_no_weight_changes_may_be_left_out(how: str, adds: bool) -> None:
+    def likelihood(model: nn.Module, batch: Any) -> Tensor:
+        z, volume = model(batch[0])
+        return (0.5 * z.square().sum(dim=1) - volume).mean()
+
+    torch.manual_seed(0)
+    assert looked(Standardised(how, adds=adds), (X,), likelihood).volume_missing is not adds
+
+
 def test_a_penalty_on_codes_is_no_likelihood() -> None:
     def forward(model: nn.Module, batch: Any) -> Tensor:
         z, score = model(batch[0])

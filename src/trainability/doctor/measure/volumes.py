@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -64,7 +65,8 @@ def volume_missing(model: nn.Module, batch: Any, forward: Callable[[Any, Any], T
 
     Returns:
         True where the loss is, to 1e-3, minus the mean log-density of a standard normal distribution at the points made, less
-        the mean of one or several of these numbers, and their sum is not the logarithm of the Jacobian's determinant.
+        the mean of one or several of these numbers, and their sum is not the logarithm of the Jacobian's determinant, by more
+        than a number for each point that no weight changes.
     """
     given = next((x for x in seen.inputs if isinstance(x, Tensor) and x.is_floating_point() and x.dim() == 2), None)
     if given is None or len(seen.calls) != 1 or not 0 < given.shape[1] <= _MOST_DIMENSIONS or len(given) < _ROWS:
@@ -85,10 +87,12 @@ def volume_missing(model: nn.Module, batch: Any, forward: Callable[[Any, Any], T
     )
     if shares is None or not known or not _is_normal(float(loss.detach()) * shares, answers[made], [answers[k] for k in known]):
         return False
-    said, true = _moved_and_told(model, seen, given, (made, tuple(known)))
-    if said is None or true is None or not bool(true.isfinite().all()):
-        return False
-    return float((said - true).abs().max()) > _TELLING * (1 + float(true.abs().max()))
+    place = made, tuple(known)
+    start = _left_out(seen, given, place)
+    with _moved(model):
+        later = _left_out(seen, given, place)
+    # What stays as it is where weights move is left out rightly: the volume of a fixed scale or squashing of the inputs.
+    return start is not None and later is not None and float((later[0] - start[0]).abs().max()) > _TELLING * (1 + later[1])
 
 
 def _is_normal(loss: float, points: Tensor, numbers: list[Tensor]) -> bool:
@@ -99,22 +103,28 @@ def _is_normal(loss: float, points: Tensor, numbers: list[Tensor]) -> bool:
     return min(abs(rest), abs(rest - constant)) <= _SAME * (1 + abs(loss))
 
 
-def _moved_and_told(
-    model: nn.Module, seen: ForwardPass, given: Tensor, places: tuple[int, tuple[int, ...]]
-) -> tuple[Tensor | None, Tensor | None]:
-    """With other weights: the sum of what is said of the volume, and the logarithm of the Jacobian's determinant."""
+@contextlib.contextmanager
+def _moved(model: nn.Module) -> Iterator[None]:
+    """Other weights, while it lasts."""
     kept = [p.data for p in model.parameters()]  # exchanged, not written to: the graph of the loss is still needed
     draws = torch.Generator().manual_seed(0)
     try:
         for p in model.parameters():
             p.data = p.data + _MOVE * torch.randn(p.shape, generator=draws).to(p)
-        told = [found for k in places[1] if (found := _told(seen, given, places[0], k)) is not None]
+        yield
     finally:
         for p, old in zip(model.parameters(), kept, strict=True):
             p.data = old
-    if len(told) < len(places[1]):
-        return None, None
-    return torch.stack([said for said, _ in told]).sum(dim=0), told[0][1]
+
+
+def _left_out(seen: ForwardPass, given: Tensor, places: tuple[int, tuple[int, ...]]) -> tuple[Tensor, float] | None:
+    """The logarithm of the Jacobian's determinant less what is said of it, at each point, and the largest such logarithm."""
+    told = [_told(seen, given, places[0], k) for k in places[1]]
+    found = [each for each in told if each is not None and bool(each[1].isfinite().all())]
+    if len(found) < len(told):
+        return None
+    true = found[0][1]
+    return true - torch.stack([said for said, _ in found]).sum(dim=0), float(true.abs().max())
 
 
 def _told(seen: ForwardPass, given: Tensor, made: int, place: int) -> tuple[Tensor, Tensor] | None:

@@ -48,7 +48,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy a target below zero. Code
         `rates`: `poisson_nll_loss` with log_input=False is given rates below zero. Code `volume`: a model returns points and
         the logarithm of their Jacobian's determinant, to 1e-3, and the loss rises with it; or the loss is that of a flow to a
-        normal distribution, and what it counts for that logarithm is something else.
+        normal distribution, and what it counts for that logarithm misses it by what changes with the weights.
         Code `backward`: a function of the program's own hands gradients back with the other sign, so that moves along them
         change the loss by minus what they say, within a tenth, and no weight's is anything else but right. In a loop that is
         watched: a multiple of such a loss by its graph, and below zero at the first step.
