@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ class OwnTokens:
         self._is_recurrent = one
         self._is_masked |= any(_is_causal(buffer) for buffer in model.buffers())
         self._is_masked |= _attends_causally(logits)
-        if self._words is not None:
+        if self._words is not None and not returns_code((t for _, t in tensors(returned)), tokens, self._time):
             self.ahead.follow(model, logits, self._words)
         self._words = None
         logits.register_hook(lambda gradient: self._asked(gradient, tokens))
@@ -135,6 +136,20 @@ class OwnTokens:
 
 def _is_same(given: Tensor, tokens: Tensor) -> bool:
     return given.shape == tokens.shape and given.data_ptr() == tokens.data_ptr()
+
+
+def returns_code(returned: Iterable[Tensor], tokens: Tensor, time: int) -> bool:
+    """Whether a model also returns some numbers for each sequence as a whole, as the mean and variance of a code.
+
+    Such a model rebuilds its input: an encoder reads all of it, and a decoder, which is causal, is asked for the next token.
+
+    Args:
+        returned: by the model.
+        tokens: that it was given.
+        time: their dimension of steps.
+    """
+    examples, steps = tokens.shape[1 - time], tokens.shape[time]
+    return any(t.requires_grad and t.dim() == 2 and len(t) == examples and t.shape[1] != steps for t in returned)
 
 
 def _fits(output: Tensor, tokens: Tensor) -> bool:

@@ -11,6 +11,7 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.calls import Call
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
+from trainability.doctor.measure.own_tokens import returns_code
 
 _NEARLY_ALL = 0.95
 _MANY = 0.8
@@ -36,7 +37,7 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
         if not isinstance(given, Tensor) or given.dim() < 2:
             continue
         if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
-            found = _asked_of_places(call, loss, given, position)
+            found = _asked_of_places(seen, call, loss, position)
             if found:
                 return found
         if position > 0 and given.shape[1] > 3 and _is_target(seen, given) and _read_up_to(call, position) == 0:
@@ -47,7 +48,7 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
             for time in (1, 0):
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return {"future": sees_later(callable_model(call), call.inputs, position, time=time)}
+                    return {"future": _sees_later(seen, call, position, time=time)}
     return {}
 
 
@@ -112,8 +113,15 @@ def _is_later(target: Tensor, given: Tensor, time: int) -> bool:
     return float(same) > _NEARLY_ALL and float((now == later).float().mean()) < _MANY
 
 
-def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> dict[str, Any]:
+def _sees_later(seen: ForwardPass, call: Call, position: int, *, time: int = 1) -> float | None:
+    if returns_code(seen.returned, call.inputs[position], time):
+        return None
+    return sees_later(callable_model(call), call.inputs, position, time=time)
+
+
+def _asked_of_places(seen: ForwardPass, call: Call, loss: Tensor, position: int) -> dict[str, Any]:
     """Wherever the labels come from: whether each place is asked for the token that is there, or for the one behind it."""
+    given = call.inputs[position]
     known = _asked_tokens(call, loss, given)
     if known is None:
         return {}
@@ -129,7 +137,7 @@ def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> 
         if _read_up_to(call, position) == -1:
             return {"shifted_by": 2}
         masked = {"masked_answers": True} if _asks_beginnings(given, is_asked) else {}
-        return masked | {"future": sees_later(callable_model(call), call.inputs, position)}
+        return masked | {"future": _sees_later(seen, call, position)}
     backward = _matches(asked[:, 1:] == given[:, :-1], telling[:, 1:])
     twice = _matches(asked[:, :-2] == given[:, 2:], telling[:, :-2])
     if backward == twice or (backward and int(given.max()) < _FEWEST_WORDS):  # a delayed echo of bits is a task of its own

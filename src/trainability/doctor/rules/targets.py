@@ -206,7 +206,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
         their rms when later tokens are exchanged, though they do not change when the same is asked twice. Of a loop that
         Monitor alone saw: the gradient of the logits asks for the next token, and what the first half of the places asks for,
-        sent back through the loop's own graph, comes to the second half of the words. Code `unshifted`:
+        sent back through the loop's own graph, comes to the second half of the words. Silent on a model that also returns
+        numbers for each sequence as a whole, as a variational autoencoder of sentences does. Code `unshifted`:
         they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Of a loop
         that Monitor alone saw, a warning: the gradient of the logits asks for the token that is given, and comes back to the
         last one of a sequence, where attention or recurrence is causal; a hint where that is not known. Codes
@@ -220,8 +221,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         copy it.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
-    What fools it: a model whose mask is set outside, by an argument that only the loop passes; of a watched loop, an
-        autoencoder whose encoder is causal, too; a model that hides the place that holds the target by itself.
+    What fools it: a model whose mask is set outside, by an argument that only the loop passes; an autoencoder of sentences
+        that returns nothing but logits; a model that hides the place that holds the target by itself.
     Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional
         layers.
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
