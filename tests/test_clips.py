@@ -57,6 +57,16 @@ def steps_first(model: Any, optimizer: Any, batch: Any) -> torch.Tensor:
     return loss
 
 
+def logged_after(model: Any, optimizer: Any, batch: Any) -> torch.Tensor:
+    """The norm alone is asked for."""
+    optimizer.zero_grad()
+    loss = cost(model, batch)
+    loss.backward()
+    optimizer.step()
+    clip_grad_norm_(model.parameters(), float("inf"))
+    return loss
+
+
 def in_a_closure(model: Any, optimizer: Any, batch: Any) -> torch.Tensor:
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -70,7 +80,7 @@ def in_a_closure(model: Any, optimizer: Any, batch: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("body", "told"),
-    [(in_order, None), (after, ("after", 0.1)), (before, ("before", 0.1)), (steps_first, None), (in_a_closure, None)],
+    [(in_order, None), (after, ("after", 0.1)), (before, ("before", 0.1)), (steps_first, None), (in_a_closure, None), (logged_after, None)],
 )
 def test_a_clip_that_changes_no_step_is_told(body: Callable[..., torch.Tensor], told: tuple[str, float] | None) -> None:
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch.nn.utils import clip_grad
@@ -50,7 +51,8 @@ class Clips:
     def found(self) -> tuple[str, float] | None:
         """The field `vain_clip` of `Rehearsal`."""
         is_one = len(self._kinds) >= _FEWEST and len(set(self._kinds)) == 1 and self._kinds[0] != "between"
-        return (self._kinds[0], self._limit) if is_one else None
+        # At an infinite norm nothing is to be clipped: the call is there for the norm that it returns.
+        return (self._kinds[0], self._limit) if is_one and math.isfinite(self._limit) else None
 
     def close(self) -> None:
         """Take every trace away."""

@@ -26,6 +26,7 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
         and were not. An error where the loss was still at chance when clipping stopped. Code `order`: in each rehearsed pass
         through the body, of three and more, `clip_grad_norm_` runs when no gradient is there or when all steps are made, and
         gradients are cleared between steps: a warning where a tenth of the steps has a norm above the threshold, else a hint.
+        A threshold that is infinite asks for the norm alone.
     Why: the threshold is read off the clipped steps (norm times ratio, the median). Five such steps cannot be rounding. At
         chance level the clip went before it had done its work, and the next large gradient moves the net unchecked.
     What fools it: a threshold that the loop raises on purpose.
@@ -71,6 +72,8 @@ def _in_vain(evidence: Evidence) -> Finding | None:
         return None
     when, limit = rehearsal.vain_clip
     norms = [s.gradient_norm for s in (*rehearsal.steps, *evidence.steps) if s.gradient_norm is not None]
+    if when == "before" and not any(norms):
+        return None  # gradients are zero at the clip because they are zero everywhere
     over = sum(not norm <= limit for norm in norms) / max(len(norms), 1)
     return Finding(
         rule="clip_dropped",
