@@ -47,5 +47,11 @@ def test_targets_that_do_not_know_left_from_right_are_left_alone(targets: Tensor
     assert mirrored_alone(loader(targets, -1, "as it is", SIZED)) is None
 
 
+def test_one_hot_classes_name_no_place() -> None:
+    halves = torch.nn.functional.one_hot((PLACE[:, 0] > 0.5).long(), 2).float()
+    assert mirrored_alone(loader(halves, -1, "as it is")) is None
+    assert mirrored_alone(loader(0.1 + 0.8 * halves, -1, "as it is")) is not None  # two numbers that could be places
+
+
 def test_images_that_are_not_mirrored_are_left_alone() -> None:
     assert mirrored_alone(DataLoader(TensorDataset(IMAGES, PLACE), 16)) is None

@@ -89,7 +89,7 @@ def _told(sides: Tensor, target: Tensor, axis: int) -> float:
     """Share of the variance of the target's best told number that a linear map of the sides explains, of the other half."""
     if target.dim() in (3, 4) and min(target.shape[-2:]) >= _LEAST_SIDE:
         numbers = _difference(target, axis)
-    elif target.is_floating_point() and target.dim() >= 2 and target[0].numel() <= _MOST_NUMBERS:
+    elif target.is_floating_point() and target.dim() >= 2 and target[0].numel() <= _MOST_NUMBERS and not _are_marks(target):
         numbers = target.float().flatten(1)
     else:
         return 0.0
@@ -102,6 +102,11 @@ def _told(sides: Tensor, target: Tensor, axis: int) -> float:
         gram = x[part].T @ x[part] + _RIDGE * len(x[part]) * torch.eye(x.shape[1], dtype=x.dtype)
         left[rest] = y[rest] - x[rest] @ torch.linalg.solve(gram, x[part].T @ y[part])
     return float((1 - left.square().mean(dim=0) / y.square().mean(dim=0).clamp(min=1e-12)).max())
+
+
+def _are_marks(target: Tensor) -> bool:
+    """Whether these are classes or attributes, as of one-hot labels, which name no place in the image."""
+    return bool(((target == 0) | (target == 1)).all())
 
 
 def _standardised(columns: Tensor) -> Tensor:

@@ -333,7 +333,7 @@ def mirrored(evidence: Evidence) -> list[Finding]:
 
     Fires: at some place, validation images are further than 0.4 standard deviations from their own mirror image, and training
         images less than half as far. A warning with code `alone`: `collate_fn`, given the same examples three times, mirrors a
-        tenth of the images and more, targets that are numbers or images stay bit for bit the same, and of one of their numbers
+        tenth of the images and more, targets that are numbers (not 0 and 1 alone) or images stay bit for bit the same, and of one of their numbers
         a linear map of the difference of the images' two sides explains three tenths of the variance, held out.
     Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
         digits), photographs are not.
