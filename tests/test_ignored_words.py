@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainability import check
 from trainability.doctor.measure.ignored_words import are_between
@@ -32,7 +33,7 @@ class Tagger(nn.Module):
 @pytest.mark.parametrize(("ignored", "found"), [(0, True), (-100, False)])
 def test_a_tag_that_is_ignored_is_named(ignored: int, found: bool, flat: bool) -> None:
     def loss_fn(logits: Tensor, tags: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(
+        return F.cross_entropy(
             logits.flatten(0, 1) if flat else logits.mT, tags.flatten() if flat else tags, ignore_index=ignored
         )
 
@@ -48,5 +49,10 @@ def test_padding_and_words_that_are_asked_for_themselves_are_left_alone() -> Non
     assert are_between(words, tags, 0, TAGS)
     assert not are_between(words, torch.where(words > 0, 1 + words % 3, 0), 0, TAGS)  # nothing but padding has the class 0
     assert not are_between(words, tags, 0, WORDS)  # a masked language model's
+    pieces = torch.where(torch.arange(LENGTH) > 0, tags, 1 + words % 3)  # words of several pieces, of which the first has a tag
+    assert not are_between(words, pieces, 0, TAGS)
+    begun, marks = (F.pad(t, (1, 0), value=v) for t, v in ((words, 61), (pieces, 0)))
+    assert not are_between(begun, marks, 0, TAGS)
+    assert are_between(begun, F.pad(tags, (1, 0)), 0, TAGS)
     prompts = torch.where(torch.arange(LENGTH) < 6, 0, 1 + words % 3)
     assert not are_between(words, prompts, 0, TAGS)  # left out from the beginning on

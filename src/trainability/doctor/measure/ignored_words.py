@@ -24,4 +24,10 @@ def are_between(words: Tensor, target: Tensor, index: int, num_classes: int) -> 
     if found.numel() < _LEAST_SHARE * words.numel() or 2 * num_classes > words.unique().numel():
         return False
     counts = found.unique(return_counts=True)[1]
-    return len(counts) >= _FEWEST_WORDS and int(counts.max()) <= _MOST_OF_ONE * found.numel()
+    return len(counts) >= _FEWEST_WORDS and int(counts.max()) <= _MOST_OF_ONE * found.numel() and _begin(words, asked)
+
+
+def _begin(words: Tensor, asked: Tensor) -> bool:
+    """Whether different words that are ignored begin sequences: the later pieces of a word, of which one tag is told, do not."""
+    first = 1 if bool((words[:, 0] == words[0, 0]).all()) else 0  # behind a mark of the beginning
+    return len(words[:, first][~asked[:, first]].unique()) > 1

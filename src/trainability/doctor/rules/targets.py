@@ -266,8 +266,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85, and where the
         loss weighs classes or examples (`weight`, `reduction="none"`). Code `ignored`: each example has one label, and
         `ignore_index` of the loss is a class that examples of the batch have and the model has an output for; or each word has
-        one, and words of many kinds that stand between others have that class, where words themselves are not asked
-        for. Code `filled`: of a column of numbers as targets, 30 % and more are one number that lies between the
+        one, and words of many kinds that stand between others and begin sequences have that class, where words
+        themselves are not asked for. Code `filled`: of a column of numbers as targets, 30 % and more are one number that lies between the
         others, of which none is a sixth as frequent; these go with the input (8 standard deviations above shuffled
         ones), where that number stands does not (3.5, nor with products of three columns), and the loss changes with
         it. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks), or a
