@@ -40,6 +40,14 @@ def test_a_scaler_that_is_fitted_again_on_another_season_is_named(level: float) 
     assert found is None if level else (found is not None and not found.scaled_apart and found.validation > 0.9)
 
 
+@pytest.mark.parametrize(("scale", "level"), [(5.0, 0.0), (1.0, 20.0), (5.0, 20.0)])
+def test_values_of_validation_in_their_own_units_are_no_other_inputs(scale: float, level: float) -> None:
+    (x, y), (u, v) = table(600, 0.0, 0), table(300, 0.0, 1)
+    found = values_compared(loader(x, y), loader(u, scale * v + level), TARGET)
+    assert found is not None
+    assert found.validation > 0.9
+
+
 def ratings(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     rng = torch.Generator().manual_seed(seed)
     taste = torch.randn(60, generator=torch.Generator().manual_seed(7))

@@ -66,8 +66,10 @@ def values_compared(train: Iterable[Any], held_out: Iterable[Any], target: str) 
     known, other = _explained(told(a[test]), y[test]), _explained(told(b), v)
     fit, test = _halves(len(b))
     own = _explained(_fitted(b[fit], v[fit])(b[test]), v[test])
-    scaled = [_is_scaled(table) for table in (x, u)]
-    return ValuesCompared(num_examples=len(v), training=known, validation=other, own=own, scaled_apart=all(scaled))
+    apart = _is_scaled(x) and _is_scaled(u)
+    if _are_in_other_units(y, v, of_scale_alone=apart):
+        other = max(other, float(torch.corrcoef(torch.stack([told(b), v]))[0, 1].square()))
+    return ValuesCompared(num_examples=len(v), training=known, validation=other, own=own, scaled_apart=apart)
 
 
 def _read(batches: Iterable[Any], target: str) -> tuple[list[Tensor], Tensor] | None:
@@ -133,6 +135,15 @@ def _names(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
     a = nn.functional.one_hot(torch.searchsorted(names, one), len(names)).double()
     return a, nn.functional.one_hot(place, len(names)).double() * known[:, None]
+
+
+def _are_in_other_units(values: Tensor, other: Tensor, *, of_scale_alone: bool) -> bool:
+    """Whether validation's values are of another scale or level, as where predictions are turned back into the raw units.
+
+    Another level alone also comes of inputs that were scaled apart.
+    """
+    moved = float((other.mean() - values.mean()).abs()) > _SHIFT * float(values.std())
+    return not 1 / _SPREAD < float(other.std() / values.std()) < _SPREAD or (moved and not of_scale_alone)
 
 
 def _is_scaled(tables: list[Tensor]) -> bool:
