@@ -46,6 +46,17 @@ def test_targets_that_the_loss_does_not_read_may_be_one_number() -> None:
     assert "class_imbalance.one_class" not in said(nn.Linear(4, 1), (drawn(128, 4), torch.zeros(128, 1)), residual)
 
 
+def test_a_residual_of_the_output_is_held_against_zeros_on_purpose() -> None:
+    root, x, zeros = nn.Linear(4, 1), drawn(128, 4), torch.zeros(128, 1)
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        return F.mse_loss(model(batch[0]) ** 2 - batch[0][:, :1].abs(), batch[1])
+
+    optimizer = torch.optim.Adam(root.parameters(), 1e-3)
+    found = check(root, batches(x, zeros), training_step=step, optimizer=optimizer, rehearse_seconds=None).findings
+    assert "class_imbalance.one_class" not in [f.code for f in found]
+
+
 def repeated(share: float, *, empty: bool = False, conflicting: bool = False) -> str | None:
     n = 400
     x, y = drawn(n, 6).round(), torch.randint(3, (n,), generator=torch.Generator().manual_seed(1))

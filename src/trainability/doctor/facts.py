@@ -78,8 +78,6 @@ class Facts:
             None if not looked at.
         noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "sample" (normal numbers
             that the model scales and shifts by what it makes of its input), "random" (others), "state" (kept between calls).
-        noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "random" (other random
-            numbers), "state" (something that is kept from call to call).
         shuffled_state: an attribute of the model that keeps a row for each of the batch from call to call, and that answers go
             by, though the training loader shuffles; None if there is none.
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
@@ -228,6 +226,7 @@ class Facts:
         sine_of: rms of what a sine is taken of that a layer makes of another sine; the largest. None where there is none.
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
+        compares_returned: whether that loss takes what the model returned, and not a residual that is made of it.
         low_precision: the format of the parameters, where it is float16 or bfloat16.
         eps: of the optimizer; None if it has none.
         biases_dead: layers all of whose biases are so far below zero that the ReLU behind them passes nothing, at the start.
@@ -367,6 +366,7 @@ class Facts:
     sine_of: float | None = None
     task_loss: str | None = None
     task_form: str | None = None
+    compares_returned: bool = False
     low_precision: str | None = None
     eps: float | None = None
     biases_dead: tuple[str, ...] = ()

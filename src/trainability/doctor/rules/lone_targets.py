@@ -47,8 +47,10 @@ def lone_targets(evidence: Evidence) -> list[Finding]:
 
 
 def _are_set_against(evidence: Evidence, value: float) -> bool:
-    """Whether the loss takes the difference of outputs and these targets, and not of derivatives, whose sum is to be zero."""
+    """Whether the loss takes the difference of outputs and these targets, and not of a residual, which is to be zero."""
     facts = reading.facts(evidence)
+    if not facts.compares_returned:
+        return False
     if facts.task_loss not in _DISTANCES or facts.differentiates or facts.target_rms is None or facts.target_mean is None:
         return False
     near = _NEAR * max(abs(value), 1.0)
