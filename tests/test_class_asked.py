@@ -28,6 +28,8 @@ def play(model: Any, batch: Any, *, how: str) -> Tensor:
     """Both losses of a game."""
     x, kind = batch
     wish = {"constant": torch.full_like(kind, 2), "drawn": torch.randint(3, (len(x),))}.get(how, kind)
+    if how == "drawn for a step":
+        wish = torch.full_like(kind, int(torch.randint(3, ())))
     made = model.maker(torch.randn(len(x), 4), kind=wish)
     if how == "another":  # asked for one class on the one hand, and for all on the other
         made = made + model.maker(torch.randn(len(x), 4), kind=torch.zeros_like(kind))
@@ -35,7 +37,7 @@ def play(model: Any, batch: Any, *, how: str) -> Tensor:
     return F.softplus(-true).mean() + F.softplus(forged).mean()
 
 
-@pytest.mark.parametrize("how", ["constant", "drawn", "the batch's", "another"])
+@pytest.mark.parametrize("how", ["constant", "drawn", "drawn for a step", "the batch's", "another"])
 def test_a_generator_that_is_told_one_class_alone_is_named(how: str) -> None:
     torch.manual_seed(0)
     model = Parts({"maker": Told(4), "judge": Told(1)})

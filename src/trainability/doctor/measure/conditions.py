@@ -15,6 +15,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 
 _FEWEST = 8  # examples
 _SAME = 1e-4
+_DRAWS = 6  # passes, so that one class of two that is drawn for each is the same in 1 of 32
 
 
 def counted_condition(
@@ -63,7 +64,7 @@ def one_class_asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], 
 
     Returns:
         The model's name and the class, where every call of it gets an integer for each of 16 examples and more, always this
-        one, and a call of another gets the batch's own integers of that many examples, which differ; else None.
+        one under other random numbers, too, and a call of another gets the batch's own integers of that many examples, which differ; else None.
     """
     told: dict[str, list[Tensor]] = {name: [] for name, _ in model.named_children()}
     own = {t.data_ptr(): t for _, t in tensors(batch) if _are_classes(t)}
@@ -79,8 +80,9 @@ def one_class_asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], 
     handles = [m.register_forward_pre_hook(look(name), with_kwargs=True) for name, m in model.named_children()]
     try:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
-            forward(model, batch)
+            for seed in range(_DRAWS):  # one class a step may be drawn, or a time that a step of a diffusion takes
+                torch.manual_seed(seed)
+                forward(model, batch)
     finally:
         for handle in handles:
             handle.remove()
