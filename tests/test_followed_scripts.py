@@ -273,6 +273,27 @@ def test_what_falls_as_examples_come_again_is_learned_by_heart(
     assert (diagnosis.verdict == "cannot tell") == fires
 
 
+def test_parity_that_is_learned_late_is_learned() -> None:
+    torch.manual_seed(0)
+    bits = (torch.rand(1000, 20) < 0.5).float() * 2 - 1
+    labels = (bits[:, :3].prod(dim=1) > 0).long()
+    model = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    with Monitor(model, optimizer, every=20) as monitor:
+        for _ in range(700):
+            rows = torch.randint(1000, (64,))
+            loss = F.cross_entropy(model(bits[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    other = (torch.rand(1000, 20) < 0.5).float() * 2 - 1
+    right = model(other).argmax(dim=1) == (other[:, :3].prod(dim=1) > 0).long()
+    assert float(right.float().mean()) > 0.9
+    assert monitor.diagnose().verdict in ("is training", "has learned")
+    assert "shuffled_labels.unrelated" not in codes(monitor.diagnose())
+
+
 def test_labels_that_are_places_in_the_batch_are_compared_with_nothing() -> None:
     pairs = [(torch.randn(64, 8), torch.arange(64)) for _ in range(4)]
     assert _compared(pairs) is None

@@ -218,6 +218,8 @@ class Relation:
         turned: a turn that brings such images and targets together; None where there is none.
         held: "windows" or "table", and the place of the input that holds every target, value for value; None if there is none.
         seen: of a loop that is watched, how many examples were seen, and how many different ones they were.
+        whole: of a loop that is watched, whether inputs are a table of whole numbers alone, many of which may tell something
+            only together, as of parity.
     """
 
     num_examples: int
@@ -229,6 +231,7 @@ class Relation:
     turned: Turned | None = None
     held: tuple[str, str] | None = None
     seen: tuple[int, int] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

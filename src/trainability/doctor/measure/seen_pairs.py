@@ -72,8 +72,11 @@ def _compared(kept: list[tuple[Tensor, Tensor]]) -> Relation | None:
     if len(kept_rows) < FEWEST_EXAMPLES:
         return None
     found = relation(inputs[kept_rows], targets[kept_rows])
-    seen = len(targets), len(first)
-    return None if found is None else replace(found, categories=(), seen=seen)  # what is looked up in tables is not known
+    if found is None:
+        return None
+    is_whole = inputs.dim() == 2 and bool((inputs == inputs.round()).all())
+    # What is looked up in tables is not known.
+    return replace(found, categories=(), seen=(len(targets), len(first)), whole=is_whole)
 
 
 def _are_places(kept: list[tuple[Tensor, Tensor]]) -> bool:

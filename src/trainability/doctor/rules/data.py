@@ -211,7 +211,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
 
     Fires: inputs beside their own targets are related no more strongly than beside shuffled ones, within 3.5 standard
         deviations, of 100 examples or more (code `unrelated`), of a watched run alone after 100 steps that have not learned, or
-        whose loss stood at chance, or at what one answer costs, for 20 steps and until each example had come twice; of
+        whose loss stood at chance, or at what one answer costs, for 20 steps and until each example had come twice, unless
+        inputs are tables of whole numbers; of
         targets that are images each place's surroundings explain, too, less than a twentieth of their variance more than
         another example's do. So of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the loss.
         Code `moved`: the step gives the loss all targets of the batch in another order, and the model its inputs as they are.
@@ -286,7 +287,8 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         by_heart = watched_alone and reading.has_learned(evidence) and not (at is not None and at.is_no_better)
         too_soon = watched_alone and reading.num_steps(evidence) < _FEWEST_STEPS
         too_soon |= by_heart and not _falls_late(evidence, relation)
-        is_open = relation.mixed and not _no_better(evidence)
+        # Parity of some bits is learned late, too, and for good: that loop is no other than one that learns by heart.
+        is_open = (relation.mixed and not _no_better(evidence)) or (by_heart and relation.whole)
         is_related = relation.z >= RELATED or _related_by_place(relation)
         if is_related or reading.carries_over(evidence) or too_soon or is_open:
             return []
