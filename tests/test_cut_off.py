@@ -393,6 +393,17 @@ def test_a_loss_that_does_not_mind_which_example_has_which_target_is_told(forwar
     assert looked(SMALL, (X, VALUES), forward).unpaired is alone
 
 
+@pytest.mark.parametrize("kinds", [2, 4])
+def test_a_loss_of_pairs_minds_who_is_of_one_kind_in_a_batch_of_blocks(kinds: int) -> None:
+    def of_triplets(model: Any, batch: Any) -> Tensor:
+        apart = torch.cdist(model(batch[0]), model(batch[0]))
+        same = batch[1][:, None] == batch[1]
+        return F.relu((apart * same).amax(dim=1) - (apart + 10 * same).amin(dim=1) + 0.3).mean()
+
+    blocks = torch.arange(kinds).repeat_interleave(64 // kinds)  # as many of each, in a row
+    assert not looked(SMALL, (X, blocks), of_triplets).unpaired
+
+
 # ------------------------------------------------------------------------------------------------------------ floors
 
 

@@ -115,8 +115,9 @@ def unpaired(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) 
     target, rows = found[0], output.detach().float()
     if len(target) < _FEWEST or float((rows - rows.mean(dim=0)).abs().max()) < 0.05 * float(rows.abs().max()):
         return False
-    rolled = target.roll(len(target) // 2, dims=0)
-    if float((rolled != target).float().mean()) < _MOVED:
+    # At random: rolled, a batch of as many examples of each class in a row, as for triplets, is divided as it was before.
+    other = target[torch.randperm(len(target), generator=torch.Generator().manual_seed(0)).to(target.device)]
+    if float((other != target).float().mean()) < _MOVED:
         return False
     returned = returned_once(model, batch, forward)
     if returned is None or not returned.tensors or returned.tensors[0].shape != output.shape:
@@ -127,7 +128,7 @@ def unpaired(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) 
         return pull(model, exchanged(batch, target, other), forward, returned)
 
     alike = target[:1].expand_as(target)
-    own, again, moved, constant = (ask(other) for other in (target, target, rolled, alike))
+    own, again, moved, constant = (ask(given) for given in (target, target, other, alike))
     if own is None or again is None or moved is None or constant is None or not torch.equal(own, again):
         return False
     size = float(own.norm())
