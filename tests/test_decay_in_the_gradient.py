@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor, check
+from trainability.doctor.evidence import Evidence, OptimizerSettings, Sample, StepRecord
+from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rules.decay import is_emptied
 
 
 def rows() -> tuple[Tensor, Tensor]:
@@ -61,3 +64,14 @@ def test_decay_that_empties_the_typical_weight(optimizer: Any, decay: float, fou
     assert (loss > 0.5) == found
     assert ("weights_decayed" in during) == found
     assert "weights_decayed" not in before or found
+
+
+@pytest.mark.parametrize(
+    ("kinds", "found"), [(("linear", "linear", "linear"), True), (("linear", "norm", "linear", "norm"), False)]
+)
+def test_weights_before_a_normalisation_may_be_of_any_size(kinds: tuple[str, ...], found: bool) -> None:
+    layers = tuple(LayerStats(name=str(k), kind=kind, weight_rms=1e-4) for k, kind in enumerate(kinds))
+    settings = OptimizerSettings(name="Adam", lr=1e-2, weight_decay=0.1)
+    steps = tuple(StepRecord(step=k, loss=1.4 if k == 1 else 0.9, micro_batches=1) for k in range(1, 401))
+    run = Evidence(steps=steps, samples=(Sample(step=1, layers=layers), Sample(step=400, layers=layers)), optimizer=settings)
+    assert is_emptied(run, settings, 5e-3) is found

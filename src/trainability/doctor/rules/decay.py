@@ -1,5 +1,6 @@
 """Weight decay that outpulls the gradient: before a run, and in weights that it has emptied. No rule."""
 
+import itertools
 import statistics
 
 from trainability.doctor import reading
@@ -68,11 +69,23 @@ def is_emptied(evidence: Evidence, settings: OptimizerSettings, left: float) -> 
     """
     losses = [step.loss for step in evidence.finite_steps]
     part = len(losses) // 4
-    if left >= _EMPTIED or (settings.weight_decay or 0.0) < _STRONG_DECAY or not _is_divided(evidence, settings):
+    if (
+        _are_normalised(evidence)
+        or left >= _EMPTIED
+        or (settings.weight_decay or 0.0) < _STRONG_DECAY
+        or not _is_divided(evidence, settings)
+    ):
         return False
     return part >= _FEWEST_STEPS and _stands(
         statistics.fmean(losses[part : 2 * part]), statistics.fmean(losses[-part:]), losses[0]
     )
+
+
+def _are_normalised(evidence: Evidence) -> bool:
+    """Whether a normalisation follows right behind most layers, so that the size of their weights does not count."""
+    kinds = [layer.kind for layer in reading.latest_layers(evidence)]
+    behind = [after == "norm" for kind, after in itertools.zip_longest(kinds, kinds[1:]) if kind != "norm"]
+    return 2 * sum(behind) > len(behind)
 
 
 def _proposed(evidence: Evidence, settings: OptimizerSettings, pull: float) -> float:
