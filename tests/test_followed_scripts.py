@@ -343,6 +343,30 @@ def test_goals_that_move_are_told_from_targets(kind: str, moves: bool) -> None:
         assert "goals" not in diagnosis.reason
 
 
+@pytest.mark.parametrize("kind", ["acts", "logs"])
+def test_a_policy_is_told_from_a_classifier_that_draws_for_the_log(kind: str) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(400, 8)
+    labels = inputs[:, :4].argmax(dim=1)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with Monitor(model, optimizer, every=20) as monitor:
+        for _ in range(200):
+            rows = torch.randint(400, (64,))
+            logits = model(inputs[rows])
+            drawn = torch.multinomial(logits.detach().softmax(dim=1), 1)[:, 0]
+            reward = (drawn == labels[rows]).float()
+            gain = -(reward - reward.mean()) * logits.log_softmax(dim=1).gather(1, drawn[:, None])[:, 0]
+            loss = gain.mean() if kind == "acts" else F.cross_entropy(logits, labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    diagnosis = monitor.diagnose()
+    assert (diagnosis.verdict == "cannot tell") == (kind == "acts")
+    assert ("as a policy acts" in diagnosis.reason) == (kind == "acts")
+
+
 def test_a_jump_of_goals_asks_for_no_smaller_steps() -> None:
     losses = [1.0] * 20 + [0.1] * 40 + [30.0] * 20
     steps = tuple(StepRecord(step=k, loss=loss, micro_batches=1, lr=0.01) for k, loss in enumerate(losses, start=1))

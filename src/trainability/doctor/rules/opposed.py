@@ -22,10 +22,13 @@ def why_no_loss_tells(evidence: Evidence) -> str | None:
         )
     if reading.makes_goals(evidence):
         return (
-            "its goals are made by itself, or by a network of its kind, and move with every step: that the loss falls or rises "
-            f"does not tell what is learned{growth_of_outputs(evidence)}; the reward of an episode does, or another measure"
+            "at each step the network, or another of its kind, is also called without gradients, as to make its own targets, "
+            f"which move: that the loss falls or rises does not tell what is learned{growth_of_outputs(evidence)}; the reward of an "
+            "episode does, or another measure"
         )
-    if evidence.facts is not None and evidence.facts.draws_own:
+    # A loop of known targets draws for other ends: text that it logs, or a word in place of the one before.
+    has_targets = bool(evidence.samples) and all(s.constant_loss is not None for s in evidence.samples)
+    if evidence.facts is not None and evidence.facts.draws_own and not has_targets:
         return (
             "it draws by its own outputs, as a policy acts: that such a loss falls or rises does not tell what is learned; the "
             "reward of an episode does"
