@@ -80,7 +80,14 @@ def in_a_closure(model: Any, optimizer: Any, batch: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("body", "told"),
-    [(in_order, None), (after, ("after", 0.1)), (before, ("before", 0.1)), (steps_first, None), (in_a_closure, None), (logged_after, None)],
+    [
+        (in_order, None),
+        (after, ("after", 0.1)),
+        (before, ("before", 0.1)),
+        (steps_first, None),
+        (in_a_closure, None),
+        (logged_after, None),
+    ],
 )
 def test_a_clip_that_changes_no_step_is_told(body: Callable[..., torch.Tensor], told: tuple[str, float] | None) -> None:
     torch.manual_seed(0)

@@ -64,7 +64,8 @@ def one_class_asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], 
 
     Returns:
         The model's name and the class, where every call of it gets an integer for each of 16 examples and more, always this
-        one under other random numbers, too, and a call of another gets the batch's own integers of that many examples, which differ; else None.
+        one under other random numbers, too, and a call of another gets the batch's own integers of that many examples, which
+        differ; else None.
     """
     told: dict[str, list[Tensor]] = {name: [] for name, _ in model.named_children()}
     own = {t.data_ptr(): t for _, t in tensors(batch) if _are_classes(t)}

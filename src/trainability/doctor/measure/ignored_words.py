@@ -28,6 +28,6 @@ def are_between(words: Tensor, target: Tensor, index: int, num_classes: int) -> 
 
 
 def _begin(words: Tensor, asked: Tensor) -> bool:
-    """Whether different words that are ignored begin sequences: the later pieces of a word, of which one tag is told, do not."""
+    """Whether different words that are ignored begin sequences: later pieces of a word, whose first alone has a tag, do not."""
     first = 1 if bool((words[:, 0] == words[0, 0]).all()) else 0  # behind a mark of the beginning
     return len(words[:, first][~asked[:, first]].unique()) > 1

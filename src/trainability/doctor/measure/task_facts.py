@@ -38,14 +38,8 @@ def task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
         "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),
         "task_form": form,
         "compares_returned": task.loss is not None or _compares_returned(seen),
-        "compares_returned": task.loss is not None or _compares_returned(seen),
         "negated_task": negated.loss if negated.loss != "nll_loss" else None,
     }
-
-
-def _compares_returned(seen: ForwardPass) -> bool:
-    """Whether the first distance takes what the model returned, reshaped at most, and not a residual that is made of it."""
-    return seen.distance is not None and seen.distance[1].data_ptr() in {t.data_ptr() for t in seen.returned}
 
 
 def _compares_returned(seen: ForwardPass) -> bool:

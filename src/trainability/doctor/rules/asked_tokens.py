@@ -15,8 +15,8 @@ def shifted(shift: int) -> Finding:
         rule="sees_future",
         code="sees_future.backward" if backward else "sees_future.twice",
         severity="error",
-        seen="the model is causal, and each token is asked for "
-        + ("the one before it, which it has read" if backward else "the next but one"),
+        seen="the model is causal, and the target at each position is "
+        + ("the token before it, which the model has read" if backward else "the token after the next one"),
         measurements=(Measurement(name="tokens by which the targets are ahead", value=float(shift), threshold=1.0),),
         cause="inputs and targets are exchanged in the shift" if backward else "both the data and the loss shift the targets",
         remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]"
@@ -47,9 +47,8 @@ def unshifted(facts: Facts) -> Finding:
         rule="sees_future",
         code="sees_future.unshifted",
         severity="error" if facts.unshifted else "warning" if is_causal else "hint",
-        seen="the targets are the input tokens themselves, and the model is causal: each token is asked for itself"
-        if is_causal
-        else "the targets are the input tokens themselves: each token is asked for itself",
+        seen="the targets are the input tokens themselves"
+        + (", and the model is causal: each position is to predict the token that it is given" if is_causal else ""),
         measurements=(Measurement(name="tokens by which the targets are shifted", value=0.0, threshold=1.0),),
         cause="the targets are not shifted by one"
         if is_causal
@@ -65,7 +64,7 @@ def fed() -> Finding:
         rule="sees_future",
         code="sees_future.fed",
         severity="error",
-        seen="the model is given its targets, and the output for each step goes by the target of that very step",
+        seen="the model is given its targets, and the output for each step depends on the target of that very step",
         measurements=(Measurement(name="steps by which the targets are shifted", value=0.0, threshold=1.0),),
         cause="a decoder is fed the answer of the step that it is to tell, in place of the one before",
         remedy="feed the target of the step before: torch.cat([last, target[:, :-1]], dim=1), where last ends the input",
@@ -97,8 +96,8 @@ def reached(share: float) -> Finding:
     return Finding(
         rule="sees_future",
         severity="error",
-        seen="each token is asked for the next, and what earlier ones are asked sends a gradient back to later tokens: the "
-        "model sees the token that it is to predict",
+        seen="each position is to predict the next token, and the loss at earlier positions has a gradient on later tokens: "
+        "the model sees the token that it is to predict",
         measurements=(Measurement(name="gradient on later tokens over that on earlier ones", value=share, threshold=AHEAD),),
         cause="attention without a causal mask, or another operation over all positions",
         remedy="a causal mask (is_causal=True), and no bidirectional layers",

@@ -20,7 +20,7 @@ def other_channels(compared: LabelsCompared) -> Finding:
         rule="split_shift",
         code="split_shift.channels",
         severity="warning",
-        seen=f"a classifier of training is right on {compared.accuracy_validation:.0%} of validation as it is, and on "
+        seen=f"a classifier fitted on training is right on {compared.accuracy_validation:.0%} of validation as it is, and on "
         f"{compared.accuracy_reordered:.0%} with its channels in the order {order}",
         measurements=(
             Measurement(
@@ -29,7 +29,7 @@ def other_channels(compared: LabelsCompared) -> Finding:
             Measurement(name="with the channels reordered", value=compared.accuracy_reordered),
             Measurement(name="gain", value=compared.reordered_gain_z, unit="standard errors", threshold=_ERRORS),
         ),
-        cause="one of the two is read with another library, as RGB and BGR are (cv2.imread gives blue first)",
+        cause="the two are read by different libraries, one as RGB and one as BGR (cv2.imread gives BGR)",
         remedy="read both with the same function; of cv2, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)",
         source="OpenCV, cv::imread (channels are stored in B G R order); own check",
     )

@@ -320,7 +320,7 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss or error", value=value, threshold=0.95 * cost),
                 Measurement(name=f"of {name}", value=cost),
             ),
-            cause="what was learned so far is the same for every example, whose outputs differ less than at the start"
+            cause="the outputs differ less between examples than at the start: so far one answer for all was learned"
             if code == "rehearsed"
             else "the outputs do not depend on the inputs, or nothing in the inputs tells the targets",
             remedy=_beyond_a_constant(evidence),

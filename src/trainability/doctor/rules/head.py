@@ -68,8 +68,8 @@ def _one_for_all(outputs: int, place: str) -> Finding:
         rule="target_broadcast",
         code="target_broadcast.one_for_all",
         severity="warning" if place else "hint",
-        seen=f"all {outputs} outputs of an example are set against one and the same number"
-        + (f", and nothing reads batch{place}, which would name one of them" if place else ""),
+        seen=f"all {outputs} outputs of an example are compared with the same number"
+        + (f", and nothing reads batch{place}, which could pick one of them" if place else ""),
         measurements=(Measurement(name="outputs beside one target", value=float(outputs), threshold=1.0),),
         cause=f"the output that batch{place} names is not picked: (n, {outputs}) and (n, 1) are broadcast"
         if place

@@ -251,7 +251,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         one row for all of 8 examples and more, which is none of the batch's, and answers all of them alike. A warning with code
         `counted`: beside its data the model is given one number for all examples, and on a half and on three quarters of the
         batch it is a half and three quarters of that number. A warning with code `class`: of several models, one is told one
-        and the same class for 16 examples and more in every call, and another the batch's own, which differ.
+        and the same class for 16 examples and more in every call of six passes with other random numbers, and another the
+        batch's own, which differ.
     Why: what is the same for every example tells nothing about any. A decoder that is fed zeros in place of the target learns
         from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch. Tables of
@@ -313,7 +314,7 @@ def _one_class(asked: tuple[str, int] | None) -> list[Finding]:
             rule="constant_input",
             code="constant_input.class",
             severity="warning",
-            seen=f"{name} is told class {number} for every example, and another model the classes of the batch, which differ",
+            seen=f"{name} gets class {number} for every example, while another model gets the classes of the batch, which differ",
             measurements=(Measurement(name="different classes", value=1.0, threshold=1.0),),
             cause="the class that is asked for is a constant of the loop: no other class is ever made, or judged as made",
             remedy=f"tell {name} the classes of the batch, or torch.randint(classes, (len(x),)), and the other the same for "

@@ -177,8 +177,8 @@ def _shuffled_state(kept: str) -> Finding:
         rule="random_evaluation",
         code="random_evaluation.shuffled",
         severity="warning",
-        seen=f"model.{kept} keeps a row for each of the batch from call to call, and the training loader shuffles: each row "
-        "begins with what another one left",
+        seen=f"model.{kept} keeps a row for each of the batch from call to call, and the training loader shuffles: each "
+        "example starts from the state that another one left",
         measurements=(Measurement(name="states that are kept", value=1.0, threshold=0.0),),
         cause="a state that is carried over needs batches in which row i continues row i of the batch before",
         remedy="shuffle=False, with row i of each batch the continuation of row i before; or a state of zeros in each call",

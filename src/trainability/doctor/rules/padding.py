@@ -40,13 +40,11 @@ def padding_asked(facts: Facts) -> list[Finding]:
             rule="class_imbalance",
             code="class_imbalance.padding",
             severity="warning" if is_marked else "hint",
-            seen=(
-                f"targets hold {number} at the padding, and the loss asks for answers there all the same: " if is_marked else ""
-            )
-            + f"{share:.0%} of the places that the loss asks for are padding"
+            seen=(f"targets are {number} at the padding, and the loss still counts those places: " if is_marked else "")
+            + f"{share:.0%} of the places that the loss counts are padding"
             + ("" if is_marked else f", as class {number}, which words have, too"),
             measurements=(Measurement(name="share of padding", value=share, threshold=0.0 if is_marked else MOSTLY_PADDING),),
-            cause="what padding costs is easily saved, and drowns what words cost",
+            cause="the loss at padding is easy to lower, and outweighs that at words",
             remedy=f"leave padding out of the loss: torch.nn.functional.cross_entropy(output, target, {ignore})",
             source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index); the gradient of the loss at each place",
         )

@@ -15,8 +15,8 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
 
 _ONE_BATCH = (
-    "no step was too large: something in this batch has no number, such as an example of which all is masked, a mean of "
-    "nothing, or log, sqrt or a division at 0"
+    "no step was too large: something in this batch gives NaN, such as an example that is masked whole, a mean over nothing, "
+    "or log, sqrt or a division at 0"
 )
 _SLOPE = "the gradient of the last finite loss is not: a division by zero, sqrt or log at 0"
 LEFT_CHANCE = 0.93  # of ln C: below, something was learned
@@ -192,7 +192,7 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss after over before", value=worst / before, threshold=2.0),
                 Measurement(name="loss after", value=worst, unit="nats", threshold=0.9 * level),
             ),
-            cause="the model, or one of its kind, makes the goals: they move, and the loss with them"
+            cause="the model, or a copy of it, makes its own targets (bootstrapping): they move, and the loss with them"
             if own
             else "one step was too large for where it was taken",
             remedy="judge by the reward; where outputs grow beyond what rewards add up to, take nothing from behind the end of "

@@ -219,11 +219,11 @@ _VOLUME_MISSING = Finding(
     rule="wrong_sign",
     code="wrong_sign.volume",
     severity="error",
-    seen="the loss is that of a flow, and the numbers that it counts as the logarithm of the volume are not: its Jacobian has "
-    "another determinant",
+    seen="the loss is the negative log-likelihood of a flow, and the numbers that it adds as log-determinants are not those "
+    "of the flow's Jacobian",
     measurements=(Measurement(name="likelihoods with another volume", value=1.0, threshold=0.0),),
-    cause="the logarithm of one step's determinant is overwritten by the next one's, or a step has none: what is not counted "
-    "shrinks for nothing",
+    cause="the log-determinant of one step is overwritten by that of the next, or a step has none: volume that is not counted "
+    "may shrink at no cost",
     remedy="add up the logarithms of the determinants of all steps: log_det = log_det + change in each, from zeros on",
     source="Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, equations (2) and (3)",
 )

@@ -11,8 +11,8 @@ def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
     if seen is None or seen.training < _TOLD or seen.validation > _LOST * seen.training or seen.own < _OWN * seen.training:
         return []
     found = (
-        f"what tells {seen.training:.0%} of the variance of training's values tells {max(seen.validation, -9.99):.0%} of "
-        f"validation's, whose own inputs tell {seen.own:.0%} of it"
+        f"ridge regression on training explains {seen.training:.0%} of the variance of other training targets and "
+        f"{max(seen.validation, -9.99):.0%} of that of validation's; fitted on validation, {seen.own:.0%}"
     )
     scaled = "; in both parts every column has the mean 0 and the spread 1, to rounding" if seen.scaled_apart else ""
     return [
@@ -22,9 +22,9 @@ def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
             severity="warning",
             seen=found + scaled,
             measurements=(
-                Measurement(name="variance told in validation", value=seen.validation, threshold=_LOST * seen.training),
-                Measurement(name="variance told in training", value=seen.training, threshold=_TOLD),
-                Measurement(name="variance told by validation's own", value=seen.own, threshold=_OWN * seen.training),
+                Measurement(name="variance explained in validation", value=seen.validation, threshold=_LOST * seen.training),
+                Measurement(name="variance explained in training", value=seen.training, threshold=_TOLD),
+                Measurement(name="variance explained by a fit on validation", value=seen.own, threshold=_OWN * seen.training),
             ),
             cause="each part was scaled by its own mean and spread"
             if seen.scaled_apart

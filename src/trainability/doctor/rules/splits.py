@@ -221,7 +221,6 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     data = evidence.data
     if data is None or data.validation is None:
         return means_otherwise(reading.facts(evidence).values_compared)
-        return []
     if data.labels_compared is not None and in_another_order(data.labels_compared):
         return [other_channels(data.labels_compared)]
     if lacking := _lacks_classes(evidence, data.train, data.validation):
@@ -333,8 +332,9 @@ def mirrored(evidence: Evidence) -> list[Finding]:
 
     Fires: at some place, validation images are further than 0.4 standard deviations from their own mirror image, and training
         images less than half as far. A warning with code `alone`: `collate_fn`, given the same examples three times, mirrors a
-        tenth of the images and more, targets that are numbers (not 0 and 1 alone) or images stay bit for bit the same, and of one of their numbers
-        a linear map of the difference of the images' two sides explains three tenths of the variance, held out.
+        tenth of the images and more, targets that are images or numbers (not 0 and 1 alone) stay bit for bit the same, and of
+        one of their numbers a linear map of the difference of the images' two sides explains three tenths of the variance, held
+        out.
     Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
         digits), photographs are not.
     What fools it: classes that may face either way, where mirroring is what augmentation is for; hence a hint.
@@ -372,7 +372,8 @@ def _mirrored_alone(sides: str, place: str, share: float) -> Finding:
         rule="mirrored",
         code="mirrored.alone",
         severity="warning",
-        seen=f"{sides} of images are exchanged at random; targets in batch{place} stay as they are, and go by which is which",
+        seen=f"collate_fn flips images at random ({sides} exchanged), and the targets in batch{place}, which depend on it, "
+        "stay as they are",
         measurements=(Measurement(name="variance that the two sides explain", value=share, threshold=0.3),),
         cause="images are mirrored without the boxes, points or masks that belong to them",
         remedy="mirror targets with their image: 1 - x of a place that is a part of the width, target.flip(-1) of a mask "

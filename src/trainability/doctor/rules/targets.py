@@ -77,7 +77,7 @@ def _ignored_pixels(facts: Facts) -> list[Finding]:
             rule="masked_targets",
             code="masked_targets.class",
             severity="hint",
-            seen=f"the loss ignores class {number}: {share:.0%} of the masks' pixels are of it, and the model can answer it",
+            seen=f"the loss ignores class {number}: {share:.0%} of the masks' pixels are of it, and the model has an output for it",
             measurements=(Measurement(name="share of the pixels that are ignored", value=share, threshold=0.0),),
             cause=f"ignore_index={number} is for pixels that nobody labelled; where class {number} is the background, nothing "
             "says where it is, and the other classes spread over it",
@@ -267,8 +267,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         loss weighs classes or examples (`weight`, `reduction="none"`). Code `ignored`: each example has one label, and
         `ignore_index` of the loss is a class that examples of the batch have and the model has an output for; or each word has
         one, and words of many kinds that stand between others and begin sequences have that class, where words
-        themselves are not asked for. Code `filled`: of a column of numbers as targets, 30 % and more are one number that lies between the
-        others, of which none is a sixth as frequent; these go with the input (8 standard deviations above shuffled
+        themselves are not asked for. Code `filled`: of a column of numbers as targets, 30 % and more are one number that lies
+        between the others, of which none is a sixth as frequent; these go with the input (8 standard deviations above shuffled
         ones), where that number stands does not (3.5, nor with products of three columns), and the loss changes with
         it. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks), or a
         loss of their difference of targets with any, and all places of 64 examples and more hold one and the same
