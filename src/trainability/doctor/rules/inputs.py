@@ -314,7 +314,7 @@ def _one_class(asked: tuple[str, int] | None) -> list[Finding]:
             rule="constant_input",
             code="constant_input.class",
             severity="warning",
-            seen=f"{name} gets class {number} for every example, while another model gets the classes of the batch, which differ",
+            seen=f"{name} gets class {number} for every example, while another model gets those of the batch, which differ",
             measurements=(Measurement(name="different classes", value=1.0, threshold=1.0),),
             cause="the class that is asked for is a constant of the loop: no other class is ever made, or judged as made",
             remedy=f"tell {name} the classes of the batch, or torch.randint(classes, (len(x),)), and the other the same for "

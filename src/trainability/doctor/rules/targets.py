@@ -77,7 +77,7 @@ def _ignored_pixels(facts: Facts) -> list[Finding]:
             rule="masked_targets",
             code="masked_targets.class",
             severity="hint",
-            seen=f"the loss ignores class {number}: {share:.0%} of the masks' pixels are of it, and the model has an output for it",
+            seen=f"the loss ignores class {number}, which the model has an output for: {share:.0%} of the masks' pixels",
             measurements=(Measurement(name="share of the pixels that are ignored", value=share, threshold=0.0),),
             cause=f"ignore_index={number} is for pixels that nobody labelled; where class {number} is the background, nothing "
             "says where it is, and the other classes spread over it",
