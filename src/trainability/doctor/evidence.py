@@ -42,6 +42,7 @@ class OptimizerSettings:
         managed: how many of the model's trainable parameters are in its groups; None if the model is unknown.
         holds: what the program calls the network whose parameters it holds in their place; None if none was found.
         frozen: parameters that do not require a gradient.
+        frozen_as_drawn: frozen layers in front of what is trained whose weights are PyTorch's own draw.
     """
 
     name: str
@@ -59,6 +60,7 @@ class OptimizerSettings:
     managed: int | None = None
     holds: str | None = None
     frozen: tuple[str, ...] = ()
+    frozen_as_drawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

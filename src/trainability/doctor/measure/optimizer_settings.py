@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from trainability.doctor.evidence import OptimizerSettings
+from trainability.doctor.measure.as_drawn import frozen_as_drawn
 from trainability.doctor.measure.graph import held_by_any_optimizer, managed_parameters
 
 
@@ -41,6 +42,7 @@ def optimizer_settings(
         else None,
         managed=sum(id(p) in managed for _, p in named if p.requires_grad) if model is not None else None,
         frozen=tuple(name for name, p in named if not p.requires_grad),
+        frozen_as_drawn=frozen_as_drawn(model) if model is not None and any(not p.requires_grad for _, p in named) else (),
     )
 
 

@@ -9,6 +9,7 @@ from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
+from trainability.doctor.rules.as_drawn import frozen_as_drawn
 from trainability.doctor.rules.cut_off import (
     alone_with_gradient,
     before_the_last,
@@ -152,6 +153,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its weights at most:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
+        Code `as_drawn`: two frozen layers and more, in front of what is trained, have the weights that PyTorch drew; a warning
+        of eight, and of three where the rehearsed steps promise nothing, or 100 steps of a run have not learned.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`, told by one step where
         all are cleared before it; `not_written` where the optimizer is given it, and it is large enough for float32 to move the
@@ -167,7 +170,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     found = [_in_no_optimizer(evidence, unmanaged)] if unmanaged else []
     if not unmanaged and (still := unmoved(evidence, (*frozen, *(p.name for p in reading.facts(evidence).unreached)))):
         found = _unmoved(evidence, still)
-    if frozen:
+    if frozen and (drawn := frozen_as_drawn(evidence, frozen)):
+        found += drawn
+    elif frozen:
         found.append(
             _untrained(
                 "frozen",

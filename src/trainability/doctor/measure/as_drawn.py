@@ -1,0 +1,76 @@
+"""Frozen layers whose weights are still what PyTorch drew for them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.measure.statistics import local
+
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+_FEWEST_WEIGHTS = 64
+_MOST_WEIGHTS = 1 << 14  # of a layer that are read; the largest is told from all of them
+_MOST_LAYERS = 64
+_UNIFORM = 1.95  # of the largest distance of two distributions, times the root of the count: exceeded once in a thousand
+_NEAR_BOUND = 12.0  # spacings that the largest of so many is below the bound: less often than once in 1e5
+
+
+def frozen_as_drawn(model: nn.Module) -> tuple[str, ...]:
+    """Find frozen linear layers and convolutions in front of what is trained that nothing was ever loaded into.
+
+    PyTorch draws their weights evenly within 1 / sqrt(fan_in) of zero. One step of training takes some of them beyond, and a
+    checkpoint's weights are drawn from nothing.
+
+    Args:
+        model: plain.
+
+    Returns:
+        Their names, in order; () where something is trained between them, as in a net of random weights whose norms or adapters
+        learn, where a trained layer has the same weights, as of a target network, and where no trained layer comes behind
+        them that takes as many numbers as the last of them makes.
+    """
+    trained = [(place, m) for place, (_, m) in enumerate(model.named_modules()) if _own(m, is_trained=True)]
+    copies = [p for _, m in trained for p in m.parameters(recurse=False)]
+    found: list[tuple[int, str, nn.Module]] = []
+    for place, (name, module) in enumerate(model.named_modules()):
+        weight = dict(module.named_parameters(recurse=False)).get("weight")
+        if not isinstance(module, _LAYERS) or weight is None or weight.requires_grad or len(found) == _MOST_LAYERS:
+            continue
+        is_copy = any(p.shape == weight.shape and torch.equal(p, weight) for p in copies)
+        if not is_copy and _is_as_drawn(local(weight.detach())):
+            found.append((place, name, module))
+    if not found:
+        return ()
+    first, last = found[0][0], found[-1][0]
+    behind = next((m for place, m in trained if place > last), None)
+    if any(first < place < last for place, _ in trained) or behind is None or not _takes(behind, found[-1][2], found[0][2]):
+        return ()
+    return tuple(name for _, name, _ in found)
+
+
+def _own(module: nn.Module, *, is_trained: bool) -> bool:
+    return any(p.requires_grad is is_trained for p in module.parameters(recurse=False))
+
+
+def _takes(behind: nn.Module, last: nn.Module, first: nn.Module) -> bool:
+    """Whether a layer can take what another makes, map by map, and is not the first one's twin, as of a copied network."""
+    made = getattr(last, "out_features", None) or getattr(last, "out_channels", 0)
+    wanted = getattr(behind, "in_features", None) or getattr(behind, "in_channels", None) or getattr(behind, "input_size", 0)
+    shapes = [getattr(getattr(m, "weight", None), "shape", None) for m in (behind, first)]
+    return bool(made and wanted) and wanted % made == 0 and shapes[0] != shapes[1]
+
+
+def _is_as_drawn(weight: Tensor) -> bool:
+    """Whether numbers are spread evenly up to the bound of PyTorch's draw, and none is beyond."""
+    if weight.dim() < 2 or weight.numel() < _FEWEST_WEIGHTS or not weight.is_floating_point() or weight.is_meta:
+        return False
+    bound, count = 1 / math.sqrt(weight[0].numel()), weight.numel()
+    most = float(weight.abs().max()) / bound
+    if not 1 - _NEAR_BOUND / count <= most <= 1 + 1e-2 * (weight.dtype != torch.float32) + 1e-6:
+        return False
+    read = weight.flatten()[:_MOST_WEIGHTS].double().div(bound).add(1).div(2).sort().values
+    steps = torch.arange(len(read), dtype=torch.double, device=read.device) / len(read)
+    distance = float(torch.maximum(read - steps, steps + 1 / len(read) - read).max())
+    return distance * math.sqrt(len(read)) < _UNIFORM

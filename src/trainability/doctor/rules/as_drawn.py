@@ -1,0 +1,47 @@
+"""Frozen layers that nothing was loaded into. No rule."""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import HAS_LEARNED, WILL_TRAIN
+from trainability.doctor.rate_choice import settings_of
+from trainability.doctor.rules.cut_off import frozen_is_needed
+
+FEW_DRAWN, MANY_DRAWN = 3, 8  # layers: random features have one or two, and nothing that is random on purpose has eight
+_FEWEST_STEPS = 100
+
+
+def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding]:
+    """Frozen layers that are still as PyTorch drew them: a hint of a few, unless what is trained does not learn from them."""
+    settings = settings_of(evidence)
+    names = settings.frozen_as_drawn if settings is not None else ()
+    if len(names) < 2:
+        return []
+    is_deep = len(names) >= MANY_DRAWN or (len(names) >= FEW_DRAWN and _learns_little(evidence))
+    severity: Severity = "warning" if is_deep or frozen_is_needed(evidence, frozen) else "hint"
+    return [
+        Finding(
+            rule="untrained_parameter",
+            code="untrained_parameter.as_drawn",
+            severity=severity,
+            seen=f"{len(names)} layers are frozen with the weights that PyTorch drew for them, {names[0]} to {names[-1]}: no "
+            "weights were loaded into them",
+            measurements=(Measurement(name="such layers", value=float(len(names)), threshold=float(FEW_DRAWN)),),
+            cause="load_state_dict(strict=False) found none of their names (a prefix such as 'module.'), or was not called",
+            remedy="load_state_dict(state) without strict=False, with the names that the model has: "
+            "{k.removeprefix('module.'): v for k, v in state.items()}; leave it where random features are meant",
+            source="PyTorch, torch.nn.Module.load_state_dict; weights held against the distribution of the default draw",
+            layers=names,
+        )
+    ]
+
+
+def _learns_little(evidence: Evidence) -> bool:
+    """Whether 100 steps and more have not learned, or the rehearsed ones promise nothing."""
+    if evidence.steps:
+        return reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+    rehearsal = evidence.rehearsal
+    return (
+        rehearsal is not None and bool(rehearsal.steps) and judge_rehearsal(rehearsal).verdict not in (WILL_TRAIN, HAS_LEARNED)
+    )

@@ -1,0 +1,134 @@
+"""Frozen layers that are still as PyTorch drew them, beside frozen layers that are meant."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+import trainability
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.evidence import OptimizerSettings
+from trainability.doctor.measure.as_drawn import frozen_as_drawn
+
+
+def convolutions() -> nn.Sequential:
+    layers = [m for i in (3, 8, 8) for m in (nn.Conv2d(i, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+
+
+def dense(width: int = 16, depth: int = 4) -> nn.Sequential:
+    widths = [12] + [width] * depth
+    return nn.Sequential(*(m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.Tanh())))
+
+
+def probe(encoder: nn.Module, head: nn.Module) -> nn.Module:
+    return nn.ModuleDict({"encoder": encoder.requires_grad_(False), "head": head})
+
+
+def trained(encoder: nn.Sequential) -> nn.Sequential:
+    """After a few steps of Adam."""
+    optimizer = torch.optim.Adam(encoder.parameters(), 3e-3)
+    for _ in range(20):
+        optimizer.zero_grad()
+        x = torch.randn(32, 12)
+        (encoder(x).mean(dim=1) - x[:, 0]).square().sum().backward()
+        optimizer.step()
+    return encoder
+
+
+def half_loaded() -> nn.Module:
+    encoder = dense()
+    with torch.no_grad():
+        for layer in list(encoder)[:4]:
+            for p in layer.parameters():
+                p.mul_(1.3)
+    return probe(encoder, nn.Linear(16, 4))
+
+
+def orthogonal() -> nn.Sequential:
+    encoder = dense()
+    for m in encoder:
+        if isinstance(m, nn.Linear):
+            nn.init.orthogonal_(m.weight)
+    return encoder
+
+
+def with_norms() -> nn.Module:
+    model = convolutions()
+    for m in model:
+        m.requires_grad_(isinstance(m, nn.BatchNorm2d))
+    return nn.Sequential(model, nn.Linear(32, 4))
+
+
+def with_target() -> nn.Module:
+    online = dense()
+    target = dense()
+    target.load_state_dict(online.state_dict())
+    return nn.ModuleDict({"target": target.requires_grad_(False), "online": online, "head": nn.Linear(16, 4)})
+
+
+def distilled() -> nn.Module:
+    """A random network that is the target of one that learns."""
+    return nn.ModuleDict({"target": dense().requires_grad_(False), "predictor": dense()})
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "dense": (lambda: probe(dense(), nn.Linear(16, 4)), 4),
+    "convolutions": (lambda: probe(convolutions(), nn.Linear(32, 4)), 3),
+    "convolutions in half precision": (lambda: probe(convolutions().bfloat16(), nn.Linear(32, 4)), 3),
+    "behind a recurrent layer": (lambda: probe(dense(), nn.GRU(16, 4)), 4),
+    "half of them": (half_loaded, 2),
+    "trained": (lambda: probe(trained(dense()), nn.Linear(16, 4)), 0),
+    "orthogonal": (lambda: probe(orthogonal(), nn.Linear(16, 4)), 0),
+    "trainable": (lambda: nn.Sequential(dense(), nn.Linear(16, 4)), 0),
+    "norms between": (with_norms, 0),
+    "target network": (with_target, 0),
+    "random target": (distilled, 0),
+}
+
+
+@pytest.mark.parametrize(("made", "count"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("seed", range(5))
+def test_frozen_layers_that_nothing_was_loaded_into(made: Callable[[], nn.Module], count: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    assert len(frozen_as_drawn(made())) == count
+
+
+def test_the_draw_is_known_by_its_distribution() -> None:
+    torch.manual_seed(0)
+    found = [len(frozen_as_drawn(probe(dense(64, 8), nn.Linear(64, 4)))) for _ in range(25)]
+    assert sum(found) >= 0.99 * 25 * 8
+
+
+@pytest.mark.parametrize(("layers", "severity"), [(8, "warning"), (7, "hint"), (2, "hint"), (1, None)])
+def test_a_few_random_layers_may_be_meant(layers: int, severity: str | None) -> None:
+    names = tuple(f"encoder.{k}" for k in range(layers))
+    settings = OptimizerSettings(name="Adam", lr=1e-3, managed=2, frozen=names, frozen_as_drawn=names)
+    found = {f.code: f.severity for f in diagnose(Evidence(optimizer=settings)).findings}
+    assert found.get("untrained_parameter.as_drawn") == severity
+    assert ("untrained_parameter.frozen" in found) == (severity is None)
+
+
+class Classifier(nn.Module):
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder.requires_grad_(False), head
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.encoder(x))
+
+
+@pytest.mark.parametrize(("width", "depth", "severity"), [(8, 7, "warning"), (64, 2, "hint")])
+def test_random_layers_that_what_is_trained_learns_from_are_a_hint(width: int, depth: int, severity: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(512, 12)
+    y = (x @ torch.randn(12, 4)).argmax(dim=1)
+    model = Classifier(dense(width, depth), nn.Linear(width, 4))
+    loader = DataLoader(TensorDataset(x, y), 32, shuffle=True)
+    optimizer = torch.optim.Adam(model.head.parameters(), 1e-2)
+    said = trainability.check(model, loader, loss_fn=F.cross_entropy, optimizer=optimizer)
+    assert {f.code: f.severity for f in said.findings}.get("untrained_parameter.as_drawn") == severity
