@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from rule_examples import CHANCE, steps
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -113,6 +114,15 @@ def test_a_few_random_layers_may_be_meant(layers: int, severity: str | None) -> 
     assert ("untrained_parameter.frozen" in found) == (severity is None)
 
 
+@pytest.mark.parametrize(("loss", "severity"), [(1.9, "warning"), (1.8, "hint")])
+def test_random_layers_of_a_run_that_learns_little_are_a_warning(loss: float, severity: str) -> None:
+    names = ("encoder.0", "encoder.2", "encoder.4")
+    settings = OptimizerSettings(name="Adam", lr=1e-3, managed=2, frozen=names, frozen_as_drawn=names)
+    seen = Evidence(optimizer=settings, steps=steps([CHANCE] * 20 + [loss] * 200), num_classes=10)
+    found = {f.code: f.severity for f in diagnose(seen).findings}
+    assert found.get("untrained_parameter.as_drawn") == severity
+
+
 class Classifier(nn.Module):
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -130,5 +140,5 @@ def test_random_layers_that_what_is_trained_learns_from_are_a_hint(width: int, d
     model = Classifier(dense(width, depth), nn.Linear(width, 4))
     loader = DataLoader(TensorDataset(x, y), 32, shuffle=True)
     optimizer = torch.optim.Adam(model.head.parameters(), 1e-2)
-    said = trainability.check(model, loader, loss_fn=F.cross_entropy, optimizer=optimizer)
+    said = trainability.check(model, loader, loss_fn=F.cross_entropy, optimizer=optimizer, rehearse_seconds=4)
     assert {f.code: f.severity for f in said.findings}.get("untrained_parameter.as_drawn") == severity

@@ -1,6 +1,7 @@
 """Frozen layers that nothing was loaded into. No rule."""
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.outlook import judge_rehearsal
@@ -9,7 +10,7 @@ from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.cut_off import frozen_is_needed
 
 FEW_DRAWN, MANY_DRAWN = 3, 8  # layers: random features have one or two, and nothing that is random on purpose has eight
-_FEWEST_STEPS = 100
+_FEWEST_STEPS, _LITTLE = 100, 0.8  # of what the best constant answer costs, that is left of it
 
 
 def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding]:
@@ -38,9 +39,12 @@ def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding
 
 
 def _learns_little(evidence: Evidence) -> bool:
-    """Whether 100 steps and more have not learned, or the rehearsed ones promise nothing."""
+    """Whether 100 steps and more have taken little off what one answer for all costs, or the rehearsed ones promise nothing."""
     if evidence.steps:
-        return reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+        at, recent = standing(evidence), reading.recent_loss(evidence)
+        cost = at.cost if at is not None else reading.chance_as_summed(evidence)
+        little = not reading.has_learned(evidence) if cost is None or recent is None else recent > _LITTLE * cost
+        return reading.num_steps(evidence) >= _FEWEST_STEPS and little
     rehearsal = evidence.rehearsal
     return (
         rehearsal is not None and bool(rehearsal.steps) and judge_rehearsal(rehearsal).verdict not in (WILL_TRAIN, HAS_LEARNED)

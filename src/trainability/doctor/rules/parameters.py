@@ -154,7 +154,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
         Code `as_drawn`: two frozen layers and more, in front of what is trained, have the weights that PyTorch drew; a warning
-        of eight, and of three where the rehearsed steps promise nothing, or 100 steps of a run have not learned.
+        of eight, and of three where the rehearsed steps promise nothing, or 100 steps of a run leave 0.8 of what one answer for
+        every example costs.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`, told by one step where
         all are cleared before it; `not_written` where the optimizer is given it, and it is large enough for float32 to move the
