@@ -336,6 +336,7 @@ CODES = {
     "ignored_end.last": (fact(unread_words="last"), fact()),
     "ignored_end.padding": (fact(unread_words="all"), fact()),
     "heavy_dropout.state": (fact(dropped_state=("drop", 0.5, 10)), fact(dropped_state=("drop", 0.5, 9))),
+    "activation_scale.third_sine": (fact(third_sine_of=8.1), fact(third_sine_of=7.9)),
     "activation_scale.sine": (fact(sine_of=10.1), fact(sine_of=9.9)),
     "unmoved_parameter.step_function": (stepped(("0.weight",)), stepped(())),
     "shuffled_labels.unrelated of a table": (tabled(0.96), tabled(0.94)),

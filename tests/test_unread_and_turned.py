@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils.data import DataLoader, TensorDataset
 
+import trainability
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.constants import constant_loss
 from trainability.doctor.measure.directions import nearer_and_further
@@ -266,6 +268,32 @@ def test_what_a_sine_of_sines_is_taken_of_is_measured(factor: float, size: float
     found = looked(Sines(), (X, X[:, :1]), lambda model, b: F.mse_loss(model(b[0]), b[1])).sine_of
     assert found is not None
     assert size / 3 < found < 3 * size
+
+
+@pytest.mark.parametrize(("depth", "draw", "severity"), [(3, None, "warning"), (2, None, "hint"), (3, 30.0, None)])
+def test_a_third_sine_that_goes_round_is_a_warning_though_the_loss_falls(
+    depth: int, draw: float | None, severity: str | None
+) -> None:
+    class Sine(nn.Module):
+        def __init__(self, given: int, first: bool) -> None:
+            super().__init__()
+            self.layer = nn.Linear(given, 64)
+            if draw is not None:
+                bound = 1 / given if first else (6 / given) ** 0.5 / draw
+                nn.init.uniform_(self.layer.weight, -bound, bound)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.sin(30 * self.layer(x))
+
+    torch.manual_seed(0)
+    model = nn.Sequential(*(Sine(64 if k else 1, k == 0) for k in range(depth)), nn.Linear(64, 1))
+    x = torch.linspace(-1, 1, 512)[:, None]
+    loader = DataLoader(TensorDataset(x, torch.sin(9 * x) + 0.5 * torch.cos(23 * x)), 64, shuffle=True)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-4)
+    said = trainability.check(model, loader, loss_fn=F.mse_loss, optimizer=optimizer, rehearse_seconds=4)
+    found = {f.code: f.severity for f in said.findings if f.rule == "activation_scale"}
+    code = "activation_scale.third_sine" if depth == 3 else "activation_scale.sine"
+    assert found == ({code: severity} if severity else {})
 
 
 def test_a_sine_of_what_turns_by_an_angle_is_none_of_a_net_of_sines() -> None:

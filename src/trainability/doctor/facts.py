@@ -224,6 +224,7 @@ class Facts:
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         takes_sine: whether the model takes the sine of what its weights made, as SIREN does.
         sine_of: rms of what a sine is taken of that a layer makes of another sine; the largest. None where there is none.
+        third_sine_of: likewise of sines that two others stand behind, each with a layer between.
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
         compares_returned: whether that loss takes what the model returned, and not a residual that is made of it.
@@ -364,6 +365,7 @@ class Facts:
     looks_up: bool = False
     takes_sine: bool = False
     sine_of: float | None = None
+    third_sine_of: float | None = None
     task_loss: str | None = None
     task_form: str | None = None
     compares_returned: bool = False

@@ -23,6 +23,7 @@ _LINEAR = (
     "StackBackward",
     "TBackward",
 )
+_MOST_SINES = 2  # that are counted
 _LINEAR += (
     "ViewBackward",
     "UnsafeViewBackward",
@@ -34,24 +35,31 @@ _LINEAR += (
 _LINEAR += ("UnsqueezeBackward", "SqueezeBackward", "SelectBackward", "SliceBackward", "SplitBackward", "ExpandBackward")
 
 
-def follows_sine(node: Any) -> bool:
-    """Whether a node of the graph is a layer with weights behind a sine: a product by a parameter, and else linear functions.
+def sines_behind(node: Any) -> int:
+    """How many sines stand behind a node of the graph, each with weights in front: a product, and linear functions.
 
     A sine of a pose or a time that another function, or no weights, stand behind is none: frequencies may multiply it at will.
     """
+    count = 0
+    while count < _MOST_SINES and (sine := _sine_behind(node)) is not None:
+        node, count = sine.next_functions[0][0], count + 1
+    return count
+
+
+def _sine_behind(node: Any) -> Any:
     stack, seen = [(node, False)], {(node, False)}
     while stack and len(seen) < _MOST_NODES:
         node, has_weights = stack.pop()
         name = type(node).__name__
         if name.startswith("SinBackward") and has_weights:
-            return True
+            return node
         if not name.startswith((*_PRODUCTS, *_LINEAR)):
             continue
         weighted = has_weights or (name.startswith(_PRODUCTS) and _is_by_parameter(node))
         above = {(each, weighted) for each, _ in node.next_functions if each is not None} - seen
         seen |= above
         stack += above
-    return False
+    return None
 
 
 def _is_by_parameter(product: Any) -> bool:

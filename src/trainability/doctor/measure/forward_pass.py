@@ -13,7 +13,7 @@ from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
-from trainability.doctor.measure.columns import follows_sine, may_be_words
+from trainability.doctor.measure.columns import may_be_words, sines_behind
 from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
@@ -334,7 +334,8 @@ class ForwardPass(TorchFunctionMode):
             "looks_up": self.looks_up,
             "asks_itself": self.asks_itself,
             "takes_sine": self.takes_sine,
-            "sine_of": max((size for size, node in self._sines if follows_sine(node)), default=None),
+            "sine_of": max((size for size, node in self._sines if sines_behind(node)), default=None),
+            "third_sine_of": max((size for size, node in self._sines if sines_behind(node) > 1), default=None),
             "wrong_argument": self.wrong_argument,
             "weighs_examples": self.weighs_examples,
             "flat_function": self.flat,

@@ -17,6 +17,9 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
 from trainability.doctor.rules.start import began_saturated
 
 _MANY_STEPS = 300  # of a run that shows that it does not learn
+# Images and waves, each by half of its points, PyTorch's draw, w of 20 to 30: of the 12 nets of three sines, whose third goes
+# this far, none tells the other half (0.5 and more of its variance is left); some of two sines do, as of a wave.
+TURNS_OF_THREE = 8.0
 TURNS = 10.0  # radians: two deviations either way are six times round; the weights that sines need keep it at 1
 MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gradient
 
@@ -284,7 +287,8 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: the measured rms of a layer's output differs from the predicted one by more than a factor 4, before anything was
         learned. The first such layer is named. Code `sine`: a sine is taken of what a layer with weights makes of another sine,
-        with nothing but sums and factors between, and that has an rms above 10.
+        with nothing but sums and factors between, and that has an rms above 10. Code `third_sine`: so of a third sine behind
+        two, and above 8; a warning, whatever the training loss does.
     Why: on random nets the prediction holds within a factor 2 in 95 % of cases, so a factor 4 is far in the tail.
     What fools it: weights that are not independent draws (pretrained, orthogonal, tied). They differ from the prediction and
         are not wrong; hence a hint.
@@ -292,8 +296,10 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
     Source: docs/theory.md, sections 1 to 3, and the test on 200 random nets there.
     """
     probe = reading.probe_at_start(evidence)
+    if (turns := reading.facts(evidence).third_sine_of or 0.0) > TURNS_OF_THREE:
+        return [_wound_up(turns, "third_sine")]
     if (turns := reading.facts(evidence).sine_of or 0.0) > TURNS:
-        return [_wound_up(turns)]
+        return [_wound_up(turns, "sine")]
     for layer in probe.layers if probe is not None else ():
         predicted, measured = layer.predicted_activation_rms, layer.activation_rms
         if not predicted or not measured or not math.isfinite(measured) or 0.25 <= measured / predicted <= 4:
@@ -316,13 +322,17 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
     return []
 
 
-def _wound_up(size: float) -> Finding:
+def _wound_up(size: float, code: str) -> Finding:
     return Finding(
         rule="activation_scale",
-        code="activation_scale.sine",
+        code=f"activation_scale.{code}",
         severity="warning",
         seen=f"sines are taken of numbers of rms {size:.3g} that other sines and weights made: they go round several times",
-        measurements=(Measurement(name="rms of what a sine is taken of", value=size, threshold=TURNS),),
+        measurements=(
+            Measurement(
+                name="rms of what a sine is taken of", value=size, threshold=TURNS_OF_THREE if code == "third_sine" else TURNS
+            ),
+        ),
         cause="usual weights, or too large a factor, in a net of sines: its outputs are noise between the examples",
         remedy="sin(w x) with a w of 20 to 30, hidden weights drawn uniformly within sqrt(6 / fan_in) / w of zero, the first "
         "layer's within 1 / fan_in",

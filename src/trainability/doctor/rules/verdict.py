@@ -52,6 +52,8 @@ PRECEDENCE: tuple[Verdict, ...] = (
 )
 # Warnings of these say that a part of the model is not trained, whatever the loss does.
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
+# Predictions of these are of what lies between the examples, which the training loss does not show.
+_BETWEEN = ("activation_scale.third_sine",)
 # Warnings of these say that what the loss falls towards is not what is wanted.
 # Of examples that influence each other only one sign: a model may compare them on purpose.
 _ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "masked_targets")
@@ -180,7 +182,7 @@ def _weighed(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
     if outlook is None:
         return found
     if outlook.verdict in _LEARNS:
-        return [replace(f, severity="hint") if RULES[f.rule].predicts else f for f in found]
+        return [replace(f, severity="hint") if RULES[f.rule].predicts and f.code not in _BETWEEN else f for f in found]
     borne_out = {name for name, rule in RULES.items() if rule.predicts and rule.verdict == outlook.verdict}
     return [replace(f, severity="error") if f.severity == "warning" and f.rule in borne_out else f for f in found]
 
