@@ -95,6 +95,9 @@ class Facts:
         stateless: recurrent layers of several steps whose recurrent weights have no gradient but zero: their state is zeros.
         drowned: of a recurrent model whose sequences end in padding, how much less its answer changes with their words than
             where the padding is in front; None if not asked.
+        padded_layer: of a watched loop, a recurrent layer whose sequences end in zeros, whose first weights have a gradient
+            of less than 1e-4 of that of the recurrent ones, and the share of the steps that are these zeros; None if there is
+            none.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
@@ -284,6 +287,7 @@ class Facts:
     padding_asked: tuple[str, int, float] | None = None
     stateless: tuple[str, ...] = ()
     drowned: float | None = None
+    padded_layer: tuple[str, float] | None = None
     misread_logits: bool = False
     unshifted: bool = False
     own_tokens: str | None = None

@@ -108,5 +108,6 @@ def _facts_of_weights(model: nn.Module, sampler: LayerSampler) -> dict[str, Any]
         found["recurrence"] = recurrence(model)
         if sampler.tape is not None:
             found["stateless"] = sampler.tape.given.stateless(found["zero_gradient"])
+            found["padded_layer"] = sampler.tape.given.padded(model)
         return found | (output_facts(first_tensor(call.returned), first_tensor(call.inputs)) if call is not None else {})
     return {}

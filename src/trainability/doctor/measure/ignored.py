@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
+from trainability.doctor.measure.columns import RECURRENT
 from trainability.doctor.measure.workspace import set_training
 
 MIN_STEPS = 4
 _ROWS = 8
+_LENGTHS = 3  # different ones: what is asked after a silence that is as long for all is to be remembered over it
 
 
 def ignores_end(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
@@ -58,34 +60,34 @@ def drowned_by_padding(model: nn.Module, inputs: tuple[Any, ...]) -> float | Non
 
     Args:
         model: with a recurrent layer; runs in eval mode and without gradients; the caller puts modes and buffers back.
-        inputs: what it takes: one tensor (batch, time) of whole numbers.
+        inputs: what it takes: a tensor (batch, time) of whole numbers or (batch, time, features), and beside it tensors of
+            whole numbers or marks (batch,) or (batch, time) at most, as lengths and masks are.
 
     Returns:
         The change over that with the padding in front; None where it cannot be asked: other inputs, fewer than four sequences
-        that end in a third and more of one number, answers that do not repeat, or do not change with the words.
+        of several lengths that end in a third and more of one number (or one row of features), answers that do not repeat, or
+        do not change with the words.
     """
-    given = inputs[0] if len(inputs) == 1 else None
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    if (
-        not recurrent
-        or not isinstance(given, Tensor)
-        or given.dim() != 2
-        or given.is_floating_point()
-        or given.shape[1] < MIN_STEPS
-    ):
+    given, *beside = inputs or (None,)
+    recurrent = any(isinstance(module, RECURRENT) for module in model.modules())
+    if not recurrent or not isinstance(given, Tensor) or given.dim() != (3 if given.is_floating_point() else 2):
         return None
-    padding = given[:, -1].mode().values
-    length = given.shape[1] - (given != padding).flip(1).int().argmax(dim=1)
-    rows = given[(given != padding).any(dim=1) & (length <= given.shape[1] * 2 // 3)][:_ROWS]
-    if len(rows) < MIN_STEPS:
+    if given.shape[1] < MIN_STEPS or not all(_is_beside(x, given) for x in beside):
         return None
-    behind = (rows == padding) & ((rows != padding).flip(1).cumsum(dim=1).flip(1) == 0)
-    words = rows.masked_fill(behind, int(rows[0, 0]))
-    others = torch.where(behind, rows, words.roll(1, dims=0))
+    is_word = ~is_padding(given)
+    length = given.shape[1] - is_word.flip(1).int().argmax(dim=1)
+    chosen = (is_word.any(dim=1) & (length <= given.shape[1] * 2 // 3)).nonzero()[:_ROWS, 0]
+    if len(chosen) < MIN_STEPS or len(length[chosen].unique()) < _LENGTHS:
+        return None
+    rows, told = given[chosen], [x[chosen] for x in beside]
+    behind = is_word[chosen].flip(1).cumsum(dim=1).flip(1) == 0
+    wide = behind if rows.dim() == 2 else behind[:, :, None]
+    words = torch.where(wide, rows[0, 0], rows)
+    others = torch.where(wide, rows, words.roll(1, dims=0))
     asked = [rows, rows, others, _ended(rows, behind), _ended(others, behind)]
     set_training(model, False)
     with torch.no_grad():
-        answers = [first_tensor(model(x)) for x in asked]
+        answers = [first_tensor(model(x, *told)) for x in asked]
     if any(answer is None or answer.dim() != 2 or len(answer) != len(rows) for answer in answers):
         return None
     first, again, changed, ended, ended_changed = (answer for answer in answers if answer is not None)
@@ -95,7 +97,17 @@ def drowned_by_padding(model: nn.Module, inputs: tuple[Any, ...]) -> float | Non
     return float((first - changed).square().mean().sqrt()) / control
 
 
+def is_padding(given: Tensor) -> Tensor:
+    """Where sequences (batch, time) or (batch, time, features) hold what most of them end in: (batch, time)."""
+    flat = given.reshape(*given.shape[:2], -1)
+    return (flat == flat[:, -1].mode(dim=0).values).all(dim=2)
+
+
+def _is_beside(x: Any, given: Tensor) -> bool:
+    return isinstance(x, Tensor) and not x.is_floating_point() and x.shape in (given.shape[:1], given.shape[:2])
+
+
 def _ended(rows: Tensor, behind: Tensor) -> Tensor:
     """The same sequences with their padding in front of the words."""
     order = (~behind).int().argsort(dim=1, stable=True)
-    return rows.gather(1, order)
+    return rows.gather(1, order if rows.dim() == 2 else order[:, :, None].expand_as(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,9 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT, is_one_word, loud_column
 
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
-_FEWEST_STEPS = 3
+_FEWEST_STEPS = _FEWEST_LENGTHS = 3
+
+_MOSTLY, _FADED = 0.5, 1e-4  # share of the steps; of the gradient of the recurrent weights
 
 
 class LayerInputs:
@@ -33,6 +36,7 @@ class LayerInputs:
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
         self._places: dict[str, int] = {}
+        self._padded: dict[str, float] = {}
 
     def see(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Look at what a layer is about to be called with."""
@@ -58,6 +62,8 @@ class LayerInputs:
             self._loud = loud_column(name, given, self.batch)
         if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
             plain = given.detach()
+            if isinstance(module, nn.RNNBase) and plain.dim() == 3 and name not in self._padded:
+                self._padded[name] = _padded_share(plain if module.batch_first else plain.transpose(0, 1))
             constant = not given.requires_grad and bool(plain.amin() == plain.amax())
             if has_state:
                 self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
@@ -99,6 +105,25 @@ class LayerInputs:
             if any(p.startswith(f"{name}.weight_hh") for p in zero) and not any(p.startswith(f"{name}.weight_ih") for p in zero)
         )
 
+    def padded(self, model: nn.Module) -> tuple[str, float] | None:
+        """A recurrent layer whose sequences end in padding, and to which nothing comes back at any of their words.
+
+        Args:
+            model: with its gradients. Padding of zeros adds nothing to that of a layer's first weights, so these have next to
+                none where the gradient has faded before it reaches a word.
+
+        Returns:
+            The layer, and the share of the steps that are padding in half of the sequences, a half and more.
+        """
+        for name, share in self._padded.items():
+            layer = model.get_submodule(name)
+            first, recurrent = (getattr(layer, f"weight_{part}_l0").grad for part in ("ih", "hh"))
+            if share >= _MOSTLY and first is not None and recurrent is not None:
+                size = float(recurrent.float().abs().amax())
+                if 0 < size < math.inf and float(first.float().abs().amax()) <= _FADED * size:
+                    return name, share
+        return None
+
     def facts(self) -> dict[str, Any]:
         """Fields of `Facts`."""
         return {
@@ -106,3 +131,13 @@ class LayerInputs:
             "loud_column": self._loud,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
         }
+
+
+def _padded_share(given: Tensor) -> float:
+    """Share of the steps (batch, time, features) that are the zeros at a sequence's end, in the middle one of the sequences."""
+    if given.shape[1] < _FEWEST_STEPS or not bool((given[:, -1] == 0).all()):
+        return 0.0
+    words = (given != 0).any(dim=2)
+    behind = (words.flip(1).cumsum(dim=1) == 0).sum(dim=1)
+    # After a silence that is as long for all, what was before is to be remembered.
+    return float(behind.float().median()) / given.shape[1] if len(behind.unique()) >= _FEWEST_LENGTHS else 0.0

@@ -193,7 +193,8 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         the loss falls by less than a thousandth of itself at any length, though such steps replace the weights, and 50 steps
         do not change it by as much. Code `padding`: a recurrent model's answer changes with the words of sequences that end in
         padding by less than a hundredth of what it does where the padding is in front, and 50 rehearsed steps or 100 of the run
-        have not learned.
+        have not learned; of a watched run, too, where half of the steps that a recurrent layer is given are zeros behind the
+        words, and its first weights had a gradient of less than 1e-4 of that of its recurrent ones.
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
@@ -280,8 +281,17 @@ def _at_chance(evidence: Evidence, chance: float | None) -> bool:
 
 def _behind_padding(evidence: Evidence) -> list[Finding]:
     """A recurrent layer that has read padding for so long that it has forgotten the words before it."""
-    share = reading.facts(evidence).drowned
-    if share is None or not share < _DROWNED:
+    facts = reading.facts(evidence)
+    if facts.drowned is not None and facts.drowned < _DROWNED:
+        seen = f"where padding follows, a sequence's words change the answer by {facts.drowned:.1g} of what they do at its end"
+        measured = Measurement(name="change before padding over that at the end", value=facts.drowned, threshold=_DROWNED)
+        how = "words exchanged"
+    elif facts.padded_layer is not None:
+        layer, padded = facts.padded_layer
+        seen = f"next to no gradient reaches a word of the sequences that {layer} reads: {padded:.0%} of their steps are zeros behind them"
+        measured = Measurement(name="share of the steps that are padding", value=padded, threshold=0.5)
+        how = "gradients of the first step"
+    else:
         return []
     if evidence.steps:
         stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
@@ -294,12 +304,13 @@ def _behind_padding(evidence: Evidence) -> list[Finding]:
             rule="vanishing_gradient",
             code="vanishing_gradient.padding",
             severity="warning",
-            seen=f"behind its padding a sequence's words change the answer by {share:.1g} of what they do at its end",
-            measurements=(Measurement(name="change behind padding over that at the end", value=share, threshold=_DROWNED),),
+            seen=seen,
+            measurements=(measured,),
             cause="the last step's output is read, and the recurrent layer has read padding for many steps before it",
             remedy="torch.nn.utils.rnn.pack_padded_sequence(..., lengths, batch_first=True, enforce_sorted=False) and the last "
             "hidden state; or the output at each sequence's own last word",
-            source="PyTorch, torch.nn.utils.rnn.pack_padded_sequence; words exchanged",
+            source=f"PyTorch, torch.nn.utils.rnn.pack_padded_sequence; {how}",
+            explains=("untrained_parameter", "unmoved_parameter"),
         )
     ]
 
