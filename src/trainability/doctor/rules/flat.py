@@ -127,8 +127,8 @@ def flat_for_all(evidence: Evidence) -> list[Finding]:
 
 
 _BEYOND = (
-    "answers are out of its range: of another unit, order or scale than what they are held against, so that nothing "
-    "overlaps, or beyond a limit"
+    "the loss is constant where answers do not overlap what they are held against, or are beyond a limit: at the start, or "
+    "for good where the two are of another unit, order or scale"
 )
 _FROM_AFAR = (
     "add a term that falls from afar, as l1_loss, or take a generalised IoU, which has a slope where nothing overlaps; and "

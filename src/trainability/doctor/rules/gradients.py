@@ -288,7 +288,7 @@ def _behind_padding(evidence: Evidence) -> list[Finding]:
         how = "words exchanged"
     elif facts.padded_layer is not None:
         layer, padded = facts.padded_layer
-        seen = f"next to no gradient reaches a word of the sequences that {layer} reads: {padded:.0%} of their steps are zeros behind them"
+        seen = f"next to no gradient reaches the words that {layer} reads: {padded:.0%} of the steps are zeros behind them"
         measured = Measurement(name="share of the steps that are padding", value=padded, threshold=0.5)
         how = "gradients of the first step"
     else:
