@@ -47,6 +47,8 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
+        pooled_norm: a layer whose input is a mean over what a normalisation has just made, the same for every example, and that
+            normalisation ("" of a function), where answers are the same, too; None if there is none.
         one_row: models ("" for a single one) whose input, in every call, is one row for all of 8 examples and more, which is
             none of the batch's, and so is their output.
         nonfinite_inputs: tensors of the batch that hold NaN or infinity, by their place; a mask may.
@@ -257,6 +259,7 @@ class Facts:
     constant_output: bool = False
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
+    pooled_norm: tuple[str, str] | None = None
     one_row: tuple[str, ...] = ()
     counted_condition: tuple[str, float] | None = None
     one_class_asked: tuple[str, int] | None = None

@@ -146,6 +146,7 @@ class ForwardPass(TorchFunctionMode):
         self.asks_itself |= not self._running and not torch.is_grad_enabled()
         if not self._running and (found := first_tensor(output)) is not None and found.requires_grad:
             self.last = self._call(module, args, kwargs, output)
+            self.given.pooled.answered(output)
             if not self.calls:  # a step that calls parts of the model answers by the last
                 self.output, self.returned = found, self.last.returned
 

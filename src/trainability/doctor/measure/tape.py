@@ -122,6 +122,8 @@ class Tape(TorchFunctionMode):
                     self.own_tokens.see(module, args, kwargs, output)
                 if module is self._model:
                     self.own_tokens.answered(module, (args, kwargs), output)
+                if not self._running:
+                    self.given.pooled.answered(output)
         if self._running or self._is_over or self.lost or not torch.is_grad_enabled():
             return
         try:

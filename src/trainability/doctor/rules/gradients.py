@@ -218,7 +218,8 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     stuck = collapsed or _at_chance(evidence, chance) or (at is not None and at.is_no_better)
     if stuck and not _fades(layers):  # what training did to it came to nothing
         layers = _with_gradient(_start_layers(evidence))
-    if not _fades(layers) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant
+    is_constant = reading.emptied_norms(evidence) or reading.facts(evidence).pooled_norm
+    if not _fades(layers) or is_constant:  # no gradient comes back through what is constant
         return _deaf_loss(evidence)
     if not faded_at_start(evidence) and undone_by_steps(evidence) is not None:
         return []  # steps that were too large have made it so

@@ -235,7 +235,9 @@ def constant_output(evidence: Evidence) -> list[Finding]:
         divides by the gradient's own size, as Adam does, unless outputs differ by less than 1e-5 of their size at every look of
         a rehearsal of 50 steps and a tenth of the plan, and hidden biases start at zero or a run of 100 steps has not learned
         either. Code `mask`: such a rehearsal, and an attention's output is zero at the start. Code `norm`: at the first step a
-        normalisation's output is below 1e-3 of its scale, so what it is given does not differ within what it normalises over.
+        normalisation's output is below 1e-3 of its scale, so what it is given does not differ within what it normalises over;
+        or a layer is given a mean straight over a normalisation's output, the same for every example to 1e-5, and so is the
+        answer.
     Why: healthy deep ReLU nets show 0.1 and more. Below 1e-3 the gradient is nearly the same for every example, and all that
         SGD can learn is how frequent each label is. A single number less its own mean is zero, and so is a constant.
     What fools it: a batch of nearly equal inputs, and a last bias that is large on purpose.
@@ -243,6 +245,8 @@ def constant_output(evidence: Evidence) -> list[Finding]:
         numbers (fewer groups, another place, LayerNorm).
     Source: Wardat et al., DeepDiagnosis, ICSE 2022; own threshold.
     """
+    if (pooled := reading.facts(evidence).pooled_norm) is not None and not reading.has_learned(evidence):
+        return [_pooled(*pooled)]
     if emptied := reading.emptied_norms(evidence):
         return [_emptied(emptied)]
     probe = evidence.probe
@@ -270,6 +274,25 @@ def constant_output(evidence: Evidence) -> list[Finding]:
             explains=("untrained_parameter",) if stays else (),
         )
     ]
+
+
+def _pooled(layer: str, norm: str) -> Finding:
+    """InstanceNorm in front of a global average pool."""
+    called = as_code(norm) if norm else "a normalisation"
+    return Finding(
+        rule="constant_output",
+        code="constant_output.norm",
+        severity="warning",
+        seen=f"{as_code(layer)} is given a mean over the output of {called}: the same numbers for every example, and so is the "
+        "answer",
+        measurements=(Measurement(name="spread over examples", value=0.0, threshold=0.0),),
+        cause=f"{called} brings each example to mean zero over just those places that the mean then goes over",
+        remedy=f"torch.nn.ReLU() between {called} and the pooling; or a normalisation over the batch or over channels in its "
+        "place (BatchNorm, GroupNorm with several channels in a group)",
+        source="own; Ulyanov, Vedaldi and Lempitsky, Instance Normalization, arXiv 1607.08022, eq. (3)",
+        layers=(layer,),
+        explains=("vanishing_gradient", "untrained_parameter"),
+    )
 
 
 def _emptied(norms: list[LayerStats]) -> Finding:

@@ -1,0 +1,111 @@
+"""A mean over what a normalisation brought to mean zero: told where the answer goes through it, beside sound neighbours."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
+from trainability.doctor.measure.facts import look
+
+DRAWS = torch.Generator().manual_seed(0)
+IMAGES = torch.randn(16, 3, 12, 12, generator=DRAWS) + torch.randn(16, 3, 1, 1, generator=DRAWS)
+LABELS = torch.arange(16) % 4
+
+
+def pooled(*between: nn.Module, norm: Callable[[int], nn.Module] = nn.InstanceNorm2d) -> nn.Sequential:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), norm(8), *between)
+    return nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+
+
+class Tokens(nn.Module):
+    """A layer norm over what the mean is then taken of, by hand."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.norm, self.head, self.dim = nn.Linear(36, 8), nn.LayerNorm(8), nn.Linear(12 if dim == 2 else 8, 4), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.embed(x.transpose(1, 2).flatten(2))).mean(self.dim))
+
+
+class Gate(nn.Module):
+    """What is pooled scales channels, and the answer differs without it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.norm, self.gate = nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8), nn.Linear(8, 8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.body(x))
+        x = x * self.gate(x.mean((2, 3))).sigmoid()[:, :, None, None]
+        return self.head(x.relu().mean((2, 3)))
+
+
+class Beside(nn.Module):
+    """The answer has a linear part of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep, self.wide = pooled(), nn.Linear(3 * 12 * 12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wide(x.flatten(1)) + self.deep(x)
+
+
+EMPTY: dict[str, Callable[[], nn.Module]] = {
+    "instance norm": pooled,
+    "with weights": lambda: pooled(norm=lambda n: nn.InstanceNorm2d(n, affine=True)),
+    "a group a channel": lambda: pooled(norm=lambda n: nn.GroupNorm(n, n)),
+    "over features": lambda: Tokens(2),
+}
+SOUND: dict[str, Callable[[], nn.Module]] = {
+    "an activation between": lambda: pooled(nn.ReLU()),
+    "a layer between": lambda: pooled(nn.Conv2d(8, 8, 3)),
+    "batch norm": lambda: pooled(norm=nn.BatchNorm2d),
+    "groups": lambda: pooled(norm=lambda n: nn.GroupNorm(2, n)),
+    "over steps": lambda: Tokens(1),
+    "gate": Gate,
+    "beside": Beside,
+}
+
+
+def ask(model: nn.Module, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def watched(model: nn.Module) -> Diagnosis:
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with Monitor(model, optimizer, every=10) as monitor:
+        for _ in range(25):
+            optimizer.zero_grad()
+            loss = ask(model, (IMAGES, LABELS))
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    return monitor.diagnose()
+
+
+@pytest.mark.parametrize("name", list(EMPTY))
+def test_a_mean_of_zeros_is_told(name: str) -> None:
+    facts = look(EMPTY[name](), (IMAGES, LABELS), ask)
+    assert facts.pooled_norm is not None
+    assert diagnose(Evidence(facts=facts)).findings[0].code == "constant_output.norm"
+    assert "constant_output.norm" in [finding.code for finding in watched(EMPTY[name]()).findings]
+
+
+@pytest.mark.parametrize("name", list(SOUND))
+def test_sound_neighbours_are_left_alone(name: str) -> None:
+    assert look(SOUND[name](), (IMAGES, LABELS), ask).pooled_norm is None
+    assert "constant_output.norm" not in [finding.code for finding in watched(SOUND[name]()).findings]
+
+
+def test_examples_that_are_all_the_same_are_no_matter_of_the_norm() -> None:
+    assert look(pooled(), (IMAGES[:1].repeat(16, 1, 1, 1), LABELS), ask).pooled_norm is None
