@@ -43,6 +43,7 @@ from trainability.doctor.measure.mirrored import mirrored_alone
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.one_target import one_target
+from trainability.doctor.measure.outer_products import OuterProducts, outer_product
 from trainability.doctor.measure.own_scale import scaled_by_themselves
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pair_forces import pair_forces
@@ -106,7 +107,8 @@ def look(
         plain, forward, batch = place.model, place.loss_fn, place.batch
         start(plain)
         seen, chances, derivatives, pairing = ForwardPass(plain, batch), Chances(), Derivatives(), Pairing()
-        with torch.enable_grad(), seen, chances, derivatives, pairing:
+        outer = OuterProducts()
+        with torch.enable_grad(), seen, chances, derivatives, pairing, outer:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain, batches))
@@ -117,6 +119,7 @@ def look(
         questions["answers that are one number"] = lambda known: (
             _solved(plain, batch, forward, seen, batches, derivatives) if derivatives.with_graph or seen.asks_itself else {}
         )
+        questions["factors of all examples"] = lambda known: {"outer_product": outer_product(plain, batch, forward, outer)}
         questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches)
         questions["answers beside their targets"] = lambda known: {
             "misaligned": (_misaligned(plain, batch, forward, seen, known) if pairs_itself else None)

@@ -18,6 +18,7 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.facts import Forward, facts_of_pass, start
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
+from trainability.doctor.measure.outer_products import OuterProducts, outer_product
 from trainability.doctor.measure.pairing import misaligned
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
@@ -53,8 +54,8 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
     with workspace(model, forward, batch) as place:
         plain, forward, batch = place.model, place.loss_fn, place.batch
         start(plain)
-        seen, derivatives = ForwardPass(plain, batch), Derivatives()
-        with torch.enable_grad(), seen, derivatives:
+        seen, derivatives, outer = ForwardPass(plain, batch), Derivatives(), OuterProducts()
+        with torch.enable_grad(), seen, derivatives, outer:
             loss = forward(plain, batch)
         alone = len(losses) == 1
         found = seen.facts()
@@ -65,6 +66,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
         )
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "gradients that are zero": lambda: facts_of_pass(plain, loss, seen, at_start=False),
+            "factors of all examples": lambda: {"outer_product": outer_product(plain, batch, forward, outer)},
             "classes that are asked for": lambda: {"one_class_asked": one_class_asked(plain, batch, forward)},
             "parameters without a gradient": lambda: _unreached(plain, batch, forward, loss, seen),
         }

@@ -20,6 +20,8 @@ NOTHING_LEARNED = (
     "prediction_collapse",
 )
 
+CENTRED = 1e-3  # mean over rms, of factors that are less their own mean
+
 
 def shown_place(graph: LossGraph | None, made: str | None) -> str:
     """The call to change, where it was seen."""
@@ -35,7 +37,9 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
         the loss. Code `unpaired`: exchanging the targets between the examples of the batch leaves the gradient of the outputs
         as it is to 1e-4, and one target for all does not, to 0.01. Code `one_for_all`: a loss of PyTorch sets all outputs of an
         example, (64, 4), against one number, (64, 1); a warning where whole numbers of the batch, one an example, could name
-        one of the outputs, and turning them leaves the loss as it is to the bit; else a hint.
+        one of the outputs, and turning them leaves the loss as it is to the bit; else a hint. Code `outer`: products of (n,)
+        and (n, 1), as of logarithms of probabilities and advantages, of which one mean or sum is taken, and with one example
+        less there are fewer; an error where the mean of the factors is less than 1e-3 of their size, else a warning.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
         all where the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
@@ -44,6 +48,8 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, Broadcasting semantics; `torch.nn.functional.mse_loss` warns of it.
     """
     facts = reading.facts(evidence)
+    if facts.broadcast_shape is None and facts.outer_product is not None:
+        return [_outer(*facts.outer_product)]
     if facts.broadcast_shape is None:
         return [_unpaired()] if facts.unpaired else [_one_for_all(*facts.one_target)] if facts.one_target is not None else []
     terms, own = math.prod(facts.broadcast_shape), math.prod(facts.output_shape)
@@ -60,6 +66,28 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
             source="PyTorch, Broadcasting semantics",
         )
     ]
+
+
+def _outer(size: int, balance: float) -> Finding:
+    """A weight, reward or advantage for each example that multiplies every example's term."""
+    centred = balance < CENTRED
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.outer",
+        severity="error" if centred else "warning",
+        seen=f"({size},) times ({size}, 1) is ({size}, {size}): every example's term is multiplied by every example's factor, "
+        "and one mean is taken of all"
+        + (f"; the factors' mean is {balance:.1g} of their size, so next to nothing is left" if centred else ""),
+        measurements=(
+            Measurement(name="terms of the loss", value=float(size * size), threshold=float(size)),
+            Measurement(name="mean of the factors over their rms", value=balance, threshold=CENTRED),
+        ),
+        cause="two shapes with as many elements are broadcast: the mean is that of all terms times that of all factors, and no "
+        "term has its own factor",
+        remedy="squeeze(1) of the one that is (n, 1), so that both are (n,)",
+        source="PyTorch, Broadcasting semantics",
+        explains=("flat_loss", "zero_gradient", "unmoved_parameter") if centred else (),
+    )
 
 
 def _one_for_all(outputs: int, place: str) -> Finding:

@@ -1,0 +1,98 @@
+"""Factors of all examples times terms of all examples: told where one mean is taken, beside pairs that are meant."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Normal
+from torch.nn import functional as F
+
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.facts import look
+
+DRAWS = torch.Generator().manual_seed(0)
+X = torch.randn(32, 6, generator=DRAWS)
+LABELS = torch.arange(32) % 3
+REWARDS = torch.randn(32, 1, generator=DRAWS)
+CENTRED = REWARDS - REWARDS.mean()
+BATCH = (X, LABELS, CENTRED, REWARDS)
+
+
+def net(outputs: int = 3) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, outputs))
+
+
+def policy(model: Any, batch: Any) -> Tensor:
+    chosen = Categorical(logits=model(batch[0]))
+    return -(chosen.log_prob(batch[1]) * batch[2]).mean()
+
+
+def clipped(model: Any, batch: Any) -> Tensor:
+    """PPO's objective, of one step."""
+    ratio = (model(batch[0]).log_softmax(1).gather(1, batch[1][:, None]).squeeze(1) + 1.1).exp()
+    return -torch.min(ratio * batch[2], ratio.clamp(0.8, 1.2) * batch[2]).mean()
+
+
+def gaussian(model: Any, batch: Any) -> Tensor:
+    chosen = Normal(model(batch[0])[:, :1], 1.0)
+    return -(0.5 * chosen.log_prob(batch[0][:, :1]) * batch[2].squeeze(1)).sum() / 32
+
+
+def weighted(model: Any, batch: Any) -> Tensor:
+    return (F.cross_entropy(model(batch[0]), batch[1], reduction="none") * batch[3].exp()).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "severity"), [(policy, "error"), (clipped, "error"), (gaussian, "error"), (weighted, "warning")]
+)
+def test_products_of_all_with_all_are_told(loss: Callable[[Any, Any], Tensor], severity: str) -> None:
+    facts = look(net(), BATCH, loss)
+    assert facts.outer_product is not None
+    assert facts.outer_product[0] == 32
+    found = diagnose(Evidence(facts=Facts(outer_product=facts.outer_product))).findings[0]
+    assert (found.code, found.severity) == ("target_broadcast.outer", severity)
+
+
+def paired(model: Any, batch: Any) -> Tensor:
+    return -(Categorical(logits=model(batch[0])).log_prob(batch[1]) * batch[2].squeeze(1)).mean()
+
+
+def columns(model: Any, batch: Any) -> Tensor:
+    return -(model(batch[0]).log_softmax(1).gather(1, batch[1][:, None]) * batch[2]).mean()
+
+
+def kernel(model: Any, batch: Any) -> Tensor:
+    """A quadratic form: products of all pairs, each by what lies between them."""
+    values, near = model(batch[0])[:, 0], (-torch.cdist(batch[0], batch[0])).exp()
+    return (values[:, None] * batch[3].squeeze(1) * near).mean()
+
+
+def ranked(model: Any, batch: Any) -> Tensor:
+    """All pairs of scores, by the sign of what was earned."""
+    score, reward = model(batch[0])[:, :1], batch[3].squeeze(1)
+    return F.softplus(-(score - score.squeeze(1)) * (batch[3] - reward).sign()).mean()
+
+
+def risk_sets(model: Any, batch: Any) -> Tensor:
+    risk, lasts = model(batch[0])[:, :1].exp(), (batch[3].squeeze(1) >= batch[3]).float()
+    return ((risk * lasts).sum(0).log() - risk.squeeze(1).log()).mean()
+
+
+def quantiles(model: Any, batch: Any) -> Tensor:
+    """As many levels as there are examples, by chance."""
+    levels, error = torch.linspace(0.05, 0.95, 32), batch[3] - model(batch[0])[:, :1]
+    return (levels * error).mean() + error.relu().mean()
+
+
+def normed(model: Any, batch: Any) -> Tensor:
+    out = model(batch[0])
+    return F.cross_entropy(out / out.norm(dim=1, keepdim=True), batch[1])
+
+
+@pytest.mark.parametrize("loss", [paired, columns, kernel, ranked, risk_sets, quantiles, normed])
+def test_pairs_that_are_meant_are_left_alone(loss: Callable[[Any, Any], Tensor]) -> None:
+    assert look(net(), BATCH, loss).outer_product is None
