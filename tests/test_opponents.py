@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import check
-from trainability.doctor.measure.opponents import moved_by_judge
+from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -101,3 +101,75 @@ def test_check_says_whose_optimizer_it_is() -> None:
     found = check(nets, loader, step=game(), optimizer=both_in_one(nets), rehearse_seconds=None).findings
     (finding,) = [f for f in found if f.code == "foreign_optimizer.opponent"]
     assert "optimizer of judge holds the parameters of maker" in finding.seen
+
+
+def in_turn(
+    *, asks: Loss | None = None, detach: bool = False, only_own: bool = False, labels: bool = False
+) -> Callable[..., Tensor]:
+    """Both models' steps by one optimizer; `only_own` takes away the gradients of the model whose turn it is not."""
+    asks = asks or against(1.0)
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        def go(name: str, loss: Tensor) -> Tensor:
+            optimizer.zero_grad()
+            loss.backward()
+            for other in model:
+                for p in model[other].parameters() if only_own and other != name else ():
+                    p.grad = None
+            optimizer.step()
+            return loss
+
+        made = model["maker"](torch.randn(len(batch[0]), 4))
+        answer = model["judge"](made.detach() if detach else made)
+        wanted = torch.randint(0, 2, (len(answer), 1)).float() if labels else torch.zeros(len(answer), 1)
+        loss = go("judge", F.mse_loss(answer, wanted) + against(1.0)(model["judge"](batch[0])))
+        answer = model["judge"](model["maker"](torch.randn(len(batch[0]), 4)))
+        go("maker", F.mse_loss(answer, 1 - wanted) if labels else asks(answer))
+        return loss
+
+    return step
+
+
+def together(model: Any, optimizer: Any, batch: Any) -> Tensor:
+    """One step of one loss, with the gradient turned around between the two."""
+    made = model["maker"](torch.randn(len(batch[0]), 4))
+    loss = against(0.0)(model["judge"](2 * made.detach() - made)) + against(1.0)(model["judge"](batch[0]))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def critic(answer: Tensor) -> Tensor:
+    return -answer.mean()
+
+
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        (in_turn(), (1, 0)),
+        (in_turn(asks=critic), (1, 0)),
+        (in_turn(detach=True), (1, 0)),  # the judge is still moved for the maker's loss
+        (in_turn(only_own=True), None),
+        (in_turn(asks=against(0.0)), None),
+        (in_turn(labels=True), None),  # one net of two parts, which is asked about two lots of examples
+        (together, None),
+    ],
+)
+def test_one_optimizer_that_undoes_its_own_steps_is_seen(step: Any, found: Any) -> None:
+    nets = models()
+    both = torch.optim.Adam(chain(nets["maker"].parameters(), nets["judge"].parameters()), 1e-3)
+    assert moved_both_ways(nets, both, step, batches(digits()[0].flatten(1))) == found
+
+
+def test_an_optimizer_for_each_is_no_matter_of_one() -> None:
+    nets = models()
+    assert moved_both_ways(nets, each_by_itself(nets), game(detach=True), batches(digits()[0].flatten(1))) is None
+
+
+def test_check_says_that_one_optimizer_holds_both() -> None:
+    nets, loader = models(), batches(digits()[0].flatten(1))
+    both = torch.optim.Adam(chain(nets["maker"].parameters(), nets["judge"].parameters()), 1e-3)
+    found = check(nets, loader, step=in_turn(), optimizer=both, rehearse_seconds=None).findings
+    (finding,) = [f for f in found if f.code == "foreign_optimizer.opponent"]
+    assert "one optimizer holds the parameters of judge and maker" in finding.seen

@@ -30,7 +30,7 @@ from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.held_out import with_values_compared
 from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.nonfinite import first_nonfinite
-from trainability.doctor.measure.opponents import moved_by_judge, same_aim
+from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
@@ -180,7 +180,7 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
 def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts where the body of the loop is known as a whole only, and what models against each other want."""
     assert setup.step is not None
-    facts, notes, aim, moved, asked, of_body = None, [], None, None, None, {}
+    facts, notes, aim, moved, turned, asked, of_body = None, [], None, None, None, None, {}
     try:
         facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer)
     except Exception as error:
@@ -193,18 +193,25 @@ def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | No
         if len(modules(setup.model)) > 1:
             aim = same_aim(setup.model, setup.optimizer, setup.step, train)
             moved = moved_by_judge(setup.model, setup.optimizer, setup.step, train)
+            turned = moved_both_ways(setup.model, setup.optimizer, setup.step, train)
             asked = unasked_for(setup.model, setup.optimizer, setup.step, first)
     except Exception as error:
         notes.append(f"models against each other: {error_line(error)}")
-    nothing = facts is None and not notes and all(found is None for found in (aim, moved, asked))
+    nothing = facts is None and not notes and all(found is None for found in (aim, moved, turned, asked))
     if nothing and not any(value is not None for value in of_body.values()):
         return None
     names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
     facts = facts or Facts()
-    same, both, unasked = (tuple(names[k] for k in found or ()) for found in (aim, moved, asked))
+    same, both, one, unasked = (tuple(names[k] for k in found or ()) for found in (aim, moved, turned, asked))
     of_body = {name: value for name, value in of_body.items() if value is not None}
     return dataclasses.replace(
-        facts, **of_body, same_aim=same, moved_by_judge=both, not_judged=unasked, notes=(*facts.notes, *notes)
+        facts,
+        **of_body,
+        same_aim=same,
+        moved_by_judge=both,
+        moved_both_ways=one,
+        not_judged=unasked,
+        notes=(*facts.notes, *notes),
     )
 
 

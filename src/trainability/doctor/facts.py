@@ -196,6 +196,8 @@ class Facts:
             answers; () if there are none.
         moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
             maker as well, for the judge's loss; () if there are none.
+        moved_both_ways: of models that play against each other, the judge and the maker where one optimizer holds both and
+            moves one of them for two losses that want opposite answers; () if there are none.
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
             row, and no loss goes by which row was asked for which; () if there are none.
         shared: of a loop that is watched, parameters that the optimizer and another hold, which step in turn, and trainable
@@ -356,6 +358,7 @@ class Facts:
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
+    moved_both_ways: tuple[str, ...] = ()
     not_judged: tuple[str, ...] = ()
     shared: tuple[int, int] | None = None
     opposed: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice, permutations
+from itertools import combinations, islice, permutations
 from typing import Any
 
 import torch
@@ -19,6 +19,10 @@ _STEPS, _FEWEST = 8, 5
 _SPREAD, _CHANCES = (-3.0, 3.0), (0.02, 0.98)
 
 
+_OPPOSED = 0.1  # share of the answers of which two losses want the opposite
+_Look = tuple[int, Tensor, frozenset[int]]  # the batch, the gradients of the answers, and which models have one
+
+
 class _Watch:
     """Gradients that answers of all sizes to another model's outputs get, by whose optimizer steps then."""
 
@@ -28,6 +32,8 @@ class _Watch:
         self.judged: dict[tuple[int, int], list[Tensor]] = {}
         self.asked: dict[tuple[int, int], list[Tensor]] = {}
         self.moved: dict[tuple[int, int], list[Tensor]] = {}  # as `judged`, by an optimizer that holds the maker as well
+        self.both: dict[tuple[int, int], list[_Look]] = {}  # steps of an optimizer that holds both
+        self.batch = 0
         self.models = models
         self.handles: list[Any] = []
         owner = {id(p): k for k, model in enumerate(models) for p in model.parameters()}
@@ -57,6 +63,9 @@ class _Watch:
     def _on_step(self, held: set[int | None]) -> Callable[..., None]:
         def stepped(optimizer: Any, args: Any, kwargs: Any) -> None:
             for judge, maker, slope in self.pending:
+                if judge in held and maker in held:
+                    moves = frozenset(k for k in (judge, maker) if self._has_gradient(k))
+                    self.both.setdefault((judge, maker), []).append((self.batch, slope, moves))
                 if judge in held and maker not in held:
                     self.judged.setdefault((judge, maker), []).append(slope)
                 elif maker in held and judge not in held:
@@ -132,6 +141,53 @@ def moved_by_judge(
     return None
 
 
+def moved_both_ways(
+    model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]
+) -> tuple[int, int] | None:
+    """Ask whether one optimizer, which holds two models that play against each other, moves one for the losses of both.
+
+    Args:
+        model: a dict, tuple or list of several.
+        optimizer: one or several.
+        step: of (model, optimizer, batch): the loop's whole body.
+        batches: of the training loader.
+
+    Returns:
+        The judge and the maker (places among the models), where in each of five batches and more the optimizer steps for two
+        losses that pull all of the judge's answers to what the maker makes to one value each, to different sides, and one of
+        the models has a gradient in both. None elsewhere: labels pull answers to values of their own, a reversed gradient takes
+        one step, and where only the model whose turn it is has a gradient, nothing is undone. Without a run, where no optimizer
+        holds weights of two models.
+    """
+    owner = {id(p): k for k, part in enumerate(modules(model)) for p in part.parameters()}
+    held = [{owner.get(id(p)) for group in o.param_groups for p in group["params"]} for o in optimizers(optimizer)]
+    if not any(len(one) > 1 for one in held):
+        return None
+    watch = _watched(model, optimizer, step, batches)
+    if watch is None:
+        return None
+    for (judge, maker), looks in watch.both.items():
+        by_batch: dict[int, list[_Look]] = {}
+        for look in looks:
+            by_batch.setdefault(look[0], []).append(look)
+        turns = [any(_undoes(a, b) for a, b in combinations(each, 2)) for each in by_batch.values()]
+        if len(turns) >= _FEWEST and all(turns):
+            return judge, maker
+    return None
+
+
+def _undoes(one: _Look, other: _Look) -> bool:
+    """Whether two steps move a model for losses that want opposite answers, each the same of all."""
+    (_, a, moved), (_, b, moved_too) = one, other
+    if a.shape != b.shape or not moved & moved_too:
+        return False
+    for slope in (a, b):
+        signs = slope.sign()[slope != 0]
+        if len(signs) == 0 or int((signs[1:] != signs[:-1]).sum()) > 1:  # answers are given in their order
+            return False
+    return float((a.sign() * b.sign() < 0).float().mean()) > _OPPOSED
+
+
 def _paired(one: Iterable[Tensor], other: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return [(a, b) for a, b in zip(one, other, strict=False) if a.shape == b.shape]
 
@@ -146,7 +202,7 @@ def _watched(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], b
     watch = _Watch(parts, optimizers(steppers))
     guarded = put_back(*used_by(step)), variables_put_back(step)
     with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
-        for batch in islice(batches, _STEPS):
+        for watch.batch, batch in enumerate(islice(batches, _STEPS)):
             watch.made.clear()
             step(twins, steppers, to_device(batch, device))
     for handle in watch.handles:

@@ -19,6 +19,22 @@ def of_two(judge: str, maker: str) -> Finding:
     )
 
 
+def of_one(judge: str, maker: str) -> Finding:
+    """One optimizer for a generator and its discriminator, which steps for the losses of both."""
+    return Finding(
+        rule="foreign_optimizer",
+        code="foreign_optimizer.opponent",
+        severity="warning",
+        seen=f"one optimizer holds the parameters of {judge} and {maker}, and steps for two losses that want opposite answers "
+        f"of {judge}, with a gradient for the same parameters",
+        measurements=(Measurement(name="losses that move the same parameters", value=2.0, threshold=1.0),),
+        cause=f"the parameters of both models are given to one optimizer: what {judge} learns by one loss, the other undoes",
+        remedy=f"an optimizer of {judge} and another of {maker}, each with the parameters of its own model; and detach what "
+        f"{maker} makes in the loss of {judge}",
+        source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
+    )
+
+
 def of_the_same(num_shared: int, num_left: int) -> Finding:
     """Two optimizers of one network, and none of another."""
     return Finding(

@@ -21,6 +21,8 @@ from trainability.doctor.rules.cut_off import (
 )
 from trainability.doctor.rules.flat import flat_for_all, flat_in_part
 from trainability.doctor.rules.mixed_up import of_another, of_the_same, of_two
+from trainability.doctor.rules.flat import flat_in_part
+from trainability.doctor.rules.mixed_up import of_another, of_one, of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
@@ -63,8 +65,9 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     Fires: the model has trainable parameters, none of them is in a group of the optimizer, and no other optimizer of the
         process holds them. A warning with code `opponent`: of models that play against each other, the one's optimizer holds
         the other's weights as well and steps them for its own loss, while the other's optimizer steps for a loss that wants
-        other answers. An error with code `twice`: of a watched loop, two optimizers step the same parameters, and the loss goes
-        through others that get a gradient and that no optimizer holds.
+        other answers; or one optimizer holds both and steps for two such losses, with a gradient for the same model. An error
+        with code `twice`: of a watched loop, two optimizers step the same parameters, and the loss goes through others that
+        get a gradient and that no optimizer holds.
     Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those
         of the parameters that the optimizer holds. Counted, so this is certain.
     What fools it: parameters that are updated by hand, without an optimizer; beside two optimizers of one network, another
@@ -76,6 +79,8 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     settings = settings_of(evidence)
     if reading.facts(evidence).moved_by_judge:
         return [of_two(*reading.facts(evidence).moved_by_judge)]
+    if reading.facts(evidence).moved_both_ways:
+        return [of_one(*reading.facts(evidence).moved_both_ways)]
     if (shared := reading.facts(evidence).shared) is not None:
         return [of_the_same(*shared)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
