@@ -7,13 +7,14 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainability.checking.certain import MAX_EXAMPLES, facts_of, facts_of_step
+from trainability.checking.first_batch import first_batch, with_inputs_in_parts
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.arguments import with_near_names
@@ -24,7 +25,6 @@ from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.asked_for import unasked_for
-from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.held_out import with_values_compared
@@ -37,6 +37,7 @@ from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
+from trainability.doctor.measure.words import with_words_compared
 from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
@@ -130,7 +131,8 @@ def check_setup(setup: Setup) -> Diagnosis:
 
 def _checked(setup: Setup) -> Diagnosis:
     began = time.monotonic()
-    first, train = _first_batch(setup)
+    first, train = first_batch(setup)
+    setup = with_inputs_in_parts(setup, first)
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
@@ -140,6 +142,7 @@ def _checked(setup: Setup) -> Diagnosis:
     relation = _relation(train, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
     facts = with_values_compared(_facts(setup, first, train), train, setup.val_loader, target)
+    facts = with_words_compared(facts, train, setup.val_loader, target)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
@@ -229,39 +232,6 @@ def _metric(
 def is_pair(batch: Any) -> bool:
     """Whether a batch is (input, label), the input one tensor: what probe and audits take."""
     return isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[0], Tensor)
-
-
-class _ReadAgain:
-    """An iterable of what can be read once only: what was drawn is kept, and comes first the next time."""
-
-    def __init__(self, source: Iterator[Any]) -> None:
-        self.source, self.drawn = source, []
-
-    def __iter__(self) -> Iterator[Any]:
-        place = 0
-        while True:
-            if place == len(self.drawn):
-                item = next(self.source, self)
-                if item is self:
-                    return
-                self.drawn.append(item)
-            yield self.drawn[place]
-            place += 1
-
-
-def _first_batch(setup: Setup) -> tuple[Any, Iterable[Any]]:
-    """The first batch, and the loader with that batch still in it."""
-    batches = iter(setup.train_loader)
-    train = _ReadAgain(batches) if batches is setup.train_loader else setup.train_loader
-    try:
-        first = next(iter(train), None) if isinstance(train, _ReadAgain) else next(batches, None)
-    except Exception as error:
-        raise ValueError(f"train_loader failed: {error_place(error)}") from error
-    if first is None:
-        raise ValueError("train_loader is empty; expected at least one batch")
-    if not (setup.training_step or setup.step):
-        unpacked(first, "train")  # loss_fn takes (output, label)
-    return first, train
 
 
 def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult | None, Tensor | None]:

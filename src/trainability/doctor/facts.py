@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.graph_facts import LossGraph, Stacked, Unreached
 from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls, ValuesCompared
 
@@ -177,6 +178,7 @@ class Facts:
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         values_compared: what values fitted on training say of validation's, where inputs look alike in both.
+        words_compared: what classes fitted on counts of training's words say of validation's.
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
             with the value; None where the value's log-probability is computed.
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
@@ -345,6 +347,7 @@ class Facts:
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
     values_compared: ValuesCompared | None = None
+    words_compared: LabelsCompared | None = None
     drawn: str | None = None
     flat_derivative: bool = False
     constant_term: bool = False

@@ -32,8 +32,8 @@ class Setup:
 
     Attributes:
         model: a module, or several that train together: a dict, tuple or list of them.
-        train_loader: yields batches, as the loop will see them: (input, label) or (input, ..., label) for `loss_fn`, anything
-            for the other two.
+        train_loader: yields batches, as the loop will see them: (input, label) or (input, ..., label) for `loss_fn`, where
+            input may be a tuple or a dict of tensors; anything for the other two.
         loss_fn: of (output, label), one number; `None` takes cross-entropy, or the other two forms where one is given.
         training_step: of (model, batch): the loss, without backward and optimizer step. It uses the `model` that it is given.
         step: of (model, optimizer, batch): the whole body of the loop, optimizer step included; returns the loss.

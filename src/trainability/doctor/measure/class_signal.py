@@ -148,6 +148,7 @@ def compared_labels(
         accuracy_reordered=float(right[second].double().mean()) if order else 0.0,
         reordered_gain_z=_z_of(right[second].double() - direct) if order else 0.0,
         domain_shift=float(other.mean(dim=0).abs().max()),
+        chance=float(torch.bincount(true).max()) / len(true),
     )
 
 

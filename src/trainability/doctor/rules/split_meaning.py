@@ -1,9 +1,15 @@
 """Inputs that stand for other things in validation than in training. No rule."""
 
+import math
+
+from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import ValuesCompared
 
 _TOLD, _LOST, _OWN = 0.3, 0.35, 0.6  # of the variance in training; of that in validation at most, and by its own inputs
+# Of classes, above the share of the most frequent one: told in training at least; of that in validation at most, and by its own
+# words. Standard errors: of what is lost and what its own words tell at least, and of what a renaming may gain.
+_TOLD_CLASSES, _LOST_CLASSES, _OWN_CLASSES, _PLAIN = 0.15, 0.2, 0.5, 5.0
 
 
 def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
@@ -32,6 +38,38 @@ def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
             remedy="fit it on training once, and use it as it is on validation: scaler.transform(validation) in place of "
             "fit_transform; one index of names for both",
             source="own; ridge regression on one part, asked about the other",
+            explains=("overfit", "evaluation_path"),
+        )
+    ]
+
+
+def words_mean_otherwise(seen: LabelsCompared | None) -> list[Finding]:
+    """An index of words that was made anew on validation."""
+    if seen is None:
+        return []
+    told, kept, own = (x - seen.chance for x in (seen.accuracy_training, seen.accuracy_validation, seen.own_accuracy))
+    error = math.sqrt(max(seen.chance * (1 - seen.chance), 1e-9) / seen.num_validation)
+    is_told = told >= _TOLD_CLASSES and own >= _OWN_CLASSES * told and seen.own_signal_z > _PLAIN
+    is_lost = kept <= max(_LOST_CLASSES * own, 2 * error) and kept < own / 2 and seen.fall_z > _PLAIN
+    is_renamed = seen.gain_z > _PLAIN or seen.accuracy_renamed - seen.chance > own / 2
+    if not is_told or not is_lost or is_renamed:
+        return []
+    return [
+        Finding(
+            rule="split_shift",
+            code="split_shift.meaning",
+            severity="warning",
+            seen=f"counts of training's words tell the class of {seen.accuracy_training:.0%} of training and of "
+            f"{seen.accuracy_validation:.0%} of validation, {seen.chance:.0%} of which is of one class; validation's own words "
+            f"tell {seen.own_accuracy:.0%}",
+            measurements=(
+                Measurement(name="accuracy on validation", value=seen.accuracy_validation, threshold=seen.chance),
+                Measurement(name="accuracy on training", value=seen.accuracy_training),
+                Measurement(name="of a classifier fitted on validation", value=seen.own_accuracy),
+            ),
+            cause="the same word has another number in validation: an index of words was made for each part",
+            remedy="make the vocabulary (the tokenizer, the encoder) on training once, and use it as it is on validation",
+            source="own; ridge regression on counts of words in one part, asked about the other",
             explains=("overfit", "evaluation_path"),
         )
     ]

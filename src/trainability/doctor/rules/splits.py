@@ -9,7 +9,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.channel_order import in_another_order, other_channels
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.split_meaning import means_otherwise
+from trainability.doctor.rules.split_meaning import means_otherwise, words_mean_otherwise
 
 _FEWEST_LOST, _LEAST_LOST = 20, 0.05  # validation examples of classes that training lacks, and their share
 _AS_OFTEN = 0.2  # of the typical class's share of training over that of validation
@@ -72,7 +72,7 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
     Fix: make the table from names to numbers once, on training, and use it for both; shuffle images and labels together.
     Source: own; Shankar et al., Do ImageNet Classifiers Generalize, ICML 2019, for falls that are a shift and no mistake.
     """
-    compared = evidence.data.labels_compared if evidence.data is not None else None
+    compared = evidence.data.labels_compared if evidence.data is not None else reading.facts(evidence).words_compared
     if compared is None or compared.domain_shift > 0.5 or in_another_order(compared):
         return []
     renamed = (
@@ -207,7 +207,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         classes that it has are five times rarer in it than in validation, beside the typical one: there may be few of others.
         Code `meaning`: ridge regression on training tells three tenths and more of the variance of values that it was not
         fitted to, and a third of that at most in validation, though inputs look alike (means, spreads, names) and validation's
-        own tell its own values.
+        own tell its own values. So where counts of training's words tell its classes, and validation's no better than chance,
+        though its own words tell them, and no renaming of the classes does.
         Code `channels`: of the classifier that `validation_labels` fits, another order of validation's three channels, found on
         half of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and no less than any
         renaming of the classes does.
@@ -221,11 +222,12 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     data = evidence.data
     if data is None or data.validation is None:
         return means_otherwise(reading.facts(evidence).values_compared)
+        return _means_otherwise(evidence)
     if data.labels_compared is not None and in_another_order(data.labels_compared):
         return [other_channels(data.labels_compared)]
     if lacking := _lacks_classes(evidence, data.train, data.validation):
         return lacking
-    if meant := means_otherwise(reading.facts(evidence).values_compared):
+    if meant := _means_otherwise(evidence):
         return meant
     if len(data.train.channel_means) != len(data.validation.channel_means):
         return []
@@ -255,6 +257,11 @@ def split_shift(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _means_otherwise(evidence: Evidence) -> list[Finding]:
+    facts = reading.facts(evidence)
+    return means_otherwise(facts.values_compared) or words_mean_otherwise(facts.words_compared)
 
 
 def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) -> list[Finding]:

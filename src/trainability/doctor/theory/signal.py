@@ -120,7 +120,7 @@ def layer_kind(module: nn.Module) -> str | None:
         return "conv"
     if isinstance(module, nn.Linear):
         return "linear"
-    if isinstance(module, nn.Embedding):
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         return "embedding"
     return "norm" if isinstance(module, NORMALISATIONS) else None
 
