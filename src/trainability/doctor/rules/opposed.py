@@ -23,8 +23,8 @@ def why_no_loss_tells(evidence: Evidence) -> str | None:
     if reading.makes_goals(evidence):
         return (
             "at each step the network, or another of its kind, is also called without gradients, as to make its own targets, "
-            f"which move: that the loss falls or rises does not tell what is learned{growth_of_outputs(evidence)}; the reward of "
-            "an episode does, or another measure"
+            f"which move: that the loss falls or rises does not tell what is learned{growth_of_outputs(evidence)}; the reward "
+            "of an episode does, or another measure"
         )
     # A loop of known targets draws for other ends: text that it logs, or a word in place of the one before.
     has_targets = bool(evidence.samples) and all(s.constant_loss is not None for s in evidence.samples)

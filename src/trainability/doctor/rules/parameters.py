@@ -20,8 +20,6 @@ from trainability.doctor.rules.cut_off import (
     stays_as_drawn,
 )
 from trainability.doctor.rules.flat import flat_for_all, flat_in_part
-from trainability.doctor.rules.mixed_up import of_another, of_the_same, of_two
-from trainability.doctor.rules.flat import flat_in_part
 from trainability.doctor.rules.mixed_up import of_another, of_one, of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
