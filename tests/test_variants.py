@@ -31,7 +31,7 @@ NAMED: dict[str, tuple[str | None, str | None]] = {
     "ReLU on logits": ("clamped_logits.relu", "clamped_logits.relu"),
     "deep sigmoid": ("vanishing_gradient.first_layers", "vanishing_gradient.first_layers"),
     "zero init": ("identical_units.zeros", "identical_units"),
-    "frozen": ("untrained_parameter.frozen", "untrained_parameter.frozen"),
+    "frozen": ("untrained_parameter.as_drawn", "untrained_parameter.as_drawn"),  # a hint
     "head-only optimizer": ("untrained_parameter.unmanaged", "untrained_parameter.unmanaged"),
     "rate 5": ("exploding_gradient", "exploding_gradient"),
     "rate 1e-7": ("update_ratio.small", "update_ratio.small"),
