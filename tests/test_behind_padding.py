@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from rule_examples import rehearsed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.ignored import drowned_by_padding
+from trainability.doctor.rehearsed import Observation
 
 N, LONG = 32, 200
 RNG = torch.Generator().manual_seed(0)
@@ -78,3 +82,11 @@ def test_a_watched_loop_names_the_padding_in_place_of_the_weights() -> None:
 @pytest.mark.parametrize(("reads", "recall"), [("word", False), ("last", True)])
 def test_a_watched_loop_that_reads_words_or_has_none_behind_them(reads: str, recall: bool) -> None:
     assert "vanishing_gradient.padding" not in codes(reads, recall=recall)
+
+
+@pytest.mark.parametrize(("num_steps", "severity"), [(34, "hint"), (60, "warning")])
+def test_few_rehearsed_steps_are_a_hint(num_steps: int, severity: str) -> None:
+    looks = (Observation(step=0, loss=1.4), Observation(step=num_steps, loss=1.39))
+    evidence = rehearsed(num_steps, reference=looks).merge(Evidence(facts=Facts(drowned=1e-6)))
+    found = {finding.code: finding.severity for finding in diagnose(evidence).findings}
+    assert found["vanishing_gradient.padding"] == severity

@@ -27,6 +27,7 @@ _TINY = 1e-5  # gradient over weight
 _THROWN = 1.2  # of the first losses after the first, over it
 _DRAWN_TO_KEEP = 0.3  # rms of a weight times the root of its fan-in: 0.58 as PyTorch draws it, 1.4 after He
 _DROWNED, _FEWEST_STEPS = 0.01, 100  # change of an answer over that without padding; steps of a run that has not learned
+_FEW_REHEARSED = 50  # steps, below which a loss that stands says little
 _DEAF = 1e-3  # fall of the loss over the loss
 
 
@@ -193,8 +194,9 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         the loss falls by less than a thousandth of itself at any length, though such steps replace the weights, and 50 steps
         do not change it by as much. Code `padding`: a recurrent model's answer changes with the words of sequences that end in
         padding by less than a hundredth of what it does where the padding is in front, and 50 rehearsed steps or 100 of the run
-        have not learned; of a watched run, too, where half of the steps that a recurrent layer is given are zeros behind the
-        words, and its first weights had a gradient of less than 1e-4 of that of its recurrent ones.
+        have not learned (a hint where there were fewer to rehearse); of a watched run, too, where half of the steps that a
+        recurrent layer is given are zeros behind the words, and its first weights had a gradient of less than 1e-4 of that
+        of its recurrent ones.
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
@@ -298,13 +300,16 @@ def _behind_padding(evidence: Evidence) -> list[Finding]:
         stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
     else:
         stays = reading.stands_still(evidence)
-    if not stays:
+    tried = evidence.rehearsal.reference if evidence.rehearsal is not None and not evidence.steps else ()
+    # So few steps that a slow program had time for show little, and weights that did not move are no sign of their rate.
+    is_short = len(tried) > 1 and tried[-1].step < _FEW_REHEARSED and tried[-1].loss > 0.9 * tried[0].loss
+    if not (stays or is_short):
         return []
     return [
         Finding(
             rule="vanishing_gradient",
             code="vanishing_gradient.padding",
-            severity="warning",
+            severity="warning" if stays else "hint",
             seen=seen,
             measurements=(measured,),
             cause="the last step's output is read, and the recurrent layer has read padding for many steps before it",
