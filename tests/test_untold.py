@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
+from trainability.checking.certain import facts_of, facts_of_step
+from trainability.doctor import Evidence, diagnose
 from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.own_scale import scaled_by_themselves
 
@@ -135,6 +136,58 @@ def test_ends_that_no_goal_goes_by(ends: bool, fresh: bool, marks: Tensor, found
     after = torch.where((torch.arange(64) % 5 == 0)[:, None] & torch.tensor(fresh), 0 * after, after)
     seen = asked(Twin(), values(ends), (X, X[:, 0], after, marks.float())).unread_ends
     assert seen == (None if found is None else ("[3]", pytest.approx(10.0 if found == "far" else 1.0, rel=0.5)))
+
+
+def corridor(after_end: str, chance: bool = False, count: int = 2048) -> list[tuple[Tensor, ...]]:
+    """Walks along eight places, of which the last ends an episode; the first batch has no end."""
+    draws = torch.Generator().manual_seed(0)
+    state, action = torch.randint(0, 7, (count,), generator=draws), torch.randint(0, 2, (count,), generator=draws)
+    slips = torch.randint(0, 2, (count,), generator=draws) if chance else torch.zeros(count, dtype=torch.int64)
+    after = (state + 2 * action - 1 - slips).clamp(min=0)
+    done = after == 7
+    if after_end == "anew":
+        after = torch.where(done, torch.randint(0, 7, (count,), generator=draws), after)
+    if after_end == "cut":  # by time alone: what comes after is what would have come
+        done = torch.rand(count, generator=draws) < 0.1
+    order = done.int().argsort(stable=True)
+    order = torch.cat([order[:64], order[64:][torch.randperm(count - 64, generator=draws)]])
+    places = F.one_hot(state, 8).float(), action, torch.full((count,), -1.0), F.one_hot(after, 8).float(), done.float()
+    return list(zip(*(t[order].split(64) for t in places), strict=True))
+
+
+def of_actions(ends: bool, model: Any, batch: Any) -> Tensor:
+    state, action, reward, after, done = batch
+    with torch.no_grad():
+        goal = reward + 0.9 * model["slow"](after).amax(dim=1) * (1 - done if ends else 1.0)
+    return F.smooth_l1_loss(model["online"](state).gather(1, action[:, None]).squeeze(1), goal)
+
+
+@pytest.mark.parametrize(
+    ("after_end", "chance", "ends", "severity"),
+    [
+        ("anew", False, False, "warning"),
+        ("anew", False, True, None),
+        ("anew", True, False, "hint"),  # where chance decides what comes after, another state tells nothing
+        ("goal", False, False, "hint"),
+        ("cut", False, False, "hint"),
+    ],
+)
+def test_ends_in_later_batches_of_several_models(after_end: str, chance: bool, ends: bool, severity: str | None) -> None:
+    def body(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        loss = of_actions(ends, model, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    batches = corridor(after_end, chance)
+    assert not batches[0][-1].any()
+    model = {"online": net(8, 2), "slow": net(8, 2)}
+    optimizer = torch.optim.Adam(model["online"].parameters(), 1e-3)
+    facts = facts_of_step(model, batches[0], step=body, optimizer=optimizer, batches=batches)
+    assert facts is not None
+    found = [f.severity for f in diagnose(Evidence(facts=facts)).findings if f.rule == "unread_ends"]
+    assert found == ([] if severity is None else [severity])
 
 
 def test_an_attention_of_one_key_chooses_nothing() -> None:

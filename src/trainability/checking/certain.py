@@ -70,7 +70,9 @@ def facts_of(
     return Facts(notes=(f"certain facts: {error_line(failed)}",))
 
 
-def facts_of_step(model: Any, batch: Any, *, step: Callable[[Any, Any, Any], Any], optimizer: Any) -> Facts | None:
+def facts_of_step(
+    model: Any, batch: Any, *, step: Callable[[Any, Any, Any], Any], optimizer: Any, batches: Iterable[Any] = ()
+) -> Facts | None:
     """Look for certain facts where only the whole body of the loop is known, or several models train together.
 
     Args:
@@ -78,6 +80,7 @@ def facts_of_step(model: Any, batch: Any, *, step: Callable[[Any, Any, Any], Any
         batch: the first of the training loader, taken whole: the body may be made for its size.
         step: of (model, optimizer, batch): the body.
         optimizer: as the body is given it.
+        batches: of the training loader, for what is read off many of them.
 
     Returns:
         The facts; None where the body uses models of its own, or structures within structures.
@@ -90,6 +93,6 @@ def facts_of_step(model: Any, batch: Any, *, step: Callable[[Any, Any, Any], Any
     batch = to_device(batch, parameter.device) if parameter is not None else batch
     with put_back(*used_by(step)), variables_put_back(step):
         if isinstance(whole, Parts):
-            return look_at_parts(whole, batch, forward, losses)
+            return look_at_parts(whole, batch, forward, losses, batches)
         single = optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
         return look(whole, batch, forward, optimizer=single, pairs_itself=True)

@@ -185,7 +185,7 @@ def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | No
     assert setup.step is not None
     facts, notes, aim, moved, turned, asked, of_body = None, [], None, None, None, None, {}
     try:
-        facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer)
+        facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer, batches=train)
     except Exception as error:
         notes.append(f"certain facts: {error_line(error)}")
     try:

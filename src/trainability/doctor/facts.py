@@ -220,6 +220,8 @@ class Facts:
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
         unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
             how much further what comes after is from what was before where they are 1; None if there are none.
+        fresh_starts: at how many such marks something else comes after the same state and action than another time, and of how
+            many that can be compared, where the same always comes after them elsewhere; None if there are too few.
         differentiates: whether that loss takes derivatives.
         rounded_gradient: norm of the gradient, and the same in float64, where that is less than a thousandth of it and the
             loss is below 1e-3; None elsewhere.
@@ -372,6 +374,7 @@ class Facts:
     solved_by: float | None = None
     differentiates: bool = False
     unread_ends: tuple[str, float] | None = None
+    fresh_starts: tuple[int, int] | None = None
     rounded_gradient: tuple[float, float] | None = None
     flat_examples: tuple[float, float] | None = None
     all_at_limit: bool = False

@@ -2,20 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import tensors
+from trainability.doctor.batches import tensors, to_device
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.randomness import randomness_restored
 
 _FEWEST = 16  # examples
 _MOST_ENDS = 0.5  # share of them
+_MOST_BATCHES = 32
+_REPEATED, _REPEATED_AT_ENDS = 32, 8  # examples whose state and action others have, too
 
 Forward = Callable[[Any, Any], Tensor]
+
+
+def ends_facts(model: nn.Module, batch: Any, forward: Forward, batches: Iterable[Any]) -> dict[str, Any]:
+    """Ask of the batch, or of the first of some that holds marks where it has none, whether goals go by where episodes end.
+
+    Args:
+        model: see `unread_ends`.
+        batch: likewise.
+        forward: likewise.
+        batches: of the training loader.
+
+    Returns:
+        Fields of `Facts`: `unread_ends`, and `fresh_starts` of the batches.
+    """
+    held = {name for name, t in tensors(batch) if _are_marks(t, len(t) if t.dim() else 0)}
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    found, asked = unread_ends(model, batch, forward), batch
+    for other in islice(batches, _MOST_BATCHES) if found is None else ():
+        marks = {name for name, t in tensors(other) if _are_marks(t, len(t) if t.dim() else 0)}
+        if marks - held:
+            asked = to_device(other, device)
+            found = unread_ends(model, asked, forward)
+            break
+    if found is None:
+        return {}
+    state, after = _given(model, asked, forward)
+    return {"unread_ends": found, "fresh_starts": fresh_starts(asked, state, after, found[0], batches)}
+
+
+def fresh_starts(
+    batch: Any, state: Tensor | None, after: Tensor | None, marks: str, batches: Iterable[Any]
+) -> tuple[int, int] | None:
+    """Compare what comes after the same state and the same integers (actions), at marks and elsewhere.
+
+    Args:
+        batch: that holds both tensors.
+        state: one of its tensors.
+        after: another.
+        marks: the place of the marks.
+        batches: of the training loader, with the same places.
+
+    Returns:
+        At how many marks something else came after than another time, and of how many that can be compared; None where too few
+        can, or where something else comes after elsewhere, too, as where chance decides.
+    """
+    places = dict(tensors(batch))
+    names = [next((name for name, t in places.items() if t is own), None) for own in (state, after)]
+    actions = [name for name, t in places.items() if t.dtype == torch.int64 and t.numel() == len(t) and name != marks]
+    rows: list[tuple[bool, bytes, bytes]] = []
+    for each in islice(batches, _MOST_BATCHES):
+        found = {name: t.detach().cpu() for name, t in tensors(each)}
+        if not {*names, *actions, marks} <= set(found):
+            return None
+        for k, mark in enumerate(found[marks].flatten().tolist()):
+            key = b"".join(found[name][k].numpy().tobytes() for name in (names[0], *actions) if name is not None)
+            rows.append((bool(mark), key, found[names[1]][k].numpy().tobytes() if names[1] is not None else b""))
+    usual: dict[bytes, bytes] = {}
+    again = 0
+    for is_end, key, following in rows:
+        if not is_end:
+            again += key in usual
+            if usual.setdefault(key, following) != following:
+                return None
+    told = 0, 0
+    for is_end, key, following in rows:
+        if is_end:
+            known = key in usual
+            told = told[0] + (usual.setdefault(key, following) != following), told[1] + known
+    return told if again >= _REPEATED and told[1] >= _REPEATED_AT_ENDS else None
 
 
 def unread_ends(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float] | None:

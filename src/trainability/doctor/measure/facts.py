@@ -26,7 +26,7 @@ from trainability.doctor.measure.cut_rows import cut_rows
 from trainability.doctor.measure.cut_steps import cut_steps
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts, dropped_state
-from trainability.doctor.measure.ends import unread_ends
+from trainability.doctor.measure.ends import ends_facts
 from trainability.doctor.measure.filled import filled
 from trainability.doctor.measure.flat_examples import flat_examples
 from trainability.doctor.measure.following import activations_by_layer
@@ -202,7 +202,7 @@ def _questions(
         "examples that are scaled by themselves": lambda known: {"own_scale": scaled_by_themselves(first_tensor(seen.inputs))},
         "inputs that are targets": lambda known: {"can_copy": can_copy(plain, seen)},
         "one target for several outputs": lambda known: {"one_target": one_target(plain, batch, forward, seen.beside_column)},
-        "ends of episodes": lambda known: {"unread_ends": unread_ends(plain, batch, forward) if seen.asks_itself else None},
+        "ends of episodes": lambda known: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
         "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},
         "gradients that are rounding": lambda known: {"rounded_gradient": rounded_gradient(plain, batch, forward, cost)},
         "terms that are sums and means": lambda known: {

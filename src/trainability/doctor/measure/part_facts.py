@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.conditions import one_class_asked
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts
+from trainability.doctor.measure.ends import ends_facts
 from trainability.doctor.measure.facts import Forward, facts_of_pass, start
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
@@ -39,7 +40,7 @@ _OF_ANY_LOSS = (
 )
 
 
-def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tensor]) -> Facts:
+def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tensor], batches: Iterable[Any] = ()) -> Facts:
     """Look at several models that train together, as `look` does at one; what several losses leave open is not asked.
 
     Args:
@@ -47,6 +48,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
         batch: of any structure, on their device.
         forward: of (model, batch): the sum of what the body calls `backward` on.
         losses: what it was called on, refilled by `forward`.
+        batches: of the training loader, for what is read off many of them.
 
     Returns:
         The facts. What fails is named in their `notes`.
@@ -68,6 +70,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
             "gradients that are zero": lambda: facts_of_pass(plain, loss, seen, at_start=False),
             "factors of all examples": lambda: {"outer_product": outer_product(plain, batch, forward, outer)},
             "classes that are asked for": lambda: {"one_class_asked": one_class_asked(plain, batch, forward)},
+            "ends of episodes": lambda: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
             "parameters without a gradient": lambda: _unreached(plain, batch, forward, loss, seen),
         }
         if derivatives.without_graph:

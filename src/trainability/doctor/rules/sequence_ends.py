@@ -49,7 +49,8 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss is given goals that a call without gradients makes of a second tensor of the batch, the batch holds marks,
         0 or 1 for each example, and with all of them turned the loss is the same to the bit. A warning where what comes after
-        a mark of 1 is three times as far from what was before as elsewhere, as a fresh start is; else a hint.
+        a mark of 1 is three times as far from what was before as elsewhere, as a fresh start is, or where other states than
+        before follow the same state and action at most marks, and the same one always elsewhere; else a hint.
     Why: what ends earns nothing any more. Goals that go on count what another episode earns, so falling costs nothing, and
         values grow to that of an episode without an end. Marks are turned and losses compared, so this is certain.
     What fools it: marks of something else (a kind of sample), and of episodes that are cut by time alone, whose last state is
@@ -62,7 +63,9 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
     if found is None:
         return []
     place, apart = found
-    fresh = apart >= FRESH
+    others, compared = reading.facts(evidence).fresh_starts or (0, 1)
+    far, unlike = apart >= FRESH, 2 * others > compared
+    fresh = far or unlike
     return [
         Finding(
             rule="unread_ends",
@@ -71,7 +74,10 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
             "an episode ends)"
             + (
                 f"; where it is 1, the next state is {apart:.2g} times as far away as elsewhere: it begins another episode"
-                if fresh
+                if far
+                else f"; where it is 1, another state than the first time follows the same state and action in {others} of "
+                f"{compared} cases, and elsewhere the same one always does: it begins another episode"
+                if unlike
                 else ""
             ),
             measurements=(Measurement(name="distance at a mark over that elsewhere", value=apart, threshold=FRESH),),
