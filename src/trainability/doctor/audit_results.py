@@ -13,6 +13,8 @@ class BatchOrder:
         num_examples: labels read.
         num_classes: distinct labels among them.
         one_class_batches: batches in which all labels are equal.
+        balanced_batches: batches of several classes, as many examples of each that is there, as a sampler of P classes times K
+            examples makes them.
         changes: places where a label differs from the one before.
         expected_changes: the same, were the labels in random order.
         repeated_batches: batches whose examples are those of the one before, value for value and in the same order.
@@ -26,6 +28,7 @@ class BatchOrder:
     changes: int
     expected_changes: float
     repeated_batches: int = 0
+    balanced_batches: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

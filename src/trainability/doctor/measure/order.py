@@ -18,7 +18,7 @@ class OrderCounter:
     def __init__(self) -> None:
         self._labels: list[Tensor] = []
         self._before: list[int] = []
-        self._one_class = self._repeated = 0
+        self._one_class = self._repeated = self._balanced = 0
 
     def add(self, labels: Tensor, hashes: list[int]) -> None:
         """Count one batch.
@@ -28,6 +28,8 @@ class OrderCounter:
             hashes: of its examples.
         """
         self._one_class += len(labels) > 1 and bool((labels == labels[0]).all())
+        counts = torch.unique(labels, return_counts=True)[1]
+        self._balanced += 1 < len(counts) < len(labels) and bool((counts == counts[0]).all())
         self._repeated += bool(hashes) and hashes == self._before
         self._before = hashes
         self._labels.append(labels)
@@ -48,6 +50,7 @@ class OrderCounter:
             changes=int((joined[1:] != joined[:-1]).sum()),
             expected_changes=float((len(joined) - 1) * (1 - share.square().sum())),
             repeated_batches=self._repeated,
+            balanced_batches=self._balanced,
         )
 
 

@@ -19,6 +19,7 @@ SYMPTOMS = (
 )
 
 _FEWEST_SAMPLES = 5
+_BALANCED = 0.9  # share of the batches; of sorted data only those across the border of two classes hold several
 
 
 @rule(
@@ -40,7 +41,8 @@ def class_order(evidence: Evidence) -> list[Finding]:
 
     Fires: half of the batches read or more, of 8 or more examples and at least two of them, hold one class each. An error
         where they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then
-        a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
+        a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more,
+        unless nine batches in ten hold several classes, and as many examples of each.
         Targets of 0.0 and 1.0 count as classes under a binary loss.
         In a loop, an error where five sampled batches tell their targets by the gradient of the outputs, half of them hold one
         class each, and these are not of the same; a hint where all are, unless they are answers of yes or no.
@@ -64,7 +66,10 @@ def class_order(evidence: Evidence) -> list[Finding]:
         order.batch_size >= 8 and (rare < 0.8 or order.num_classes == 1) and order.one_class_batches >= 0.5 * order.num_batches
     )
     only = order.num_classes == 1
-    sorted_ = order.num_examples >= 64 and order.num_classes > 1 and order.changes <= 0.2 * order.expected_changes
+    # Batches that each hold as many of every class that is there were drawn so, and within a batch the order does not count.
+    drawn = order.balanced_batches >= _BALANCED * order.num_batches
+    few_changes = order.num_examples >= 64 and order.num_classes > 1 and order.changes <= 0.2 * order.expected_changes
+    sorted_ = few_changes and not drawn
     if not pure and not sorted_:
         return []
     enough = order.num_examples >= 256 and order.num_batches >= 10
