@@ -44,6 +44,7 @@ def watched(optimizer: Any, decay: float) -> tuple[list[str], list[str], float]:
     model = net()
     made = optimizer(model.parameters(), lr=2e-3, weight_decay=decay)
     before = check(model, batches(x, y), F.cross_entropy, made, rehearse_seconds=60.0)
+    loss = torch.zeros(())
     with Monitor(model, made, every=20) as monitor:
         for _ in range(20):
             for a, b in batches(x, y):
