@@ -364,3 +364,20 @@ def test_a_constant_costs_nothing_known_where_a_slow_copy_moves_the_goals(share:
 
     tried = rehearse(model, optimizer, [(states, rewards)] * 12, training_step=loss, step=step, max_steps=10)
     assert (tried.constant_loss is None) is (share > 0)
+
+
+@pytest.mark.parametrize(("rate", "verdict"), [(0.1, "has learned"), (2e-3, "was still training when it ended")])
+def test_a_regression_that_tells_nine_tenths_of_the_variance_has_learned(rate: float, verdict: str) -> None:
+    x = drawn(256, 6)
+    y = x[:, :1] - 2 * x[:, 1:2] + 0.1 * drawn(256, 1, seed=1)
+    model = linear(1)
+    optimizer = torch.optim.SGD(model.parameters(), rate)
+    with Monitor(model, optimizer, every=20) as monitor:
+        for step in range(200):
+            rows = slice(64 * (step % 4), 64 * (step % 4) + 64)
+            loss = F.mse_loss(model(x[rows]), y[rows])
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert monitor.diagnose().verdict == verdict

@@ -407,3 +407,14 @@ def test_a_decoder_that_is_cut_off_from_its_encoder_is_told_though_a_penalty_rea
         return (made - batch[0]).square().mean() + code.square().mean()
 
     assert looked(model, (X,), forward).cut_paths == (("inner.weight",) if cut else ())
+
+
+@pytest.mark.parametrize("viewed", [False, True])
+def test_as_many_places_as_classes_may_stand_in_either_dimension(viewed: bool) -> None:
+    batch = (X.view(8, 8, 4), torch.arange(64).view(8, 8) % 8)
+
+    def forward(model: nn.Module, b: Any) -> Tensor:
+        output = model(b[0])
+        return F.cross_entropy(output.reshape(-1, 8) if viewed else output.transpose(1, 2), b[1].flatten() if viewed else b[1])
+
+    assert not looked(nn.Linear(4, 8), batch, forward).misread_logits

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.outlook_limits import HAS_LEARNED
 from trainability.doctor.reading import WINDOW_STEPS
+from trainability.doctor.tense import STILL_TRAINING, in_tense
 
 AS_GOOD = 0.95  # of the constant's cost: a loss at or above it has found that constant and no more
+WELL_TOLD = 0.1  # of the constant's cost: nine tenths of the variance are told, where that is what the loss is
 FEWEST_STEPS = 100
 _FEWEST_SAMPLES = 3  # of the later half of the run, whose batches told their targets
 
@@ -33,6 +36,14 @@ class Standing:
     def is_no_better(self) -> bool:
         """Whether the loss is at the constant's cost or above."""
         return self.loss >= AS_GOOD * self.cost
+
+
+def in_tense_of(evidence: Evidence, verdict: str) -> str:
+    """Put a verdict into the tense of the loop that was watched; see `tense`. Without chance the constant's cost tells, too."""
+    recent, chance, at = reading.recent_loss(evidence), reading.chance_as_summed(evidence), standing(evidence)
+    said = in_tense(verdict, has_ended=evidence.has_ended, recent=recent, chance=chance)
+    is_done = chance is None and at is not None and 0 <= at.loss <= WELL_TOLD * at.cost
+    return HAS_LEARNED if said == STILL_TRAINING and is_done else said
 
 
 def frequency_cost(evidence: Evidence) -> float | None:

@@ -10,7 +10,6 @@ from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import field_of, number_of
-from trainability.doctor.tense import in_tense
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
 WINDOW_STEPS = 20
@@ -129,11 +128,6 @@ def chance_as_logged(evidence: Evidence) -> float | None:
     """Chance in the size of the losses as the loop logs them: summed over the batch, or divided by the micro-batches."""
     chance = chance_as_summed(evidence)
     return None if chance is None else chance / loss_divisor(evidence)
-
-
-def in_tense_of(evidence: Evidence, verdict: str) -> str:
-    """Put a verdict into the tense of the loop that was watched; see `tense`."""
-    return in_tense(verdict, has_ended=evidence.has_ended, recent=recent_loss(evidence), chance=chance_as_summed(evidence))
 
 
 def is_opposed(evidence: Evidence) -> bool:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from trainability.config import RunConfig
 from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
+from trainability.doctor.best_constant import in_tense_of
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
 from trainability.doctor.finding import take_news
-from trainability.doctor.reading import in_tense_of
 from trainability.doctor.tense import IS_TRAINING
 from trainability.prescribe.remedies import prescribed
 from trainability.training.checkpoint import Position

@@ -52,6 +52,8 @@ def _is_misread(seen: ForwardPass, loss: float) -> bool:
     output, target = seen.output, seen.target()
     if output is None or target is None or output.dim() < 3 or target.is_floating_point():
         return False
+    if target.shape == (len(output), *output.shape[2:]) == output.shape[:-1]:  # as many places as classes: either may be meant
+        return False
     if target.shape == (len(output), *output.shape[2:]) and output.shape[1] > 1:
         classes, asked = output.shape[1], target.flatten()
         if not 0 <= int(asked.min()) <= int(asked.max()) < classes:

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import Standing, standing, still_falls
+from trainability.doctor.best_constant import Standing, in_tense_of, standing, still_falls
 from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
@@ -110,7 +110,7 @@ def diagnose(*parts: Part) -> Diagnosis:
         before, (verdict, reason) = verdict, tried_verdict(verdict, reason, experiments, is_clear=is_clear)
         remaining = remaining if verdict == before else None
     return Diagnosis(
-        verdict=reading.in_tense_of(evidence, verdict),  # type: ignore[arg-type]
+        verdict=in_tense_of(evidence, verdict),  # type: ignore[arg-type]
         reason=reason,
         findings=tuple(causes),
         evidence=evidence,
@@ -248,7 +248,8 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
     recent, steps, trend = reading.recent_loss(evidence), reading.num_steps(evidence), reading.trend(evidence)
     if reading.has_learned(evidence):
         assert recent is not None
-        seen = f"the loss is down to {recent:.3f} after {steps} steps"
+        shown = f"{recent:.3f}" if 1e-3 <= recent < 1e4 else f"{recent:.3g}"
+        seen = f"the loss is down to {shown} after {steps} steps"
         if untrained is not None:
             return "cannot tell", f"{seen}, but {untrained}", None
         if trend == "rising":
