@@ -129,6 +129,12 @@ def weights_redrawn(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def reached_in_part(evidence: Evidence) -> list[Finding]:
+    """What `unreached_parameter` finds where a gradient reaches every parameter."""
+    asked = (drawn_without_gradient, behind_a_choice, partly_cut, before_the_last)
+    return next((told for ask in asked if (told := ask(evidence))), [])
+
+
 def drawn_without_gradient(evidence: Evidence) -> list[Finding]:
     """A draw that the loss depends on, and that hands nothing on to what made its distribution."""
     drawn = reading.facts(evidence).drawn

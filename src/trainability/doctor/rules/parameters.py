@@ -12,11 +12,8 @@ from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.as_drawn import frozen_as_drawn
 from trainability.doctor.rules.cut_off import (
     alone_with_gradient,
-    before_the_last,
-    behind_a_choice,
-    drawn_without_gradient,
     frozen_is_needed,
-    partly_cut,
+    reached_in_part,
     stays_as_drawn,
 )
 from trainability.doctor.rules.flat import flat_for_all, flat_in_part
@@ -296,8 +293,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """
     found = reading.facts(evidence).unreached
     if not found:
-        asked = (drawn_without_gradient, behind_a_choice, partly_cut, before_the_last)
-        return next((told for ask in asked if (told := ask(evidence))), [])
+        return reached_in_part(evidence)
     for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "spare", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:
