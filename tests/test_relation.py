@@ -1,5 +1,7 @@
 """Whether targets have to do with inputs: data of many kinds, each beside its own targets and beside those of others."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -58,6 +60,27 @@ def categories() -> tuple[Tensor, Tensor]:
     return torch.cat([number[:, None].float(), drawn(N, 5)], dim=1), drawn(100, 1)[number]
 
 
+def recall() -> tuple[Tensor, Tensor]:
+    """Keys beside their values, and last a key whose value is asked for."""
+    rng = torch.Generator().manual_seed(6)
+    keys, values, asked = torch.rand(N, 16, generator=rng).argsort(dim=1)[:, :9], whole(6, N, 9), whole(9, N, 1)
+    pairs = torch.stack([torch.cat([keys, keys.gather(1, asked)], 1), torch.cat([values, torch.full((N, 1), 6)], 1)], dim=1)
+    return pairs, values.gather(1, asked)[:, 0]
+
+
+def told_by_several(kind: str) -> tuple[Tensor, Tensor]:
+    """Tokens drawn evenly, and what no single place of them tells."""
+    words = whole(9, N, 12)
+    return words, {
+        "copied": words.flip(1),
+        "counted": (words == 4).sum(dim=1),
+        "counted like the last": (words[:, :-1] == words[:, -1:]).sum(dim=1),
+        "the first again at the end": (words[:, 0] == words[:, -1]).long(),
+        "a sum's remainder": words.sum(dim=1) % 5,
+        "a parity": whole(9, N, 12).sum(dim=1) % 2,
+    }[kind]
+
+
 KINDS = {
     "an exclusive or": exclusive_or,
     "numbers, one each": lambda: (drawn(N, 6), drawn(N, 6)[:, 0].sin()),
@@ -69,6 +92,18 @@ KINDS = {
     "the first word": first_word,
     "words sorted": lambda: (whole(10, N, 8), whole(10, N, 8).sort(dim=1)[0]),
     "a category": categories,
+    "a value recalled by its key": recall,
+    **{
+        kind: partial(told_by_several, kind)
+        for kind in (
+            "copied",
+            "counted",
+            "counted like the last",
+            "the first again at the end",
+            "a sum's remainder",
+            "a parity",
+        )
+    },
 }
 
 
@@ -137,3 +172,29 @@ def test_masks_go_with_images_of_any_exposure_by_place(rest: int, share: float) 
     for order, silent in ((torch.arange(110), True), (torch.arange(110).roll(55), False)):
         found = diagnose(Evidence(relation=relation(x, y[order]), facts=Facts()))
         assert ("shuffled_labels.unrelated" not in [f.code for f in found.findings]) is silent
+
+
+def hidden_parity(drawn_by: str) -> tuple[Tensor, Tensor]:
+    """Of four bits among twenty; or texts, whose words are not drawn evenly, beside drawn labels."""
+    rng = torch.Generator().manual_seed(7)
+    bits = whole(2, N, 20)
+    words = (30 * torch.rand(N, 20, generator=rng) ** 3).long()
+    inputs = {
+        "bits": bits,
+        "signs": 2.0 * bits - 1,
+        "tokens": bits + 5 * whole(3, N, 20),
+        "text": words,
+        "numbers": drawn(N, 20),
+    }
+    return inputs[drawn_by], bits[:, [1, 6, 11, 15]].sum(dim=1) % 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "fires"), [("bits", False), ("signs", False), ("tokens", False), ("text", True), ("numbers", True)]
+)
+def test_of_tokens_drawn_evenly_no_relation_says_nothing(kind: str, fires: bool) -> None:
+    found = compared(*hidden_parity(kind))
+    assert found.z < RELATED
+    assert found.drawn_evenly is not fires
+    codes = [finding.code for finding in diagnose(Evidence(relation=found, facts=Facts())).findings]
+    assert ("shuffled_labels.unrelated" in codes) is fires

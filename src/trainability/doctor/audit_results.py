@@ -225,6 +225,8 @@ class Relation:
         seen: of a loop that is watched, how many examples were seen, and how many different ones they were.
         whole: of a loop that is watched, whether inputs are a table of whole numbers alone, many of which may tell something
             only together, as of parity.
+        drawn_evenly: inputs are rows of tokens each drawn as often as another, where what several of them mean together (their
+            parity, the value beside a key) is not seen.
     """
 
     num_examples: int
@@ -237,6 +239,7 @@ class Relation:
     held: tuple[str, str] | None = None
     seen: tuple[int, int] | None = None
     whole: bool = False
+    drawn_evenly: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

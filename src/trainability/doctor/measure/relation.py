@@ -12,6 +12,7 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure.held import held_at
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.turned import back_to_front, turned
+from trainability.doctor.measure.word_views import are_drawn_evenly, columns_of_words, holds_target, narrowed, views_of_words
 
 FEWEST_EXAMPLES = 100
 _MOST_EXAMPLES = 600
@@ -22,9 +23,8 @@ _MOST_VALUES = 40_000_000
 _SHUFFLES = 99
 _FEW_COLUMNS, _NEIGHBOURS = 16, 3
 _FEWEST_INTEGERS = 16  # of a column that comes as integers beside numbers: who made the table told one from the other
-_MOST_COLUMNS = 256
 _MOST_CLASSES = 64
-_MOST_PLACES = 4096  # of one-hot words: places times words
+_MOST_SEQUENCES = 4  # beside each other, as keys and values are
 
 
 def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
@@ -96,7 +96,8 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
     """Compare inputs with their targets, by distance correlation and by the largest correlation of two columns.
 
     Each is computed on several views of the inputs (values, word counts, words by place, spectra) and compared with the same
-    under 99 shuffles of the targets; so is how far neighbours agree, and examples of one category.
+    under 99 shuffles of the targets; so is how far neighbours agree, examples of one category, and of sequences of whole
+    numbers which places are equal, what the sum leaves, and how often the target is in its row.
 
     Args:
         inputs: (examples, ...).
@@ -130,12 +131,15 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
             scores.append(_score([float((agree[o][:, o].gather(1, near)).sum()) for o in (slice(None), *orders)]))
     if (alike := _alike_by_name(inputs)) is not None:
         scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
+    if _are_words(inputs):
+        scores += _of_words(inputs, targets, answers, orders)
     local, of_others, turn = turned(inputs, targets)
     categories = _categories(inputs, answers, apart, orders, integers)
     return Relation(
         num_examples=len(inputs),
         z=max(scores),
         categories=categories,
+        drawn_evenly=are_drawn_evenly(inputs),
         local=local,
         local_of_others=of_others,
         turned=turn or back_to_front(inputs, targets),
@@ -169,8 +173,8 @@ def _score(values: list[float]) -> float:
 
 
 def _views(inputs: Tensor) -> list[Tensor]:
-    if not inputs.is_floating_point() and inputs.dim() == 2 and inputs.dtype != torch.bool and inputs.shape[1] > 1:
-        return _views_of_words(inputs)
+    if _are_words(inputs):
+        return views_of_words(inputs)
     x = inputs.float().nan_to_num(0.0, 0.0, 0.0)
     if x.dim() == 4 and min(x.shape[-2:]) > 1:
         spectrum = torch.fft.rfft2(x - x.mean(dim=(2, 3), keepdim=True)).abs()
@@ -182,7 +186,24 @@ def _views(inputs: Tensor) -> list[Tensor]:
         views = [x, torch.fft.rfft(x - x.mean(dim=-1, keepdim=True), dim=-1).abs()]
     else:
         views = [x]
-    return [torch.cat([narrow, _sizes(x)], dim=1) for narrow in (_narrowed(view.flatten(1)) for view in views)]
+    return [torch.cat([narrow, _sizes(x)], dim=1) for narrow in (narrowed(view.flatten(1)) for view in views)]
+
+
+def _are_words(inputs: Tensor) -> bool:
+    """Whether inputs are sequences of whole numbers, or several beside each other."""
+    if inputs.is_floating_point() or inputs.dtype == torch.bool or inputs.dim() not in (2, 3) or inputs.shape[-1] < 2:
+        return False
+    return inputs.dim() == 2 or inputs.shape[1] <= _MOST_SEQUENCES
+
+
+def _of_words(inputs: Tensor, targets: Tensor, answers: Tensor, orders: list[Tensor]) -> list[float]:
+    """Scores of what no single place of a sequence shows."""
+    columns, everywhere = _standardised(columns_of_words(inputs)), slice(None)
+    found = [_score([float((columns.T @ answers[o]).abs().max()) for o in (everywhere, *orders)])] if columns.shape[1] else []
+    if (held := holds_target(inputs, targets)) is not None:
+        rows = torch.arange(len(held))
+        found.append(_score([float(held[rows, rows[o]].sum()) for o in (everywhere, *orders)]))
+    return found
 
 
 def _sizes(x: Tensor) -> Tensor:
@@ -205,31 +226,16 @@ def _alike_by_name(inputs: Tensor) -> Tensor | None:
     return alike.fill_diagonal_(0.0)
 
 
-def _views_of_words(words: Tensor) -> list[Tensor]:
-    whole = words.long() - int(words.min())
-    buckets = whole.remainder(_MOST_COLUMNS)
-    counts = torch.zeros(len(words), _MOST_COLUMNS).scatter_add_(1, buckets, torch.ones_like(buckets, dtype=torch.float))
-    views = [torch.cat([counts, counts.square().sum(dim=1, keepdim=True)], dim=1), _narrowed(whole.float())]
-    kinds = int(whole.max()) + 1
-    if kinds * words.shape[1] <= _MOST_PLACES:
-        views.append(nn.functional.one_hot(whole, kinds).float().flatten(1))
-    return views
-
-
 def _columns_of_targets(targets: Tensor) -> Tensor:
     if not targets.is_floating_point() and targets[0].numel() == 1:
         kinds = torch.unique(targets, return_inverse=True)[1].reshape(len(targets))
         return nn.functional.one_hot(kinds.remainder(_MOST_CLASSES), min(int(kinds.max()) + 1, _MOST_CLASSES)).float()
     if not targets.is_floating_point() and targets.dim() == 2 and targets.dtype != torch.bool:
-        return _views_of_words(targets)[0]
+        return views_of_words(targets)[0]
     y = targets.float().nan_to_num(0.0, 0.0, 0.0)
     if y.dim() >= 3 and min(y.shape[-2:]) > 4:
         y = nn.functional.adaptive_avg_pool2d(y, 4)
-    return _narrowed(y.reshape(len(y), -1), _MOST_CLASSES)
-
-
-def _narrowed(flat: Tensor, columns: int = _MOST_COLUMNS) -> Tensor:
-    return flat if flat.shape[1] <= columns else nn.functional.adaptive_avg_pool1d(flat[:, None], columns)[:, 0]
+    return narrowed(y.reshape(len(y), -1), _MOST_CLASSES)
 
 
 def _standardised(columns: Tensor) -> Tensor:

@@ -235,9 +235,12 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         outputs against what is drawn at random after the model was called; in a check, the target holds random numbers of the
         step, in full or taken from data, and other numbers in their place change nothing that a layer is given.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
-        under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
-        related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
-    What fools it: a relation in the fine texture of images alone, or between many parts of an input at once. Silent where
+        under 99 shuffles; of sequences of whole numbers also which places are equal, what their sum leaves and how often
+        the target is in its row. Even an exclusive or of three features out of seven lies 10 standard deviations above; what
+        is not related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all
+        the same.
+    What fools it: a relation in the fine texture of images alone, or between many parts of an input at once; where inputs are
+        rows of tokens each drawn as often as another (bits, digits, keys) `unrelated` is therefore silent. Silent where
         validation predictions were handed over and are better than one constant answer.
     Fix: look at ten inputs beside their targets, as the loader yields them; the usual bug is a shuffle of one without the
         other.
@@ -288,7 +291,7 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         too_soon = watched_alone and reading.num_steps(evidence) < _FEWEST_STEPS
         too_soon |= by_heart and not _falls_late(evidence, relation)
         # Parity of some bits is learned late, too, and for good: that loop is no other than one that learns by heart.
-        is_open = (relation.mixed and not _no_better(evidence)) or (by_heart and relation.whole)
+        is_open = (relation.mixed and not _no_better(evidence)) or (by_heart and relation.whole) or relation.drawn_evenly
         is_related = relation.z >= RELATED or _related_by_place(relation)
         if is_related or reading.carries_over(evidence) or too_soon or is_open:
             return []
