@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from trainability import check
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.other_rates import looks_ahead, next_scale, plan_scale, reach, trials
@@ -67,6 +68,15 @@ CASES: dict[str, tuple[Rehearsal, str]] = {
     "no rate learns, but the plan's end cannot be compared": (
         tried(FLAT[0], replace(FLAT[1], scale=10.0), *FLAT[2:], multiple=1500.0),
         "cannot tell",
+    ),
+    "a plateau that ends after 700 steps, plan unknown": (
+        tried([2.3, 2.31, 2.3], other([2.3, 2.2, 0.9], 30.0), multiple=200.0, planned_steps=None),
+        "cannot tell",
+    ),
+    "the same in a plan of 300": (tried([2.3, 2.31, 2.3], other([2.3, 2.2, 0.9], 30.0), multiple=200.0), "too slow"),
+    "steps a thousand times too small, plan unknown": (
+        tried([2.3, 2.31, 2.3], other([2.3, 2.2, 0.9], 1000.0), multiple=9000.0, planned_steps=None),
+        "too slow",
     ),
     "a smaller rate learns": (
         tried([2.3, 2.31, 2.32], other([2.3, 9.0, 9.0], 10.0), other([2.3, 1.6, 1.2], 0.1), multiple=2.0),
@@ -253,3 +263,14 @@ def test_of_what_can_be_read_once_only_no_other_rate_is_tried() -> None:
     none = rehearse_with_other_rates(model, optimizer, iter(list(batches_of(model))), seconds=600.0, **form)
     assert full.other_rates
     assert none.other_rates == ()
+
+
+@pytest.mark.parametrize(("asked", "rate", "expected"), [((1, 4, 9), 0.05, "cannot tell"), ((1,), 1e-5, "too slow")])
+def test_a_parity_that_stands_at_chance_first_is_not_too_slow(asked: tuple[int, ...], rate: float, expected: str) -> None:
+    """Of three of twelve bits the loss leaves chance in the seventh epoch, and is a tenth of it after sixteen."""
+    torch.manual_seed(0)
+    bits = torch.randint(0, 2, (3200, 12)).float() * 2 - 1
+    batches = DataLoader(TensorDataset(bits, (bits[:, list(asked)].prod(dim=1) > 0).long()), 32)
+    model = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 2))
+    found = check(model, batches, None, torch.optim.SGD(model.parameters(), lr=rate), rehearse_seconds=6)
+    assert found.verdict == expected, found.reason
