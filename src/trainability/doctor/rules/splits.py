@@ -221,7 +221,6 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     """
     data = evidence.data
     if data is None or data.validation is None:
-        return means_otherwise(reading.facts(evidence).values_compared)
         return _means_otherwise(evidence)
     if data.labels_compared is not None and in_another_order(data.labels_compared):
         return [other_channels(data.labels_compared)]
