@@ -198,3 +198,15 @@ def test_of_tokens_drawn_evenly_no_relation_says_nothing(kind: str, fires: bool)
     assert found.drawn_evenly is not fires
     codes = [finding.code for finding in diagnose(Evidence(relation=found, facts=Facts())).findings]
     assert ("shuffled_labels.unrelated" in codes) is fires
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_one_channel_may_say_which_values_of_the_other_count(own: bool) -> None:
+    """The sum of two marked values of forty, as recurrent nets are asked for it."""
+    rng = torch.Generator().manual_seed(0)
+    values, marks = torch.rand(600, 40, generator=rng), torch.zeros(600, 40)
+    marks.scatter_(1, torch.rand(600, 40, generator=rng).argsort(dim=1)[:, :2], 1.0)
+    sums = (values * marks).sum(dim=1, keepdim=True)
+    found = relation(torch.stack([values, marks], dim=2), sums if own else sums.roll(1, 0))
+    assert found is not None
+    assert (found.z > 8) == own

@@ -22,6 +22,7 @@ _SURE = 8.0  # standard deviations
 _MOST_VALUES = 40_000_000
 _SHUFFLES = 99
 _FEW_COLUMNS, _NEIGHBOURS = 16, 3
+_FEW_CHANNELS = 8  # of a series
 _FEWEST_INTEGERS = 16  # of a column that comes as integers beside numbers: who made the table told one from the other
 _MOST_CLASSES = 64
 _MOST_SEQUENCES = 4  # beside each other, as keys and values are
@@ -186,7 +187,15 @@ def _views(inputs: Tensor) -> list[Tensor]:
         views = [x, torch.fft.rfft(x - x.mean(dim=-1, keepdim=True), dim=-1).abs()]
     else:
         views = [x]
+    if x.dim() == 3 and 2 <= x.shape[2] <= _FEW_CHANNELS < x.shape[1]:
+        views.append(_together(x))
     return [torch.cat([narrow, _sizes(x)], dim=1) for narrow in (narrowed(view.flatten(1)) for view in views)]
+
+
+def _together(x: Tensor) -> Tensor:
+    """Products of each two channels, added up over the steps: one may say which values of the other count."""
+    first, second = torch.triu_indices(x.shape[2], x.shape[2], offset=1)
+    return (x[:, :, first] * x[:, :, second]).sum(dim=1)
 
 
 def _are_words(inputs: Tensor) -> bool:
