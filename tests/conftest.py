@@ -16,6 +16,7 @@ import torch
 
 from trainability import faults
 from trainability.config import SECTIONS, RunConfig
+from trainability.doctor.measure.stance import has_compiled
 from trainability.training import engine as engines
 from trainability.training.logbook import Outcome
 from trainability.training.loop import fit
@@ -48,6 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_compiled() -> None:
+    """What another test compiled keeps Monitor from looking at the loss."""
+    if has_compiled():
+        torch._dynamo.reset()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,12 +21,6 @@ from trainability.doctor.measure.tape import Tape
 N = 24
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_compiled() -> None:
-    """What another test compiled keeps Monitor from looking at the loss."""
-    torch._dynamo.reset()
-
-
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
