@@ -27,7 +27,7 @@ from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.copies import modules
-from trainability.doctor.measure.held_out import with_values_compared
+from trainability.doctor.measure.held_out import with_held_out
 from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
@@ -37,7 +37,6 @@ from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
-from trainability.doctor.measure.words import with_words_compared
 from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
@@ -141,8 +140,7 @@ def _checked(setup: Setup) -> Diagnosis:
     rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained)
     relation = _relation(train, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
-    facts = with_values_compared(_facts(setup, first, train), train, setup.val_loader, target)
-    facts = with_words_compared(facts, train, setup.val_loader, target)
+    facts = with_held_out(_facts(setup, first, train), train, setup.val_loader, target)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.words import words_compared
 from trainability.doctor.pair_facts import ValuesCompared
 
 _MOST_EXAMPLES, _FEWEST_TRAINING, _FEWEST_HELD_OUT = 4000, 300, 100
@@ -19,10 +20,8 @@ _SHIFT, _SPREAD, _KNOWN = 0.5, 2.0, 0.9  # of a column's mean and spread, and of
 _EXACT = 1e-4  # mean and spread of a column that were made 0 and 1 of the examples themselves
 
 
-def with_values_compared(
-    facts: Facts | None, train: Iterable[Any], held_out: Iterable[Any] | None, target: str
-) -> Facts | None:
-    """Add to certain facts what training's examples say of validation's.
+def with_held_out(facts: Facts | None, train: Iterable[Any], held_out: Iterable[Any] | None, target: str) -> Facts | None:
+    """Add to certain facts what training's examples say of validation's: of its values, and of its texts' classes.
 
     Args:
         facts: as they are; None is left so.
@@ -32,8 +31,8 @@ def with_values_compared(
     """
     if facts is None or held_out is None or not target:
         return facts
-    found = values_compared(train, held_out, target)
-    return facts if found is None else replace(facts, values_compared=found)
+    asked = train, held_out, target
+    return replace(facts, values_compared=values_compared(*asked), words_compared=words_compared(*asked))
 
 
 def values_compared(train: Iterable[Any], held_out: Iterable[Any], target: str) -> ValuesCompared | None:

@@ -1,7 +1,6 @@
 """Whether words have the same numbers in both parts: counts of words, fitted to classes in training, asked of validation."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,28 +8,12 @@ from torch import Tensor
 
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.batches import tensors
-from trainability.doctor.facts import Facts
 from trainability.doctor.measure.class_signal import compared_labels
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _MOST_EXAMPLES = 4000
 _BUCKETS = 512
 _FEWEST_PLACES, _FEWEST_NAMES = 5, 20  # of a row that is a text, and of all words: fewer are columns of categories
-
-
-def with_words_compared(facts: Facts | None, train: Iterable[Any], held_out: Iterable[Any] | None, target: str) -> Facts | None:
-    """Add to certain facts what training's texts say of validation's classes.
-
-    Args:
-        facts: as they are; None is left so.
-        train: loader of training.
-        held_out: of validation; None without it.
-        target: of a batch, as `tensors` names it; "" where it is unknown.
-    """
-    if facts is None or held_out is None or not target:
-        return facts
-    found = words_compared(train, held_out, target)
-    return facts if found is None else replace(facts, words_compared=found)
 
 
 def words_compared(train: Iterable[Any], held_out: Iterable[Any], target: str) -> LabelsCompared | None:
