@@ -310,6 +310,10 @@ def test_a_check_of_what_trains_nothing_says_so_and_cannot_tell(
     assert ours(str(script)) == 0
     script.write_text(f"{text}\nraise SystemExit(7)")
     assert ours("--check", str(script)) == 7
+    for failing in (f"{text}\nraise RuntimeError", "no Python"):
+        script.write_text(failing)
+        assert ours("--check", str(script)) == 2
+        assert ours(str(script)) == 1
 
 
 def test_a_check_without_torch_says_so_and_cannot_tell(tmp_path: Path) -> None:

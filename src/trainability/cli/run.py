@@ -28,7 +28,8 @@ def run(
     Everything after SCRIPT is the script's own. Its output, exit code and weights are as without; what the doctor says goes to
     the standard error stream. Works on plain loops, GANs, and Trainers of Lightning and Transformers.
 
-    Exit code: the script's; with --check: 0 nothing worse than a hint, 1 something to change, 2 no training was seen.
+    Exit code: the script's; with --check: 0 nothing worse than a hint, 1 something to change or the script failed, 2 no
+    training was seen.
 
     Args:
         command: a Python file and its arguments.

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+from trainability.doctor.layer_table import number
 from trainability.doctor.other_rates import larger, looks_ahead, smaller, trained_share, typical_multiple
 from trainability.doctor.outlook import Outlook
 from trainability.doctor.outlook_limits import CANNOT_TELL, TOO_SLOW, UNSTABLE
@@ -33,7 +34,7 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
     elif outlook.verdict == TOO_SLOW and outlook.cause == "pace" and outlook.multiple is not None:
         said += f"; the loss keeps falling along {outlook.multiple:,.0f} times each step"
     elif outlook.multiple is not None and outlook.verdict in (UNSTABLE, CANNOT_TELL):
-        said += f"; a step {outlook.multiple:.2g} times as long would raise the loss"
+        said += f"; a step {number(outlook.multiple)} times as long would raise the loss"
     return said + (f"; {_WOULD_TELL.get(outlook.cause, _LONGER_RUN)} would tell" if outlook.verdict == CANNOT_TELL else "")
 
 
@@ -46,7 +47,8 @@ def _lost(rehearsal: Rehearsal) -> str:
 def _risen(rehearsal: Rehearsal) -> str:
     """Where the loss went, and how long the last step was."""
     multiple = rehearsal.critical[-1][1].multiple if rehearsal.critical else None
-    return "; it has risen" + (f", and {multiple:.2g} of the last step would have raised it" if multiple is not None else "")
+    length = f", and {number(multiple)} of the last step would have raised it" if multiple is not None else ""
+    return f"; it has risen{length}"
 
 
 def _at_this_pace(rehearsal: Rehearsal, outlook: Outlook) -> float | None:

@@ -39,7 +39,7 @@ def run_script(
         every: sample layers at every so many optimizer steps.
         steps: stop after so many optimizer steps; `None` lets the script end by itself.
         is_check: stop after `CHECK_STEPS` steps (or `steps`), write no run directory, and exit with 1 if a finding is worse
-            than a hint, with 2 if no training was seen.
+            than a hint or the script failed on the way, with 2 if no training was seen.
         folder: run directory; `None` takes the next free one below runs/, named after the script.
 
     Returns:
@@ -76,11 +76,13 @@ def run_script(
     if not watches:
         if code == 0:
             print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
-        return _NOTHING_SEEN if is_check and code == 0 else code
+        return _NOTHING_SEEN if is_check and code in (0, 1) else code
     worse = watches[-1].end(error)
-    if not is_check or code != 0:
+    if not is_check:
         return code
-    return int(worse) if worse or watches[-1].has_seen_steps else _NOTHING_SEEN
+    if code in (0, 1) and not watches[-1].has_seen_steps and not worse:
+        return _NOTHING_SEEN
+    return code or int(worse)
 
 
 _TRAINERS = {

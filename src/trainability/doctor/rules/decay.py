@@ -6,6 +6,7 @@ import statistics
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_table import number
 
 _USUAL_DECAY = 1e-4  # as part of the gradient
 _STRONG_DECAY, _OUTPULLED = 0.05, 3.0
@@ -47,7 +48,7 @@ def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
             rule="weights_decayed",
             code="weights_decayed.outpulled",
             severity="warning",
-            seen=f"weight decay pulls {statistics.median(pulls):.2g} times as hard at the typical weight as the loss does",
+            seen=f"weight decay pulls {number(statistics.median(pulls))} times as hard at the typical weight as the loss does",
             measurements=(
                 Measurement(name="pull of the decay over the gradient's", value=statistics.median(pulls), threshold=_OUTPULLED),
                 Measurement(name="weight decay", value=decay, threshold=_STRONG_DECAY),

@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.best_constant import AS_GOOD, FEWEST_STEPS, best_constant, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_table import number
 from trainability.doctor.outlook_limits import UNKNOWN_PLAN_STEPS
 from trainability.doctor.rules.smaller_steps import orthogonal_recurrence
 
@@ -145,6 +146,7 @@ def _smaller_outputs(evidence: Evidence) -> str:
     layers = [s for s in (evidence.probe.layers if evidence.probe is not None else ()) if s.activation_rms]
     made = layers[-1].activation_rms if layers else None
     if size is not None and made and size > MULTIPLIED * made:
-        return f"divide outputs by {size / made:.2g}: they are as many times what the last layer makes (a temperature, a scale)"
+        times = number(size / made)
+        return f"divide outputs by {times}: they are as many times what the last layer makes (a temperature, a scale)"
     takes_sine = evidence.facts is not None and evidence.facts.takes_sine
     return "layer.reset_parameters() for every layer, PyTorch's own draw" + (_BEHIND_SINE if takes_sine else "")

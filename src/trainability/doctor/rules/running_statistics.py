@@ -4,6 +4,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.layer_table import number
 from trainability.doctor.rate_choice import settings_of
 
 FAR_OFF = 1.25  # mean square of a normalised number, or 1 over it
@@ -85,7 +86,7 @@ def fast_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
         return []
     told = f"its running statistics are those of the last batch, {momentum:.0%} of them"
     if last is not None and behind is not None:
-        told += f": its {last:,} examples, as certain as {behind:.2g} would be"
+        told += f": its {last:,} examples, as certain as {number(behind)} would be"
     return [
         Finding(
             rule="evaluation_path",

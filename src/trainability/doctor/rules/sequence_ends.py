@@ -3,6 +3,7 @@
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_table import number
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
@@ -73,7 +74,7 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
             seen=f"the targets that the loss makes of the next state are the same whatever batch{place} holds (1 where "
             "an episode ends)"
             + (
-                f"; where it is 1, the next state is {apart:.2g} times as far away as elsewhere: it begins another episode"
+                f"; where it is 1, the next state is {number(apart)} times as far away as elsewhere: it begins another episode"
                 if far
                 else f"; where it is 1, another state than the first time follows the same state and action in {others} of "
                 f"{compared} cases, and elsewhere the same one always does: it begins another episode"

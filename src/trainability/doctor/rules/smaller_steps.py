@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import written
 from trainability.doctor.facts import as_code
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.layer_table import number
 from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.outlook_limits import UNSTABLE
 from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
@@ -137,7 +138,7 @@ def _rate(evidence: Evidence, scale: float) -> str:
     """The rate to set, as the code line of the loop's optimizer where it is known."""
     settings, own = settings_of(evidence), own_rate(evidence)
     if own is None:
-        return f"{'multiply' if scale > 1 else 'divide'} the learning rate by {max(scale, 1 / scale):.2g}"
+        return f"{'multiply' if scale > 1 else 'divide'} the learning rate by {number(max(scale, 1 / scale))}"
     rate = f"{own * scale:.1g}"
     word = "raise" if scale > 1 else "lower"
     if settings is None:
@@ -167,7 +168,7 @@ def _divisor(evidence: Evidence) -> tuple[float, str]:
     worst = _worst_at_first(evidence)
     if worst / WORST_RATIO <= FEW:
         return FEW, ""
-    return worst / WORST_RATIO, f": the first step changed a layer by {worst:.2g} times its size"
+    return worst / WORST_RATIO, f": the first step changed a layer by {number(worst)} times its size"
 
 
 def _past_the_slope(evidence: Evidence) -> float:

@@ -9,6 +9,7 @@ from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence, Sample
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.layer_table import number
 from trainability.doctor.rate_choice import outdone, settings_of
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
@@ -174,7 +175,7 @@ def _swamped_by_eps(evidence: Evidence) -> Finding | None:
         rule="update_ratio",
         code="update_ratio.eps",
         severity="warning",
-        seen=f"eps={eps:g} is {eps / size:.2g} times a gradient of the typical layer, so steps are as much shorter than lr",
+        seen=f"eps={eps:g} is {number(eps / size)} times a gradient of the typical layer, so steps are as much shorter than lr",
         measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED if far else OUTWEIGHED),),
         cause="eps is far larger than what it is added to, the root of the gradients' squares",
         remedy=f"{settings.name}(..., eps=1e-8) in place of {eps:g}",
@@ -201,8 +202,8 @@ def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
         rule="update_ratio",
         code="update_ratio.small" if small else "update_ratio.large",
         severity="warning" if evidence.steps else "hint",
-        seen=f"after {after} the loss is {own:.3g}; at {better.scale:.2g} times the learning rate, {better.steps} rehearsed "
-        f"steps brought it to {better.last:.3g}",
+        seen=f"after {after} the loss is {own:.3g}; at {number(better.scale)} times the learning rate, {better.steps} "
+        f"rehearsed steps brought it to {better.last:.3g}",
         measurements=(
             Measurement(name="loss at the loop's own rate", value=own or math.inf, threshold=better.last),
             Measurement(name="better rate over the loop's own", value=better.scale, threshold=1.0),
@@ -240,7 +241,7 @@ def _ends_on_its_way(evidence: Evidence) -> Finding | None:
         code="update_ratio.small",
         severity="warning",
         seen=f"after all {done:,} steps the loss is {at.loss:.3g} and still falls ({at.name}, whatever the input, costs "
-        f"{at.cost:.3g}); along a rehearsed update it falls to {typical:.2g} times its length",
+        f"{at.cost:.3g}); along a rehearsed update it falls to {number(typical)} times its length",
         measurements=(
             Measurement(name="loss over the best constant's", value=at.loss / at.cost, threshold=HALF_WAY),
             Measurement(name="critical step over the update", value=typical, threshold=VERY_SHORT),
