@@ -276,6 +276,9 @@ def test_check_and_a_setup_say_the_same() -> None:
     one = trainability.check(model, data, F.cross_entropy, optimizer, **words)
     setup = trainability.Setup(model=model, train_loader=data, loss_fn=F.cross_entropy, optimizer=optimizer, **words)
     assert check_setup(setup) == one
+    assert trainability.check(setup) == one
+    with pytest.raises(ValueError, match="Setup"):
+        trainability.check(setup, data)
 
 
 def test_init_is_that_of_a_plan_and_takes_its_text() -> None:
@@ -350,6 +353,8 @@ def test_check_takes_what_a_setup_has_with_the_same_defaults() -> None:
         for field in dataclasses.fields(trainability.Setup)
     }
     taken = {name: parameter.default for name, parameter in inspect.signature(trainability.check).parameters.items()}
+    assert taken.pop("train_loader") is None  # since a Setup may be all that is given
+    assert fields.pop("train_loader") is inspect.Parameter.empty
     assert taken == fields
 
 

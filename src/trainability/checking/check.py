@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ _PAIRS, _MOST_BATCHES = 256, 16  # examples, and batches, in which pairs are com
 @with_near_names
 def check(
     model: Any,
-    train_loader: Iterable[Any],
+    train_loader: Iterable[Any] | None = None,
     loss_fn: Callable[[Any, Any], Tensor] | None = None,
     optimizer: Any = None,
     *,
@@ -68,7 +68,7 @@ def check(
     images and labels of both loaders; and the metric. Model, optimizer, gradients, buffers and random state are restored.
 
     Args:
-        model: a module, or a dict, tuple or list of several.
+        model: a module, or a dict, tuple or list of several; or a `Setup` of the whole program, and nothing else.
         train_loader: yields batches, as the loop will see them.
         loss_fn: of (output, labels), one number; `None` takes cross-entropy, unless one of the next two is given.
         optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal, update ratios and the
@@ -91,10 +91,15 @@ def check(
         ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not one
             number, a step that fails; one line that says which.
     """
+    if isinstance(model, Setup):
+        beside = (train_loader, loss_fn, optimizer, training_step, step, scheduler, val_loader, metric, num_classes, clip)
+        if any(part is not None for part in (*beside, planned_steps)):
+            raise ValueError("a Setup holds the whole program; put the other arguments into it (dataclasses.replace)")
+        return check_setup(model)
     return check_setup(
         Setup(
             model=model,
-            train_loader=train_loader,
+            train_loader=cast("Iterable[Any]", train_loader),  # None is refused
             loss_fn=loss_fn,
             training_step=training_step,
             step=step,

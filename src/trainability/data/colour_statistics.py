@@ -49,7 +49,7 @@ def image_sums(images: Sequence[np.ndarray]) -> np.ndarray:
     """Compute the sums of each of several images.
 
     Args:
-        images: (..., 3 or padded to 4) uint8 each, all of one shape.
+        images: (..., 3 or padded to 4) uint8 each, all of one shape; (..., 1) of grey ones, whose colours are alike.
 
     Returns:
         (number of images, 10) int64, see `NUM_SUMS`.
@@ -58,7 +58,7 @@ def image_sums(images: Sequence[np.ndarray]) -> np.ndarray:
     num_pixels = images[0].size // num_values
     width = min(-(-num_pixels // _BLOCK) * _BLOCK, _CHUNK)
     at_once = max(1, min(len(images), _CHUNK // width))
-    planes = np.zeros((3, at_once, width), dtype=np.float32)
+    planes = np.zeros((min(num_values, 3), at_once, width), dtype=np.float32)
     totals = np.zeros((len(images), NUM_SUMS), dtype=np.int64)
     totals[:, 0] = num_pixels
     for first in range(0, len(images), at_once):
@@ -73,11 +73,13 @@ def image_sums(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _sums_of(planes: np.ndarray) -> np.ndarray:
-    """Sum channels and their products: (3, num, a multiple of `_BLOCK`) float32 -> (num, 9) int64."""
-    blocks = planes.reshape(3, planes.shape[1], -1, _BLOCK)
+    """Sum channels and their products: (3 or 1, num, a multiple of `_BLOCK`) float32 -> (num, 9) int64."""
+    blocks = planes.reshape(*planes.shape[:2], -1, _BLOCK)
     # Einsum without BLAS, whose threads would compete with those of the other packing processes.
     values = np.einsum("cnbp->cnb", blocks)
     squares = np.einsum("cnbp,cnbp->cnb", blocks, blocks)
+    if len(planes) == 1:
+        return np.stack([*values] * 3 + [*squares] * 6, axis=1).sum(2, dtype=np.float64).astype(np.int64)
     red_green, green_blue = np.einsum("cnbp,cnbp->cnb", blocks[:2], blocks[1:])
     red_blue = np.einsum("nbp,nbp->nb", blocks[0], blocks[2])
     sums = np.stack([*values, *squares, red_green, red_blue, green_blue], axis=1)

@@ -99,6 +99,11 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
+def is_grey(pixels: np.ndarray) -> bool:
+    """Whether pixels are one channel that is repeated without a copy, as `ArrayImages` reads grey ones."""
+    return pixels.strides[2] == 0
+
+
 def rescale(pixels: np.ndarray, size: int, *, padded: bool = False) -> np.ndarray:
     """Rescale isotropically so that the smaller side is `size`, with Pillow's antialiased bicubic filter.
 
@@ -121,10 +126,10 @@ def rescale(pixels: np.ndarray, size: int, *, padded: bool = False) -> np.ndarra
     height, width = ((2 * side * size + smaller) // (2 * smaller) for side in (height, width))
     if height * width > MAX_PIXELS:
         raise BrokenImage(f"{width}x{height} pixels once its smaller side is {size}, more than {MAX_PIXELS / 1e6:.0f} million")
-    is_grey = pixels.strides[2] == 0  # repeated (`ArrayImages`): one channel is rescaled, not three
-    image = Image.fromarray(pixels[..., 0] if is_grey else pixels).resize((width, height), Image.Resampling.BICUBIC)
-    if is_grey:
-        image = image.convert("RGB")
+    if is_grey(pixels):  # one channel is rescaled, not three
+        grey = Image.fromarray(pixels[..., 0]).resize((width, height), Image.Resampling.BICUBIC)
+        return np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width, 1).repeat(4 if padded else 3, axis=2)
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
     kept = "RGBX" if padded else "RGB"
     return np.frombuffer(image.tobytes("raw", kept), np.uint8).reshape(height, width, len(kept))
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
 from trainability.data.colour_statistics import NUM_SUMS, image_sums
-from trainability.data.images import decode, encode_jpeg, rescale
+from trainability.data.images import decode, encode_jpeg, is_grey, rescale
 from trainability.data.origin import SOURCE, Origin, json_or_none, origin_of
 from trainability.data.packed import (
     ROW,
@@ -208,9 +208,10 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
     rows, sums, broken = [], _Sums(), []
     shard, tables = folder / shard_name(number), folder / f"shard-{number:05d}.npz"
     digest, offset = hashlib.sha256(), 0
+    is_child = os.getpid() != parent
     with whole.replacing(shard) as file:
         for position, label, split in zip(stretch, labels, splits, strict=True):
-            if os.getpid() != parent and os.getppid() != parent:
+            if is_child and os.getppid() != parent:
                 os._exit(1)
             try:
                 data = catalog.images.read(position)
@@ -222,7 +223,8 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
             file.write(stored)
             digest.update(stored)
             rows.append((offset, len(stored), number, *pixels.shape[:2], label, split, zlib.crc32(stored)))
-            sums.add(pixels if encoding == "raw" else pixels[position % ROWS_PER_SUMMED :: ROWS_PER_SUMMED])
+            summed = pixels[..., :1] if isinstance(data, np.ndarray) and is_grey(data) else pixels
+            sums.add(summed if encoding == "raw" else summed[position % ROWS_PER_SUMMED :: ROWS_PER_SUMMED])
             offset += len(stored)
     with whole.replacing(tables) as file:
         np.savez(file, rows=np.array(rows, dtype=ROW), sums=sums.table())
@@ -240,7 +242,7 @@ class _Sums:
         self.done: list[np.ndarray] = [np.empty((0, NUM_SUMS), dtype=np.int64)]
 
     def add(self, pixels: np.ndarray) -> None:
-        """Take pixels of the next image, (height, width, 3 or padded to 4) uint8."""
+        """Take pixels of the next image, (height, width, 3 or padded to 4, or 1 of a grey one) uint8."""
         if self.waiting and (self.waiting[0].shape != pixels.shape or len(self.waiting) * pixels.size >= _BYTES_SUMMED):
             self._sum()
         self.waiting.append(pixels)
