@@ -268,7 +268,7 @@ def test_a_run_in_its_first_epoch_shows_its_steps(tmp_path: Path) -> None:
     assert plot_of(loss)["data"][0]["x"] == [1, 2]
 
 
-@pytest.mark.parametrize(("verdict", "kind"), [("unstable", "bad"), ("cannot tell", "good"), ("has learned", "good")])
+@pytest.mark.parametrize(("verdict", "kind"), [("unstable", "open"), ("cannot tell", "good"), ("has learned", "good")])
 def test_a_finished_run_whose_verdict_is_a_failure_is_not_shown_as_good(tmp_path: Path, verdict: str, kind: str) -> None:
     run = dataclasses.replace(read_run(finish_run(tmp_path / "run").folder), findings={"verdict": verdict})
     assert (summary.status(run).kind, summary.status(run).label) == (kind, "Finished")

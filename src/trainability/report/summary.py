@@ -61,9 +61,9 @@ def status(run: Run) -> Status:
     message = run.result.get("message") or ""
     found = run.findings or {}
     doubts = any(finding.get("severity") != "hint" for finding in found.get("findings", ()))
-    colour = "bad" if "verdict" in found and tone(str(found["verdict"])) == "bad" else "open" if doubts else "good"
+    doubts |= "verdict" in found and tone(str(found["verdict"])) == "bad"
     labels = {
-        "finished": (colour, "Finished", message),
+        "finished": ("open" if doubts else "good", "Finished", message),  # red is for a run that did not come to its end
         "interrupted": ("open", "Interrupted", f"At step {run.result.get('step', step):,}: {message}."),
         "non-finite": ("bad", "Stopped: not finite", message),
         "stopped": ("bad", "Stopped by the doctor", message),
