@@ -24,7 +24,7 @@ from conftest import config_of
 from PIL import Image
 
 from trainability.config import DataConfig
-from trainability.data import cache, dataset, packing
+from trainability.data import cache, dataset, packed, packing
 from trainability.data.catalog import UNSPLIT, ArrayImages, Catalog, joined
 from trainability.data.colour_statistics import pixel_sums
 from trainability.data.images import decode, rescale
@@ -46,6 +46,34 @@ def noise(num: int) -> Catalog:
 
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.*") if path.name != ".lock"}
+
+
+def test_grey_pixels_are_packed_as_one_channel_and_read_as_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "SHARD_IMAGES", 5)
+    grey = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    colour = np.random.default_rng(1).integers(0, 256, (4, 30, 41, 3), dtype=np.uint8)
+    parts = [(UNSPLIT, ArrayImages(pixels, name), np.arange(len(pixels)) % 2) for pixels, name in ((grey, "g"), (colour, "c"))]
+    catalog = joined(["a", "b"], parts, [])
+    folder = packing.pack_catalog(catalog, tmp_path / "p", source="folder", size=32, encoding="raw").folder
+    pack = Pack(folder)
+    assert pack.index["length"][:12].tolist() == [32 * 32] * 12
+    assert pack.index["length"][12:].tolist() == [3 * 32 * 44] * 4
+    for position in range(16):
+        data = catalog.images.read(position)
+        assert isinstance(data, np.ndarray)
+        expected = rescale(np.ascontiguousarray(data), 32)  # three channels, one by one
+        assert np.array_equal(pack.read(position), expected)
+        assert np.array_equal(pack.sums[position], pixel_sums(expected))
+        window = np.zeros((32, 32, 3), dtype=np.uint8)
+        pack.read_window(position, 0, 0, window)
+        assert np.array_equal(window, expected[:32, :32])
+    # What an earlier version wrote is read, verified and kept.
+    stamped.write(folder / "pack.json", stamped.read(folder / "pack.json") | {"format": 2})
+    (folder / "source.json").write_text(json.dumps(json.loads((folder / "source.json").read_text()) | {"format": 2}))
+    assert Pack(folder).info.format == 2
+    before = digests(folder)
+    assert packing.pack_catalog(catalog, folder, source="folder", size=32, encoding="raw").num_shards_made == 0
+    assert digests(folder) == before
 
 
 @pytest.mark.parametrize("encoding", ["raw", "jpeg"])
@@ -296,12 +324,12 @@ def test_a_pack_of_the_older_format_is_made_anew_where_it_is_a_cache_and_refused
     for name in ("pack.json", "source.json"):
         values = json.loads((folder / name).read_text())
         (folder / name).write_text(json.dumps({key: value for key, value in values.items() if key != "sha256"} | {"format": 1}))
-    with pytest.raises(ValueError, match=r"format 1\D+2"):
+    with pytest.raises(ValueError, match=r"format 1\D+2 and 3"):
         Pack(folder)
-    with pytest.raises(ValueError, match=r"format 1\D+2"):
+    with pytest.raises(ValueError, match=r"format 1\D+2 and 3"):
         dataset.load(config_for(tmp_path, path=folder), seed=0)
     assert len(dataset.load(config, seed=0).train) == 24
-    assert Pack(folder).info.format == 2
+    assert Pack(folder).info.format == packed.FORMAT
 
 
 def test_a_pack_can_be_moved_and_given_as_the_path(tmp_path: Path) -> None:

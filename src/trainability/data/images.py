@@ -115,6 +115,7 @@ def rescale(pixels: np.ndarray, size: int, *, padded: bool = False) -> np.ndarra
 
     Returns:
         (height, width, 3) uint8, the smaller of height and width equal to `size`; (height, width, 4) if padded and rescaled.
+        Of pixels that `is_grey`, such pixels.
 
     Source: Simonyan & Zisserman 2014, section 3.1: "Let S be the smallest side of an isotropically-rescaled training image".
     """
@@ -128,7 +129,7 @@ def rescale(pixels: np.ndarray, size: int, *, padded: bool = False) -> np.ndarra
         raise BrokenImage(f"{width}x{height} pixels once its smaller side is {size}, more than {MAX_PIXELS / 1e6:.0f} million")
     if is_grey(pixels):  # one channel is rescaled, not three
         grey = Image.fromarray(pixels[..., 0]).resize((width, height), Image.Resampling.BICUBIC)
-        return np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width, 1).repeat(4 if padded else 3, axis=2)
+        return np.broadcast_to(np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width, 1), (height, width, 3))
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
     kept = "RGBX" if padded else "RGB"
     return np.frombuffer(image.tobytes("raw", kept), np.uint8).reshape(height, width, len(kept))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainability.data.catalog import Catalog
-from trainability.data.packed import FORMAT
+from trainability.data.packed import FORMAT, READABLE
 from trainability.disk import regular
 
 SOURCE = "source.json"
@@ -66,9 +66,9 @@ def container_stamps(containers: tuple[Path, ...]) -> dict[str, list[int]]:
 
 
 def is_up_to_date(folder: Path) -> bool:
-    """Whether a pack has this version's format, and the files and folders that it was made from are unchanged."""
+    """Whether this version reads a pack, and the files and folders that it was made from are unchanged."""
     origin = json_or_none(folder / SOURCE)
-    if not isinstance(origin, dict) or origin.get("format") != FORMAT or not isinstance(origin.get("containers"), dict):
+    if not isinstance(origin, dict) or origin.get("format") not in READABLE or not isinstance(origin.get("containers"), dict):
         return False
     containers = origin["containers"]
     try:

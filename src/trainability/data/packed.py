@@ -6,7 +6,7 @@ A pack is a folder:
     index.npy         one row per image: shard, offset, length, height, width, label, split, CRC-32 of its bytes
     sums.npy          one row per image: `colour_statistics.pixel_sums`, whose totals give any split's mean, std, covariance; of
                       a JPEG over a quarter of its rows
-    shard-00000.bin   the images one after the other, each a JPEG of quality 95, or raw RGB
+    shard-00000.bin   the images one after the other, each a JPEG of quality 95, or raw RGB; of grey pixels one channel
     broken.txt        the images that could not be read, and why
 
 A pack does not depend on its location: it can be moved, and given as `--data.path`. Opening it compares the checksums of
@@ -36,8 +36,9 @@ from trainability.data.workers import num_cpus
 from trainability.disk import regular, stamped
 from trainability.disk.stamped import stamp
 
-FORMAT = 2
-"""Format 1 had no checksum per image; a pack of it is made anew."""
+FORMAT = 3
+READABLE = (2, FORMAT)
+"""Format 1 had no checksum per image; a pack of it is made anew. Format 2 had grey images in three equal channels."""
 ROW = np.dtype(
     [
         ("offset", "<i8"),
@@ -118,10 +119,12 @@ class Pack:
         """Read a whole image. Returns (height, width, 3) uint8."""
         row = self.index[position]
         data = self._bytes(row)
+        shape = (int(row["height"]), int(row["width"]))
         if self.info.encoding == "raw":
-            return np.frombuffer(data, dtype=np.uint8).reshape(int(row["height"]), int(row["width"]), 3)
+            pixels = np.frombuffer(data, dtype=np.uint8).reshape(*shape, -1)
+            return pixels if pixels.shape[2] == 3 else np.broadcast_to(pixels, (*shape, 3))
         try:
-            return decode_plain_jpeg(data, shape=(int(row["height"]), int(row["width"])))
+            return decode_plain_jpeg(data, shape=shape)
         except ValueError as error:
             raise self._damaged(row, str(error)) from None
 
@@ -234,8 +237,9 @@ def read_info(folder: Path) -> PackInfo:
     path = folder / "pack.json"
     try:
         found = format_of(folder)
-        if found != FORMAT:
-            raise ValueError(f"{path}: a pack of format {found}; this version reads {FORMAT}; {_REPAIR.format(folder=folder)}")
+        if found not in READABLE:
+            reads = " and ".join(map(str, READABLE))
+            raise ValueError(f"{path}: a pack of format {found}; this version reads {reads}; {_REPAIR.format(folder=folder)}")
         return _info_of(stamped.read(path))
     except FileNotFoundError:
         raise ValueError(f"{folder} is not a finished pack: it has no pack.json") from None
@@ -284,7 +288,7 @@ def is_index_of(info: PackInfo, rows: np.ndarray) -> bool:
         and (rows["width"] > 0).all()
         and np.isin(rows["split"], (TRAIN, VAL, UNSPLIT)).all()
         and ((rows["label"] >= 0) & (rows["label"] < len(info.class_names))).all()
-        and (info.encoding != "raw" or (rows["length"] == 3 * area).all())
+        and (info.encoding != "raw" or ((rows["length"] == 3 * area) | (rows["length"] == area)).all())
     )
 
 

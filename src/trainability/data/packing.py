@@ -23,6 +23,8 @@ from trainability.data.colour_statistics import NUM_SUMS, image_sums
 from trainability.data.images import decode, encode_jpeg, is_grey, rescale
 from trainability.data.origin import SOURCE, Origin, json_or_none, origin_of
 from trainability.data.packed import (
+    FORMAT,
+    READABLE,
     ROW,
     PackInfo,
     Progress,
@@ -123,7 +125,10 @@ def _brought_up_to_date(
     catalog: Catalog, folder: Path, origin: Origin, num_workers: int | None, progress: Progress | None
 ) -> int:
     """Make the missing shards, then the files that combine them. Returns the number of shards made."""
-    if json_or_none(folder / SOURCE) != dataclasses.asdict(origin):
+    before = json_or_none(folder / SOURCE)
+    if isinstance(before, dict) and before.get("format") in READABLE:  # its shards are kept, and those that lack are added
+        before["format"] = FORMAT
+    if before != dataclasses.asdict(origin):
         for pattern in OWN_FILES:
             for path in folder.glob(pattern):
                 path.unlink()
@@ -219,11 +224,11 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
             except (ValueError, OSError) as error:
                 broken.append(f"{catalog.images.name(position)}: {error}")
                 continue
-            stored = encode_jpeg(pixels) if encoding == "jpeg" else np.ascontiguousarray(pixels).tobytes()
+            summed = pixels[..., :1] if is_grey(pixels) else pixels
+            stored = encode_jpeg(pixels) if encoding == "jpeg" else summed.tobytes()
             file.write(stored)
             digest.update(stored)
             rows.append((offset, len(stored), number, *pixels.shape[:2], label, split, zlib.crc32(stored)))
-            summed = pixels[..., :1] if isinstance(data, np.ndarray) and is_grey(data) else pixels
             sums.add(summed if encoding == "raw" else summed[position % ROWS_PER_SUMMED :: ROWS_PER_SUMMED])
             offset += len(stored)
     with whole.replacing(tables) as file:
