@@ -214,7 +214,7 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
     shard, tables = folder / shard_name(number), folder / f"shard-{number:05d}.npz"
     digest, offset = hashlib.sha256(), 0
     is_child = os.getpid() != parent
-    with whole.replacing(shard) as file:
+    with whole.replacing(shard, syncs_folder=False) as file:
         for position, label, split in zip(stretch, labels, splits, strict=True):
             if is_child and os.getppid() != parent:
                 os._exit(1)
@@ -231,7 +231,7 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
             rows.append((offset, len(stored), number, *pixels.shape[:2], label, split, zlib.crc32(stored)))
             sums.add(summed if encoding == "raw" else summed[position % ROWS_PER_SUMMED :: ROWS_PER_SUMMED])
             offset += len(stored)
-    with whole.replacing(tables) as file:
+    with whole.replacing(tables, syncs_folder=False) as file:
         np.savez(file, rows=np.array(rows, dtype=ROW), sums=sums.table())
     files = {shard.name: [offset, digest.hexdigest()], tables.name: stamp(tables)}
     result = ShardResult(number=number, num_images=len(rows), files=files, broken=tuple(broken))

@@ -18,7 +18,7 @@ _BUFFER_BYTES = 2**17
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, syncs_folder: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` when the block ends: it is flushed to the disk and then renamed.
 
     Every process has its own temporary name, so two processes that write the same file at the same time leave one of the two
@@ -26,6 +26,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Args:
         path: of the file; an existing file stays unchanged until the block ends, and if the block fails.
+        syncs_folder: False where another file of the folder is written next, whose sync serves for both names.
 
     Raises:
         OSError: it cannot be written; the temporary file is removed. `filename` is the path.
@@ -44,7 +45,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     _remove_abandoned(path)
-    sync_folder(path.parent)
+    if syncs_folder:
+        sync_folder(path.parent)
 
 
 def partial_of(path: Path) -> Path:
