@@ -108,7 +108,8 @@ class Comparison:
             OSError: the page cannot be written.
         """
         places = [run.folder.resolve() for run in self.runs]
-        path = Path(out) if out is not None else places[0].parent / COMPARISON
+        first = self.runs[0].folder
+        path = Path(out) if out is not None else (first if first.name else first.resolve()).parent / COMPARISON
         if not path.parent.is_dir():
             raise ValueError(f"{path} cannot be written: {path.parent} is not a directory")
         columns = [
@@ -179,9 +180,10 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
         if (total := signal_figures.total_budget(column.run)) is not None
     ]
     configured = configured_differences(runs)
+    is_validated = any("val_loss" in row or "val_top1_error" in row for run in runs for row in run.evaluations)
     return page.render(
         "comparison.html.jinja",
-        title=", ".join(dict.fromkeys(summary.title(run) if run.config else other_loop.model(run) for run in runs)),
+        title=_title(columns),
         columns=columns,
         results=result_rows(runs),
         configured=configured,
@@ -189,7 +191,7 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
         starts=start_rows(runs),
         scale=signal_figures.budget_scale(budgets),
         figures=overlay.all_figures([(column.role, column.name, column.run) for column in columns], reference),
-        kinds={role: LEGEND[role] for role in ("train-step", "train", "validation")},
+        kinds={role: LEGEND[role] for role in ("train-step", "train", *(["validation"] if is_validated else []))},
         shows_steps=len(runs) <= MOST_SHOWING_STEPS,
         smoothest=smoothest(max(len(run.steps) for run in runs)),
         has_epochs=all(steps_per_epoch(run) for run in runs),
@@ -198,6 +200,15 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
         percent=percent,
         errors=compared_errors([column.name for column in columns], runs),
     )
+
+
+def _title(columns: Sequence[Column]) -> str:
+    """What was trained; of networks of one kind in loops of other kinds what the runs are called."""
+    runs = [column.run for column in columns]
+    titles = list(dict.fromkeys(summary.title(run) if run.config else other_loop.model(run) for run in runs))
+    if len(titles) > 1 or any(run.config for run in runs):
+        return ", ".join(titles)
+    return f"{titles[0]}: {', '.join(column.name for column in columns)}"
 
 
 def _common_reference(runs: Sequence[Run], against: Against | None) -> tuple[Reference | None, str | None]:
