@@ -97,3 +97,34 @@ def test_a_body_that_fails_is_named_and_what_models_want_of_each_other_is_still_
     assert facts is not None
     assert [note for note in facts.notes if note.startswith("one step of the body")]
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("holds", ["optimizer", "part", "function"])
+def test_a_body_with_an_optimizer_or_a_part_of_its_own_is_stepped_itself_and_left_as_it_was(holds: str) -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"made": nn.Linear(6, 6), "judge": nn.Linear(6, 1)})
+    optimizer = torch.optim.SGD(model["made"].parameters(), lr=0.1)
+    own = torch.optim.SGD(model["judge"].parameters(), lr=0.1, momentum=0.9)
+    judge = model["judge"]
+
+    def judged(x: Tensor) -> Tensor:
+        own.step()
+        return model["judge"](x)
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        made = model["made"](batch[0])
+        answer = judge(made) if holds == "part" else judged(made) if holds == "function" else model["judge"](made)
+        optimizer.zero_grad()
+        loss = F.mse_loss(answer, batch[1])
+        loss.backward()
+        optimizer.step()
+        if holds == "optimizer":
+            own.step()
+        return loss
+
+    before = everything(model, optimizer, own)
+    rehearsal = check(model, BATCHES, step=step, optimizer=optimizer, rehearse_seconds=60).evidence.rehearsal
+    assert alike(before, everything(model, optimizer, own))
+    assert rehearsal is not None
+    assert rehearsal.in_place
+    assert ("judge.weight" in rehearsal.unmoved) == (holds == "part")

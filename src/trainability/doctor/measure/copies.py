@@ -4,7 +4,9 @@ import contextlib
 import copy
 import functools
 import inspect
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.uninterrupted import uninterrupted
+
+_OWN = str(Path(__file__).parents[2])
+_INSTALLED = (_OWN, "<frozen", *(sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")))
 
 
 def copied(*objects: Any) -> tuple[Any, ...]:
@@ -75,20 +80,46 @@ def _leaves(value: Any) -> Iterator[Any]:
 def used_by(function: Any) -> list[Any]:
     """Objects with state that a function reaches by itself: through its closure, its globals, its defaults, its instance.
 
-    Of optimizers, what the program's own hooks of their steps reach.
+    What functions of the program that it calls reach counts as well. Of optimizers, what the program's own hooks of their
+    steps reach.
     """
     if isinstance(function, torch.optim.Optimizer | dict | tuple | list):
         return [item for hook in step_hooks(function) for item in used_by(hook)]
+    return _stateful([value for called in _called_by(function) for value in _held_by(called)])
+
+
+def _called_by(function: Any) -> list[Any]:
+    """The function, and the program's own functions that it reaches by name, each once."""
+    waiting, found = [function], []
+    while waiting:
+        called = waiting.pop(0)
+        if not any(called is other for other in found):
+            found.append(called)
+            inner = called.func if isinstance(called, functools.partial) else getattr(called, "__func__", None)
+            waiting += [value for value in _held_by(called) if value is inner or _is_the_programs(value)]
+    return found
+
+
+def _held_by(function: Any) -> list[Any]:
+    """The values that a function reaches by itself, whatever they are."""
     if isinstance(function, functools.partial):
-        return _stateful([*function.args, *function.keywords.values()]) + used_by(function.func)
+        return [*function.args, *function.keywords.values(), function.func]
     if inspect.ismethod(function):
-        return _stateful([function.__self__, *vars(function.__self__).values()]) + used_by(function.__func__)
+        return [function.__self__, *vars(function.__self__).values(), function.__func__]
     if not inspect.isfunction(function):
-        return _stateful(vars(function).values()) if hasattr(function, "__dict__") else []
-    reached = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
-    reached += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
-    reached += list(function.__defaults__ or ())
-    return _stateful(reached)
+        return list(vars(function).values()) if hasattr(function, "__dict__") else []
+    held = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    held += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+    return held + list(function.__defaults__ or ())
+
+
+def _is_the_programs(value: Any) -> bool:
+    """Whether a function stands in a file of the program, and not in an installed package or the standard library."""
+    plain = value
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    plain = getattr(plain, "__func__", plain)
+    return inspect.isfunction(plain) and not plain.__code__.co_filename.startswith(_INSTALLED)
 
 
 def step_hooks(value: Any) -> list[Any]:
@@ -105,12 +136,24 @@ def step_hooks(value: Any) -> list[Any]:
 def reaches(function: Any, *objects: Any) -> bool:
     """Whether a function by itself reaches one of these models or optimizers, or its scheduler: it cannot be run on a copy.
 
-    Nor can it where the program has hooks of the optimizers' steps, which no copy has.
+    Nor can it where the program has hooks of the optimizers' steps, which no copy has, or where the function holds a part of a
+    model or another optimizer over one: on a copy that part would stay as it is.
     """
     own = {id(item) for item in (*modules(objects), *optimizers(objects))}
+    parts = {id(parameter) for model in modules(objects) for parameter in model.parameters()}
     return bool(step_hooks(objects)) or any(
-        id(item) in own or id(getattr(item, "optimizer", None)) in own for item in used_by(function)
+        id(item) in own or id(getattr(item, "optimizer", None)) in own or any(id(p) in parts for p in _parameters(item))
+        for item in used_by(function)
     )
+
+
+def _parameters(item: Any) -> Iterator[Tensor]:
+    """Of a module or an optimizer; of anything else none."""
+    if isinstance(item, nn.Module):
+        yield from item.parameters()
+    elif isinstance(item, torch.optim.Optimizer):
+        for group in item.param_groups:
+            yield from group["params"]
 
 
 def keep_variables(*functions: Any) -> Callable[[], None]:
@@ -121,9 +164,9 @@ def keep_variables(*functions: Any) -> Callable[[], None]:
     the caller's (see `put_back`).
     """
     restore: list[Callable[[], None]] = []
-    for function in functions:
-        while isinstance(function, functools.partial):
-            function = function.func
+    for function in [called for given in functions for called in _called_by(given)]:
+        if isinstance(function, functools.partial):
+            continue  # what it calls comes after it
         owner = getattr(function, "__self__", None)
         function = getattr(function, "__func__", function)
         held = vars(owner) if hasattr(owner, "__dict__") and not isinstance(owner, nn.Module) else {}
