@@ -284,6 +284,8 @@ CODES = {
         rehearsed(planned_steps=300, rate_spent=(150, 0.0, 0.1)),
         rehearsed(planned_steps=300, rate_spent=(151, 0.0, 0.1)),
     ),
+    "rate_dies in the first pass": (rehearsed(rates_of_pass=(200, 49.0, 9e-3)), rehearsed(rates_of_pass=(200, 51.0, 9e-3))),
+    "rate_dies at its end": (rehearsed(rates_of_pass=(200, 49.0, 9e-3)), rehearsed(rates_of_pass=(200, 49.0, 1.1e-2))),
     "gain_budget_low.norms": (shrinking(2.1), shrinking(2.0)),
     "flat_loss.softmax_of_one": (chosen(("query.weight",)), chosen(())),
     "exploding_gradient": (broken((1.0, 1.1)), broken((1.0, 0.9))),

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from trainability import check
-from trainability.doctor.measure.rate_ahead import rate_spent
+from trainability.doctor.measure.rate_ahead import rate_spent, rates_ahead
 
 SCHEDULES: dict[str, tuple[Callable[[Any], Any], tuple[int, float] | None]] = {
     "a factor of zero": (lambda o: lr_scheduler.StepLR(o, 20, gamma=0.0), (21, 0.0)),
@@ -28,7 +28,7 @@ def test_the_step_from_which_the_rate_is_spent(name: str) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = schedule(optimizer)
     optimizer.step()
-    found = rate_spent(scheduler, [optimizer], done=0, planned=101)
+    found = rate_spent(rates_ahead([scheduler], [optimizer], done=0, until=101), 101)
     assert (found is None) == (expected is None)
     if found is not None and expected is not None:
         assert (found[0], found[2]) == (expected[0], 1.0)
@@ -45,3 +45,51 @@ def test_a_schedule_that_ends_behind_the_rehearsal_is_told_and_left_as_it_was() 
     assert "rate_dies" in [f.code for f in found.findings if f.severity == "error"]
     assert scheduler.state_dict() == before
     assert optimizer.param_groups[0]["lr"] == 0.05
+
+
+# Of a loader of 240 batches, without a plan: what makes the scheduler, and whether its rate is spent in the first pass.
+PER_BATCH: dict[str, tuple[Callable[[Any], Any], bool]] = {
+    "by 3 % each": (lambda o: lr_scheduler.ExponentialLR(o, 0.97), True),
+    "by 10 % each": (lambda o: lr_scheduler.ExponentialLR(o, 0.9), True),
+    "a tenth after 30": (lambda o: lr_scheduler.StepLR(o, 30, gamma=0.1), True),
+    "by 0.1 % each": (lambda o: lr_scheduler.ExponentialLR(o, 0.999), False),
+    "warm-up": (lambda o: lr_scheduler.LinearLR(o, 1e-3, total_iters=300), False),
+    "one cycle of one pass": (lambda o: lr_scheduler.OneCycleLR(o, 0.05, total_steps=240), False),
+    "a cosine of one pass": (lambda o: lr_scheduler.CosineAnnealingLR(o, 240), False),
+    "down to nothing in one pass": (lambda o: lr_scheduler.LambdaLR(o, lambda step: 1 - step / 240), False),
+    "restarts": (lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 24), False),
+    "Noam": (lambda o: lr_scheduler.LambdaLR(o, lambda n: min((n + 1) ** -0.5, (n + 1) * 50**-1.5)), False),
+}
+
+
+@pytest.mark.parametrize("holds", ["itself", "a function of its own"])
+@pytest.mark.parametrize("name", PER_BATCH)
+def test_a_schedule_that_is_over_in_the_first_pass(name: str, holds: str) -> None:
+    """The body steps it: the scheduler is one of the objects that it, or a function that it calls, reaches."""
+    schedule, expected = PER_BATCH[name]
+    x, y = digits()
+    torch.manual_seed(0)
+    head = nn.Linear(64, 10)
+    model = nn.Sequential(nn.Flatten(), head)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    scheduler = schedule(optimizer)
+
+    def train_on(net: Any, steps: Any, batch: Any) -> Any:
+        steps.zero_grad()
+        loss = F.cross_entropy(net(batch[0]), batch[1])
+        loss.backward()
+        steps.step()
+        scheduler.step()
+        return loss
+
+    def outer(net: Any, steps: Any, batch: Any) -> Any:
+        return train_on(net, steps, batch)
+
+    before = scheduler.state_dict(), optimizer.param_groups[0]["lr"], head.weight.detach().clone()
+    loader = [(x[k : k + 32], y[k : k + 32]) for k in range(0, 768, 32)] * 10
+    found = check(model, loader, step=train_on if holds == "itself" else outer, optimizer=optimizer)
+    assert ("rate_dies" in [f.code for f in found.findings if f.severity == "warning"]) == expected, found
+    after = scheduler.state_dict(), optimizer.param_groups[0]["lr"], head.weight.detach()
+    assert {k: v for k, v in after[0].items() if k != "lr_lambdas"} == {k: v for k, v in before[0].items() if k != "lr_lambdas"}
+    assert after[1] == before[1]
+    assert torch.equal(after[2], before[2])

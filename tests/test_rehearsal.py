@@ -1,6 +1,7 @@
 """Rehearsal: any form of loop, what it shows, and that it leaves no trace."""
 
 import copy
+import functools
 import itertools
 import math
 import random
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainability.doctor.measure import rehearsal
-from trainability.doctor.measure.copies import copied, keep_variables, put_back
+from trainability.doctor.measure.copies import called_by, copied, keep_variables, put_back, used_by
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.rehearsed import Rehearsal
@@ -243,6 +244,24 @@ def test_a_scheduler_that_an_optimizers_hook_steps_is_stepped_and_put_back() -> 
     assert {k: v for k, v in scheduler.state_dict().items() if k != "lr_lambdas"} == {
         k: v for k, v in before[1].items() if k != "lr_lambdas"
     }
+
+
+def test_what_a_function_holds_through_functions_of_the_program_that_it_calls() -> None:
+    _, optimizer, _ = program()
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    def inner() -> None:
+        scheduler.step()
+
+    def outer() -> Any:
+        return again(), F.relu
+
+    def again() -> Any:
+        return inner, outer
+
+    assert used_by(outer) == [scheduler]
+    assert {each.__name__ for each in called_by(outer)} == {"again", "inner"}
+    assert called_by(functools.partial(outer)) == called_by(outer)
 
 
 def test_a_model_that_cannot_be_copied_is_rehearsed_in_place() -> None:

@@ -212,6 +212,8 @@ class Rehearsal:
             them, by a cosine below 0.5.
         rate_spent: of a scheduler that was stepped on to the planned end, the first step from which all rates are a thousandth
             of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
+        rates_of_pass: where the length of the run is not known, the steps of one pass over the loader, all rates to its end (or
+            to the last step that was made) over the largest, added up, and the last of them; None where they are not known.
         batch_statistics: with the weights that the steps left, the mean loss where batch norm takes each batch's statistics,
             that where it takes the running ones, which were brought up to date, and the examples of a batch; None without
             batch norm, or where that was not asked.
@@ -246,6 +248,7 @@ class Rehearsal:
     distances: tuple[float, ...] = ()
     redrawn: tuple[str, ...] = ()
     rate_spent: tuple[int, float, float] | None = None
+    rates_of_pass: tuple[int, float, float] | None = None
     batch_statistics: tuple[float, float, int] | None = None
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)

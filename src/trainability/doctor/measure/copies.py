@@ -2,11 +2,12 @@
 
 import contextlib
 import copy
+import dis
 import functools
 import inspect
-import sysconfig
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import torch
@@ -14,9 +15,6 @@ from torch import Tensor, nn
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.uninterrupted import uninterrupted
-
-_OWN = str(Path(__file__).parents[2])
-_INSTALLED = (_OWN, "<frozen", *(sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")))
 
 
 def copied(*objects: Any) -> tuple[Any, ...]:
@@ -80,46 +78,58 @@ def _leaves(value: Any) -> Iterator[Any]:
 def used_by(function: Any) -> list[Any]:
     """Objects with state that a function reaches by itself: through its closure, its globals, its defaults, its instance.
 
-    What functions of the program that it calls reach counts as well. Of optimizers, what the program's own hooks of their
-    steps reach.
+    So do the program's own functions that it calls by name. Of optimizers, what the program's own hooks of their steps reach.
     """
     if isinstance(function, torch.optim.Optimizer | dict | tuple | list):
         return [item for hook in step_hooks(function) for item in used_by(hook)]
-    return _stateful([value for called in _called_by(function) for value in _held_by(called)])
+    return [item for each in (function, *called_by(function)) for item in _used_by_itself(each)]
 
 
-def _called_by(function: Any) -> list[Any]:
-    """The function, and the program's own functions that it reaches by name, each once."""
-    waiting, found = [function], []
+def called_by(function: Any) -> list[Any]:
+    """The program's own functions that a function holds or calls by name, and those that they do, without itself."""
+    found, waiting = {}, [_plain(function)]
     while waiting:
-        called = waiting.pop(0)
-        if not any(called is other for other in found):
-            found.append(called)
-            inner = called.func if isinstance(called, functools.partial) else getattr(called, "__func__", None)
-            waiting += [value for value in _held_by(called) if value is inner or _is_the_programs(value)]
-    return found
+        caller = waiting.pop()
+        cells = [cell.cell_contents for cell in getattr(caller, "__closure__", None) or () if _filled(cell)]
+        space = getattr(caller, "__globals__", {})
+        named = [space.get(name) for name in _global_names(getattr(caller, "__code__", None))]
+        own = [item for item in (*cells, *named) if inspect.isfunction(item) and not _is_library(item)]
+        new = [item for item in own if id(item) not in found and item is not _plain(function)]
+        found |= {id(item): item for item in new}
+        waiting += new
+    return list(found.values())
 
 
-def _held_by(function: Any) -> list[Any]:
-    """The values that a function reaches by itself, whatever they are."""
+def _plain(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__func__", function)
+
+
+def _is_library(function: Any) -> bool:
+    root, file = str(function.__module__).split(".")[0], function.__code__.co_filename
+    return root in ("torch", "trainability", *sys.stdlib_module_names) or "-packages" in file
+
+
+def _global_names(code: CodeType | None) -> set[str]:
+    """Names that code, and what is defined inside of it, looks up among the globals; attributes are not among them."""
+    if code is None:
+        return set()
+    names = {str(line.argval) for line in dis.get_instructions(code) if line.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return names.union(*(_global_names(part) for part in code.co_consts if isinstance(part, CodeType)))
+
+
+def _used_by_itself(function: Any) -> list[Any]:
     if isinstance(function, functools.partial):
-        return [*function.args, *function.keywords.values(), function.func]
+        return _stateful([*function.args, *function.keywords.values()]) + _used_by_itself(function.func)
     if inspect.ismethod(function):
-        return [function.__self__, *vars(function.__self__).values(), function.__func__]
+        return _stateful([function.__self__, *vars(function.__self__).values()]) + _used_by_itself(function.__func__)
     if not inspect.isfunction(function):
-        return list(vars(function).values()) if hasattr(function, "__dict__") else []
-    held = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
-    held += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
-    return held + list(function.__defaults__ or ())
-
-
-def _is_the_programs(value: Any) -> bool:
-    """Whether a function stands in a file of the program, and not in an installed package or the standard library."""
-    plain = value
-    while isinstance(plain, functools.partial):
-        plain = plain.func
-    plain = getattr(plain, "__func__", plain)
-    return inspect.isfunction(plain) and not plain.__code__.co_filename.startswith(_INSTALLED)
+        return _stateful(vars(function).values()) if hasattr(function, "__dict__") else []
+    reached = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    reached += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+    reached += list(function.__defaults__ or ())
+    return _stateful(reached)
 
 
 def step_hooks(value: Any) -> list[Any]:
@@ -161,12 +171,12 @@ def keep_variables(*functions: Any) -> Callable[[], None]:
 
     Closed-over and global variables and attributes are bound again to what they were bound to, and a dict or list among them
     holds what it held: a hidden state that is carried along, a count of batches. Values that are changed in place otherwise are
-    the caller's (see `put_back`).
+    the caller's (see `put_back`). So for the program's own functions that they call by name.
     """
     restore: list[Callable[[], None]] = []
-    for function in [called for given in functions for called in _called_by(given)]:
-        if isinstance(function, functools.partial):
-            continue  # what it calls comes after it
+    for function in [each for given in functions for each in (given, *called_by(given))]:
+        while isinstance(function, functools.partial):
+            function = function.func
         owner = getattr(function, "__self__", None)
         function = getattr(function, "__func__", function)
         held = vars(owner) if hasattr(owner, "__dict__") and not isinstance(owner, nn.Module) else {}

@@ -1,44 +1,108 @@
-"""The learning rate that a schedule comes to in the rest of the run, read off without a step of the loop."""
+"""The learning rates that a schedule comes to in the rest of the run, read off without a step of the loop."""
 
+import contextlib
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from trainability.doctor.rehearsed import RehearsedStep
+
 _NOTHING = 1e-3 * (1 + 1e-6)  # of the largest rate
 _MOST_STEPS = 20_000  # of a scheduler, some 10 microseconds each
 
 
-def rate_spent(
-    scheduler: Any, optimizers: Iterable[torch.optim.Optimizer], *, done: int, planned: int | None
-) -> tuple[int, float, float] | None:
-    """Step a copy's scheduler to the end of the run, and ask from where on the rate is next to nothing.
+def schedule_ahead(
+    schedulers: Iterable[Any],
+    optimizers: Iterable[torch.optim.Optimizer],
+    steps: Sequence[RehearsedStep],
+    planned: int | None,
+    batches: Iterable[Any],
+) -> dict[str, Any]:
+    """Fields of a rehearsal: what the schedule comes to at the end of the plan, or of a pass over the loader without a plan.
 
     Args:
-        scheduler: stepped once a step of the loop; it and its optimizer are changed.
+        schedulers: as for `rates_ahead`.
+        optimizers: likewise.
+        steps: that were made.
+        planned: steps of the run, where they are known.
+        batches: the loader.
+    """
+    with contextlib.suppress(Exception):  # a schedule that is too short fails, and a loader may have no length
+        size = planned or len(batches)  # type: ignore[arg-type]
+        ahead = rates_ahead(schedulers, optimizers, done=len(steps), until=size)
+        if planned is not None:
+            return {"rate_spent": rate_spent(ahead, planned)}
+        return {"rates_of_pass": rates_of_pass([step.lr for step in steps], ahead, size)}
+    return {}
+
+
+def rates_ahead(
+    schedulers: Iterable[Any], optimizers: Iterable[torch.optim.Optimizer], *, done: int, until: int | None
+) -> list[float] | None:
+    """Step a copy's scheduler on without the loop.
+
+    Args:
+        schedulers: that the loop has; the one that is stepped once a step of the loop and its optimizer are changed.
         optimizers: of the loop.
         done: steps that it has made.
+        until: the last step that is asked for.
+
+    Returns:
+        The largest rate of all groups at each step from `done` + 1 to `until`; None where the schedule goes by the loss, is not
+        that of a run from its first step, or is too long.
+    """
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    own = [item for item in schedulers if isinstance(item, LRScheduler) and not isinstance(item, ReduceLROnPlateau)]
+    stepped = {id(item): item for item in own if item.last_epoch == done}
+    if until is None or not done < until <= _MOST_STEPS or len(stepped) != 1 or not groups:
+        return None
+    (scheduler,) = stepped.values()
+    rates = []
+    for _ in range(done, until):
+        rates.append(max(float(group["lr"]) for group in groups))
+        scheduler.step()
+    return rates
+
+
+def rate_spent(rates: Sequence[float] | None, planned: int | None) -> tuple[int, float, float] | None:
+    """Ask from where on the rate is next to nothing.
+
+    Args:
+        rates: of the run's last steps, from `rates_ahead`.
         planned: steps of the run.
 
     Returns:
         The first step from which all rates to the end are a thousandth of the largest or less, the last rate, and the largest;
-        None where the last is larger, or the schedule goes by the loss, is not that of a run from its first step, or is too
-        long.
+        None where the last is larger.
     """
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau) or not groups:
+    if not rates or planned is None:
         return None
-    if planned is None or scheduler.last_epoch != done or not done < planned <= _MOST_STEPS:
-        return None
-    rates = []
-    for _ in range(done, planned):
-        rates.append(max(float(group["lr"]) for group in groups))
-        scheduler.step()
     most = max(rates)
     small = list(itertools.takewhile(lambda rate: rate <= _NOTHING * most, reversed(rates)))
     if not small or not 0 < most < math.inf:
         return None
     return planned - len(small) + 1, rates[-1], most
+
+
+def rates_of_pass(
+    seen: Sequence[float | None], ahead: Sequence[float] | None, size: int | None
+) -> tuple[int, float, float] | None:
+    """Add up the rates of one pass over the loader.
+
+    Args:
+        seen: at the steps that were made.
+        ahead: at those that follow, from `rates_ahead`; None where that is not known.
+        size: steps of a pass.
+
+    Returns:
+        The steps of the pass, the sum of all these rates over the largest, and the last one over the largest; None where the
+        rates to its end are not known.
+    """
+    rates = [rate for rate in (*seen, *(ahead or ())) if rate is not None]
+    if size is None or len(rates) < max(size, len(seen)) or not 0 < max(rates) < math.inf:
+        return None
+    return size, sum(rates) / max(rates), rates[-1] / max(rates)

@@ -31,7 +31,7 @@ from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
-from trainability.doctor.measure.rate_ahead import rate_spent
+from trainability.doctor.measure.rate_ahead import schedule_ahead
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
@@ -110,17 +110,15 @@ def rehearse(
                     seen = _run(
                         loop, (writes, clips), kept, rest, min(max_steps, planned_steps or max_steps), began + seconds, enough
                     )
-                return seen | (_rate_ahead(loop, len(seen["steps"]), planned_steps) if scale == schedule_steps == 1 else {})
+                if scale != 1.0 or schedule_steps != 1:
+                    return seen
+                return seen | schedule_ahead(
+                    (loop.scheduler, *loop.others), loop.optimizers, seen["steps"], planned_steps, batches
+                )
 
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
         in_place, found = _copied_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place)
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
-
-
-def _rate_ahead(loop: Loop, done: int, planned: int | None) -> dict[str, Any]:
-    with contextlib.suppress(Exception):  # a schedule that is too short fails
-        return {"rate_spent": rate_spent(loop.scheduler, loop.optimizers, done=done, planned=planned)}
-    return {}
 
 
 def _copied_or_in_place(

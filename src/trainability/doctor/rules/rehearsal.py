@@ -11,7 +11,7 @@ from trainability.doctor.rules.loop import OF_NO_NORM
 from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
-from trainability.doctor.rules.spent_rate import died, spent_ahead, spent_in_the_run
+from trainability.doctor.rules.spent_rate import spent_in_rehearsal, spent_in_the_run
 from trainability.doctor.rules.unmoved import NOT_WRITTEN, flat_step
 
 # Gradients may be accumulated over this many batches before an optimizer steps.
@@ -271,10 +271,12 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
 
     Fires: at the end of the rehearsal the rate is a thousandth of its largest or less, and less than half of the planned steps
         are done; or the scheduler, stepped on without the loop, comes to that before half of the plan and stays. A warning
-        where the length of the run is not known. Of a run of 100 steps and more: the rate is a hundredth of its largest or
-        less, and all steps together come to a twentieth of as many at the largest rate, or less; a warning, and a hint where
-        the run has learned, unless the rate is nothing in all of its second half, or the loss is no better than that of one
-        answer for every example.
+        where the length of the run is not known; there also where the rate is a hundredth of its largest at the end of one pass
+        over the loader, and all steps of the pass come to a quarter of as many at the largest rate, or less, and to 100 at
+        most; a hint where the rehearsal has learned before. Of a run of 100 steps and more: the rate is a hundredth of its
+        largest or less, and all steps together come to a twentieth of as many at the largest rate, or less; a warning, and a
+        hint where the run has learned, unless the rate is nothing in all of its second half, or the loss is no better than that
+        of one answer for every example.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.
     What fools it: a cyclic schedule at its lowest point.
     Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.
@@ -282,16 +284,7 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
     """
     if (spent := spent_in_the_run(evidence)) is not None:
         return spent
-    rehearsal = _stepped(evidence)
-    rates = [step.lr for step in rehearsal.steps if step.lr is not None] if rehearsal is not None else []
-    if (ahead := spent_ahead(rehearsal)) is not None:
-        return ahead
-    if rehearsal is None or not any(rates) or rates[-1] > DEAD_RATE * (1 + 1e-6) * max(rates):
-        return []
-    planned = rehearsal.planned_steps
-    if planned is not None and len(rehearsal.steps) > planned / 2:
-        return []
-    return [died(rates, len(rehearsal.steps), DEAD_RATE, planned, "error" if planned is not None else "warning")]
+    return spent_in_rehearsal(_stepped(evidence))
 
 
 @rule(severities=("error",), verdict="broken loss", explains=("loss_at_start", "cannot_overfit"))

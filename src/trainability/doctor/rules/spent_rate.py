@@ -4,6 +4,7 @@ from trainability.doctor import reading
 from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.outlook_limits import DEAD_RATE
 from trainability.doctor.rehearsed import Rehearsal
 
 _FEWEST_STEPS = 100
@@ -11,6 +12,8 @@ SPENT_RATE = 1e-2  # of the largest rate
 # Of as many steps at the largest rate: one that falls by a factor e in a twentieth of the run. A rate that falls to 1e-4
 # of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
 SPENT_SHARE = 0.05
+# Of a run of unknown length: one that falls by a factor e in a quarter of one pass over the loader, and in 100 steps at most.
+PASS_SHARE, PASS_STEPS = 0.25, 100
 AHEAD = 1e-3  # of the largest rate: next to nothing, in a schedule that is read ahead
 NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
 
@@ -38,14 +41,40 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
     return [died(rates, reading.num_steps(evidence), SPENT_RATE, None, "hint" if fine else "warning")]
 
 
-def spent_ahead(rehearsal: Rehearsal | None) -> list[Finding] | None:
-    """The same of a schedule that was read to the planned end: over before half of it; None where it is not."""
+def spent_in_rehearsal(rehearsal: Rehearsal | None) -> list[Finding]:
+    """The same of the rehearsed steps, and of a schedule that was read on behind them."""
+    rates = [step.lr for step in rehearsal.steps if step.lr is not None] if rehearsal is not None else []
+    if rehearsal is None or not any(rates):
+        return _spent_ahead(rehearsal)
+    if found := _spent_ahead(rehearsal):
+        return found
+    if rates[-1] > DEAD_RATE * (1 + 1e-6) * max(rates):
+        return _spent_in_a_pass(rehearsal, max(rates))
+    planned = rehearsal.planned_steps
+    if planned is not None and len(rehearsal.steps) > planned / 2:
+        return []
+    return [died(rates, len(rehearsal.steps), DEAD_RATE, planned, "error" if planned is not None else "warning")]
+
+
+def _spent_ahead(rehearsal: Rehearsal | None) -> list[Finding]:
+    """A schedule that was read to the planned end, and is over before half of it."""
     if rehearsal is None or rehearsal.rate_spent is None or not rehearsal.planned_steps:
-        return None
+        return []
     step, rate, most = rehearsal.rate_spent
     if step > rehearsal.planned_steps / 2:
-        return None
+        return []
     return [died([most, rate], step - 1, AHEAD, rehearsal.planned_steps, "error")]
+
+
+def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
+    """A run of unknown length, whose rate is hardly anything at the end of its first pass over the loader."""
+    if rehearsal.rates_of_pass is None:
+        return []
+    size, together, last = rehearsal.rates_of_pass
+    if last > SPENT_RATE or together > min(PASS_SHARE * size, PASS_STEPS):
+        return []
+    severity: Severity = "hint" if rehearsal.ended_by == "enough" else "warning"  # which has learned before
+    return [died([most, last * most], max(size, len(rehearsal.steps)), SPENT_RATE, None, severity)]
 
 
 def died(rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity) -> Finding:
