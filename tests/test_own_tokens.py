@@ -196,3 +196,79 @@ def test_a_loop_without_a_line_tells_it_too_and_no_mode_is_left_behind() -> None
     watch.end(None)
     (diagnosis,) = watch.diagnoses.values()
     assert told(diagnosis.evidence) == "warning"
+
+
+class Translates(nn.Module):
+    """Reads one sentence and says another: by recurrent layers or a Transformer, with one table of words or two.
+
+    Args:
+        shifts: the decoder shifts what it is fed by itself.
+    """
+
+    def __init__(self, way: str, *, shifts: bool = False) -> None:
+        super().__init__()
+        self.way, self.shifts = way, shifts
+        self.words = nn.Embedding(WORDS, 8)
+        self.other_words = self.words if way == "one table" else nn.Embedding(WORDS, 8)
+        self.reads, self.says = (nn.GRU(8, 8, batch_first=way != "steps first") for _ in range(2))
+        self.transformer = nn.Transformer(8, 2, 1, 1, 16, dropout=0.1, batch_first=True)
+        self.head = nn.Linear(8, WORDS)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        words, said = self.words(source), self.other_words(target)
+        if self.shifts:
+            said = F.pad(said[:, :-1], (0, 0, 1, 0))
+        if self.way == "transformer":
+            mask = nn.Transformer.generate_square_subsequent_mask(target.shape[1])
+            return self.head(self.transformer(words, said, tgt_mask=mask))
+        return self.head(self.says(said, self.reads(words)[1])[0])
+
+
+def translated(model: nn.Module, source: Tensor, fed: Tensor, asked: Tensor) -> str | None:
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with Monitor(model, optimizer) as monitor:
+        loss = F.cross_entropy(model(source, fed).flatten(0, 1), asked.flatten())
+        loss.backward()
+        monitor.after_backward(loss)
+        optimizer.step()
+    return told(monitor.evidence())
+
+
+SOURCE = torch.randint(WORDS, (ROWS, LENGTH), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("way", ["two tables", "one table", "transformer", "steps first"])
+def test_a_decoder_that_is_fed_what_it_is_asked_for(way: str) -> None:
+    torch.manual_seed(0)
+    source, answers, model = SOURCE, TOKENS[:, 1:], Translates(way)
+    before = torch.cat([torch.zeros_like(answers[:, :1]), answers[:, :-1]], dim=1)
+    if way == "steps first":
+        source, answers, before = (t.T.contiguous() for t in (source, answers, before))
+    assert translated(model, source, answers, answers.clone()) == "warning"
+    assert translated(model, source, before, answers) is None
+    assert translated(model, answers, before, answers.clone()) is None  # an autoencoder: it has read what it says
+
+
+@pytest.mark.parametrize("way", ["two tables", "one table", "transformer"])
+def test_a_decoder_that_shifts_what_it_is_fed(way: str) -> None:
+    torch.manual_seed(0)
+    answers = TOKENS[:, 1:].contiguous()
+    assert translated(Translates(way, shifts=True), SOURCE, answers, answers.clone()) is None
+    assert translated(Translates(way, shifts=True), answers, answers, answers.clone()) is None
+
+
+class TellsTags(nn.Module):
+    """Words and marks beside them, both looked up, are read both ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.marks = nn.Embedding(WORDS, 8), nn.Embedding(WORDS, 8)
+        self.gru, self.head = nn.GRU(8, 8, batch_first=True, bidirectional=True), nn.Linear(16, WORDS)
+
+    def forward(self, words: Tensor, marks: Tensor) -> Tensor:
+        return self.head(self.gru(self.words(words) + self.marks(marks))[0])
+
+
+def test_a_model_that_reads_all_of_what_it_rebuilds() -> None:
+    torch.manual_seed(0)
+    assert translated(TellsTags(), SOURCE, TOKENS[:, 1:].contiguous(), TOKENS[:, 1:]) is None

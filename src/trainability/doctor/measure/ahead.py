@@ -63,7 +63,7 @@ class Ahead:
 
     def follow(self, model: nn.Module, logits: Tensor, words: Tensor) -> None:
         """Take the two ends of the graph, where it can be gone through twice."""
-        if self._wants_more and _can_be_asked(model, logits):
+        if self._wants_more and can_be_asked(model, logits):
             edge = torch.autograd.graph.get_gradient_edge
             self._model, self._ends = model, (edge(logits), edge(words))
 
@@ -82,10 +82,7 @@ class Ahead:
         kept = shape[time] // 2
         asked = gradient.clone().view(*shape, -1)
         asked.narrow(time, kept, shape[time] - kept).zero_()
-        with _aside(), randomness_restored(), _buffers_put_back(model):
-            (found,) = torch.autograd.grad(
-                [ends[0]], [ends[1]], grad_outputs=[asked.view_as(gradient)], retain_graph=True, allow_unused=True
-            )
+        found = sent_back(model, *ends, asked.view_as(gradient))
         if found is None:
             return
         size = found.detach().float().abs()
@@ -98,7 +95,14 @@ class Ahead:
         self._made = []
 
 
-def _can_be_asked(model: nn.Module, logits: Tensor) -> bool:
+def sent_back(model: nn.Module, logits: Any, words: Any, gradient: Tensor) -> Tensor | None:
+    """Send a gradient of the logits back to words, aside: both ends are edges of the graph. None where none comes back."""
+    with _aside(), randomness_restored(), _buffers_put_back(model):
+        (found,) = torch.autograd.grad([logits], [words], grad_outputs=[gradient], retain_graph=True, allow_unused=True)
+    return found
+
+
+def can_be_asked(model: nn.Module, logits: Tensor) -> bool:
     """Whether a second pass changes nothing: no statistics of a batch, no shards, no function of the program's own."""
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
         return False

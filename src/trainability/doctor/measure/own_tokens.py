@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import ahead
+from trainability.doctor.measure.fed_tokens import FedTokens
 
 _NEARLY_ALL, _MANY = 0.95, 0.8
 _FEWEST_STEPS = 4
@@ -40,6 +41,7 @@ class OwnTokens:
         self._is_masked, self._is_open = False, False  # attention that is causal, and that is not
         self._recurrent: list[nn.RNNBase] = []
         self._is_recurrent = False
+        self._fed = FedTokens(_shares)
         self._first_state: Tensor | None = None  # whether what a recurrent layer says of the first step has a gradient
 
     def see(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
@@ -62,6 +64,7 @@ class OwnTokens:
         if max(tokens.shape) < _FEWEST_STEPS or not output.requires_grad or is_expanded:
             return
         self._num_lookups += 1
+        self._fed.look_up(tokens, output)
         if self._tokens is None:
             self._tokens, self._words = tokens.detach(), output
             output.register_hook(self._came_back)
@@ -91,6 +94,10 @@ class OwnTokens:
     def answered(self, model: nn.Module, given: Any, returned: Any) -> None:
         """Look at what the model was given and returned."""
         tokens = self._tokens
+        first = next((tensor for _, tensor in tensors(returned)), None)
+        if self._num_lookups > 1 and first is not None:
+            inputs = [tensor for _, tensor in tensors(given)]
+            self._fed.follow(model, first, lambda t: _fits(first, t) and any(_is_same(one, t) for one in inputs))
         if tokens is None or not any(_is_same(tensor, tokens) for _, tensor in tensors(given)):
             return
         logits = next((t for _, t in tensors(returned) if _fits(t, tokens)), None)
@@ -119,6 +126,7 @@ class OwnTokens:
     def forget(self) -> None:
         """Let go of what keeps the graph alive."""
         self._words = None
+        self._fed.forget()
         self.ahead.forget()
 
     def fact(self) -> str | None:
@@ -126,6 +134,8 @@ class OwnTokens:
 
         Reads few numbers from the device.
         """
+        if self._fed.fact():
+            return "causal"
         if self._same is None or not self._reaches or self._num_lookups != 1 or not float(self._same) > _NEARLY_ALL:
             return None
         if not bool(self._reaches[self._time]):

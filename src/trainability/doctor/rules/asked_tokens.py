@@ -53,7 +53,9 @@ def unshifted(facts: Facts) -> Finding:
         cause="the targets are not shifted by one"
         if is_causal
         else "the targets are not shifted by one; or the model is an autoencoder, which is to rebuild its input",
-        remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]" + ("" if is_causal else "; leave it in an autoencoder"),
+        remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]"
+        + ("; those of a decoder have a begin token in front" if is_causal else "")
+        + ("" if is_causal else "; leave it in an autoencoder"),
         source="own; compared value for value" if facts.unshifted else "own; the gradient of the logits, by place",
     )
 

@@ -210,7 +210,9 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         numbers for each sequence as a whole, as a variational autoencoder of sentences does. Code `unshifted`:
         they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Of a loop
         that Monitor alone saw, a warning: the gradient of the logits asks for the token that is given, and comes back to the
-        last one of a sequence, where attention or recurrence is causal; a hint where that is not known. Codes
+        last one of a sequence, where attention or recurrence is causal; a hint where that is not known. Of several sequences
+        that a model looks up, as a translation's, a warning where places go by the token there that they are asked for and by
+        those before it, and by none behind, sent back through the loop's own graph. Codes
         `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one of
         those that the model reads. Code `fed`: the model is given its target beside its input, and the output for a step goes
         by the target of the same step and of none behind it. The output for a token must depend on it: a decoder that shifts
