@@ -306,6 +306,7 @@ CODES = {
     "unreachable_target.relu": (fact(wanted_below=0.26, graph=LossGraph()), fact(wanted_below=0.24, graph=LossGraph())),
     "unreachable_target.one_sided": (graph("distance", out_of_reach=0.26), graph("distance", out_of_reach=0.24)),
     "wrong_sign.ctc": (fact(wrong_argument=("ctc_loss", "elsewhere")), fact(wrong_argument=None)),
+    "label_range.blank": (fact(wrong_argument=("ctc_loss", "blank")), fact(wrong_argument=None)),
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
     "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),
     "loss_at_start.constant of outputs that grow": (at_size(1.9), at_size(2.1)),

@@ -210,8 +210,8 @@ class Facts:
             an example; None where they are not divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
-            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, weights by which what is rare counts
-            less ("rare_lighter"); None if there is none.
+            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, labels that are the "blank" of
+            CTC, weights by which what is rare counts less ("rare_lighter"); None if there is none.
         weighs_examples: whether cross-entropy is given weights of the classes, or leaves the mean over the examples to others
             (reduction="none"), as where these are weighed one by one.
         flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainability.doctor.measure.blank_labels import holds_blank
+
 _ZERO = 1e-3
 _FEWEST_TARGETS = 16  # for each class
 _LIGHTER = 2.0  # times: a weight for what is rare, or against it
@@ -29,8 +31,8 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
         Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities in
         their place as target), "elsewhere" (log-probabilities that sum to 1 along another dimension than the classes, or along
         none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1), "rare_lighter" (weights that make
-        what is rare in the batch count for less than what is frequent), "below_zero" (rates below zero); None where all is as
-        it should be, or the loss is none that is known here.
+        what is rare in the batch count for less than what is frequent), "below_zero" (rates below zero), "blank" (labels that
+        are the blank); None where all is as it should be, or the loss is none that is known here.
     """
     check = _CHECKS.get(name)
     if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 for a in args[:2]):
@@ -70,6 +72,8 @@ def _no_logarithm(given: Tensor) -> str | None:
 
 def _by_column(args: tuple, kwargs: dict[str, Any]) -> str | None:
     """CTC multiplies the probabilities of a path: they sum to 1 over the last dimension, at each step of each example."""
+    if holds_blank(args, kwargs):
+        return "blank"
     given = args[0].detach().float()
     if (word := _no_logarithm(given)) is not None:
         return word

@@ -10,7 +10,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, strangers, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
-from trainability.doctor.rules.loss_arguments import zeros_for_signs
+from trainability.doctor.rules.loss_arguments import blank_labels, zeros_for_signs
 from trainability.doctor.rules.padding import padded_apart
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
@@ -33,11 +33,11 @@ def label_range(evidence: Evidence) -> list[Finding]:
     """A label is outside 0 to C - 1.
 
     Fires: the smallest label of a split is negative, or its largest is at least the number of logits (or of classes, where the
-        logits are unknown). Code `signs`: a loss that takes labels -1 and 1 is given 0 and 1.
+        logits are unknown). Code `signs`: a loss that takes labels -1 and 1 is given 0 and 1. Code `blank`: in a tenth of its
+        targets `ctc_loss` is given the number of the blank between two other labels.
     Why: cross-entropy indexes the logits with the label. Outside the range it raises on the CPU, and on a GPU stops the
-        process with a device-side assertion, often many steps later.
-    What fools it: a label that the loss ignores on purpose (ignore_index=-100). Labels beyond the images that the audit reads
-        are not seen.
+        process, often many steps later. CTC's blank is no symbol: decoders leave it out.
+    What fools it: labels that the loss ignores on purpose (ignore_index=-100); those beyond what the audit reads are not seen.
     Fix: map labels to 0 .. C - 1, and give the head C outputs.
     Source: `torch.nn.functional.cross_entropy`; the same check in preflight-ml.
     """
@@ -62,7 +62,7 @@ def label_range(evidence: Evidence) -> list[Finding]:
                     source="preflight-ml",
                 )
             ]
-    return zeros_for_signs(reading.facts(evidence))
+    return blank_labels(reading.facts(evidence)) or zeros_for_signs(reading.facts(evidence))
 
 
 @rule(severities=("error", "warning"), verdict="broken data", explains=("split_shift", "shuffled_labels"))

@@ -63,6 +63,29 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
     ]
 
 
+def blank_labels(facts: Facts) -> list[Finding]:
+    """A symbol that has the number of CTC's blank."""
+    function, word = facts.wrong_argument or ("", "")
+    if word != "blank":
+        return []
+    return [
+        Finding(
+            rule="label_range",
+            code="label_range.blank",
+            severity="error",
+            seen="targets of ctc_loss hold the number of the blank between other labels",
+            measurements=(Measurement(name="losses with such targets", value=1.0, threshold=0.0),),
+            cause="a symbol has the number of the blank: whoever reads the outputs leaves it out, and whatever stands on both "
+            "sides of it runs together",
+            remedy="number the symbols from 1 in the table that makes labels of them, leave 0 to the blank (blank=0), and give "
+            "the last layer one output more than there are symbols; or keep the numbers, with as many outputs, and give "
+            "ctc_loss blank=number of symbols, in the decoder, too",
+            source="PyTorch, torch.nn.CTCLoss: targets cannot be blank; Graves et al., Connectionist Temporal Classification, "
+            "ICML 2006; read off the call",
+        )
+    ]
+
+
 def weights_against_rare(facts: Facts) -> list[Finding]:
     """Weights of a loss that make the imbalance worse which they are meant to undo."""
     function, word = facts.wrong_argument or ("", "")
