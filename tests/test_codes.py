@@ -71,6 +71,16 @@ def by_place(others: float, local: float = 0.3) -> Evidence:
     return Evidence(relation=Relation(num_examples=200, z=1.0, local=local, local_of_others=others))
 
 
+def held_out(examples: int) -> Evidence:
+    """Validation of so many examples, whose third channel has a mean 0.53 standard deviations higher."""
+    return Evidence(data=data(validation=split("validation", channel_means=(0.0, 0.1, 0.4), num_images=examples)))
+
+
+def first_states(is_a_policy: bool) -> Evidence:
+    """A first batch whose numbers lie within 0.1 of zero, and a step that draws by its own outputs, or none."""
+    return fact(input_mean=0.0, input_std=0.04, draws_own=is_a_policy)
+
+
 def windows(loss: float, outside: float = 0.06) -> Evidence:
     """A run that rests at a loss, of windows that are scaled one by one and targets of variance 2, so many outside [0, 1]."""
     seen = graph("distance", own_scale="extremes", target_outside_unit=outside)
@@ -270,6 +280,11 @@ CODES = {
     "update_ratio.large of outputs that come to the answer": (undone(1e-4, loss=0.96), undone(1e-4, loss=0.94)),
     "saturation": (at_their_limits(0.81), at_their_limits(0.79)),
     "saturation of what learns": (at_their_limits(0.9, last=0.51), at_their_limits(0.9, last=0.49)),
+    "split_shift of few examples": (held_out(200), held_out(80)),
+    "input_scale of a policy's first states": (
+        fact(input_mean=0.0, input_std=0.04),
+        fact(draws_own=True, input_mean=0.0, input_std=0.04),
+    ),
     "split_shift.classes": (folders(100), folders(0)),
     "split_shift.classes of few examples": (folders(27), folders(26)),
     "split_shift.classes beside rare ones": (folders(100, rare=20), folders(100, rare=19)),

@@ -20,7 +20,7 @@ from trainability.doctor.answer_form import answer_form
 from trainability.doctor.arguments import with_near_names
 from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
 from trainability.doctor.batches import batch_size, first_examples, first_tensor, tensors, to_device
-from trainability.doctor.error_line import error_line, error_place
+from trainability.doctor.error_line import error_line, error_place, is_raised_here
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
@@ -266,7 +266,8 @@ def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult 
 
 
 def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str:
-    """The line that says what could not be looked at, where a function of the user's own runs model and batches as it likes.
+    """The line that says what could not be looked at, where a function of the user's own runs model and batches as it likes,
+    or where what failed is a measurement.
 
     Raises:
         ValueError: where none does: the loop would fail as well.
@@ -275,6 +276,8 @@ def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str
         return f"{topic}: {error_line(error)}"
     if isinstance(error, ValueError):
         raise error
+    if is_raised_here(error):
+        return f"{topic}: {error_line(error)}"
     raise ValueError(f"{what}: {error_place(error)}") from error
 
 

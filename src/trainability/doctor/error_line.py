@@ -29,3 +29,9 @@ def error_place(error: BaseException) -> str:
     path = Path(own[-1].filename)
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return f"{line}, {shown}, line {own[-1].lineno}"
+
+
+def is_raised_here(error: BaseException) -> bool:
+    """Whether a function of this package raised an error itself: not what it called, such as a model, a loss or a loader."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(_NOT_THE_USERS[0])

@@ -22,6 +22,7 @@ _KEEP = frozenset(
     | {"clip", "min", "max", "minimum", "maximum", "add", "radd", "gather", "transpose", "permute", "t", "contiguous", "float"}
     | {"double", "to", "movedim", "select", "index_select", "take_along_dim"}
 )
+_ACTS = frozenset({"bernoulli", "multinomial", "normal"})
 _FEWEST = 8  # weights that are compared
 _MOST_FRAMES = 40
 _SAME, _OTHER = 0.9, -0.5
@@ -35,13 +36,14 @@ class Chances(TorchFunctionMode):
     Attributes:
         met: log-probabilities where they are multiplied, each with its sign (-1 for a cross-entropy) and with the program's
             variables of as many values whose names say that large is good, by name.
+        acts: whether something is drawn without a gradient by what has one, as a policy acts.
         draws: draws without a gradient from a distribution whose parameters have one: its name, the draw, and the
             distribution; None of `torch.normal`. One that another distribution draws from is not told beside it.
     """
 
     def __init__(self, *, shift: float = 0.0) -> None:
         super().__init__()
-        self.shift = shift
+        self.shift, self.acts = shift, False
         self.met: list[tuple[Tensor, float, dict[str, Tensor]]] = []
         self.draws: list[tuple[str, Tensor, Distribution | None]] = []
         self._signs: dict[int, tuple[Tensor, float]] = {}
@@ -110,6 +112,8 @@ class Chances(TorchFunctionMode):
             self.draws.append(("torch.normal", result, None))
         if isinstance(result, Tensor) and result.requires_grad:
             self._follow(name, args, kwargs, result)
+        elif name in _ACTS:
+            self.acts |= any(isinstance(a, Tensor) and a.requires_grad for a in args)
         return result
 
     def _follow(self, name: str, args: tuple, kwargs: dict, result: Tensor) -> None:

@@ -112,7 +112,7 @@ def look(
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain, batches))
-        facts = replace(facts, flat_derivative=derivatives.flat)
+        facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts)
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
         if derivatives.without_graph:
             questions["derivatives without a graph"] = lambda known: {"constant_term": is_constant_term(plain, batch, forward)}

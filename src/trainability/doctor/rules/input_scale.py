@@ -44,6 +44,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         with this input is inside the band that trains, where mean and standard deviation are below 10, where the mean is within
         a fifth of the standard deviation and that is not above 100, and where a table is looked up beside other inputs;
         a warning in place of a hint by the band where a rehearsal is unstable, and the run has not learned since;
+        silent where a step draws by its own outputs, as a policy acts, and inputs are near 0 and each other, as the first
+        states of episodes are;
         silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
         step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
         enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
@@ -90,6 +92,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
         return []
     if data is None and probe is None and wide == 0.0:
         return []  # one number everywhere: constant_input tells
+    if data is None and abs(far) <= 3 and wide <= 10 and reading.facts(evidence).draws_own:
+        return []  # an episode's first states, which lie near each other, as later ones do not
     total = reading.total_budget(probe) if probe is not None else None
     centred = abs(far) <= max(3.0, 0.2 * wide) and thin >= 0.05 and wide <= 100  # one batch's mean is off by as much
     size = max(abs(far), wide)

@@ -11,6 +11,8 @@ from trainability.doctor.rules.channel_order import in_another_order, other_chan
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.split_meaning import means_otherwise, words_mean_otherwise
 
+_SHIFT, _SPREAD = 0.5, 2.0  # standard deviations of a channel; times
+_CHANCE = 5.0  # standard errors
 _FEWEST_LOST, _LEAST_LOST = 20, 0.05  # validation examples of classes that training lacks, and their share
 _AS_OFTEN = 0.2  # of the typical class's share of training over that of validation
 _AT_RANDOM, _BY_CHANCE = 0.9, 1e-6  # changes of the label over those at random; chance that a random split leaves classes out
@@ -200,7 +202,8 @@ def repeated_draws(evidence: Evidence) -> list[Finding]:
 def split_shift(evidence: Evidence) -> list[Finding]:
     """Training and validation differ in mean, spread or meaning, or training lacks classes.
 
-    Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2.
+    Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2,
+        and both by more than five standard errors of a mean of as many examples.
         Code `classes`: every class of training occurs in validation, and others with it, for which the model has outputs, that
         no training example read is of: 20 examples and a twentieth of validation, and so many that a split at random leaves
         them out less than once in a million times; silent where training comes in another order than at random, and where two
@@ -215,7 +218,7 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter move both numbers
         by far less than these limits. Of classes that it has not seen, no answer is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes that are to be told as new), and
-        splits of a few dozen images; of `meaning`, a relation that has changed between the two by itself.
+        examples that are parts of one series; of `meaning`, a relation that has changed between the two by itself.
     Fix: normalise both with the training set's statistics, as the last step; shuffle before the split, or split each class.
     Source: own thresholds, far outside of what crops, mirroring and colour jitter do.
     """
@@ -239,7 +242,10 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     ]
     ratios = [max(s, 1e-12) / max(t, 1e-12) for s, t in zip(a.channel_stds, b.channel_stds, strict=True)]
     widest = max(ratios, key=lambda r: abs(math.log(r)))
-    if max(shifts) <= 0.5 and 0.5 <= widest <= 2:
+    # An example counts as one number of each channel, as of a series, whose channels are its steps: numbers of one are alike.
+    error = math.sqrt(1 / max(a.num_images, 1) + 1 / max(b.num_images, 1))
+    limit, factor = max(_SHIFT, _CHANCE * error), max(_SPREAD, math.exp(_CHANCE * error))
+    if max(shifts) <= limit and 1 / factor <= widest <= factor:
         return []
     return [
         Finding(
@@ -248,8 +254,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
             seen=f"training and validation images differ: means by {max(shifts):.2f} standard deviations, spread by a "
             f"factor {widest:.2g}",
             measurements=(
-                Measurement(name="shift of a channel's mean", value=max(shifts), unit="standard deviations", threshold=0.5),
-                Measurement(name="train over validation std", value=widest, threshold=2.0),
+                Measurement(name="shift of a channel's mean", value=max(shifts), unit="standard deviations", threshold=limit),
+                Measurement(name="train over validation std", value=widest, threshold=factor),
             ),
             cause="the two are normalised differently, or augmentation changes more than it should",
             remedy="normalise both with the training set's statistics, as the last step",

@@ -170,7 +170,9 @@ def _structure(trace: Trace) -> str:
     kinds = {op.kind for op in trace.ops}
     if "norm" in kinds:
         return "normalised"
-    return _joined(trace) or ("unknown" if "unknown" in kinds or not kinds else "plain")
+    # A weight that is made of a parameter, as the transposed one of a tied decoder, is a factor that nothing is known of.
+    made = any(op.kind in ("conv", "linear", "conv_transpose") and op.weight is None for op in trace.ops)
+    return _joined(trace) or ("unknown" if made or "unknown" in kinds or not kinds else "plain")
 
 
 def _joined(trace: Trace) -> str | None:

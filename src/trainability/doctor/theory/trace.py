@@ -122,9 +122,12 @@ class _Recorder(TorchFunctionMode):
     def _record(self, func: Callable, args: tuple, kwargs: dict, values: tuple, shape: tuple, result: Tensor) -> None:
         function = _function_name(func)
         named = [(self.parameter_names[id(t)], t) for t in _tensors([*args, *kwargs.values()]) if id(t) in self.parameter_names]
+        kind, options = _classify(function, func, args, kwargs, len(values))
         weight = next((name for name, _ in named if not name.endswith("bias")), None)
         bias = next((name for name, _ in named if name.endswith("bias")), None)
-        kind, options = _classify(function, func, args, kwargs, len(values))
+        if kind in _WEIGHTED.values():  # a bias may have any name, and a weight may come as something made of a parameter
+            weight = next((name for name, t in named if t.dim() > 1), None)
+            bias = next((name for name, t in named if t.dim() == 1), bias)
         owner = weight or bias
         self.alive.append(result)
         self.value_of[id(result)] = len(self.alive) - 1
