@@ -40,8 +40,10 @@ class PairForces:
         num_alike: pairs with one label; None without labels.
         num_mutual: pairs pulled together of which both sides move: no side is detached.
         num_blocks: tensors that the model returns in all calls, each with a row per example.
-        strangers: of several of these, pairs of unlike rows that it wants nearer while it wants all like rows, which are two
-            views of one example, further apart.
+        strangers: pairs of rows of two examples that it wants nearer while it wants all rows of one example, which are its
+            views, further apart: rows are of one that change with it, or are like rows of several tensors.
+        layout: of two rows of each example, "concatenated" (half of the rows apart) or "interleaved" (beside each other); None
+            of others, and where it is unknown.
         views_pulled: of two tensors, whether it wants all like rows nearer.
     """
 
@@ -55,6 +57,7 @@ class PairForces:
     num_blocks: int = 1
     strangers: int = 0
     views_pulled: bool = False
+    layout: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,17 @@ FURTHER_APART = 4.0  # standard errors
 SURELY_FURTHER, NOT_NEARER = 5.0, 2.0  # the same, of the one direction in which pairs are furthest apart, or nearest
 KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together
 _FEW_ALIKE = 0.02  # share of the pairs
+_LIES = {
+    "concatenated": "half of the rows apart (row i and row i + n of 2 n)",
+    "interleaved": "beside each other (rows 2 i and 2 i + 1)",
+}
+_POSITIVE_AT = {
+    "concatenated": "let row i have the other view of its example as its positive: of rows that are concatenated, "
+    "torch.cat([one, other]), positives = (torch.arange(2 * n) + n) % (2 * n); of two tables, row i of either",
+    "interleaved": "let row i have the other view of its example, which is beside it, as its positive: "
+    "positives = torch.arange(2 * n) ^ 1; or concatenate the views, torch.cat([one, other]), and leave positives as they are",
+    None: "let row i of the one view have row i of the other as its positive: target = torch.arange(len(rows))",
+}
 
 
 def censored(facts: Facts) -> list[Finding]:
@@ -126,8 +137,10 @@ def _of_views(forces: PairForces) -> Finding:
             Measurement(name="pairs of unlike rows pulled together", value=float(forces.strangers), threshold=0.0),
             Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
         ),
-        cause="the targets of a contrast are shifted against its rows, or its sign is wrong",
-        remedy="let row i of the one view have row i of the other as its positive: target = torch.arange(len(rows))",
+        cause="the targets of a contrast are shifted against its rows, or its sign is wrong"
+        if forces.layout is None
+        else f"the two views of each example are {_LIES[forces.layout]}, and positives are looked up elsewhere",
+        remedy=_POSITIVE_AT[forces.layout],
         source="own; read off the gradient of outputs at one angle to each other",
     )
 

@@ -42,8 +42,10 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         known terms (cross-entropy, squared difference) each lowers it by growing. An error, where the batch has labels and the
         loss is a function of the products of all pairs: it pulls together pairs of which 98 % and more have different labels,
         and pushes pairs apart of which as many have the same. A warning with code `no_positives`: it pushes pairs of one label,
-        or of what the model returns in several tensors or calls, apart, and pulls none together. Code `views`: of several
-        tensors it pushes like rows apart and pulls unlike ones. Codes `divergence`, `ctc` and `soft_target`: `kl_div` or
+        or of what the model returns in several tensors or calls, apart, and pulls none together. Code `views`: all
+        rows that are made of one example it pushes apart, and pulls rows of different ones together, wherever the outputs lie;
+        which rows these are is seen by exchanging examples, or they are like rows of several tensors.
+        Codes `divergence`, `ctc` and `soft_target`: `kl_div` or
         `ctc_loss` is given numbers above zero for logarithms of probabilities, `ctc_loss` numbers whose exponentials do not sum
         to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy a target below zero. Code
         `rates`: `poisson_nll_loss` with log_input=False is given rates below zero. Code `volume`: a model returns points and
