@@ -90,8 +90,8 @@ class Facts:
         reaches_ahead: of a loop that is watched and asks each token for the next: the largest gradient on later tokens over
             that on earlier ones, of what the outputs for earlier ones are asked; None of others, and where it was not asked.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
-        unread_words: of padded sequences, the words that answers do not go by: "last" of each, or "all" but the one that is
-            asked about, though they would without the padding; None where they do.
+        unread_words: of padded sequences, the words that answers do not go by: "last" of each, "all" but the one that is asked
+            about, though they would without the padding, or "hidden" ones where attention shows padding; None where they do.
         padded_apart: of padded sequences with a target for each place, share of the padding that stands beside targets, where
             the targets' filler is at the other end; None where both are padded alike.
         padding_asked: of such, where the loss asks for answers at the padding: "marked" where targets hold a number below zero

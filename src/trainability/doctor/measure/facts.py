@@ -33,6 +33,7 @@ from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, output_facts, recurrence
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
+from trainability.doctor.measure.hidden_words import Attended
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.kept_state import shuffled_state
@@ -107,10 +108,11 @@ def look(
         plain, forward, batch = place.model, place.loss_fn, place.batch
         start(plain)
         seen, chances, derivatives, pairing = ForwardPass(plain, batch), Chances(), Derivatives(), Pairing()
-        outer = OuterProducts()
-        with torch.enable_grad(), seen, chances, derivatives, pairing, outer:
+        outer, attended = OuterProducts(), Attended(t for _, t in seen.batch)
+        with torch.enable_grad(), seen, chances, derivatives, pairing, outer, attended:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
+        facts = replace(facts, unread_words="hidden" if attended.found else facts.unread_words)
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain, batches))
         facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts)
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
@@ -181,7 +183,7 @@ def _questions(
         "sequences whose end is not read": lambda known: {
             "ignores_end": ignores_end(plain, seen.inputs),
             "drowned": drowned_by_padding(plain, seen.inputs),
-            "unread_words": unread_words(seen.calls[0]) if seen.calls else None,
+            "unread_words": known.unread_words or (unread_words(seen.calls[0]) if seen.calls else None),
         },
         "targets beside padding": lambda known: beside_padding(seen, loss),
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},

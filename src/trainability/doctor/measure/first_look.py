@@ -42,7 +42,7 @@ def first_facts(
         unreached=_all_of_them(graph, model, optimizer) if graph is not None else (),
         **dropout_facts(model),
         **running_facts(model),
-        **(sampler.tape.given.facts() if sampler.tape is not None else {}),
+        **_facts_of_inputs(sampler),
         own_tokens=sampler.tape.own_tokens.fact() if sampler.tape is not None else None,
         draws_own=sampler.tape is not None and sampler.tape.draws_own,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
@@ -75,6 +75,13 @@ def is_cleared(graph: LossGraph | None, model: nn.Module, optimizer: torch.optim
     reached = [p for name, p in named if name not in outside]
     is_meant = any(getattr(p, "_post_accumulate_grad_hooks", None) for p in reached)
     return graph is not None and bool(reached) and not is_meant and all(p.grad is None for p in reached)
+
+
+def _facts_of_inputs(sampler: LayerSampler) -> dict[str, Any]:
+    if sampler.tape is None:
+        return {}
+    hides = {"unread_words": "hidden"} if sampler.tape.own_tokens.hides_words else {}
+    return sampler.tape.given.facts() | hides
 
 
 def _facts_of_loss(loss: Tensor, sampler: LayerSampler) -> dict[str, Any]:

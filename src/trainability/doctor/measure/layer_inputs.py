@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT, is_one_word, loud_column
+from trainability.doctor.measure.hidden_words import HiddenWords
 from trainability.doctor.measure.pooled import PooledNorms
 
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
@@ -27,12 +28,13 @@ class LayerInputs:
 
     Attributes:
         pooled: looks for means over what a normalisation made.
+        hidden: looks for attention that hides the words.
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
     """
 
     def __init__(self, batch: list[tuple[str, Tensor]]) -> None:
         self.batch = batch
-        self.pooled = PooledNorms()
+        self.pooled, self.hidden = PooledNorms(), HiddenWords()
         self.lengths: dict[str, tuple[int, int]] = {}
         self._steps: dict[str, int] = {}
         self._loud: tuple[str, int, float] | None = None
@@ -44,6 +46,7 @@ class LayerInputs:
     def see(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Look at what a layer is about to be called with."""
         self.pooled.see(name, module, args)
+        self.hidden.see(module, args, kwargs, self.batch)
         if isinstance(module, RECURRENT):
             self._steps[name] = self._steps.get(name, 0) + self._num_steps(module, args)
         own = any(p.dim() > 1 for p in module.parameters(recurse=False))
@@ -134,6 +137,7 @@ class LayerInputs:
             "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
             "loud_column": self._loud,
             "pooled_norm": self.pooled.found,
+            "unread_words": "hidden" if self.hidden.found else None,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
         }
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import ahead
 from trainability.doctor.measure.fed_tokens import FedTokens
+from trainability.doctor.measure.hidden_words import hides_words
 
 _NEARLY_ALL, _MANY = 0.95, 0.8
 _FEWEST_STEPS = 4
@@ -28,10 +29,11 @@ class OwnTokens:
 
     Attributes:
         ahead: asks whether that token is seen.
+        hides_words: no gradient comes back to any word of padded sequences, and to their padding one does.
     """
 
     def __init__(self) -> None:
-        self.ahead = ahead.Ahead()
+        self.ahead, self.hides_words = ahead.Ahead(), False
         self._tokens: Tensor | None = None
         self._words: Tensor | None = None
         self._num_lookups = 0
@@ -90,6 +92,8 @@ class OwnTokens:
             return
         with contextlib.suppress(Exception), torch.no_grad():  # one fact less
             self._reaches = {0: gradient[-1].any(), 1: gradient[:, -1].any()}
+            if self._tokens is not None and not self._recurrent:  # over long padding a gradient may fade to nothing
+                self.hides_words = hides_words((gradient == 0).all(dim=-1), [self._tokens])
 
     def answered(self, model: nn.Module, given: Any, returned: Any) -> None:
         """Look at what the model was given and returned."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.unread_words import are_words, padding_of
+from trainability.doctor.measure.padding_number import are_words, padding_of
 
 _FEWEST_ROWS, _FEWEST_LENGTHS = 8, 3
 _ENDS_MEET = 0.2  # share of the rows whose filler is as long as the padding: behind it a tag may be the filler's number, too

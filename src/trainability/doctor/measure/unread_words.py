@@ -10,6 +10,7 @@ from torch import Tensor
 from trainability.doctor.measure.calls import Call
 from trainability.doctor.measure.forward_pass import callable_model
 from trainability.doctor.measure.influence import answer
+from trainability.doctor.measure.padding_number import are_words, padding_of
 
 _ROWS, _FEWEST = 12, 4
 _MORE = 2  # words that a sequence has beside those that are asked about
@@ -23,8 +24,9 @@ def unread_words(call: Call) -> str | None:
             runs in eval mode and without gradients; the caller puts modes and buffers back.
 
     Returns:
-        "last" where an answer for each sequence never goes by its last word, though it does by some; "all" where no answer for
-        a word goes by any other while the sequence has padding, and does (or is not finite) once that is replaced by words;
+        "last" where an answer for each sequence never goes by its last word, though it does by some; "all" where no answer goes
+        by any word but its own, or one that all sequences have at a place, while the sequence has padding, and does (or is not
+        finite) once that is replaced by words;
         None elsewhere, and where it cannot be asked: no padding, other inputs, answers that do not repeat.
     """
     place = next((k for k, x in enumerate(call.inputs) if are_words(x)), None)
@@ -49,28 +51,10 @@ def unread_words(call: Call) -> str | None:
     if own is None or again is None or not torch.equal(own, again):
         return None
     if own.dim() == 2:
-        return _last_word(ask, own, words[rows], kept)
+        return "all" if _reads_none(ask, own, words[rows], kept) else _last_word(ask, own, words[rows], kept)
     if own.dim() == 3 and words.shape[1] in own.shape[1:]:
         time = 1 if own.shape[1] == words.shape[1] else 2
         return _other_words(ask, own.movedim(time, 1), words[rows], kept, time)
-    return None
-
-
-def are_words(x: Any) -> bool:
-    """Whether these are whole numbers (sequences, places)."""
-    if not isinstance(x, Tensor) or x.is_floating_point() or x.dtype == torch.bool:
-        return False
-    return x.dim() == 2 and x.shape[1] > _FEWEST
-
-
-def padding_of(words: Tensor) -> int | None:
-    """The number that stands at one end of a quarter of the sequences, as often as they are short, and nowhere between."""
-    for end in (words, words.flip(1)):
-        number = int(end[:, -1].mode().values)
-        is_word = end != number
-        behind = is_word.flip(1).cumsum(dim=1).flip(1) == 0
-        if float((~is_word[:, -1]).float().mean()) >= 0.25 and torch.equal(~is_word, behind) and bool(is_word.any(dim=1).all()):
-            return number
     return None
 
 
@@ -95,13 +79,30 @@ def _last_word(ask: Any, own: Tensor, words: Tensor, kept: Tensor) -> str | None
     return "last" if torch.equal(ended, own) else None
 
 
+def _reads_none(ask: Any, own: Tensor, words: Tensor, kept: Tensor) -> bool:
+    """Whether an answer for each sequence goes by no word that differs between sequences, and would without the padding."""
+    differs = (words != words[:1]).any(dim=0).expand_as(words)
+    changed = _exchanged(words, kept & differs)
+    if torch.equal(changed, words) or (now := ask(changed)) is None or not torch.equal(now, own):
+        return False
+    full = _full(words, kept)
+    whole, moved = ask(full), ask(_exchanged(full, differs))
+    return whole is not None and moved is not None and not torch.equal(whole, moved)
+
+
+def _full(words: Tensor, kept: Tensor) -> Tensor:
+    """The same sequences with words in the place of their padding."""
+    places, rows = (torch.arange(n, device=words.device) for n in (words.shape[1], len(words)))
+    pool = words[kept]
+    return torch.where(kept, words, pool[(places + 7 * rows[:, None]) % len(pool)])
+
+
 def _other_words(ask: Any, own: Tensor, words: Tensor, kept: Tensor, time: int) -> str | None:
     """Of the first and the last word of each sequence the answer, where all others are exchanged."""
     places = torch.arange(words.shape[1], device=words.device)
     ends = [kept.int().argmax(dim=1), (kept * (places + 1)).amax(dim=1) - 1]
     rows = torch.arange(len(words), device=words.device)
-    pool = words[kept]
-    full = torch.where(kept, words, pool[(places + 7 * rows[:, None]) % len(pool)])
+    full = _full(words, kept)
 
     def changes(base: Tensor, before: Tensor, where: Tensor) -> bool | None:
         found = False

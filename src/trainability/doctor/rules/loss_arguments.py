@@ -65,8 +65,7 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
 
 def blank_labels(facts: Facts) -> list[Finding]:
     """A symbol that has the number of CTC's blank."""
-    function, word = facts.wrong_argument or ("", "")
-    if word != "blank":
+    if facts.wrong_argument is None or facts.wrong_argument[1] != "blank":
         return []
     return [
         Finding(

@@ -17,9 +17,12 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
     Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
         second halves are exchanged between sequences, and change when the first halves are. Code `last`: of padded sequences of
         words, the answers for all stay the same when the last word of each is exchanged, and change when all are. Code
-        `padding`: no answer for a word changes when all other words of its sequence are exchanged while the sequence has
-        padding, and answers do, or are not finite, once words stand in its place. Code `state`: a recurrent layer is to take
-        three steps and more, and the gradient of its recurrent weights is exactly zero, as that of its others is not.
+        `padding`: no answer changes when all other words of its sequence are exchanged while the sequence has padding, and
+        answers do, or are not finite, once words stand in its place; or shares or a mask of attention hide all words of four
+        sequences and more, of three lengths and more, and show what is padding. Of a watched loop: masks of
+        `torch.nn.MultiheadAttention`, and words that no gradient comes back to, as it does to padding. Code `state`: a
+        recurrent layer is to take three steps and more, and the gradient of its recurrent weights is exactly zero, as that of
+        its others is not.
     Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone,
         and so has the last state of a packed sequence whose length is said to be 1.
         Exchanged and compared, so this is certain. Recurrent weights have a gradient as soon as one state is not zero.
@@ -93,7 +96,7 @@ def _unread_words(which: str | None) -> list[Finding]:
     """Words of padded sequences that make no difference."""
     if which is None:
         return []
-    last = which == "last"
+    last, hidden = which == "last", which == "hidden"
     return [
         Finding(
             rule="ignored_end",
@@ -101,15 +104,20 @@ def _unread_words(which: str | None) -> list[Finding]:
             severity="warning",
             seen="no answer changes when the last word of each sequence is exchanged"
             if last
+            else "of every sequence with padding the words are hidden from attention, and the padding is attended to"
+            if hidden
             else "no answer changes when the other words of its sequence are exchanged, as long as there is padding",
-            measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
+            measurements=(
+                Measurement(name="words attended to" if hidden else "change of the output", value=0.0, threshold=0.0),
+            ),
             cause="padding stands in front of the words, and lengths, or the place that is read, count from the front"
             if last
             else "the padding mask is upside down: what is padding is attended to, and words are not",
             remedy="pad behind the words; or read the last place, without packing"
             if last
-            else "invert the mask: x != padding where True keeps, x == padding where True hides (key_padding_mask)",
-            source="own; exchanged and compared",
+            else "invert the mask: x == padding where True hides (key_padding_mask, masked_fill), x != padding where True keeps "
+            "(attn_mask of scaled_dot_product_attention)",
+            source="own; the mask of attention beside the batch" if hidden else "own; exchanged and compared",
         )
     ]
 
