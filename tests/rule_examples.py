@@ -21,6 +21,7 @@ from trainability.doctor.finding import Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
+from trainability.doctor.readings import Overwritten, Readings
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
@@ -32,6 +33,10 @@ class Example:
 
     fires: dict[Severity, Evidence]
     near: Evidence
+
+
+def written_to(kind: str) -> Overwritten:
+    return Overwritten(kind=kind, place="clips", num_examples=16, num_changed=15)
 
 
 def layer(name: str = "conv0", **fields) -> LayerStats:
@@ -400,6 +405,13 @@ EXAMPLES: dict[str, Example] = {
     ),
     "shuffled_labels": Example(
         {"warning": Evidence(data=data(class_signal_z=1.9))}, near=Evidence(data=data(class_signal_z=2.0))
+    ),
+    "overwritten_data": Example(
+        {
+            "error": fact(readings=Readings(overwritten=written_to("shared"))),
+            "warning": fact(readings=Readings(overwritten=written_to("stored"))),
+        },
+        near=fact(readings=Readings()),
     ),
     "label_conflict": Example(
         {

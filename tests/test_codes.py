@@ -20,6 +20,7 @@ from rule_examples import (
     sample,
     split,
     steps,
+    written_to,
 )
 
 from trainability.doctor import diagnose
@@ -27,6 +28,7 @@ from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.pair_facts import Misaligned, Pulls
+from trainability.doctor.readings import Readings, TurnedApart
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Task
 
 
@@ -342,6 +344,18 @@ CODES = {
     "random_evaluation.shuffled": (
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
         fact(evaluation_noise=0.5, noise_source="state"),
+    ),
+    "mirrored.apart": (
+        fact(readings=Readings(apart=TurnedApart(input="[0]", target="[1]", num_pairs=24, num_apart=18))),
+        fact(readings=Readings()),
+    ),
+    "overwritten_data.shared": (
+        fact(readings=Readings(overwritten=written_to("shared"))),
+        fact(readings=Readings()),
+    ),
+    "overwritten_data.stored": (
+        fact(readings=Readings(overwritten=written_to("stored"))),
+        fact(readings=Readings()),
     ),
     "mirrored.alone": (fact(mirrored_alone=("left and right", "[1]", 0.6)), fact()),
     "clip_dropped.order": (rehearsed(vain_clip=("before", 0.9)), rehearsed(vain_clip=("before", 1.1))),

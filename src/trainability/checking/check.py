@@ -37,6 +37,7 @@ from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
+from trainability.doctor.measure.written_data import overwritten, with_overwritten
 from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
@@ -134,7 +135,7 @@ def check_setup(setup: Setup) -> Diagnosis:
 
 
 def _checked(setup: Setup) -> Diagnosis:
-    began = time.monotonic()
+    began, written = time.monotonic(), overwritten(setup.train_loader)  # before anything else reads
     first, train = first_batch(setup)
     setup = with_inputs_in_parts(setup, first)
     problems: list[str] = []
@@ -145,7 +146,7 @@ def _checked(setup: Setup) -> Diagnosis:
     rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained)
     relation = _relation(train, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
-    facts = with_held_out(_facts(setup, first, train), train, setup.val_loader, target)
+    facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),

@@ -1,10 +1,11 @@
 """What is certain of a program before its first step: counted or exact, never estimated. Data only; no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.graph_facts import LossGraph, Stacked, Unreached
 from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls, ValuesCompared
+from trainability.doctor.readings import Readings
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
 FORGETFUL_STATE = 1e-3  # of a unit, that is left of what a state knew once it was dropped at each step of a sequence
@@ -244,6 +245,7 @@ class Facts:
         low_precision: the format of the parameters, where it is float16 or bfloat16.
         eps: of the optimizer; None if it has none.
         biases_dead: layers all of whose biases are so far below zero that the ReLU behind them passes nothing, at the start.
+        readings: what several readings of the same examples showed.
         notes: what was not looked at, and why.
     """
 
@@ -391,4 +393,5 @@ class Facts:
     low_precision: str | None = None
     eps: float | None = None
     biases_dead: tuple[str, ...] = ()
+    readings: Readings = field(default_factory=Readings)
     notes: tuple[str, ...] = ()

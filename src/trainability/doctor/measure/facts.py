@@ -64,6 +64,7 @@ from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.transposed import transposed
+from trainability.doctor.measure.turned_apart import turned_apart
 from trainability.doctor.measure.underflow import underflow
 from trainability.doctor.measure.unequal_terms import unequal_terms
 from trainability.doctor.measure.unreached import unreached
@@ -72,6 +73,7 @@ from trainability.doctor.measure.unread_words import unread_words
 from trainability.doctor.measure.volumes import volume_against, volume_missing
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import Misaligned, Pulls
+from trainability.doctor.readings import Readings
 from trainability.doctor.theory.trace import RECTIFIERS, plain_module
 
 Forward = Callable[[Any, Any], Tensor]
@@ -270,6 +272,9 @@ def _questions_of_pairs(
         "pairs that the loss pulls together": lambda known: {"pulls": _pulls(plain, batch, wide, forward)},
         "rows that the loader joins": lambda known: {"separated": separated(batches)},
         "images that the loader mirrors": lambda known: {"mirrored_alone": mirrored_alone(batches)},
+        "images and targets that are read again": lambda known: {
+            "readings": Readings(apart=turned_apart(plain, batch, forward, batches))
+        },
         "names that keep company": lambda known: {"company": company(plain, batch, forward, batches)},
         "what the loss wants of pairs": lambda known: {"pair_forces": pair_forces(plain, batch, forward, seen)},
     }

@@ -35,6 +35,7 @@ from trainability.doctor.rules import (
     start,
     targets,
     updates,
+    written_data,
 )
 from trainability.doctor.rules.rule import Rule
 from trainability.doctor.told import told
@@ -43,6 +44,7 @@ WIDTH = 110
 
 # By what their rules look at, in the order in which findings of equal severity are told: what lies upstream first.
 FILES: tuple[ModuleType, ...] = (
+    written_data,
     data,
     input_scale,
     inputs,

@@ -8,6 +8,7 @@ from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.channel_order import in_another_order, other_channels
+from trainability.doctor.rules.mirrored_alone import mirrored_alone
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.split_meaning import means_otherwise, words_mean_otherwise
 
@@ -340,21 +341,27 @@ def split_size(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning", "hint"))
 def mirrored(evidence: Evidence) -> list[Finding]:
-    """Training images are mirrored at random, though left and right differ in this data.
+    """Training images are mirrored though left and right differ, or without their targets.
 
     Fires: at some place, validation images are further than 0.4 standard deviations from their own mirror image, and training
         images less than half as far. A warning with code `alone`: `collate_fn`, given the same examples three times, mirrors a
         tenth of the images and more, targets that are images or numbers (not 0 and 1 alone) stay bit for bit the same, and of
         one of their numbers a linear map of the difference of the images' two sides explains three tenths of the variance, held
-        out.
+        out. A warning with code `apart`: of the same examples, read five times, images and targets are flipped, turned by
+        quarters or shifted, value for value, and where the image is as it was, or only shifted, the target is turned or shifted
+        otherwise, in eight pairs of readings and a fifth of them at least. Targets are what the loss goes by, row for row, and
+        what the model is not given: maps of places, tags of steps, or numbers of which two readings have one sum in all
+        examples, as places have in a mirror image.
     Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
-        digits), photographs are not.
-    What fools it: classes that may face either way, where mirroring is what augmentation is for; hence a hint.
-    Fix: leave mirroring out where it makes another thing of the image, as of a digit.
+        digits), photographs are not. A target that is turned by a draw of its own is beside another place of the image: no
+        weights can tell where.
+    What fools it: classes that may face either way, where mirroring is what augmentation is for; hence a hint. Of `alone` and
+        `apart` nothing that is known.
+    Fix: leave mirroring out where it makes another thing of the image, as of a digit; draw once for an image and its target.
     Source: own; the log mirrored MNIST.
     """
-    if (alone := reading.facts(evidence).mirrored_alone) is not None:
-        return [_mirrored_alone(*alone)]
+    if (alone := mirrored_alone(reading.facts(evidence))) is not None:
+        return [alone]
     data = evidence.data
     train = data.train.mirror_asymmetry if data is not None else None
     held_out = data.validation.mirror_asymmetry if data is not None and data.validation is not None else None
@@ -376,19 +383,3 @@ def mirrored(evidence: Evidence) -> list[Finding]:
             source="own; the log mirrored MNIST",
         )
     ]
-
-
-def _mirrored_alone(sides: str, place: str, share: float) -> Finding:
-    """Boxes, points or masks that lie where things were before the image was mirrored."""
-    return Finding(
-        rule="mirrored",
-        code="mirrored.alone",
-        severity="warning",
-        seen=f"collate_fn flips images at random ({sides} exchanged), and the targets in batch{place}, which depend on it, "
-        "stay as they are",
-        measurements=(Measurement(name="variance that the two sides explain", value=share, threshold=0.3),),
-        cause="images are mirrored without the boxes, points or masks that belong to them",
-        remedy="mirror targets with their image: 1 - x of a place that is a part of the width, target.flip(-1) of a mask "
-        "(1 - y and flip(-2) where top and bottom are exchanged), and exchange the ends of boxes; or leave mirroring out",
-        source="own; the same examples made into a batch three times",
-    )

@@ -1,0 +1,54 @@
+"""What shows where the same examples are read several times. Data only; no torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overwritten:
+    """Data that change as they are read.
+
+    Attributes:
+        kind: "stored" where what the data set keeps is written to, as by an augmentation in place, and the next reading begins
+            from what the one before left; "shared" where all examples are one and the same tensor, filled anew for each.
+        place: of what is written to: of "stored" its name in the data set, of "shared" its place in an example.
+        num_examples: that were read.
+        num_changed: of "stored", those whose stored values two readings changed, each of them; of "shared", those that show
+            another's values once that one was read.
+        share: of the values of a changed example, those that are others after four readings.
+    """
+
+    kind: str
+    place: str
+    num_examples: int
+    num_changed: int
+    share: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnedApart:
+    """Images and targets that are turned or moved at random, each by draws of its own.
+
+    Attributes:
+        input: place of the images in a batch.
+        target: place of the targets.
+        num_pairs: readings of the same example, two by two, of which it is plain what was done to either.
+        num_apart: those of which it is not the same.
+    """
+
+    input: str
+    target: str
+    num_pairs: int
+    num_apart: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """What several readings of the same examples showed.
+
+    Attributes:
+        overwritten: data that change as they are read; None if there are none.
+        apart: targets that are turned otherwise than their images; None if there are none.
+    """
+
+    overwritten: Overwritten | None = None
+    apart: TurnedApart | None = None
