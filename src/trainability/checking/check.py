@@ -143,7 +143,8 @@ def _checked(setup: Setup) -> Diagnosis:
     data = _audited(setup, first, train, problems)
     plateau = plateau_ends(looked) if looked is not None else None
     is_explained = data is not None and diagnose(data).verdict == "broken data"
-    rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained)
+    held_out = setup.val_loader if data is None or data.labels_compared is None else None
+    rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained, held_out=held_out)
     relation = _relation(train, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
     facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
@@ -325,7 +326,13 @@ def _relation(train: Iterable[Any], rehearsal: Rehearsal | None, problems: list[
 
 
 def _rehearsed(
-    setup: Setup, train: Iterable[Any], plateau_steps: float | None, problems: list[str], *, is_explained: bool
+    setup: Setup,
+    train: Iterable[Any],
+    plateau_steps: float | None,
+    problems: list[str],
+    *,
+    is_explained: bool,
+    held_out: Iterable[Any] | None,
 ) -> Rehearsal | None:
     if not setup.rehearse_seconds:
         problems.append("some steps of the loop: not rehearsed (rehearse_seconds=10)")
@@ -340,6 +347,7 @@ def _rehearsed(
             train,
             seconds=setup.rehearse_seconds,
             plateau_steps=plateau_steps,
+            held_out=held_out,
             **_loop_of(setup),
         )
     except Exception as error:

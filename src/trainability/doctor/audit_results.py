@@ -95,7 +95,8 @@ class LabelsCompared:
         num_validation: validation examples.
         accuracy_training: on training examples that it was not fitted to.
         accuracy_validation: on validation examples.
-        accuracy_renamed: on half of them, after renaming the classes as the other half suggests.
+        accuracy_renamed: on half of them, after renaming the classes as the other half suggests; on all where both suggest the
+            same.
         renamed: pairs of a class and what validation calls it, where they differ.
         gain_z: what renaming gains there, in standard errors.
         loss_in_training_z: what the same renaming costs on training examples, in standard errors.

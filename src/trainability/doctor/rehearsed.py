@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from trainability.doctor.audit_results import LabelsCompared
+
 
 @dataclass(frozen=True, kw_only=True)
 class CriticalStep:
@@ -217,6 +219,8 @@ class Rehearsal:
         batch_statistics: with the weights that the steps left, the mean loss where batch norm takes each batch's statistics,
             that where it takes the running ones, which were brought up to date, and the examples of a batch; None without
             batch norm, or where that was not asked.
+        labels_compared: what outputs after the last step, fitted to training's classes, say of validation's; None where that
+            was not asked, and of no classes.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
         seconds: that it took.
         notes: what was not measured, and why.
@@ -250,6 +254,7 @@ class Rehearsal:
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
     batch_statistics: tuple[float, float, int] | None = None
+    labels_compared: LabelsCompared | None = None
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

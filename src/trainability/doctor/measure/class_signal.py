@@ -89,9 +89,9 @@ def compared_labels(
     """Asks a classifier fitted on training about validation, and whether renaming the classes would make it right.
 
     It controls for itself: the classifier must be good on training examples that it was not fitted to; the renaming is found
-    on one half of validation and scored on the other, and must be wrong in training; features of another domain are left out;
-    for labels that no renaming helps, validation's own labels and features must not belong together, where as many training
-    examples do.
+    on one half of validation and scored on the other, or on both where they agree, and must be wrong in training; features of
+    another domain are left out; for labels that no renaming helps, validation's own labels and features must not belong
+    together, where as many training examples do.
 
     Args:
         train: (examples, features) float and (examples,) integers.
@@ -124,14 +124,18 @@ def compared_labels(
     told = classify(other)
     first, second = _two_halves(len(other))
     renamed = _renaming(told[first], true[first], num_classes)
-    direct, mapped = (told[second] == true[second]).double(), (renamed[told[second]] == true[second]).double()
+    agree = torch.equal(renamed, _renaming(told[second], true[second], num_classes))  # then each half's is asked of the other
+    asked = torch.cat([first, second]) if agree else second
+    direct, mapped = (told[asked] == true[asked]).double(), (renamed[told[asked]] == true[asked]).double()
     own = _halves(validation[0].double(), true, num_classes)
 
     def standard(features: Tensor) -> Tensor:
         return (features[:, kept] - mean[kept]) / std[kept]
 
     in_colour = are_images and x.shape[1] == _COLOURS * _PLACES
-    order, right = _order_of_colours(validation[0].double(), true, classify, standard, first) if in_colour else ((), direct)
+    order, right = (
+        _order_of_colours(validation[0].double(), true, classify, standard, first) if in_colour else ((), told == true)
+    )
     return LabelsCompared(
         num_validation=len(other),
         accuracy_training=accuracy,
@@ -146,7 +150,7 @@ def compared_labels(
         training_signal_z=_halves(train[0].double()[: len(other)], y[: len(other)], num_classes)[0],
         channel_order=order,
         accuracy_reordered=float(right[second].double().mean()) if order else 0.0,
-        reordered_gain_z=_z_of(right[second].double() - direct) if order else 0.0,
+        reordered_gain_z=_z_of(right[second].double() - (told == true)[second].double()) if order else 0.0,
         domain_shift=float(other.mean(dim=0).abs().max()),
         chance=float(torch.bincount(true).max()) / len(true),
     )

@@ -19,6 +19,7 @@ import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.after_steps import after_steps
 from trainability.doctor.measure.batch_statistics import FEWEST_BATCHES, by_batch_and_running
 from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
 from trainability.doctor.measure.clips import Clips
@@ -31,7 +32,6 @@ from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
-from trainability.doctor.measure.rate_ahead import schedule_ahead
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
@@ -59,6 +59,7 @@ def rehearse(
     scale: float = 1.0,
     schedule_steps: int = 1,
     is_enough: Callable[[Rehearsal], bool] | None = None,
+    held_out: Iterable[Any] | None = None,
 ) -> Rehearsal:
     """Rehearse a training loop.
 
@@ -80,6 +81,7 @@ def rehearse(
         scale: learning rates are multiplied by it; at another than 1, critical steps are not measured.
         schedule_steps: steps of the scheduler for each that the loop makes.
         is_enough: asked with what was seen so far, where the last step is a critical one that was also looked at; ends it.
+        held_out: batches of validation, whose classes the copy is asked about behind the last step.
 
     Returns:
         What was seen. Models, optimizers, scheduler and random state are as before, bit for bit.
@@ -110,11 +112,8 @@ def rehearse(
                     seen = _run(
                         loop, (writes, clips), kept, rest, min(max_steps, planned_steps or max_steps), began + seconds, enough
                     )
-                if scale != 1.0 or schedule_steps != 1:
-                    return seen
-                return seen | schedule_ahead(
-                    (loop.scheduler, *loop.others), loop.optimizers, seen["steps"], planned_steps, batches
-                )
+                    is_own = scale == schedule_steps == 1
+                    return seen | (after_steps(loop, seen, planned_steps, batches, held_out) if is_own else {})
 
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
         in_place, found = _copied_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place)
