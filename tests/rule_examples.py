@@ -21,7 +21,7 @@ from trainability.doctor.finding import Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
-from trainability.doctor.readings import Overwritten, Readings
+from trainability.doctor.readings import MisreadEdges, Overwritten, Readings
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
@@ -412,6 +412,9 @@ EXAMPLES: dict[str, Example] = {
             "warning": fact(readings=Readings(overwritten=written_to("stored"))),
         },
         near=fact(readings=Readings()),
+    ),
+    "misread_edges": Example(
+        {"warning": fact(readings=Readings(edges=MisreadEdges(num_edges=100, how="sorted")))}, near=fact(readings=Readings())
     ),
     "label_conflict": Example(
         {

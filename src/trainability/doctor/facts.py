@@ -245,7 +245,7 @@ class Facts:
         low_precision: the format of the parameters, where it is float16 or bfloat16.
         eps: of the optimizer; None if it has none.
         biases_dead: layers all of whose biases are so far below zero that the ReLU behind them passes nothing, at the start.
-        readings: what several readings of the same examples showed.
+        readings: what several readings of the same data showed.
         notes: what was not looked at, and why.
     """
 

@@ -1,4 +1,4 @@
-"""What shows where the same examples are read several times. Data only; no torch."""
+"""What shows where data are read several times, or in another order. Data only; no torch."""
 
 from dataclasses import dataclass
 
@@ -42,13 +42,28 @@ class TurnedApart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MisreadEdges:
+    """Edges of a graph that are edges when they are read two numbers at a time, and not by the two rows of their tensor.
+
+    Attributes:
+        num_edges: columns of the tensor.
+        how: what they are in memory order alone: "both ways" where each has its counterpart, "sorted".
+    """
+
+    num_edges: int
+    how: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
-    """What several readings of the same examples showed.
+    """What several readings of the same data showed.
 
     Attributes:
         overwritten: data that change as they are read; None if there are none.
         apart: targets that are turned otherwise than their images; None if there are none.
+        edges: that are read across; None if there are none.
     """
 
     overwritten: Overwritten | None = None
     apart: TurnedApart | None = None
+    edges: MisreadEdges | None = None

@@ -41,6 +41,7 @@ from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.mirrored import mirrored_alone
+from trainability.doctor.measure.misread_edges import misread_edges
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.one_target import one_target
@@ -73,7 +74,6 @@ from trainability.doctor.measure.unread_words import unread_words
 from trainability.doctor.measure.volumes import volume_against, volume_missing
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import Misaligned, Pulls
-from trainability.doctor.readings import Readings
 from trainability.doctor.theory.trace import RECTIFIERS, plain_module
 
 Forward = Callable[[Any, Any], Tensor]
@@ -273,7 +273,10 @@ def _questions_of_pairs(
         "rows that the loader joins": lambda known: {"separated": separated(batches)},
         "images that the loader mirrors": lambda known: {"mirrored_alone": mirrored_alone(batches)},
         "images and targets that are read again": lambda known: {
-            "readings": Readings(apart=turned_apart(plain, batch, forward, batches))
+            "readings": replace(known.readings, apart=turned_apart(plain, batch, forward, batches))
+        },
+        "edges in memory order": lambda known: {
+            "readings": replace(known.readings, edges=misread_edges(plain, batch, forward))
         },
         "names that keep company": lambda known: {"company": company(plain, batch, forward, batches)},
         "what the loss wants of pairs": lambda known: {"pair_forces": pair_forces(plain, batch, forward, seen)},

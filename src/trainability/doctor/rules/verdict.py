@@ -59,7 +59,7 @@ _BETWEEN = ("activation_scale.third_sine",)
 _ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "masked_targets")
 _ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given")
 _ASTRAY += ("unreachable_target.relu", "unreachable_target.one_sided")  # that no weights reach
-_ASTRAY += ("class_imbalance.one_class", "overwritten_data", "mirrored.apart")
+_ASTRAY += ("class_imbalance.one_class", "overwritten_data", "mirrored.apart", "misread_edges")
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
 # A predicted plateau is within this of the one that is measured (docs/theory.md).
