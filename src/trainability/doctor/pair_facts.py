@@ -108,6 +108,7 @@ class Misaligned:
         row: one of the former; its place in the batch.
         made: the row of the output that this example's input makes.
         held: the row of the output that its target is set against.
+        turned: answers have their places along another dimension than targets, as behind a transpose of one of them.
     """
 
     given: str
@@ -117,6 +118,7 @@ class Misaligned:
     row: int
     made: int
     held: int
+    turned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

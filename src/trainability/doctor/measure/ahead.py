@@ -28,7 +28,8 @@ def is_running() -> bool:
 
 
 @contextlib.contextmanager
-def _aside() -> Iterator[None]:
+def aside() -> Iterator[None]:
+    """Say so meanwhile."""
     global _running
     _running = True
     try:
@@ -43,10 +44,12 @@ class Ahead:
     Attributes:
         share: largest gradient on the second half of the words over that on the first, of what the first half of the places
             asks for; None while it could not be asked.
+        is_first: no step has been looked at before.
     """
 
     def __init__(self) -> None:
         self.share: float | None = None
+        self.is_first = True
         self._num_looks = 0
         self._model: nn.Module | None = None
         self._ends: tuple[Any, Any] | None = None
@@ -60,6 +63,11 @@ class Ahead:
     @property
     def _wants_more(self) -> bool:
         return not self.share and self._num_looks < _MOST_LOOKS
+
+    @property
+    def is_retained(self) -> bool:
+        """Whether somebody keeps the gradient of what a module has made, which a question would write to."""
+        return any(t is not None and t.retains_grad for t in (ref() for ref in self._made))
 
     def follow(self, model: nn.Module, logits: Tensor, words: Tensor) -> None:
         """Take the two ends of the graph, where it can be gone through twice."""
@@ -76,7 +84,7 @@ class Ahead:
             time: the dimension of the steps.
         """
         ends, model, self._ends = self._ends, self._model, None
-        if ends is None or model is None or any(t is not None and t.retains_grad for t in (ref() for ref in self._made)):
+        if ends is None or model is None or self.is_retained:
             return
         self._num_looks += 1
         kept = shape[time] // 2
@@ -91,13 +99,14 @@ class Ahead:
 
     def forget(self) -> None:
         """Let go of the graph."""
+        self.is_first = False
         self._ends = self._model = None
         self._made = []
 
 
 def sent_back(model: nn.Module, logits: Any, words: Any, gradient: Tensor) -> Tensor | None:
     """Send a gradient of the logits back to words, aside: both ends are edges of the graph. None where none comes back."""
-    with _aside(), randomness_restored(), _buffers_put_back(model):
+    with aside(), randomness_restored(), buffers_put_back(model):
         (found,) = torch.autograd.grad([logits], [words], grad_outputs=[gradient], retain_graph=True, allow_unused=True)
     return found
 
@@ -121,7 +130,7 @@ def can_be_asked(model: nn.Module, logits: Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def _buffers_put_back(model: nn.Module) -> Iterator[None]:
+def buffers_put_back(model: nn.Module) -> Iterator[None]:
     """What is computed again in a backward pass, as by `torch.utils.checkpoint`, may write."""
     before = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
     try:

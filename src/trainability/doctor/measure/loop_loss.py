@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.answer_rows import AnswerRows
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.forward_pass import ForwardPass
@@ -26,6 +28,7 @@ from trainability.doctor.measure.replay import Replay
 from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
+from trainability.doctor.measure.transposed import along, held_elsewhere
 from trainability.doctor.measure.unread import unread_targets
 from trainability.doctor.measure.warned import unheard
 
@@ -57,7 +60,10 @@ def loss_facts(tape: Tape | None, loss: Any) -> dict[str, Any]:
         unheard(),
     ):  # the loop has been told already
         replay = tape.read(loss)
-        return _asked(replay) if replay is not None else {}
+        found = _asked(replay) if replay is not None else {}
+        with contextlib.suppress(Exception):
+            return found | (_of_rows(replay, tape.own_tokens.rows) if replay is not None else {})
+        return found
     return {}
 
 
@@ -91,6 +97,23 @@ def _asked(replay: Replay) -> dict[str, Any]:
             told = question(known)
             known, found = replace(known, **told), found | told
     return found
+
+
+def _of_rows(replay: Replay, rows: AnswerRows) -> dict[str, Any]:
+    """Whether places are held against other examples' targets, where it is known which answers are of which example."""
+    if rows.found is None or rows.words is None:
+        return {}
+    (axis, way), found = rows.found, dict(tensors(replay.batch))
+    count, asked = rows.words.shape[axis], (replay.model, replay.batch, replay)
+    given = next(
+        (name for name, t in found.items() if t.data_ptr() == rows.words.data_ptr() and t.shape == rows.words.shape), None
+    )
+    for target, t in found.items() if given is not None else ():
+        if target != given and t.dim() > 1 and count in t.shape[:2]:
+            told = held_elsewhere(*asked, (str(given), target), axis, rows.shape, lambda m: along(m, way, count))
+            if told is not None:
+                return {"misaligned": told}
+    return {}
 
 
 def _of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import ahead
+from trainability.doctor.measure.answer_rows import AnswerRows
 from trainability.doctor.measure.fed_tokens import FedTokens
 from trainability.doctor.measure.hidden_words import hides_words
 
@@ -29,11 +30,12 @@ class OwnTokens:
 
     Attributes:
         ahead: asks whether that token is seen.
+        rows: asks which dimension of the answers is that of the examples.
         hides_words: no gradient comes back to any word of padded sequences, and to their padding one does.
     """
 
     def __init__(self) -> None:
-        self.ahead, self.hides_words = ahead.Ahead(), False
+        self.ahead, self.rows, self.hides_words = ahead.Ahead(), AnswerRows(), False
         self._tokens: Tensor | None = None
         self._words: Tensor | None = None
         self._num_lookups = 0
@@ -102,6 +104,8 @@ class OwnTokens:
         if self._num_lookups > 1 and first is not None:
             inputs = [tensor for _, tensor in tensors(given)]
             self._fed.follow(model, first, lambda t: _fits(first, t) and any(_is_same(one, t) for one in inputs))
+        if tokens is not None and self._words is not None and self._num_lookups == 1 and self.ahead.is_first:
+            self._follow_rows(model, given, returned, tokens, self._words)
         if tokens is None or not any(_is_same(tensor, tokens) for _, tensor in tensors(given)):
             return
         logits = next((t for _, t in tensors(returned) if _fits(t, tokens)), None)
@@ -118,6 +122,22 @@ class OwnTokens:
         self._words = None
         logits.register_hook(lambda gradient: self._asked(gradient, tokens))
 
+    def _follow_rows(self, model: nn.Module, given: Any, returned: Any, tokens: Tensor, words: Tensor) -> None:
+        table = next(
+            (t for _, t in tensors(given) if t.shape in (tokens.shape, tokens.T.shape) and t.dtype == tokens.dtype), None
+        )
+        answers = next((t for _, t in tensors(returned) if t.requires_grad and t.numel() >= 2 * tokens.numel()), None)
+        if table is None or answers is None:
+            return
+        self.rows.follow(model, table, tokens, words, answers)
+
+        def look(gradient: Tensor) -> None:
+            if not ahead.is_running() and not self.ahead.is_retained:
+                with contextlib.suppress(Exception), torch.no_grad():
+                    self.rows.ask(gradient)
+
+        answers.register_hook(look)
+
     def _asked(self, gradient: Tensor, tokens: Tensor) -> None:
         if ahead.is_running():
             return
@@ -132,6 +152,7 @@ class OwnTokens:
         self._words = None
         self._fed.forget()
         self.ahead.forget()
+        self.rows.forget()
 
     def fact(self) -> str | None:
         """How each token is asked for itself: "causal", "unknown" where the model may be one that rebuilds its input; or None.

@@ -25,9 +25,15 @@ def other_targets(facts: Facts) -> list[Finding]:
                 Measurement(name="rows held against another's target", value=float(found.num_wrong), threshold=0.0),
                 Measurement(name="rows that were asked about", value=float(found.num_asked)),
             ),
-            cause="one of the two is rolled, sorted, transposed, masked or cut without the other between batch and loss; or in "
+            cause="answers have the steps first and targets the examples, or the other way round; flattened, or held against "
+            "each other as they are, places of one example stand beside those of another"
+            if found.turned
+            else "one of the two is rolled, sorted, transposed, masked or cut without the other between batch and loss; or in "
             "a mixture of examples inputs and targets have each other's shares",
-            remedy=f"index batch{found.given} and batch{found.target} by one and the same order, or mask; in a mixture, weigh "
+            remedy="bring answers and targets into one layout before they are flattened: output.transpose(0, 1).reshape(-1, "
+            "classes) against target.reshape(-1), in place of a view or without the transpose that one of them has"
+            if found.turned
+            else f"index batch{found.given} and batch{found.target} by one and the same order, or mask; in a mixture, weigh "
             "the loss of each target with its own input's share",
             source="own; rows exchanged one by one",
         )

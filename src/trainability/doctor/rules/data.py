@@ -219,7 +219,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         Where that was not looked at: a linear probe of coarse pixels, scored on images that it was not fitted to, is less than
         2 standard errors above chance, and the net has not learned. In experiments: the program learned, and was at no look
         ahead of a copy whose labels were exchanged between examples. Code `misaligned`: of rows of a batch that are exchanged
-        one by one, three in four and more change the answer in one place and what is asked in another. Code `collated`:
+        one by one, three in four and more change the answer in one place and what is asked in another; of sequences places of
+        their targets are changed, too, and a watched loop is asked by the gradient of its answers. Code `collated`:
         `collate_fn`, given 16 examples and more, returns one part of them in an order that has nothing to do with that of
         another part, by their values. Code `padded`: sequences of words are padded at one end, and of targets, a number for
         each place, all have one and the same number at the other end for as many places and more, a fifth exactly as many, and
@@ -242,8 +243,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     What fools it: a relation in the fine texture of images alone, or between many parts of an input at once; where inputs are
         rows of tokens each drawn as often as another (bits, digits, keys) `unrelated` is therefore silent. Silent where
         validation predictions were handed over and are better than one constant answer.
-    Fix: look at ten inputs beside their targets, as the loader yields them; the usual bug is a shuffle of one without the
-        other.
+    Fix: look at ten inputs beside their targets, as the loader yields them; the usual bug is a shuffle of one alone.
     Source: Székely, Rizzo and Bakirov, Annals of Statistics 2007 (distance correlation); own views of the inputs and limits.
     """
     arms = evidence.experiments.arms if evidence.experiments is not None else ()

@@ -115,7 +115,7 @@ def _unread_words(which: str | None) -> list[Finding]:
             else "the padding mask is upside down: what is padding is attended to, and words are not",
             remedy="pad behind the words; or read the last place, without packing"
             if last
-            else "invert the mask: x == padding where True hides (key_padding_mask, masked_fill), x != padding where True "
+            else "invert the mask: x == padding where True hides (key_padding_mask, masked_fill), and x != padding where True "
             "keeps (attn_mask of scaled_dot_product_attention)",
             source="own; the mask of attention beside the batch" if hidden else "own; exchanged and compared",
         )
