@@ -31,6 +31,6 @@ def ignored_class(number: int, share: float) -> Finding:
         seen=f"the loss ignores class {number}, the label of {share:.0%} of what the batch holds labels for",
         measurements=(Measurement(name="share of the labels that are ignored", value=share, threshold=0.0),),
         cause=f"ignore_index={number} is the number of a class, and not of what has no label",
-        remedy="leave ignore_index at -100, or give it a number that no class has, and padding that number",
+        remedy="leave ignore_index at -100, and give -100 to what has no label: pad_sequence(targets, padding_value=-100)",
         source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index)",
     )

@@ -267,18 +267,19 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
 
     Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85, and where the
         loss weighs classes or examples (`weight`, `reduction="none"`). Code `ignored`: each example has one label, and
-        `ignore_index` of the loss is a class that examples of the batch have and the model has an output for; or each word has
-        one, and words of many kinds that stand between others and begin sequences have that class, where words
-        themselves are not asked for. Code `filled`: of a column of numbers as targets, 30 % and more are one number that lies
-        between the others, of which none is a sixth as frequent; these go with the input (8 standard deviations above shuffled
-        ones), where that number stands does not (3.5, nor with products of three columns), and the loss changes with
-        it. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks), or a
-        loss of their difference of targets with any, and all places of 64 examples and more hold one and the same
-        value. Code `weights`: `pos_weight` is 1/2 or less though a quarter of the batch's targets are positive at most
-        (2 or more where three quarters are), or the class weights of cross-entropy are larger for the more frequent of
-        any two classes of which one is three times as frequent. Code `padding`: targets hold a number below zero where
-        sequences of words are padding, and the gradient of the loss is not zero there; a hint, where they hold a class
-        that words have, too, and half of what is asked is padding.
+        `ignore_index` of the loss is a class that examples of the batch have and the model has an output for; or each
+        word has one, and words of many kinds that stand between others have that class and begin sequences, or have it
+        now and then, some more often than others, where words themselves are not asked for. Code `filled`: of a column
+        of numbers as targets, 30 % and more are one number that lies between the others, of which none is a sixth as
+        frequent; these go with the input (8 standard deviations above shuffled ones), where that number stands does not
+        (3.5, nor with products of three columns), and the loss changes with it. Code `one_class`: cross-entropy is
+        asked of targets with several places each (pixels, tokens, marks), or a loss of their difference of targets with
+        any, and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or
+        less though a quarter of the batch's targets are positive at most (2 or more where three quarters are), or the
+        class weights of cross-entropy are larger for the more frequent of any two classes of which one is three times
+        as frequent. Code `padding`: targets hold a number below zero where sequences of words are padding, and the
+        gradient of the loss is not zero there; a hint, where they hold a class that words have, too, and half of what
+        is asked is padding.
     Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
