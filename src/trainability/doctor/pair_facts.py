@@ -42,6 +42,7 @@ class PairForces:
         num_blocks: tensors that the model returns in all calls, each with a row per example.
         strangers: pairs of rows of two examples that it wants nearer while it wants all rows of one example, which are its
             views, further apart: rows are of one that change with it, or are like rows of several tensors.
+        same_is_lowest: where it pushes none apart, whether it is as low with one row for all as with any rows.
         layout: of two rows of each example, "concatenated" (half of the rows apart) or "interleaved" (beside each other); None
             of others, and where it is unknown.
         views_pulled: of two tensors, whether it wants all like rows nearer.
@@ -57,6 +58,7 @@ class PairForces:
     num_blocks: int = 1
     strangers: int = 0
     views_pulled: bool = False
+    same_is_lowest: bool = True
     layout: str | None = None
 
 

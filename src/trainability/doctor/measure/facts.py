@@ -124,7 +124,8 @@ def look(
             _solved(plain, batch, forward, seen, batches, derivatives) if derivatives.with_graph or seen.asks_itself else {}
         )
         questions["factors of all examples"] = lambda known: {"outer_product": outer_product(plain, batch, forward, outer)}
-        questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches)
+        managed = _managed(model, optimizer)
+        questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches, managed)
         questions["answers beside their targets"] = lambda known: {
             "misaligned": (_misaligned(plain, batch, forward, seen, known) if pairs_itself else None)
             or transposed(plain, batch, forward)
@@ -252,6 +253,7 @@ def _questions_of_pairs(
     pairing: Pairing,
     wide: Any,
     batches: Iterable[Any],
+    managed: set[str] | None,
 ) -> dict[str, Question]:
     """What is asked of what stands beside what: outputs, targets, places, other examples."""
     return {
@@ -279,7 +281,9 @@ def _questions_of_pairs(
             "readings": replace(known.readings, edges=misread_edges(plain, batch, forward))
         },
         "names that keep company": lambda known: {"company": company(plain, batch, forward, batches)},
-        "what the loss wants of pairs": lambda known: {"pair_forces": pair_forces(plain, batch, forward, seen)},
+        "what the loss wants of pairs": lambda known: {
+            "pair_forces": pair_forces(plain, batch, forward, seen, managed=managed)
+        },
     }
 
 

@@ -47,7 +47,7 @@ def first_facts(
         draws_own=sampler.tape is not None and sampler.tape.draws_own,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
         **(_facts_of_weights(model, sampler) if at_start else {}),
-        **_facts_of_loss(loss, sampler),
+        **_facts_of_loss(loss, sampler, managed_parameters(optimizer) if optimizer is not None else None),
         **steps_first_facts(loss, sampler.watch.lengths, sampler.batch_size),
     )
 
@@ -84,8 +84,8 @@ def _facts_of_inputs(sampler: LayerSampler) -> dict[str, Any]:
     return sampler.tape.given.facts() | hides
 
 
-def _facts_of_loss(loss: Tensor, sampler: LayerSampler) -> dict[str, Any]:
-    found = loss_facts(sampler.tape, loss) | crossed_shapes(loss, sampler.answer_nodes)
+def _facts_of_loss(loss: Tensor, sampler: LayerSampler, managed: set[int] | None) -> dict[str, Any]:
+    found = loss_facts(sampler.tape, loss, managed) | crossed_shapes(loss, sampler.answer_nodes)
     whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
     if whole is not None:
         over = softmax_over_batch(sampler.answer_nodes, whole.inputs, sampler.batch_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,12 +41,13 @@ _OF_THE_LOSS = (
 )
 
 
-def loss_facts(tape: Tape | None, loss: Any) -> dict[str, Any]:
+def loss_facts(tape: Tape | None, loss: Any, managed: set[int] | None = None) -> dict[str, Any]:
     """Ask the loss of a watched step.
 
     Args:
         tape: of the step; None where nothing was kept.
         loss: that the loop hands over.
+        managed: ids of the parameters that the optimizer holds; None if unknown.
 
     Returns:
         Fields of `Facts`; none where it is not known how the loss was computed.
@@ -60,21 +62,21 @@ def loss_facts(tape: Tape | None, loss: Any) -> dict[str, Any]:
         unheard(),
     ):  # the loop has been told already
         replay = tape.read(loss)
-        found = _asked(replay) if replay is not None else {}
+        found = _asked(replay, managed) if replay is not None else {}
         with contextlib.suppress(Exception):
             return found | (_of_rows(replay, tape.own_tokens.rows) if replay is not None else {})
         return found
     return {}
 
 
-def _asked(replay: Replay) -> dict[str, Any]:
+def _asked(replay: Replay, managed: set[int] | None) -> dict[str, Any]:
     model, batch = replay.model, replay.batch
     seen, pairing = ForwardPass(model, batch), Pairing()
     with seen, pairing:
         loss = replay(model, batch)
     shown = seen.facts()
     found = {name: shown[name] for name in _OF_THE_LOSS if name in shown} | {"loss": float(loss.detach())}
-    known = replace(Facts(), **found)
+    known, moved = replace(Facts(), **found), replay.moved_by(managed) if managed is not None else None
     questions: tuple[Callable[[Facts], dict[str, Any]], ...] = (
         lambda known: task_facts(seen, float(loss.detach())),
         lambda known: preferences(model, batch, replay, seen),
@@ -90,7 +92,7 @@ def _asked(replay: Replay) -> dict[str, Any]:
         lambda known: pairing_facts(model, batch, replay, seen, pairing),
         lambda known: _of_tokens(seen, loss),
         lambda known: {"pulls": pulls(model, batch, replay)},
-        lambda known: {"pair_forces": pair_forces(model, batch, replay, seen)},
+        lambda known: {"pair_forces": pair_forces(model, batch, partial(replay, calls_parts=True), seen, managed=moved)},
     )
     for question in questions:
         with contextlib.suppress(Exception):  # one question that fails leaves the others

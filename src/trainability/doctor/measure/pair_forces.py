@@ -13,12 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
+from trainability.doctor.measure.collapse import same_is_lowest
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.owners import in_evaluation, owners
 from trainability.doctor.pair_facts import PairForces
 
 _FEWEST, _MOST = 8, 512  # examples, in all calls together
 _MOST_BLOCKS = 4  # calls, times what each returns
+_MOST_CALLS = 16
 _SAME = 1e-4  # of the loss: rounding of another order of sums
 _SLIGHT = 1e-3  # of the strongest force
 _ALIKE = 0.3  # cosine of any two: what is to be at right angles is pushed apart
@@ -28,7 +31,14 @@ _CHOSEN = 0.1  # share of the pairs that are others where outputs lie otherwise
 _TIE = 0.05  # distances differ a little, so that the nearest and the farthest are one each
 
 
-def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass) -> PairForces | None:
+def pair_forces(
+    model: nn.Module,
+    batch: Any,
+    forward: Callable[[Any, Any], Tensor],
+    seen: ForwardPass,
+    *,
+    managed: set[str] | None = None,
+) -> PairForces | None:
     """Look at the gradient of a loss that knows nothing of its outputs but their lengths and angles.
 
     Such a loss is a function of the products of all pairs, and takes outputs of any width. Of outputs at one angle to each
@@ -36,19 +46,20 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
     it is asked again with all of them near each other.
 
     Args:
-        model: returns a tensor (examples, width), or several of that shape, once or in up to four calls; or the module of it
-            that is called last does.
+        model: it, or modules of it that the step calls, return a tensor (examples, width), or several of that shape, up to four
+            in all calls that the loss goes by itself.
         batch: as the loop draws it; its labels are a tensor of whole numbers, one an example.
         forward: of (model, batch), the loss.
         seen: the same pass with the model's own outputs.
+        managed: names of the parameters that the optimizer holds: what is made of no such one stands still; None if unknown.
 
     Returns:
         None where the loss changes when all outputs are turned together, takes no other width, or compares no pairs.
     """
-    head = _head(model, batch, forward)
-    if head is None:
+    heads = _heads(model, batch, forward)
+    if not heads:
         return None
-    asked = _Points(head, model, batch, forward)
+    asked = _Points(heads, model, batch, forward, managed)
     own, fixed = asked.own, asked.fixed
     count = sum(map(len, own))
     if not own or len(own) > _MOST_BLOCKS or not _FEWEST <= count <= _MOST or any(z.shape != own[0].shape for z in own):
@@ -76,7 +87,9 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
         # Unlike ones beyond a margin are left alone, and pushed apart as soon as they come nearer.
         wanted = _wanted(asked, _NEAR * points)
         near = _read(wanted, seen, len(fixed)) if wanted is not None else None
-        return near if near is not None and near.num_pushed else found
+        if near is not None and near.num_pushed:
+            return near
+        return replace(found, same_is_lowest=not found.num_mutual or same_is_lowest(asked.loss, points))
     return None
 
 
@@ -184,18 +197,18 @@ def _is_points(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 2 and value.shape[1] > 1 and value.is_floating_point()
 
 
-def _head(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> nn.Module | None:
-    """The model; or, where the step calls its parts, the one that it calls last."""
-    running: list[nn.Module] = []
-    called: list[nn.Module] = []
+def _heads(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> list[nn.Module]:
+    """The modules that return points, inside none that does: the model, or, where it returns none or the step calls parts, these."""
+    starts: list[int] = []
+    found: list[nn.Module] = []
 
     def enter(module: nn.Module, args: Any) -> None:
-        if not running:
-            called.append(module)
-        running.append(module)
+        starts.append(len(found))
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        running.pop()
+        start = starts.pop()
+        if any(_is_points(t) for _, t in tensors(output)):
+            found[start:] = [module]
 
     hooks = ((m.register_forward_pre_hook(enter), m.register_forward_hook(leave, always_call=True)) for m in model.modules())
     handles = [handle for both in hooks for handle in both]
@@ -206,77 +219,58 @@ def _head(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -
     finally:
         for handle in handles:
             handle.remove()
-    return model if any(m is model for m in called) else called[-1] if called else None
+    return list(dict.fromkeys(found)) if len(found) <= _MOST_CALLS else []
 
 
 class _Points:
-    """The loss as a function of the points that a module returns, call by call.
+    """The loss as a function of the points that modules return, call by call; the modules do not run.
 
     Attributes:
-        own: what it returns, a tensor of points after the other, of those that the loss goes by.
+        own: what they return, a tensor of points after the other, of those that the loss goes by.
         fixed: which of them no gradient comes through.
     """
 
-    def __init__(self, head: nn.Module, model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> None:
-        self._head, self._model, self._batch, self._forward = head, model, batch, forward
-        found: list[Tensor] = []
-        fixed: list[bool] = []
-
-        def keep(value: Any) -> Any:
-            if not _is_points(value):
-                return value if isinstance(value, Tensor) else map_parts(value, keep)
-            fixed.append(not value.requires_grad)
-            found.append(value.detach().clone().requires_grad_(value.requires_grad))
-            return found[-1] * 1 if value.requires_grad else value  # no leaf: a loss may write into it
-
+    def __init__(
+        self,
+        heads: list[nn.Module],
+        model: nn.Module,
+        batch: Any,
+        forward: Callable[[Any, Any], Tensor],
+        managed: set[str] | None,
+    ) -> None:
+        self._heads, self._model, self._batch, self._forward = heads, model, batch, forward
+        self._returned: list[Any] = []
+        found = self._run(self._returned.append, batch)
+        trained = {id(p) for name, p in model.named_parameters() if managed is None or name in managed}
+        leaves = [leaves_of(t)[0] if t.grad_fn is not None else {id(t)} for t in found]
+        moves = [t.requires_grad and (managed is None or bool(own & trained)) for t, own in zip(found, leaves, strict=True)]
+        free = [t.detach().clone().requires_grad_(does) for t, does in zip(found, moves, strict=True)]
         with torch.enable_grad():
-            loss = self._run(keep, batch)
-            free = [t for t, is_fixed in zip(found, fixed, strict=True) if not is_fixed]
-            slopes = torch.autograd.grad(loss, free, allow_unused=True) if free and loss.requires_grad else ()
-        still = {id(t) for t, slope in zip(free, slopes, strict=False) if slope is None}
-        self._is_read = [True] * len(found)
-        for place in (k for k, t in enumerate(found) if id(t) in still):  # detached, or not used
-            self._is_read[place] = self._changes(place, len(found), float(loss.detach()))
+            loss = self._with([t * 1 if t.requires_grad else t for t in free])  # no leaf: a loss may write into it
+            given = [t for t in free if t.requires_grad]
+            slopes = torch.autograd.grad(loss, given, allow_unused=True) if given and loss.requires_grad else ()
+            still = {id(t) for t, slope in zip(given, slopes, strict=False) if slope is None}
+            # Detached, or not used: then the loss is the same with the negative.
+            others = ([-t.detach() if t is one else t.detach() for t in free] for one in free)
+            before, self._free = float(loss.detach()), [t.detach() for t in free]
+            self._is_read = [
+                id(one) not in still or float(self._with(other).detach()) != before
+                for one, other in zip(free, others, strict=True)
+            ]
         self.own = [t.detach() for t, is_read in zip(found, self._is_read, strict=True) if is_read]
-        self.fixed = [is_fixed for is_fixed, is_read in zip(fixed, self._is_read, strict=True) if is_read]
+        self.fixed = [not t.requires_grad for t, is_read in zip(free, self._is_read, strict=True) if is_read]
 
     def loss(self, points: Tensor) -> Tensor:
-        """The loss with rows of `points` in the place of the module's; without a gradient for `fixed`."""
+        """The loss with rows of `points` in the place of the modules'; without a gradient for `fixed`."""
         blocks = zip(points.chunk(len(self.fixed)), self.fixed, strict=True)
-        rows, is_read = iter(z.detach() if is_fixed else z for z, is_fixed in blocks), iter(self._is_read)
-
-        def swap(value: Any) -> Any:
-            if not _is_points(value):
-                return value if isinstance(value, Tensor) else map_parts(value, swap)
-            return next(rows) if next(is_read) else value
-
-        return self._run(swap, self._batch)
-
-    def _changes(self, place: int, count: int, before: float) -> bool:
-        """Whether the loss is another with the negative of one of the tensors."""
-        turn = count - 1 - place
-
-        def swap(value: Any) -> Any:
-            nonlocal turn
-            if not _is_points(value):
-                return value if isinstance(value, Tensor) else map_parts(value, swap)
-            turn += 1
-            return -value if turn == count else value
-
-        with torch.enable_grad():
-            return float(self._run(swap, self._batch).detach()) != before
+        rows = iter(z.detach() if is_fixed else z for z, is_fixed in blocks)
+        return self._with([next(rows) if is_read else t for t, is_read in zip(self._free, self._is_read, strict=True)])
 
     def owners(self) -> Tensor | None:
-        """The example that each row of the module's own is made of."""
+        """The example that each row of the modules' own is made of."""
 
         def run(batch: Any) -> list[Tensor]:
-            found: list[Tensor] = []
-
-            def keep(value: Any) -> Any:
-                found.extend(t.detach().clone() for _, t in tensors(value) if _is_points(t))
-                return value
-
-            self._run(keep, batch)
+            found = self._run(lambda output: None, batch)
             return [t for t, is_read in zip(found, self._is_read, strict=True) if is_read]
 
         were = in_evaluation(self._model)
@@ -288,11 +282,42 @@ class _Points:
             for module, mode in were:
                 module.training = mode
 
-    def _run(self, change: Callable[[Any], Any], batch: Any) -> Tensor:
-        handle = self._head.register_forward_hook(lambda module, args, output: change(output))
+    def _run(self, keep: Callable[[Any], None], batch: Any) -> list[Tensor]:
+        """All points of one run, in their order."""
+        found: list[Tensor] = []
+
+        def look(module: nn.Module, args: Any, output: Any) -> None:
+            keep(output)
+            found.extend(t for _, t in tensors(output) if _is_points(t))
+
+        handles = [head.register_forward_hook(look) for head in self._heads]
         try:
-            with torch.random.fork_rng(devices=[t.device for t in self._head.parameters() if t.is_cuda][:1]):
-                torch.manual_seed(0)
-                return self._forward(self._model, batch).sum()
+            self._ask(batch)
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
+        return found
+
+    def _with(self, points: list[Tensor]) -> Tensor:
+        rest, calls = iter(points), iter(self._returned)
+
+        def swap(value: Any) -> Any:
+            if not _is_points(value):
+                return value.detach() if isinstance(value, Tensor) else map_parts(value, swap)
+            return next(rest)
+
+        plain = [vars(head).get("forward") for head in self._heads]
+        for head in self._heads:
+            head.forward = lambda *args, **kwargs: swap(next(calls))  # type: ignore[method-assign]
+        try:
+            return self._ask(self._batch)
+        finally:
+            for head, own in zip(self._heads, plain, strict=True):
+                del head.forward
+                if own is not None:  # a wrapper's (Accelerate sets one)
+                    head.forward = own
+
+    def _ask(self, batch: Any) -> Tensor:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[t.device for t in self._model.parameters() if t.is_cuda][:1]):
+            torch.manual_seed(0)
+            return self._forward(self._model, batch).sum()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
-from trainability.doctor.measure.graph import behind_views, name_of
+from trainability.doctor.measure.graph import behind_views, leaves_of, name_of
 
 _IN_PLACE = frozenset(
     {"__setitem__", "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__ifloordiv__", "__ipow__", "__imod__"}
@@ -120,12 +120,13 @@ class Replay:
         self._kept, self._autocast = [*inputs, *targets], cast
         self.batch = tuple(tensor.detach() for tensor in self._kept)
 
-    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+    def __call__(self, model: nn.Module, batch: Any, *, calls_parts: bool = False) -> Tensor:
         """The loss, one number with its graph.
 
         Args:
             model: `self.model`, whose `forward` may be another.
             batch: `self.batch`, or other tensors in its place.
+            calls_parts: `model` is also called for what a part of the model returned that the loop called by itself.
         """
         # What is written into may be a view of what the loop has given, which stays as it is.
         own = torch.clone if self._writes else (lambda tensor: tensor)
@@ -134,7 +135,7 @@ class Replay:
         for call in self._calls:
             self.model.returned = call.returned
             given = (values[id(tensor)] for tensor in call.inputs) if call.is_whole else ()
-            answer = model(*given) if call.is_whole else self.model.again()
+            answer = model(*given) if call.is_whole or calls_parts else self.model.again()
             old, new = ([tensor for _, tensor in tensors(part)] for part in (call.returned, answer))
             values |= {id(a): b for a, b in zip(old, new, strict=True)}
 
@@ -149,6 +150,12 @@ class Replay:
                 found = line.func(*now(line.args), **now(line.kwargs))
                 values |= {id(old): new for old, (_, new) in zip(line.results, tensors(found), strict=True)}
         return values[id(self._loss)].sum()
+
+    def moved_by(self, managed: set[int]) -> set[str]:
+        """Names of the parameters of `model` that stand for what was made of parameters with one of these ids."""
+        made = {id(t): t for call in self._calls for _, t in tensors(call.returned) if t.requires_grad}
+        found = [leaves_of(tensor) if tensor.grad_fn is not None else ({id(tensor)}, False) for tensor in made.values()]
+        return {f"leaves.{k}" for k, (leaves, is_hidden) in enumerate(found) if is_hidden or leaves & managed}
 
 
 def _unbound(output: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

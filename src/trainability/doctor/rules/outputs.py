@@ -317,7 +317,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
     Fires: in 50 rehearsed steps and more, under a loss of an unknown kind, the standard deviation of the outputs over the
         examples of a fixed batch falls below a tenth of what it was, and below a fifth of the outputs' rms; and so does the
         loss, below a tenth. Code `pulled`: the loss is a function of the products of all pairs, pulls some together from both
-        sides, and pushes none apart, near each other or not.
+        sides, pushes none apart, near each other or not, and is as low with one output for all as with any; of what a step's
+        parts return, too, where an encoder and a predictor are called by themselves.
     Why: a loss that is lowest where every output is the same is met by a constant, and falls to it without anything learned:
         pairs that are only pulled together, a target that the model makes itself. Of 66 sound programs the spread of none fell
         below three tenths.
@@ -328,7 +329,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
         limits.
     """
     forces = reading.facts(evidence).pair_forces
-    if forces is not None and not forces.num_pushed and forces.num_mutual >= forces.num_examples / 4:
+    pulls_only = forces is not None and not forces.num_pushed and forces.same_is_lowest
+    if forces is not None and pulls_only and forces.num_mutual >= forces.num_examples / 4:
         return [_pulled_only(forces)]
     rehearsal = evidence.rehearsal
     seen = rehearsal.reference if rehearsal is not None else ()
