@@ -1,4 +1,4 @@
-"""Two views of each example that a loss pulls together: with a side that stands still, or something that pushes, and without."""
+"""Two views of each example that a loss pulls together: with a side that stands still, with something that pushes, without."""
 
 from collections.abc import Callable
 from typing import Any

@@ -308,6 +308,20 @@ def test_a_penalty_that_is_a_sum_beside_an_error_that_is_a_mean(step: Step, fire
     assert (found is not None and found[0] >= found[1]) is fires
 
 
+def test_a_code_that_is_drawn_in_training_alone_has_the_same_terms() -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        code, size = model.encoder(batch[0]), model.log_variance(batch[0])
+        drawn = code + torch.randn_like(code) * (size / 2).exp() if model.training else code
+        divergence = -0.5 * (1 + size - code.square() - size.exp()).sum()
+        return F.mse_loss(model.decoder(drawn), batch[0]) + divergence
+
+    model = Bottle()
+    model.log_variance = net(6, 4)
+    found = asked(model, step, (X,)).unequal_terms
+    assert found is not None
+    assert found[0] >= found[1]
+
+
 def told(number: Callable[[int], Tensor]) -> Step:
     def step(model: Any, batch: Any) -> Tensor:
         return F.mse_loss(model(batch[0], number(len(batch[0]))), batch[0])

@@ -211,7 +211,7 @@ def _questions(
         "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},
         "gradients that are rounding": lambda known: {"rounded_gradient": rounded_gradient(plain, batch, forward, cost)},
         "terms that are sums and means": lambda known: {
-            "unequal_terms": unequal_terms(plain, batch, forward) if seen.adds_terms else None
+            "unequal_terms": _unequal_terms(plain, batch, forward) if seen.adds_terms else None
         },
         "volumes of a flow": lambda known: {
             "volume_against": volume_against(seen, loss),
@@ -293,6 +293,11 @@ def start(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.training = False
+
+
+def _unequal_terms(model: nn.Module, batch: Any, forward: Forward) -> tuple[float, int] | None:
+    start(model)  # a model that draws a code in training alone has other terms in evaluation
+    return unequal_terms(model, batch, forward)
 
 
 def _misaligned(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, facts: Facts) -> Misaligned | None:

@@ -198,7 +198,7 @@ def _is_points(value: Any) -> bool:
 
 
 def _heads(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> list[nn.Module]:
-    """The modules that return points, inside none that does: the model, or, where it returns none or the step calls parts, these."""
+    """Modules that return points, inside none that does: the model, or, where it returns none or is not called, its parts."""
     starts: list[int] = []
     found: list[nn.Module] = []
 
