@@ -380,6 +380,7 @@ CODES = {
     "shuffled_labels.moved": (fact(moved_targets=True), fact()),
     "shuffled_labels.collated": (fact(separated=PARTED), fact()),
     "masked_targets.answers": (fact(masked_answers=True), fact()),
+    "target_broadcast.one_for_all of the largest": (fact(largest_output=(4, "[1]")), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),

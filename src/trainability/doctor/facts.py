@@ -28,7 +28,10 @@ class Facts:
         broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
         one_target: how many outputs of an example a loss of PyTorch sets against one number, broadcast; and the place in the
             batch of whole numbers that could name one of them, and that nothing reads, or "".
-        outer_product: how many factors, one of each example, the loss multiplies with all others, (n,) by (n, 1), before it
+        largest_output: of transitions, how many outputs of an example there are of which the loss goes by the largest alone, and
+            the place in the batch of whole numbers that could name one of them, and that nothing reads; None elsewhere.
+        largest_output: tuple[int, str] | None = None
+    outer_product: how many factors, one of each example, the loss multiplies with all others, (n,) by (n, 1), before it
             takes one mean, and the mean of the factor without a gradient over its rms; None if there is none.
         graph: of the backward pass.
         made_anew: shapes of weights that the forward pass makes by itself, others each time.
@@ -253,6 +256,7 @@ class Facts:
     target_shape: tuple[int, ...] = ()
     broadcast_shape: tuple[int, ...] | None = None
     one_target: tuple[int, str] | None = None
+    largest_output: tuple[int, str] | None = None
     outer_product: tuple[int, float] | None = None
     graph: LossGraph | None = None
     made_anew: tuple[tuple[int, ...], ...] = ()

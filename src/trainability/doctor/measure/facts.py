@@ -37,6 +37,7 @@ from trainability.doctor.measure.hidden_words import Attended
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.kept_state import shuffled_state
+from trainability.doctor.measure.largest_output import largest_output
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
@@ -207,6 +208,7 @@ def _questions(
         "examples that are scaled by themselves": lambda known: {"own_scale": scaled_by_themselves(first_tensor(seen.inputs))},
         "inputs that are targets": lambda known: {"can_copy": can_copy(plain, seen)},
         "one target for several outputs": lambda known: {"one_target": one_target(plain, batch, forward, seen.beside_column)},
+        "actions that nothing reads": lambda known: {"largest_output": largest_output(plain, batch, forward)},
         "ends of episodes": lambda known: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
         "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},
         "gradients that are rounding": lambda known: {"rounded_gradient": rounded_gradient(plain, batch, forward, cost)},

@@ -31,7 +31,7 @@ def one_target(
     if wide is None:
         return None
     examples, outputs = wide
-    named = [(place, t) for place, t in tensors(batch) if _may_choose(t, examples, outputs)]
+    named = [(place, t) for place, t in tensors(batch) if may_choose(t, examples, outputs)]
     if not named:
         return outputs, ""
     own = _ask(model, batch, forward)
@@ -51,7 +51,8 @@ def column_beside(output: Any, target: Any) -> tuple[int, int] | None:
     return (len(output), output.shape[1]) if is_wide and target.shape == (len(output), 1) else None
 
 
-def _may_choose(tensor: Tensor, examples: int, outputs: int) -> bool:
+def may_choose(tensor: Tensor, examples: int, outputs: int) -> bool:
+    """Whether a tensor holds whole numbers, one an example, that could name one of the outputs."""
     if tensor.is_floating_point() or tensor.dtype == torch.bool or tensor.is_complex() or tensor.numel() != examples:
         return False
     low, high = (int(x) for x in tensor.aminmax())

@@ -37,7 +37,9 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
         the loss. Code `unpaired`: exchanging the targets between the examples of the batch leaves the gradient of the outputs
         as it is to 1e-4, and one target for all does not, to 0.01. Code `one_for_all`: a loss of PyTorch sets all outputs of an
         example, (64, 4), against one number, (64, 1); a warning where whole numbers of the batch, one an example, could name
-        one of the outputs, and turning them leaves the loss as it is to the bit; else a hint. Code `outer`: products of (n,)
+        one of the outputs, and turning them leaves the loss as it is to the bit; else a hint; a
+        warning, too, where a loss of transitions goes by each example's largest output alone, and such numbers are not read.
+        Code `outer`: products of (n,)
         and (n, 1), as of logarithms of probabilities and advantages, of which one mean or sum is taken, and with one example
         less there are fewer; an error where the mean of the factors is less than 1e-3 of their size, else a warning.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
@@ -51,7 +53,11 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     if facts.broadcast_shape is None and facts.outer_product is not None:
         return [_outer(*facts.outer_product)]
     if facts.broadcast_shape is None:
-        return [_unpaired()] if facts.unpaired else [_one_for_all(*facts.one_target)] if facts.one_target is not None else []
+        if facts.unpaired:
+            return [_unpaired()]
+        if facts.one_target is not None:
+            return [_one_for_all(*facts.one_target)]
+        return [_largest_for_all(*facts.largest_output)] if facts.largest_output is not None else []
     terms, own = math.prod(facts.broadcast_shape), math.prod(facts.output_shape)
     squeezed = len(facts.output_shape) > len(facts.target_shape)
     return [
@@ -108,6 +114,21 @@ def _one_for_all(outputs: int, place: str) -> Finding:
         source="Mnih et al., Nature 2015, algorithm 1 (the value of the action that was taken)"
         if place
         else "PyTorch, Broadcasting semantics",
+    )
+
+
+def _largest_for_all(outputs: int, place: str) -> Finding:
+    """The value of the best action, asked for what another earned."""
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.one_for_all",
+        severity="warning",
+        seen=f"of {outputs} outputs the loss goes by each example's largest, and nothing reads batch{place}, which could pick one",
+        measurements=(Measurement(name="outputs of an example", value=float(outputs), threshold=1.0),),
+        cause=f"what the action in batch{place} earned is asked of the action that the model prefers, whichever was taken",
+        remedy=f"output.gather(1, batch{place}.view(-1, 1)).squeeze(1) in the loss, in place of the largest output of the state; "
+        "the largest belongs into the target alone, of the next state",
+        source="Mnih et al., Nature 2015, algorithm 1 (the value of the action that was taken)",
     )
 
 
