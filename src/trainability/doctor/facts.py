@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.graph_facts import LossGraph, Stacked, Unreached
+from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls, ValuesCompared
 from trainability.doctor.readings import Readings
 
@@ -28,10 +29,8 @@ class Facts:
         broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
         one_target: how many outputs of an example a loss of PyTorch sets against one number, broadcast; and the place in the
             batch of whole numbers that could name one of them, and that nothing reads, or "".
-        largest_output: of transitions, how many outputs of an example there are of which the loss goes by the largest alone, and
-            the place in the batch of whole numbers that could name one of them, and that nothing reads; None elsewhere.
-        largest_output: tuple[int, str] | None = None
-    outer_product: how many factors, one of each example, the loss multiplies with all others, (n,) by (n, 1), before it
+        largest_output: of transitions, the same where the loss goes by the largest of the outputs alone; None elsewhere.
+        outer_product: how many factors, one of each example, the loss multiplies with all others, (n,) by (n, 1), before it
             takes one mean, and the mean of the factor without a gradient over its rms; None if there is none.
         graph: of the backward pass.
         made_anew: shapes of weights that the forward pass makes by itself, others each time.
@@ -81,8 +80,7 @@ class Facts:
             tenth of their variance); None elsewhere.
         leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
-        place_leakage: largest change of an example's output in eval mode when it is at another place in the batch, over the
-            rms of the output; None if not looked at, or where the model draws numbers.
+        place_leakage: the same when the example is at another place in the batch; None where the model draws numbers.
         evaluation_noise: largest change of an output in eval mode when the same batch is asked twice, over the outputs' rms;
             None if not looked at.
         noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "sample" (normal numbers
@@ -104,9 +102,8 @@ class Facts:
         stateless: recurrent layers of several steps whose recurrent weights have no gradient but zero: their state is zeros.
         drowned: of a recurrent model whose sequences end in padding, how much less its answer changes with their words than
             where the padding is in front; None if not asked.
-        padded_layer: of a watched loop, a recurrent layer whose sequences end in zeros, whose first weights have a gradient
-            of less than 1e-4 of that of the recurrent ones, and the share of the steps that are these zeros; None if there is
-            none.
+        padded_layer: of a watched loop, a recurrent layer whose sequences end in zeros, whose first weights have a gradient of
+            less than 1e-4 of that of the recurrent ones, and the share of these zeros; None if there is none.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
@@ -183,6 +180,7 @@ class Facts:
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         values_compared: what values fitted on training say of validation's, where inputs look alike in both.
         words_compared: what classes fitted on counts of training's words say of validation's.
+        held_out: of a watched loop, passes over validation: those from the first passes over the training data, and the last.
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
             with the value; None where the value's log-probability is computed.
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
@@ -356,6 +354,7 @@ class Facts:
     lowered: tuple[str, float] | None = None
     values_compared: ValuesCompared | None = None
     words_compared: LabelsCompared | None = None
+    held_out: tuple[HeldOutSeen, ...] = ()
     drawn: str | None = None
     flat_derivative: bool = False
     constant_term: bool = False

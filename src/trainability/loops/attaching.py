@@ -30,6 +30,11 @@ class Attached:
         self.monitors: dict[str, Monitor] = {}
         self.follower = Follower(is_eager=is_eager)
 
+    @property
+    def only(self) -> Monitor | None:
+        """The monitor, where there is one only."""
+        return next(iter(self.monitors.values())) if len(self.monitors) == 1 else None
+
     def attach(
         self,
         name: str,

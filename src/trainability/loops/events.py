@@ -42,7 +42,7 @@ _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 def listening(listener: Listener) -> Iterator[None]:
     """Tell a listener of the events while the block runs; `torch`'s functions are put back afterwards."""
     scaled: dict[int, tuple[Any, Tensor, Any]] = {}  # what a scaler made, what of, and the scaler
-    tell = _Guard()
+    tell = Guard()
 
     def backward(original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
         loss = tensors if isinstance(tensors, Tensor) and tensors.numel() == 1 else None
@@ -105,7 +105,7 @@ def ends_divided(loss: Tensor) -> bool:
     return False
 
 
-class _Guard:
+class Guard:
     """Runs what a listener does; its first error is named, and it is left alone from then on."""
 
     def __init__(self) -> None:

@@ -18,7 +18,9 @@ from trainability.doctor.arguments import check_function, check_known_counts, wi
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
+from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, take_news
+from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.monitor import Monitor as Watcher
 from trainability.doctor.told import told
@@ -70,6 +72,7 @@ class Monitor(Watcher):
 
     Attributes:
         doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
+        held_out: what evaluation passes of the loop have shown, where something else sees them.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -120,6 +123,7 @@ class Monitor(Watcher):
         self._reported: dict[str, int] = {}
         self._holds: str | None = None
         self._num_looks, self._looked_seconds, self._entered_at = 0, 0.0, 0.0
+        self.held_out: tuple[HeldOutSeen, ...] = ()
 
     def __enter__(self) -> Monitor:
         if self._run is not None and is_main_process():
@@ -147,6 +151,25 @@ class Monitor(Watcher):
         return self._optimizer
 
     @property
+    def model(self) -> nn.Module:
+        """The plain module."""
+        return self._plain
+
+    def recent_loss(self, most: int) -> float | None:
+        """Mean loss of the last so many steps; None of none. Waits for the device."""
+        with torch.no_grad():
+            self._flush()
+        losses = [step.loss for step in self._steps[-most:]]
+        return sum(losses) / len(losses) if losses else None
+
+    def asked_of_last_step(self) -> tuple[int, int] | None:
+        """How many classes the last step asked for, and the first of them; None where it was not sampled, or does not tell."""
+        sample = self._samples[-1] if self._samples else None
+        if sample is None or sample.step != self._num_steps or sample.num_classes is None or sample.first_class is None:
+            return None
+        return sample.num_classes, sample.first_class
+
+    @property
     def num_steps(self) -> int:
         """Steps that are done."""
         return self._num_steps
@@ -154,6 +177,8 @@ class Monitor(Watcher):
     def evidence(self) -> Evidence:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         seen = super().evidence()
+        if self.held_out:
+            seen = replace(seen, facts=replace(seen.facts or Facts(), held_out=self.held_out))
         if seen.optimizer is None or self._holds is None:
             return seen
         return replace(seen, optimizer=replace(seen.optimizer, holds=self._holds))

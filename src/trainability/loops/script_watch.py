@@ -23,6 +23,7 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
+from trainability.loops.held_out import HeldOut
 from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
 from trainability.loops.saying import say, say_command
@@ -57,6 +58,7 @@ class ScriptWatch:
         # Modules that ran with gradients on, outer ones first; copies that an inner loop drops are not kept alive.
         self._called: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
         self._lookalikes = Lookalikes()
+        self._held_out = HeldOut(lambda: self._attached.only if len(self._optimizers) == 1 else None)
         self._steps: dict[int, int] = {}  # per optimizer
         self._in_closure: torch.optim.Optimizer | None = None
         self._hook: Any = None
@@ -66,6 +68,7 @@ class ScriptWatch:
     def begin(self) -> None:
         """Install the hooks."""
         self._stack.enter_context(listening(self))
+        self._stack.enter_context(self._held_out.listening())
         for handle in (
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
@@ -109,7 +112,7 @@ class ScriptWatch:
                 f"inner loop copies it, each for fewer than {LONG_LIVED} steps"
             )
         if diagnoses:
-            also = ", validation" if self._monitors else ""
+            also = ", validation" if self._monitors and not any(m.held_out for m in self._monitors.values()) else ""
             say(
                 f"not looked at: most of the data, and the start before the first step (trainability check looks at both){also}"
             )
@@ -333,6 +336,7 @@ class ScriptWatch:
             return
         self._in_closure = None
         self._follower.stepped(optimizer)
+        self._held_out.stepped()
         steps = self._lookalikes.stepped(optimizer)
         if steps == LONG_LIVED and not self._has_failed:
             self._steps[id(optimizer)] = steps

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainability.doctor.rules import (
     alike,
+    augmentation,
     clip,
     cut_off,
     data,
@@ -53,6 +54,7 @@ FILES: tuple[ModuleType, ...] = (
     sequence_ends,
     targets,
     splits,
+    augmentation,
     head,
     reach,
     signs,

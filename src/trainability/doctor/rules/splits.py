@@ -1,4 +1,4 @@
-"""Training images beside validation images: overlap, labels, augmentation, and what differs between the two."""
+"""Training images beside validation images: overlap, labels, and what differs between the two."""
 
 import math
 import statistics
@@ -11,6 +11,7 @@ from trainability.doctor.rules.channel_order import in_another_order, other_chan
 from trainability.doctor.rules.mirrored_alone import mirrored_alone
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.split_meaning import means_otherwise, words_mean_otherwise
+from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_training
 
 _SHIFT, _SPREAD = 0.5, 2.0  # standard deviations of a channel; times
 _CHANCE = 5.0  # standard errors
@@ -68,8 +69,9 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
         on training; with it the classifier keeps 70 % of its accuracy, and 80 % of what one fitted on validation reaches. Also
         where simple features tell nothing, and outputs of the rehearsed net do. Code `shuffled`: validation's accuracy is lower
         by 5 standard errors, no renaming helps, and within validation features say nothing of the labels (2 standard errors),
-        where in as many training examples they do (5). Silent where the mean features of the two are half a standard deviation
-        apart.
+        where in as many training examples they do (5). A watched script: `renamed` where the model itself, which has learned,
+        tells seven in ten of ten examples and more of a class as one and the same other, and one in ten at most as what they
+        are called, of two classes and more. Silent where the mean features of the two are half a standard deviation apart.
     Why: classes are numbered by whoever reads the folders; read twice, they may be numbered in another order, or from 1. The
         loss on training falls all the same. Inputs of another domain lower the accuracy, and no renaming brings it back.
     What fools it: classes that neither simple features nor a rehearsed net tell apart are not judged, nor are fewer than 100
@@ -82,6 +84,7 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
     by_net = first is None and _is_renamed(rehearsed)  # a net may know its training examples by heart: no other code
     compared = rehearsed if by_net else first
     if compared is None:
+        return renamed_in_run(evidence)
         return []
     renamed = by_net or _is_renamed(compared)
     if not renamed and not _is_shuffled(compared):
@@ -139,86 +142,6 @@ def _is_shuffled(compared: LabelsCompared) -> bool:
 
 
 @rule(severities=("warning",))
-def augmentation_missing(evidence: Evidence) -> list[Finding]:
-    """Training images that are to be augmented at random come out the same every time.
-
-    Fires: more than 75 % of the training images are equal, value for value, when they are drawn a second time. Only where the
-        caller has the audit draw twice. Or the data set holds a transform that is random by its name, and six examples come out
-        the same in each of four draws (code `declared`).
-    Why: random mirroring alone repeats half of the images, crops with a margin of a few pixels one in tens; a share above
-        three quarters means that nearly nothing is drawn at random.
-    What fools it: augmentation that is rare on purpose (probability below 0.25), or done inside the model.
-    Fix: make one data set object per split, each with its own transform; apply it in __getitem__, not once before.
-    Source: own; the log's Caltech-256 trials, where validation's transform, set last, held for both splits.
-    """
-    data = evidence.data
-    if data is None:
-        return []
-    share, drawn = data.repeated_fraction, data.redrawn
-    declared = drawn is not None and drawn.is_declared and not drawn.varies
-    if not declared and (share is None or share <= 0.75):
-        return []
-    return [
-        Finding(
-            rule="augmentation_missing",
-            code="augmentation_missing.declared" if declared else "augmentation_missing",
-            severity="warning",
-            seen=f"a random transform is there, and {drawn.num_examples} examples come out the same in {drawn.num_draws} draws"
-            if declared and drawn is not None
-            else f"{share:.0%} of the training images come out the same when they are drawn again",
-            measurements=(
-                Measurement(name="images without augmentation", value=1.0 if declared else share or 0.0, threshold=0.75),
-            ),
-            cause="the transform is not applied when an example is drawn, or its result is kept"
-            if declared
-            else "training and validation share one data set object, and validation's transform, set last, holds for both",
-            remedy="apply it in __getitem__, for every draw anew"
-            if declared
-            else "make one data set per split, each with its own transform",
-            source="own; the log's Caltech-256",
-        )
-    ]
-
-
-@rule(severities=("warning",), explains=("overfit",))
-def repeated_draws(evidence: Evidence) -> list[Finding]:
-    """Random augmentation draws the same numbers in every worker process, or in every epoch.
-
-    Fires: six examples are drawn four times by each of two worker processes, twice. Within a worker draws differ; the two
-        workers draw the same, one by one (code `workers`), or the second pass does (code `epochs`).
-    Why: worker processes are copies. A generator that the data set holds is copied with its state, and a seed that
-        worker_init_fn sets is set anew in every epoch: the net sees fewer variants than it seems to. Values are compared, and
-        each worker's own draws differ, so that chance makes them alike once in 2^24 for mirroring alone.
-    What fools it: augmentation that is meant to be the same in every epoch.
-    Fix: draw from the global generators, which PyTorch seeds anew in every worker and epoch; or in worker_init_fn seed the
-        own one with torch.initial_seed().
-    Source: PyTorch, `torch.utils.data`, Randomness in multi-process data loading.
-    """
-    drawn = evidence.data.redrawn if evidence.data is not None else None
-    if drawn is None or not drawn.varies or not (drawn.workers_alike or drawn.epochs_alike):
-        return []
-    which = "workers" if drawn.workers_alike else "epochs"
-    return [
-        Finding(
-            rule="repeated_draws",
-            code=f"repeated_draws.{which}",
-            severity="warning",
-            seen="two worker processes draw the same augmentation, one by one"
-            if drawn.workers_alike
-            else "the augmentation of one epoch is that of the one before, draw by draw",
-            measurements=(
-                Measurement(name="draws compared", value=float(drawn.num_examples * drawn.num_draws)),
-                Measurement(name="workers alike", value=float(bool(drawn.workers_alike)), threshold=0.0),
-                Measurement(name="epochs alike", value=float(bool(drawn.epochs_alike)), threshold=0.0),
-            ),
-            cause="a generator inside the data set is copied into every worker, or worker_init_fn sets a fixed seed",
-            remedy="draw from the global generators, or seed the own one in worker_init_fn with torch.initial_seed()",
-            source="PyTorch, torch.utils.data, Randomness in multi-process data loading",
-        )
-    ]
-
-
-@rule(severities=("warning",))
 def split_shift(evidence: Evidence) -> list[Finding]:
     """Training and validation differ in mean, spread or meaning, or training lacks classes.
 
@@ -231,7 +154,9 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         Code `meaning`: ridge regression on training tells three tenths and more of the variance of values that it was not
         fitted to, and a third of that at most in validation, though inputs look alike (means, spreads, names) and validation's
         own tell its own values. So where counts of training's words tell its classes, and validation's no better than chance,
-        though its own words tell them, and no renaming of the classes does.
+        though its own words tell them, and no renaming of the classes does. So of a watched script, where within three passes
+        over the training data its cross-entropy is half of a constant answer's or less, and in evaluation passes validation is
+        told no better than by its most frequent class, at a loss above one answer's for all, then and later.
         Code `channels`: of the classifier that `validation_labels` fits, another order of validation's three channels, found on
         half of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and no less than any
         renaming of the classes does.
@@ -286,7 +211,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
 
 def _means_otherwise(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
-    return means_otherwise(facts.values_compared) or words_mean_otherwise(facts.words_compared)
+    found = means_otherwise(facts.values_compared) or words_mean_otherwise(facts.words_compared)
+    return found or unlike_training(evidence)
 
 
 def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) -> list[Finding]:

@@ -1,0 +1,220 @@
+"""Evaluation passes of a loop that is not ours to edit: what its model tells of validation, beside the labels there."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+from torch.utils.data import dataloader
+
+from trainability.doctor.batches import first_tensor, tensors
+from trainability.doctor.held_out_seen import HeldOutSeen
+from trainability.doctor.measure import stance
+from trainability.loops.events import Guard
+from trainability.loops.monitor import Monitor
+
+_MOST_EXAMPLES, _FEWEST_EXAMPLES, _MOST_CLASSES = 4000, 100, 1000
+FRESH_PASSES = 3  # over the training data; behind them every so many-th evaluation is looked at, twice as many each time
+_RECENT_STEPS = 20  # of the training loss
+_FEWEST_OF_CLASS, _RENAMED, _OWN = 10, 0.7, 0.1  # examples; shares of them by the other name, and by its own
+
+
+class HeldOut:
+    """Listens to `DataLoader`s, and to the model's passes without gradients between two batches of one that is not trained on.
+
+    Args:
+        watched: the monitor of the only model that is trained; None where there are several, or none yet.
+    """
+
+    def __init__(self, watched: Callable[[], Monitor | None]) -> None:
+        self._watched = watched
+        self._begun: Counter[int] = Counter()  # passes over a data set, by its id
+        self._given: Counter[int] = Counter()  # examples of it in all steps
+        self._trained_on: dict[int, int | None] = {}  # its length
+        self._evaluated: Counter[int] = Counter()
+        self._seen: dict[int, list[HeldOutSeen]] = {}
+        self._last: tuple[Any, Any] | None = None  # data set and batch that came last while gradients were on
+        self._place: str | None = None  # of the labels in a batch; "" where steps say different things
+        self._pass: _Pass | None = None
+        self._tell = Guard()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Follow `DataLoader`s while the block runs; an error in that is named once and never reaches the loop."""
+        kind: Any = getattr(dataloader, "_BaseDataLoaderIter", None)
+        original = getattr(kind, "__next__", None)
+        if original is None:
+            yield
+            return
+
+        @functools.wraps(original)
+        def following(batches: Any) -> Any:
+            try:
+                batch = original(batches)
+            except StopIteration:
+                self._tell(self._end)
+                raise
+            self._tell(lambda: self._take(batches, batch))
+            return batch
+
+        kind.__next__ = following
+        try:
+            yield
+        finally:
+            if kind.__next__ is following:
+                kind.__next__ = original
+            self._tell(self._end)
+
+    def _take(self, batches: Any, batch: Any) -> None:
+        data, is_first = batches._dataset, batches._num_yielded == 1
+        monitor = self._watched()
+        if self._pass is not None and (is_first or self._pass.data is not data):
+            self._end()
+        if torch.is_grad_enabled() and (monitor is None or monitor.model.training):
+            self._begun[id(data)] += is_first
+            self._last = (data, batch)
+        elif is_first and monitor is not None and self._is_due(data):
+            self._pass = _Pass(data, monitor, self._place or "")
+        if self._pass is not None:
+            self._pass.batch = batch
+
+    def _is_due(self, data: Any) -> bool:
+        if not self._trained_on or id(data) in self._trained_on or not self._place or stance.has_compiled():
+            return False
+        self._evaluated[id(data)] += 1
+        count = self._evaluated[id(data)]
+        return self._passes <= FRESH_PASSES or count & (count - 1) == 0
+
+    @property
+    def _passes(self) -> float:
+        """Passes over the training data, or as many times their number of examples; endless of unknown data."""
+        sizes = list(self._trained_on.values())
+        if None in sizes:
+            return float("inf")
+        given = max((self._given[key] / max(size or 0, 1) for key, size in self._trained_on.items()), default=0.0)
+        return max(given, sum(self._begun[key] for key in self._trained_on))
+
+    def stepped(self) -> None:
+        """A step is over: what came last is trained on, and a step that was looked at tells which of it are the labels."""
+        self._tell(self._stepped)
+
+    def _stepped(self) -> None:
+        self._end()
+        if self._last is None:
+            return
+        data, batch = self._last
+        if id(data) not in self._trained_on:
+            self._trained_on[id(data)] = len(data) if hasattr(data, "__len__") else None
+        self._given[id(data)] += _num_examples(batch, self._place)  # of several steps on one batch, each counts
+        monitor = self._watched()
+        asked = monitor.asked_of_last_step() if monitor is not None else None
+        if asked is not None:
+            places = [name for name, tensor in tensors(batch) if _are_labels(tensor) and _asks(tensor, *asked)]
+            if len(places) == 1:
+                self._place = places[0] if self._place in (None, places[0]) else ""
+
+    def _end(self) -> None:
+        """A pass over validation is over."""
+        if self._pass is None:
+            return
+        over, self._pass = self._pass, None
+        over.handle.remove()
+        found = over.result(self._passes)
+        if found is None:
+            return
+        kept = self._seen.setdefault(id(over.data), [])
+        kept[:] = [*(seen for seen in kept if seen.passes <= FRESH_PASSES), found]
+        # Of several sets, as one that is meant to be of another kind, the one that is told best counts.
+        best = max(self._seen.values(), key=lambda each: each[-1].hits - each[-1].most_frequent)
+        over.monitor.held_out = tuple(best)
+
+
+class _Pass:
+    """One pass over a data set without gradients."""
+
+    def __init__(self, data: Any, monitor: Monitor, place: str) -> None:
+        self.data, self.monitor, self.batch = data, monitor, None
+        self._place, self._model = place, monitor.model
+        self._answers: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._count = 0
+        self.handle = module_hooks.register_module_forward_hook(self._on_module)
+
+    def _on_module(self, module: nn.Module, args: Any, output: Any) -> None:
+        if module is not self._model or self.batch is None or torch.is_grad_enabled() or self._count >= _MOST_EXAMPLES:
+            return
+        batch, self.batch = self.batch, None
+        with contextlib.suppress(Exception):  # one batch less
+            answers, labels = first_tensor(output), dict(tensors(batch)).get(self._place)
+            if answers is None or labels is None or not _are_labels(labels) or answers.dim() != 2:
+                return
+            width = answers.shape[1]
+            if len(answers) == len(labels) and answers.is_floating_point() and 2 <= width <= _MOST_CLASSES:
+                self._answers.append(answers.detach().float().cpu())
+                self._labels.append(labels.detach().long().cpu())
+                self._count += len(labels)
+
+    def result(self, passes: float) -> HeldOutSeen | None:
+        """What it showed; None of too few examples, or of labels that are no classes of the answers."""
+        if self._count < _FEWEST_EXAMPLES or len({answers.shape[1] for answers in self._answers}) != 1:
+            return None
+        answers, labels = torch.cat(self._answers), torch.cat(self._labels)
+        width = answers.shape[1]
+        if int(labels.min()) < 0 or int(labels.max()) >= width or not bool(answers.isfinite().all()):
+            return None
+        shares = torch.bincount(labels, minlength=width) / len(labels)
+        said = answers.argmax(dim=1)
+        is_probabilities = bool((answers >= 0).all()) and bool(((answers.sum(dim=1) - 1).abs() < 1e-3).all())
+        logs = answers.clamp(min=1e-30).log() if is_probabilities else answers.log_softmax(dim=1)
+        return HeldOutSeen(
+            step=self.monitor.num_steps,
+            num_examples=len(labels),
+            hits=float((said == labels).float().mean()),
+            most_frequent=float(shares.max()),
+            loss=float(nn.functional.nll_loss(logs, labels)),
+            constant_loss=float(-(shares * shares.clamp(min=1e-30).log()).sum()),
+            training_loss=self.monitor.recent_loss(_RECENT_STEPS),
+            passes=passes,
+            running=any(getattr(m, "running_mean", None) is not None for m in self._model.modules()),
+            renamed=_renamed(said, labels, width),
+        )
+
+
+def _renamed(said: Tensor, labels: Tensor, width: int) -> tuple[tuple[int, int], ...]:
+    """Pairs of a class and another, under whose name validation has it, on each half of the examples."""
+    first, second = (set(_pairs(said[part::2], labels[part::2], width)) for part in (0, 1))
+    both = sorted(first & second)
+    is_one_to_one = len({told for told, _ in both}) == len({name for _, name in both}) == len(both)
+    return tuple(both) if is_one_to_one else ()
+
+
+def _pairs(said: Tensor, labels: Tensor, width: int) -> Iterator[tuple[int, int]]:
+    counts = torch.zeros(width, width).index_put_((labels, said), torch.ones(len(labels)), accumulate=True)
+    totals, own = counts.sum(dim=1), counts.diagonal()
+    is_moved = own <= _OWN * totals  # a class that the model has never met is told as one that keeps its name
+    for name in range(width):
+        told = int(counts[name].argmax())
+        is_other = told != name and is_moved[name] and is_moved[told]
+        if is_other and totals[name] >= _FEWEST_OF_CLASS and counts[name, told] >= _RENAMED * totals[name]:
+            yield told, name
+
+
+def _are_labels(tensor: Tensor) -> bool:
+    return tensor.dim() == 1 and len(tensor) > 0 and not tensor.is_floating_point() and tensor.dtype != torch.bool
+
+
+def _asks(labels: Tensor, num_classes: int, first_class: int) -> bool:
+    """Whether these are the classes that the gradient of a step's logits asked for."""
+    return int(labels[0]) == first_class and len(labels.unique()) == num_classes
+
+
+def _num_examples(batch: Any, place: str | None) -> int:
+    """As many as labels, where these are known; else the shortest tensor's rows."""
+    rows = {name: len(tensor) for name, tensor in tensors(batch) if tensor.dim()}
+    return rows.get(place or "", min(rows.values(), default=0))
