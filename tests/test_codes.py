@@ -353,6 +353,10 @@ CODES = {
         fact(readings=Readings(overwritten=written_to("shared"))),
         fact(readings=Readings()),
     ),
+    "overwritten_data.shared as a loop shows it": (
+        fact(readings=Readings(overwritten=written_to("rows"))),
+        fact(readings=Readings()),
+    ),
     "overwritten_data.stored": (
         fact(readings=Readings(overwritten=written_to("stored"))),
         fact(readings=Readings()),

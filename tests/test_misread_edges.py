@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor import Monitor
 from trainability.doctor.measure.misread_edges import misread_edges
 
 NODES = 60
@@ -92,3 +93,17 @@ def test_a_batch_of_two_sentences_is_no_graph() -> None:
     words = ONE_WAY[:40].reshape(2, -1)
     seen = misread_edges(model, (words, torch.zeros(2, 80)), lambda m, batch: (m(batch[0]) - batch[1]).square().mean())
     assert seen is None
+
+
+def test_a_watched_loop_shows_its_edges_as_well() -> None:
+    for edges, codes in ((IN_ORDER.reshape(2, -1), ["misread_edges"]), (IN_ORDER.t(), [])):
+        model = Graph(edges, "rows")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        with Monitor(model, optimizer, every=1) as monitor:
+            for _ in range(3):
+                loss = model(torch.randn(NODES, 4)).square().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+        assert [f.code for f in monitor.diagnose().findings if f.rule == "misread_edges"] == codes

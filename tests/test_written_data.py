@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, default_collate
 
+from trainability.doctor import Monitor
 from trainability.doctor.measure.written_data import overwritten
 
 COUNT, WIDTH = 40, 60
@@ -205,3 +206,28 @@ def test_other_loaders_are_left_alone() -> None:
     assert overwritten([(clips(), LABELS)]) is None
     assert overwritten(None) is None
     assert overwritten(DataLoader(TensorDataset(clips(), LABELS), batch_size=None)) is None
+
+
+def watched(batches: list[tuple[Tensor, Tensor]]) -> list[str]:
+    """Codes of a small loop that is watched at every step."""
+    torch.manual_seed(0)
+    model = nn.Linear(WIDTH, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with Monitor(model, optimizer, every=1) as monitor:
+        for x, y in batches:
+            loss = nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    return [finding.code for finding in monitor.diagnose().findings if finding.rule == "overwritten_data"]
+
+
+def test_a_watched_loop_shows_batches_of_one_row() -> None:
+    last = clips()[:, 0]
+    alike = [(last[k].expand(8, -1).clone(), LABELS[:8]) for k in range(6)]
+    assert watched(alike) == ["overwritten_data.shared"]
+    assert watched(alike[:2]) == []
+    assert watched([(x, torch.full((8,), k % 4)) for k, (x, _) in enumerate(alike)]) == []  # several draws of one example
+    assert watched([alike[0]] * 6) == []  # one input for all, as a constant is
+    assert watched([(last[k : k + 8], LABELS[:8]) for k in range(6)]) == []

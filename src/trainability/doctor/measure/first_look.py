@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.loop_loss import loss_facts
+from trainability.doctor.measure.misread_edges import edges_of
 from trainability.doctor.measure.over_batch import softmax_over_batch
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
 from trainability.doctor.measure.steps_first import steps_first_facts
+from trainability.doctor.readings import Readings
 
 _MOST_WEIGHTS = 1 << 28  # that are compared with each other, row by row
 
@@ -43,6 +46,7 @@ def first_facts(
         **dropout_facts(model),
         **running_facts(model),
         **_facts_of_inputs(sampler),
+        readings=Readings(edges=edges_of(model, sampler.tape.calls[0].inputs if sampler.tape and sampler.tape.calls else ())),
         own_tokens=sampler.tape.own_tokens.fact() if sampler.tape is not None else None,
         draws_own=sampler.tape is not None and sampler.tape.draws_own,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
@@ -52,12 +56,13 @@ def first_facts(
     )
 
 
-def facts_so_far(sampler: LayerSampler, rivals: Rivals) -> dict[str, Any]:
-    """What more steps than the first tell: fields of `Facts`."""
+def facts_so_far(sampler: LayerSampler, rivals: Rivals, first: Facts | None) -> dict[str, Any]:
+    """What more steps than the first tell: fields of `Facts`, beside those of the first."""
     std, mean, *columns = (None, None) if sampler.first_input is None else sampler.first_input.tolist()
     return {
         "opposed": rivals.opposed,
         "shared": rivals.shared,
+        "readings": replace((first or Facts()).readings, overwritten=sampler.pairs.one_row()),
         "reaches_ahead": sampler.ahead.share,
         "input_std": std,
         "input_mean": mean,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.readings import MisreadEdges
 
-_FEWEST, _MOST = 32, 1 << 22  # edges
+_FEWEST, _MOST, _MOST_WATCHED = 32, 1 << 22, 1 << 18  # edges
 _LOOKUPS = frozenset(
     {"getitem", "index_select", "index_add", "scatter", "scatter_add", "scatter_reduce", "gather", "embedding"}
 )
@@ -67,6 +68,23 @@ def misread_edges(model: nn.Module, batch: Any, forward: Forward) -> MisreadEdge
     for pairs in seen.pairs.values():
         if pairs.untyped_storage().data_ptr() in seen.used and (how := _better_in_pairs(pairs.detach().cpu().long())):
             return MisreadEdges(num_edges=pairs.shape[1], how=how)
+    return None
+
+
+def edges_of(model: nn.Module, inputs: Any) -> MisreadEdges | None:
+    """The same of a watched loop: of what the model keeps and of what it is given.
+
+    Args:
+        model: its tensors of two rows, whether registered as buffers or not.
+        inputs: of a call.
+    """
+    with contextlib.suppress(Exception):  # one fact less
+        kept = (value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values()))
+        for pairs in _integers([*inputs, *kept]):
+            if pairs.dim() != 2 or len(pairs) != 2 or not _FEWEST <= pairs.shape[1] <= _MOST_WATCHED:
+                continue
+            if how := _better_in_pairs(pairs.detach().cpu().long()):
+                return MisreadEdges(num_edges=pairs.shape[1], how=how)
     return None
 
 

@@ -12,11 +12,13 @@ from trainability.doctor.audit_results import Relation
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.relation import FEWEST_EXAMPLES, pair_of, relation
 from trainability.doctor.measure.tape import Tape
+from trainability.doctor.readings import Overwritten
 
 _ENOUGH = 600  # examples that are compared
 _ENOUGH_TO_COUNT, _FEWEST_SAMPLES = 1200, 2  # to see how often they come again; of a batch of all examples, the second tells
 _MOST_VALUES = 1 << 24  # that are kept, of inputs and targets together
 _MOST_SAMPLES = 60
+_FEWEST_ALIKE, _FEWEST_ROWS = 3, 8  # batches whose rows are all the same, and rows of each
 _AGAIN = 4  # as many times more samples, until they are compared anew: comparing 600 pictures takes a third of a second
 
 
@@ -31,6 +33,7 @@ class SeenPairs:
         self.wants_more = True
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._found: tuple[int, Relation | None] = (0, None)
+        self._looked, self._alike = 0, False
 
     def add(self, tape: Tape) -> None:
         """Take what the model and the loss were given in one pass; of loops that give something else no more is asked."""
@@ -45,6 +48,17 @@ class SeenPairs:
         is_counted = rows >= _ENOUGH_TO_COUNT and len(self._kept) >= _FEWEST_SAMPLES
         self.wants_more = not is_counted and values < _MOST_VALUES and len(self._kept) < _MOST_SAMPLES
 
+    def one_row(self) -> Overwritten | None:
+        """Whether all rows of the input are one and the same in each of several batches, another in each, beside classes that
+        differ: what all examples share was overwritten by the last of a batch.
+        """
+        if len(self._kept) != self._looked:
+            self._looked, self._alike = len(self._kept), all(_is_one_row(x, y) for x, y in self._kept)
+        if not self._alike or len(self._kept) < _FEWEST_ALIKE or torch.equal(self._kept[0][0][0], self._kept[-1][0][0]):
+            return None
+        rows = sum(len(y) for _, y in self._kept)
+        return Overwritten(kind="rows", place="", num_examples=rows, num_changed=rows - len(self._kept))
+
     def relation(self, *, is_over: bool) -> Relation | None:
         """The comparison of what was kept, each example once; None of too few.
 
@@ -57,6 +71,13 @@ class SeenPairs:
             with contextlib.suppress(Exception), randomness_restored():
                 self._found = (len(self._kept), _compared(self._kept))
         return self._found[1]
+
+
+def _is_one_row(x: Tensor, y: Tensor) -> bool:
+    is_class = y.numel() == len(y) and not y.is_floating_point()
+    if not is_class or len(y) < _FEWEST_ROWS or x[0].numel() < 2:
+        return False
+    return bool((x == x[:1]).all()) and bool((y != y[:1]).any())
 
 
 def _compared(kept: list[tuple[Tensor, Tensor]]) -> Relation | None:

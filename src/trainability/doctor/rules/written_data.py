@@ -19,10 +19,12 @@ _OF_IMAGES = ("blank_images", "channels_last", "mirrored", "constant_input", "re
 def overwritten_data(evidence: Evidence) -> list[Finding]:
     """Reading an example overwrites the stored data, or what was read before.
 
-    Fires: of 16 examples, code `shared`: each is one and the same tensor, and shows the values of the last that was read. A
-        warning with code `stored`: two of four readings and more change what the data set stores of an example, and not only
-        its order; what is returned is what then stands there; other values, put there, come back at the next reading; and what
-        stands beside it in the batch, such as a label, stays as it is, or three quarters of what changes become one value.
+    Fires: of 16 examples, code `shared`: each is one and the same tensor, and shows the values of the last that was read; of a
+        watched loop, a warning where in three sampled batches and more, of eight rows and more, all rows of the input are the
+        same, another in each batch, and their classes differ. A warning with code `stored`: two of four readings and more
+        change what the data set stores of an example, and not only its order; what is returned is what then stands there; other
+        values, put there, come back at the next reading; and what stands beside it in the batch, such as a label, stays as it
+        is, or three quarters of what changes become one value.
     Why: an index or a slice of a tensor or an array is a view: what is written into it is written into the data. An
         augmentation in place adds to what earlier epochs did, until nothing is left. A tensor that is filled anew for each
         example is in the list of the batch as often as there are examples, and stands there with the last one's values.
@@ -33,7 +35,8 @@ def overwritten_data(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, Tensor Views; own: the same examples read again and again, and what is stored compared.
     """
     found = reading.facts(evidence).readings.overwritten
-    return [] if found is None else [_shared(found) if found.kind == "shared" else _stored(found)]
+    told = {"shared": _shared, "rows": _rows, "stored": _stored}
+    return [] if found is None else [told[found.kind](found)]
 
 
 def _shared(found: Overwritten) -> Finding:
@@ -48,6 +51,23 @@ def _shared(found: Overwritten) -> Finding:
         remedy=f"in __getitem__, return a copy of item{found.place}: .clone() of a tensor, .copy() of an array; or make a new "
         "one for each example",
         source=_SOURCE,
+    )
+
+
+def _rows(found: Overwritten) -> Finding:
+    repeated = float(found.num_changed)
+    return Finding(
+        rule="overwritten_data",
+        code="overwritten_data.shared",
+        severity="warning",
+        seen=f"in each of {found.num_examples - found.num_changed} batches all rows of the input are the same, and their "
+        "classes are not; from batch to batch the input changes",
+        measurements=(Measurement(name="rows that repeat another of their batch", value=repeated, threshold=0.0),),
+        cause="the data set fills one tensor again for every example and returns it, so that a batch holds the last one again "
+        "and again",
+        remedy="in __getitem__, return a copy of what is filled anew: .clone() of a tensor, .copy() of an array; or make a new "
+        "one for each example",
+        source="own; the rows of the sampled steps compared",
     )
 
 
