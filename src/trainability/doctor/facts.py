@@ -32,6 +32,7 @@ class Facts:
         largest_output: of transitions, the same where the loss goes by the largest of the outputs alone; None elsewhere.
         outer_product: how many factors, one of each example, the loss multiplies with all others, (n,) by (n, 1), before it
             takes one mean, and the mean of the factor without a gradient over its rms; None if there is none.
+        summed_first: how many examples a loss of pairs adds up before the function that is to bend each; None if it does not.
         graph: of the backward pass.
         made_anew: shapes of weights that the forward pass makes by itself, others each time.
         unreached: trainable parameters that no gradient reaches, each with its reason.
@@ -256,6 +257,7 @@ class Facts:
     one_target: tuple[int, str] | None = None
     largest_output: tuple[int, str] | None = None
     outer_product: tuple[int, float] | None = None
+    summed_first: int | None = None
     graph: LossGraph | None = None
     made_anew: tuple[tuple[int, ...], ...] = ()
     unreached: tuple[Unreached, ...] = ()

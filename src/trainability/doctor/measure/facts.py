@@ -63,6 +63,7 @@ from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.solved import solved_by_constant
 from trainability.doctor.measure.stacked import stacked, traced
+from trainability.doctor.measure.summed_first import summed_over_batch
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.transposed import transposed
@@ -124,6 +125,9 @@ def look(
         questions["answers that are one number"] = lambda known: (
             _solved(plain, batch, forward, seen, batches, derivatives) if derivatives.with_graph or seen.asks_itself else {}
         )
+        questions["sums over examples"] = lambda known: {
+            "summed_first": summed_over_batch(plain, batch, forward, loss, batches)
+        }
         questions["factors of all examples"] = lambda known: {"outer_product": outer_product(plain, batch, forward, outer)}
         managed = _managed(model, optimizer)
         questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches, managed)

@@ -21,6 +21,7 @@ from trainability.doctor.measure.over_batch import softmax_over_batch
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
+from trainability.doctor.measure.summed_first import are_names, summed_first
 from trainability.doctor.measure.steps_first import steps_first_facts
 from trainability.doctor.readings import Readings
 
@@ -92,6 +93,9 @@ def _facts_of_inputs(sampler: LayerSampler) -> dict[str, Any]:
 def _facts_of_loss(loss: Tensor, sampler: LayerSampler, managed: set[int] | None) -> dict[str, Any]:
     found = loss_facts(sampler.tape, loss, managed) | crossed_shapes(loss, sampler.answer_nodes)
     whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
+    given = [t for call in (sampler.tape.calls if sampler.tape is not None else ()) for t in call.inputs]
+    if are_names(given) and len(given[0]) == (size := summed_first(loss)):
+        found["summed_first"] = size
     if whole is not None:
         over = softmax_over_batch(sampler.answer_nodes, whole.inputs, sampler.batch_size)
         found |= {"softmax_over_batch": over}

@@ -35,7 +35,9 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
         elements each, and makes more of them: (64, 64); Monitor, which is given no targets, reads the shapes off the graph of
         the loss. Code `unpaired`: exchanging the targets between the examples of the batch leaves the gradient of the outputs
-        as it is to 1e-4, and one target for all does not, to 0.01. Code `one_for_all`: a loss of PyTorch sets all outputs of an
+        as it is to 1e-4, and one target for all does not, to 0.01; or log-sigmoid or softplus is taken once, of the sum over
+        all examples, which has one term less with one example less (of a watched loop: three tensors of as many names go in),
+        and no target has a part in it. Code `one_for_all`: a loss of PyTorch sets all outputs of an
         example, (64, 4), against one number, (64, 1); a warning where whole numbers of the batch, one an example, could name
         one of the outputs, and turning them leaves the loss as it is to the bit; else a hint; a
         warning, too, where a loss of transitions goes by each example's largest output alone, and such numbers are not read.
@@ -53,6 +55,8 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     if facts.broadcast_shape is None and facts.outer_product is not None:
         return [_outer(*facts.outer_product)]
     if facts.broadcast_shape is None:
+        if facts.summed_first is not None:
+            return [_summed(facts.summed_first)]
         if facts.unpaired:
             return [_unpaired()]
         if facts.one_target is not None:
@@ -130,6 +134,22 @@ def _largest_for_all(outputs: int, place: str) -> Finding:
         remedy=f"output.gather(1, batch{place}.view(-1, 1)).squeeze(1) in the loss, in place of the largest output of the "
         "state; the largest belongs into the target alone, of the next state",
         source="Mnih et al., Nature 2015, algorithm 1 (the value of the action that was taken)",
+    )
+
+
+def _summed(size: int) -> Finding:
+    """A loss of pairs, of all of which there is but one number when it comes to log-sigmoid."""
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.unpaired",
+        severity="error",
+        seen=f"the differences of all {size} pairs are added up, and log-sigmoid (or softplus) is taken of the one number: once "
+        "the sum is large, no pair is asked for anything, however wrong it is",
+        measurements=(Measurement(name="pairs in one number", value=float(size), threshold=1.0),),
+        cause="the sum over the factors of an embedding runs over the batch as well (a sum without dim)",
+        remedy="sum over the factors alone, and take the mean last: difference = (user * (item - other)).sum(dim=-1); loss = "
+        "-torch.nn.functional.logsigmoid(difference).mean()",
+        source="Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009; read off the graph",
     )
 
 
