@@ -383,6 +383,8 @@ CODES = {
     "class_imbalance": (imbalanced(weighs=False), imbalanced(weighs=True)),
     "shuffled_labels.moved": (fact(moved_targets=True), fact()),
     "shuffled_labels.collated": (fact(separated=PARTED), fact()),
+    "masked_targets.shown": (fact(asks_shown="values"), fact()),
+    "masked_targets.shown of words": (fact(asks_shown="words"), fact()),
     "masked_targets.answers": (fact(masked_answers=True), fact()),
     "target_broadcast.one_for_all of the largest": (fact(largest_output=(4, "[1]")), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),

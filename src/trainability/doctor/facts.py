@@ -121,6 +121,8 @@ class Facts:
             without it.
         masked_answers: whether the next token is asked for at the beginning of each sequence and never behind it, though what
             follows there is no padding.
+        asks_shown: what the loss asks for alone where it stands in the input, while it asks for nothing that was hidden: "values"
+            that a step does not hide, or "words" that a mark has replaced in the labels, too; None elsewhere.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
         filled_targets: a tensor of the batch that holds targets, a number that stands in one of its columns whatever the input
             is, between values that the input tells, and the share of the examples that have it; None if there is none.
@@ -314,6 +316,7 @@ class Facts:
     shifted_by: int | None = None
     mixed_sequences: tuple[int, int] | None = None
     masked_answers: bool = False
+    asks_shown: str | None = None
     unread_targets: tuple[int, ...] = ()
     filled_targets: tuple[str, float, float] | None = None
     wanted_below: float | None = None

@@ -60,6 +60,7 @@ from trainability.doctor.measure.redrawn import redrawn
 from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.running import running_facts, shared_statistics
 from trainability.doctor.measure.sequences import mixed_sequences
+from trainability.doctor.measure.shown_places import asks_shown_values
 from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.solved import solved_by_constant
 from trainability.doctor.measure.stacked import stacked, traced
@@ -268,6 +269,9 @@ def _questions_of_pairs(
             "wanted_below": wanted_below(plain, batch, forward, seen),
         },
         "targets that the loss does not read": lambda known: {"unread_targets": unread_targets(plain, batch, forward, seen)},
+        "values that are hidden": lambda known: (
+            {"asks_shown": "values"} if known.asks_shown is None and asks_shown_values(plain, batch, forward) else {}
+        ),
         "targets that were filled in": lambda known: {"filled_targets": filled(plain, batch, forward, batches)},
         "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},

@@ -21,8 +21,8 @@ from trainability.doctor.measure.over_batch import softmax_over_batch
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
-from trainability.doctor.measure.summed_first import are_names, summed_first
 from trainability.doctor.measure.steps_first import steps_first_facts
+from trainability.doctor.measure.summed_first import are_names, summed_first
 from trainability.doctor.readings import Readings
 
 _MOST_WEIGHTS = 1 << 28  # that are compared with each other, row by row

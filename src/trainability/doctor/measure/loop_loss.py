@@ -121,4 +121,4 @@ def _of_rows(replay: Replay, rows: AnswerRows) -> dict[str, Any]:
 def _of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
     """Where the loss asks for the next token; what the model reads cannot be asked."""
     found = asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {}
-    return {name: told for name, told in found.items() if name == "masked_answers"}
+    return {name: told for name, told in found.items() if name in ("masked_answers", "asks_shown")}

@@ -45,7 +45,7 @@ def summed_over_batch(model: nn.Module, batch: Any, forward: Forward, loss: Tens
         batch: what was looked at.
         forward: of (model, batch), the loss.
         loss: of that batch.
-        batches: the training loader: where it stacks examples, as many as the sum has terms, these are no parts of one.
+        batches: the training loader: where it stacks as many examples as the sum has terms, these are no parts of one.
 
     Returns:
         How many examples are added up; None where these are not, and where rows may be parts of one example.
@@ -68,7 +68,7 @@ def are_names(given: Sequence[Tensor]) -> bool:
 
 
 def _stacks(batches: Iterable[Any], size: int) -> bool:
-    return isinstance(batches, DataLoader) and batches.batch_size == size
+    return isinstance(batches, DataLoader) and (batches.batch_size or 0) >= size
 
 
 def _single(root: Any) -> list[Any]:

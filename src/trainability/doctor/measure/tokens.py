@@ -12,6 +12,7 @@ from trainability.doctor.measure.calls import Call
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
 from trainability.doctor.measure.own_tokens import returns_code
+from trainability.doctor.measure.shown_places import asks_shown_words
 
 _NEARLY_ALL = 0.95
 _MANY = 0.8
@@ -31,7 +32,8 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
         Fields of `Facts`: `future` where a tensor of the batch is an input shifted by one, or the loss asks for the next token;
         `unshifted` where it asks for the same one, and the model reads up to that one; `fed_answer` where that is a target that
         the model is given beside its input; `shifted_by` where it asks for the one
-        before, or for the next but one, or for the next of a model that reads up to the one before; `masked_answers`.
+        before, or for the next but one, or for the next of a model that reads up to the one before; `masked_answers`;
+        `asks_shown`.
     """
     for position, given in enumerate(call.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
@@ -126,6 +128,8 @@ def _asked_of_places(seen: ForwardPass, call: Call, loss: Tensor, position: int)
     if known is None:
         return {}
     asked, is_asked = known
+    if asks_shown_words(given, asked, is_asked):
+        return {"asks_shown": "words"}
     # Where nearly all tokens are one and the same, as padding is, it stands at every distance from itself.
     telling = is_asked & (asked != asked[is_asked].mode().values)
     same, later = asked == given, asked[:, :-1] == given[:, 1:]

@@ -143,8 +143,8 @@ def _summed(size: int) -> Finding:
         rule="target_broadcast",
         code="target_broadcast.unpaired",
         severity="error",
-        seen=f"the differences of all {size} pairs are added up, and log-sigmoid (or softplus) is taken of the one number: once "
-        "the sum is large, no pair is asked for anything, however wrong it is",
+        seen=f"the differences of all pairs, {size} here, are added up, and log-sigmoid (or softplus) is taken of the one "
+        "number: once the sum is large, no pair is asked for anything, however wrong it is",
         measurements=(Measurement(name="pairs in one number", value=float(size), threshold=1.0),),
         cause="the sum over the factors of an embedding runs over the batch as well (a sum without dim)",
         remedy="sum over the factors alone, and take the mean last: difference = (user * (item - other)).sum(dim=-1); loss = "

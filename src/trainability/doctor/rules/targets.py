@@ -31,6 +31,31 @@ _MASKED_ANSWERS = Finding(
 )
 
 
+_SHOWN_VALUES = Finding(
+    rule="masked_targets",
+    code="masked_targets.shown",
+    severity="warning",
+    seen="a part of the batch is hidden from the model at random, and the loss asks for nothing but what was not hidden: each "
+    "answer that counts goes by the very number that it is to tell",
+    measurements=(Measurement(name="hidden places that are asked for", value=0.0, threshold=1.0),),
+    cause="the mask is 1 for what is kept where the loss takes it for what was hidden, or the other way round",
+    remedy="take the loss where the input was hidden: ((output - target) ** 2 * hidden).sum() / hidden.sum(), with hidden = 1 - "
+    "mask where the mask marks what is kept, and hidden = mask where it marks what is taken away",
+    source="He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, section 3; gradients by the batch",
+)
+_SHOWN_WORDS = Finding(
+    rule="masked_targets",
+    code="masked_targets.shown",
+    severity="warning",
+    seen="every token that the loss asks for is the one that the model is given at that place, and most are one and the same, "
+    "which stands nowhere else: a mask's own token",
+    measurements=(Measurement(name="hidden tokens that are asked for", value=0.0, threshold=1.0),),
+    cause="labels and input are one tensor: tokens were replaced by the mask in place, and so in the labels",
+    remedy="labels = input_ids.clone() before input_ids[mask] = mask_token_id",
+    source="Devlin et al., BERT, NAACL 2019, section 3.1; the gradient of the logits beside the tokens",
+)
+
+
 @rule(severities=("warning", "hint"), explains=("constant_as_good", "overfit"))
 def masked_targets(evidence: Evidence) -> list[Finding]:
     """The loss reads targets only where they are all the same.
@@ -38,8 +63,12 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
     Fires: of a channel of the targets, the gradient of the loss by them is zero where they differ, exchanging these values
         among themselves leaves the loss as it is, all that it reads are one number, and it asks nothing else of the outputs
         there. Code `answers`: the loss asks for the next token at the beginning of every sequence and never at its end, and of
-        the tokens that it leaves out there less than 0.9 are one and the same, as padding is. A hint with code `class`: of
-        pixels, `ignore_index` of the loss is a class that the model has an output for, and that masks hold.
+        the tokens that it leaves out there less than 0.9 are one and the same, as padding is. Code `shown`: values of the
+        batch that no output changes with are others with other random numbers, and the loss asks for none of them and for 0.95
+        of the others and more, which the model is given as they are, and returns as many numbers as there are; or the loss
+        asks for words at some places, each of which the model is given there, and most are one that stands nowhere else. A
+        hint with code `class`: of pixels, `ignore_index` of the loss is a class that the model has an output for, and that
+        masks hold.
     Why: a mask that is inverted asks for the filler where nothing is, and leaves out everything that is to be learned. The loss
         falls to nothing all the same. Asked of the loss itself, so this is certain.
     What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel;
@@ -47,6 +76,8 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
     Fix: turn the mask round: the loss is to be taken where there is something.
     Source: own; the gradient of the loss by its targets.
     """
+    if (shown := reading.facts(evidence).asks_shown) is not None:
+        return [_SHOWN_WORDS if shown == "words" else _SHOWN_VALUES]
     channels = reading.facts(evidence).unread_targets
     if reading.facts(evidence).masked_answers:
         return [_MASKED_ANSWERS]

@@ -1,0 +1,156 @@
+"""Losses that ask for what was shown and never for what was hidden, beside sound losses of a part of the input."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import Monitor
+from trainability.checking.certain import facts_of
+
+N, WIDTH, T, MASK = 24, 16, 12, 20
+RNG = torch.Generator().manual_seed(0)
+VALUES = torch.randn(N, WIDTH, generator=RNG)
+MISSING = (torch.rand(N, WIDTH, generator=RNG) < 0.3).float()
+
+
+class Rebuilder(nn.Module):
+    """Told what is given, and which of it; or everything, by way of fewer numbers."""
+
+    def __init__(self, inner: int = 40) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(2 * WIDTH, inner), nn.GELU(), nn.Linear(inner, WIDTH))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.net(torch.cat([x * mask, mask], dim=1))
+
+
+def kept() -> Tensor:
+    return (torch.rand(N, WIDTH) > 0.4).float()
+
+
+def part(which: str, distance: Any = F.mse_loss) -> Any:
+    def step(model: Any, batch: Any) -> Tensor:
+        x, mask = batch[0], kept()
+        given = x + 0.1 * torch.randn_like(x) if which == "shown, noisy" else x
+        where = {"hidden": 1 - mask, "all": torch.ones_like(mask)}.get(which, mask)
+        return (distance(model(given, mask), x, reduction="none") * where).sum() / where.sum()
+
+    return step
+
+
+def not_known(model: Any, batch: Any) -> Tensor:
+    """What is missing in the data is no target."""
+    x, missing = batch
+    error = (model(x, 1 - missing) - x) ** 2
+    return (error * (1 - missing)).sum() / (1 - missing).sum()
+
+
+def cropped(model: Any, batch: Any) -> Tensor:
+    begin = int(torch.randint(WIDTH // 2, (1,)))
+    x = batch[0][:, begin : begin + WIDTH // 2]
+    return F.mse_loss(model(x), x)
+
+
+def columns(model: Any, batch: Any) -> Tensor:
+    """An answer for a place goes by others alone, so that it is right to ask for what is shown."""
+    mask = kept()
+    return ((model(batch[0], mask) - batch[0]) ** 2 * mask).mean()
+
+
+class Others(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return (x * mask) @ self.weight.tril(-1)
+
+
+@pytest.mark.parametrize(
+    ("model", "step", "wrong"),
+    [
+        (Rebuilder(), part("shown"), True),
+        (Rebuilder(), part("shown", F.l1_loss), True),
+        (Rebuilder(), part("hidden"), False),
+        (Rebuilder(), part("all"), False),
+        (Rebuilder(), part("shown, noisy"), False),
+        (Rebuilder(inner=8), part("shown"), False),
+        (Rebuilder(), not_known, False),
+        (nn.Linear(WIDTH // 2, WIDTH // 2), cropped, False),
+        (Others(), columns, False),
+    ],
+)
+def test_values_that_are_shown_are_no_question(model: nn.Module, step: Any, wrong: bool) -> None:
+    assert (facts_of(model, (VALUES, MISSING), training_step=step).asks_shown == "values") == wrong
+
+
+def patches_of(images: Tensor) -> Tensor:
+    return images.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).flatten(1, 3)  # (n, 16, 4)
+
+
+class Patches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.into, self.mix, self.out = nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+
+    def forward(self, images: Tensor, hidden: Tensor) -> Tensor:
+        made = self.into(patches_of(images) * (1 - hidden)[..., None])
+        return self.out(torch.tanh(made + self.mix(made.mean(dim=1, keepdim=True))))
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_patches_may_have_another_layout(inverted: bool) -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        hidden = (torch.rand(8, 16) < 0.5).float()
+        where = 1 - hidden if inverted else hidden
+        return (((model(batch[0], hidden) - patches_of(batch[0])) ** 2).mean(dim=2) * where).sum() / where.sum()
+
+    images = torch.randn(8, 1, 8, 8, generator=RNG)
+    assert (facts_of(Patches(), (images,), training_step=step).asks_shown == "values") == inverted
+
+
+class Words(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.mix, self.out = nn.Embedding(MASK + 1, 16), nn.Linear(16, 16), nn.Linear(16, MASK + 1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        made = self.words(ids)
+        return self.out(torch.tanh(made + self.mix(made.mean(dim=1, keepdim=True))))
+
+
+def masked(kind: str) -> tuple[Tensor, Tensor]:
+    ids = torch.randint(1, MASK, (N, T), generator=RNG)
+    if kind == "autoencoder":
+        ids = ids.masked_fill(torch.arange(T) >= torch.randint(4, T, (N, 1), generator=RNG), 0)
+        return ids, ids.masked_fill(ids == 0, -100)
+    labels = ids.clone() if kind == "cloned" else ids
+    where = torch.rand(N, T, generator=RNG) < 0.3
+    some = torch.rand(N, T, generator=RNG)
+    ids[where & (some < 0.8)] = MASK
+    ids[where & (some > 0.9)] = 3
+    return ids, labels.masked_fill(~where, -100)
+
+
+@pytest.mark.parametrize(("kind", "wrong"), [("in place", True), ("cloned", False), ("autoencoder", False)])
+def test_labels_that_a_mask_was_written_into_are_told(kind: str, wrong: bool) -> None:
+    def loss_fn(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+
+    model, (ids, labels) = Words(), masked(kind)
+    assert (facts_of(model, (ids, labels), loss_fn=loss_fn).asks_shown == "words") == wrong
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with Monitor(model, optimizer, every=1) as monitor:
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss = loss_fn(model(ids), labels)
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    assert ("masked_targets.shown" in [f.code for f in monitor.diagnose().findings]) == wrong
