@@ -115,23 +115,18 @@ class Facts:
             step and of none behind it: a decoder that is fed what it is to tell.
         can_copy: whether the loss holds answers against the model's own input, and linear layers, none narrower than it, hand
             it through with nothing dropped or drawn.
-        shifted_by: of a causal model, by how many tokens the targets are ahead of the last one that it reads, where that is -1
-            or 2.
-        mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own; None
-            without it.
-        masked_answers: whether the next token is asked for at the beginning of each sequence and never behind it, though what
-            follows there is no padding.
-        asks_shown: what the loss asks for alone where it stands in the input, while it asks for nothing that was hidden: "values"
-            that a step does not hide, or "words" that a mark has replaced in the labels, too; None elsewhere.
+        shifted_by: of a causal model, by how many tokens the targets are ahead of the last one that it reads: -1 or 2.
+        mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own.
+        masked_answers: whether the next token is asked for at the beginning of each sequence, and not of words that follow.
+        asks_shown: "values", or "words", of which the loss asks for those alone that the model is given at that very place, and
+            for none that was hidden; None elsewhere.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
         filled_targets: a tensor of the batch that holds targets, a number that stands in one of its columns whatever the input
             is, between values that the input tells, and the share of the examples that have it; None if there is none.
-        wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
-            zero; None of others.
+        wanted_below: of outputs of one number that a ReLU makes, the share that the loss wants lower where all are zero.
         out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes
             all that is added to it; None elsewhere.
-        rates_twice: what makes the outputs, "exp", "softplus", "relu", "abs" or "sigmoid", where `poisson_nll_loss` takes their
-            exponential.
+        rates_twice: what makes outputs ("exp", "softplus", "relu", "abs", "sigmoid") that `poisson_nll_loss` takes exp of.
         heavy_dropout: names of dropout modules with a probability of `LARGE_DROPOUT` or more.
         dropout: the largest probability among them.
         dropped_state: a dropout module that the state of a recurrence goes through at every step, its probability, and steps.

@@ -39,8 +39,8 @@ _SHOWN_VALUES = Finding(
     "answer that counts goes by the very number that it is to tell",
     measurements=(Measurement(name="hidden places that are asked for", value=0.0, threshold=1.0),),
     cause="the mask is 1 for what is kept where the loss takes it for what was hidden, or the other way round",
-    remedy="take the loss where the input was hidden: ((output - target) ** 2 * hidden).sum() / hidden.sum(), with hidden = 1 - "
-    "mask where the mask marks what is kept, and hidden = mask where it marks what is taken away",
+    remedy="take the loss where the input was hidden: ((output - target) ** 2 * hidden).sum() / hidden.sum(), with hidden = "
+    "1 - mask where the mask marks what is kept, and hidden = mask where it marks what is taken away",
     source="He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, section 3; gradients by the batch",
 )
 _SHOWN_WORDS = Finding(
