@@ -543,7 +543,7 @@ EXAMPLES: dict[str, Example] = {
     "flat_loss": Example(
         {
             "error": fact(no_weight_moves=True, loss=0.7),
-            "warning": Evidence(steps=steps([1e-8, -1e-8] * 10)),
+            "warning": Evidence(steps=steps([1e-8, -1e-8] * 10, gradient_norm=1e-8)),
         },
         near=Evidence(facts=Facts(no_weight_moves=True, loss=1e-7), steps=steps([1e-8] * 20)),
     ),

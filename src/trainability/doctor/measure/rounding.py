@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import map_parts
 from trainability.doctor.measure.randomness import randomness_restored
@@ -38,10 +39,32 @@ def rounded_gradient(model: nn.Module, batch: Any, forward: Forward, loss: float
     if not 0 < single < math.inf:
         return None
     try:
-        double = _norm(copy.deepcopy(model).double(), _doubled(batch), forward)
+        with _Double():
+            double = _norm(copy.deepcopy(model).double(), _doubled(batch), forward)
     except (RuntimeError, ValueError, TypeError):  # numbers of float32 that the program makes itself beside weights of float64
         return None
     return (single, double) if double < _ROUNDED * single else None
+
+
+class _Double(TorchFunctionMode):
+    """Computes in float64 what a program makes in float32: what it draws, casts, or reads from elsewhere."""
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "float":
+            return args[0].double()
+        if name.endswith("_") or name in ("__set__", "__get__", "backward"):  # what writes, and what reads an attribute
+            return func(*args, **kwargs)
+        wide = {key: torch.float64 if value is torch.float32 else value for key, value in kwargs.items()}
+        changed = [torch.float64 if value is torch.float32 else value for value in args]
+        return _wider(func(*map(_wider, changed), **{key: _wider(value) for key, value in wide.items()}))
+
+
+def _wider(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part.double() if part.dtype == torch.float32 else part
+    return type(part)(map(_wider, part)) if type(part) in (tuple, list) else part
 
 
 def _norm(model: nn.Module, batch: Any, forward: Forward) -> float:

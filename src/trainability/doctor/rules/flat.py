@@ -9,6 +9,7 @@ from trainability.doctor.rate_choice import settings_of
 
 FIRST_STEPS = 20  # whose losses are looked at
 ROUNDED, MOST_EXAMPLES = 1e-3, 0.8
+NO_SLOPE = 1e-3  # norm of a gradient that rounding may be, of numbers near 1
 
 
 def flat_in_part(evidence: Evidence) -> list[Finding]:
@@ -16,8 +17,8 @@ def flat_in_part(evidence: Evidence) -> list[Finding]:
     return (
         underflow(evidence)
         or chosen_from_one(evidence)
-        or nothing_to_learn(evidence)
         or _rounding(evidence)
+        or nothing_to_learn(evidence)
         or flat_examples(evidence)
     )
 
@@ -83,8 +84,13 @@ def nothing_to_learn(evidence: Evidence) -> list[Finding]:
     """Losses that are zero but for rounding, on both sides of it, from the first step on."""
     tried = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
     losses = [step.loss for step in (tried or evidence.steps)[:FIRST_STEPS] if step.loss is not None]
+    norms = [step.gradient_norm for step in (tried or evidence.steps)[:FIRST_STEPS] if step.gradient_norm is not None]
     if len(losses) < FIRST_STEPS or not all(abs(loss) <= 1e-6 for loss in losses) or min(losses) > 0:
         return []
+    if norms and max(norms) > NO_SLOPE:  # ratios of 1 times advantages of mean zero are zero, and have a slope
+        return []
+    if reading.facts(evidence).draws_own:
+        return [_of_a_policy(max(map(abs, losses)))]
     return [
         Finding(
             rule="flat_loss",
@@ -97,6 +103,29 @@ def nothing_to_learn(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+_CANCELS = (
+    "the terms of the loss cancel each other, whatever the weights: one factor stands before a sum that is zero, "
+    "as the mean of all logarithms before the sum of rewards less their mean"
+)
+_EACH_BY_ITS_OWN = (
+    "multiply each term by its own weight before the mean: (log_prob * advantage).mean(), and not "
+    "log_prob.mean() * advantage.sum() or log_prob.mean() * advantage.mean()"
+)
+
+
+def _of_a_policy(largest: float) -> Finding:
+    return Finding(
+        rule="flat_loss",
+        code="flat_loss.rounding",
+        severity="warning",
+        seen=f"the step draws by its own outputs, as a policy acts, and its loss is rounding alone: at most {largest:.1g}",
+        measurements=(Measurement(name="largest loss", value=largest, threshold=1e-6),),
+        cause=_CANCELS,
+        remedy=_EACH_BY_ITS_OWN,
+        source="own",
+    )
 
 
 def _rounding(evidence: Evidence) -> list[Finding]:
@@ -112,10 +141,8 @@ def _rounding(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen=f"the gradient is rounding: its norm is {single:.2g} in float32, and {double:.2g} in float64",
             measurements=(Measurement(name="norm in float64 over float32", value=double / single, threshold=ROUNDED),),
-            cause="the terms of the loss cancel each other, whatever the weights: one factor stands before a sum that is zero, "
-            "as the mean of all logarithms before the sum of rewards less their mean",
-            remedy="multiply each term by its own weight before the mean: (log_prob * advantage).mean(), and not "
-            "log_prob.mean() * advantage.sum()",
+            cause=_CANCELS,
+            remedy=_EACH_BY_ITS_OWN,
             source="own; the same gradient in float64",
         )
     ]

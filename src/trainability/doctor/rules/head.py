@@ -127,12 +127,11 @@ def _largest_for_all(outputs: int, place: str) -> Finding:
         rule="target_broadcast",
         code="target_broadcast.one_for_all",
         severity="warning",
-        seen=f"of {outputs} outputs the loss goes by each example's largest, and nothing reads batch{place}, which could pick "
-        "one",
+        seen=f"of {outputs} outputs the loss goes by each example's largest; nothing reads batch{place}, which could pick one",
         measurements=(Measurement(name="outputs of an example", value=float(outputs), threshold=1.0),),
         cause=f"what the action in batch{place} earned is asked of the action that the model prefers, whichever was taken",
-        remedy=f"output.gather(1, batch{place}.view(-1, 1)).squeeze(1) in the loss, in place of the largest output of the "
-        "state; the largest belongs into the target alone, of the next state",
+        remedy=f"output.gather(1, batch{place}.view(-1, 1)).squeeze(1) in the loss, in place of the state's largest output; "
+        "the largest belongs into the target alone, of the next state",
         source="Mnih et al., Nature 2015, algorithm 1 (the value of the action that was taken)",
     )
 

@@ -351,7 +351,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
         model or in cross-entropy, runs over a dimension of size 1: a warning where weights of the model have a gradient of
         exactly zero for it, and the others have one. Code `step_function`: round, sign or the like is applied to
         what is trained. Warnings: code `zero`: the losses of the first 20 steps are 1e-6 and less, some of them 0 or less by
-        rounding; `rounding`: of a loss below 1e-3, float64 leaves a thousandth of the gradient and less; `most_examples`: of
+        rounding, and no gradient is above 1e-3; `rounding`: so, of a step that draws by its own outputs; or of a loss below
+        1e-3, float64 leaves a thousandth of the gradient and less; `most_examples`: of
         a term of the loss, four fifths of the examples and more have no slope, and none costs more than they do; `underflow`:
         of numbers that the loss takes a logarithm of, four fifths and more are an epsilon beside what exp, softmax, sigmoid
         or a product rounded to zero. These two are errors where no weight has a gradient, and so is `at_limit`: a clamp of the
