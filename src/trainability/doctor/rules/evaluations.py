@@ -11,6 +11,7 @@ from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.constant_solution import solved_by_constant
 from trainability.doctor.rules.rehearsed_constant import Found, rehearsal_at_constant
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.run import ONE_BATCH
 from trainability.doctor.rules.running_statistics import of_other_statistics
 
 _FEWEST_STEPS = 300  # before that many, a loss that stands still may be a slow start
@@ -297,8 +298,8 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
     Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has found
         them and nothing else, however far it fell.
     What fools it: targets that nothing in the input predicts; few examples, whose variance is not that of all; a slow start.
-    Fix: check that outputs depend on the inputs and the labels on them (`trainability check`), then learning rate and
-        initialisation.
+    Fix: one batch alone tells model and loss from data: outputs that do not go by inputs, or labels that do not belong to
+        them (`trainability check`); then learning rate and initialisation.
     Source: own; ZeroR, the baseline that any model has to beat.
     """
     if (solved := reading.facts(evidence).solved_by) is not None:
@@ -347,7 +348,7 @@ def _beyond_a_constant(evidence: Evidence) -> str:
             "one class is nearly all there is: count the rare ones for more, torch.nn.CrossEntropyLoss(weight=1 / share of "
             "each class); and read errors per class"
         )
-    return "check that outputs depend on inputs and targets belong to them, then learning rate and initialisation"
+    return f"{ONE_BATCH}; then learning rate and initialisation"
 
 
 def _run_at_constant(evidence: Evidence) -> Found | None:

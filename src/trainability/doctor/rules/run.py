@@ -204,6 +204,13 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
     ]
 
 
+# Which half of the program to look at, where nothing that was seen says it.
+ONE_BATCH = (
+    "train on one and the same batch for 200 steps, without dropout: if that loss stays too, look at model, masks and loss "
+    "(trainability check does), and if it falls, print ten inputs with their labels or pairs as the loop has them"
+)
+
+
 def _windows(evidence: Evidence) -> list[float]:
     losses = [s.loss for s in evidence.finite_steps]
     return [statistics.fmean(losses[i : i + WINDOW_STEPS]) for i in range(0, len(losses) - WINDOW_STEPS + 1, WINDOW_STEPS)]
@@ -224,8 +231,8 @@ def plateau(evidence: Evidence) -> list[Finding]:
         start is not on its way anywhere.
     What fools it: a warm-up of the learning rate that is longer than what was seen, and tasks that sit at chance for hundreds
         of steps before they are understood.
-    Fix: what the finding names: a learning rate or clip threshold that makes steps too small or too large; else dropout, the
-        initialisation (`trainability check` before the first step) and what the labels have to do with the inputs.
+    Fix: what the finding names: a learning rate or clip threshold that makes steps too small or too large; else one batch
+        alone, which tells model and loss from data, `trainability check` before the first step, and other learning rates.
     Source: own; docs/theory.md, section 7.
     """
     chance, recent = reading.chance_loss(evidence), reading.recent_loss(evidence)
@@ -281,9 +288,11 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
             "steps are too large for the weights",
             smaller_steps(evidence, ratio / USUAL_RATIO, last_updates(evidence)),
         )
+    usual = "" if ratio is None else f"; its steps change the weights by {ratio:.1g} of their size"
     return (
         "at_chance" if at_chance else "above_chance",
-        "nothing that tells the classes apart arrives, or the learning rate does not fit",
+        "the run does not tell: outputs do not go by inputs (a mask, a layer, the loss), or inputs and what they are held "
+        f"against (labels, pairs, places) do not belong together, or the learning rate does not fit{usual}",
         _other_rates(evidence),
     )
 
@@ -298,10 +307,10 @@ def _other_rates(evidence: Evidence) -> str:
             "look with trainability check first: it asks whether layers without batch_first take the examples of a batch for "
             "steps, which a run cannot tell; batch_first=True where they do"
         )
-    if own is None or settings is None:
-        return "a tenth and ten times the learning rate, without dropout, for a hundred steps each"
-    name = settings.name
-    return f"{name}(..., lr={own / 10:.1g}) and {name}(..., lr={own * 10:.1g}), without dropout, for a hundred steps each"
+    rates = "a tenth and ten times the learning rate"
+    if own is not None and settings is not None:
+        rates = f"{settings.name}(..., lr={own / 10:.1g}) and {settings.name}(..., lr={own * 10:.1g})"
+    return f"{ONE_BATCH}; then {rates}, for a hundred steps each"
 
 
 def _growth(norms: list[float]) -> float | None:

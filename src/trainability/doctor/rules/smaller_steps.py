@@ -72,7 +72,9 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     measured = _measured(evidence, smaller=False)
     if measured is not None:
         return measured
-    worst = _worst_at_first(evidence)
+    rates = [step.lr for step in evidence.steps if step.lr]
+    grows = bool(ratio and rates) and max(rates) > AGREES * rates[0]  # of a warm-up the first step is the smallest
+    worst = 0.0 if grows else _worst_at_first(evidence)
     if reading.is_adaptive(evidence) and worst * AGREES >= WORST_RATIO:
         return f"leave the learning rate: its first step changed a layer by {worst:.2g} of its size, as is usual"
     if reading.is_adaptive(evidence) and 0 < worst < WORST_RATIO:

@@ -109,16 +109,17 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
         where it is below 1e-5 and was so at the first step, or where 300 steps and more together come to less than a twentieth
         of the weight (100 and more, to less than a hundredth), and neither rate nor gradient grows; if clipping leaves more
-        than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more. So where a rehearsal at another rate,
-        in no more steps than the run took, came to less than half of the run's loss; and where a run has taken all steps of its
-        plan, its loss still falls and is above half of the best constant answer's cost, the last tenth of the steps, at a rate
-        that stayed, brought a quarter of the usual tenth or more, and the loss fell along every rehearsed update to 30 times
-        its length, and to 100 times the typical one's. A hint before a run whose verdict rests on such a rate. A warning with
-        code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each
-        rehearsed update; or ten times, and it falls along 30 times each and a hundred times the typical one. A warning where 50
-        rehearsed steps and more, at no less than the best constant answer's cost, leave outputs that differ between examples by
-        less than 1e-3 of their size, though they did by 0.01 and more before, and do by a tenth of that after as many steps at
-        a smaller rate. Silent on small steps where a twentieth of the loss of the first steps is left.
+        than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more, or by 5 % to chance. So where a
+        rehearsal at another rate, in no more steps than the run took, came to less than half of the run's loss; and where a run
+        has taken all steps of its plan, its loss still falls and is above half of the best constant answer's cost, the last
+        tenth of the steps, at a rate that stayed, brought a quarter of the usual tenth or more, and the loss fell along every
+        rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
+        such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
+        along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
+        typical one. A warning where 50 rehearsed steps and more, at no less than the best constant answer's cost, leave outputs
+        that differ between examples by less than 1e-3 of their size, though they did by 0.01 and more before, and do by a tenth
+        of that after as many steps at a smaller rate. Silent on small steps where a twentieth of the loss of the first steps is
+        left.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -274,10 +275,13 @@ def _never_moved(evidence: Evidence) -> bool:
     if recent is None or len(steps) < 100 or not reading.started_at_zero(evidence) or evidence.samples[0].step != 1:
         return False
     first, before = _typical(evidence.samples[0]), statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
-    tiny = first is not None and first < 1e-5
+    last = _typical(evidence.samples[-1])
+    tiny = first is not None and last is not None and max(first, last) < 1e-5  # a warm-up's first step is
     limit = NOWHERE if len(steps) >= _FEWEST_STEPS else NOWHERE / 5  # in a short run a slow start has not gone far either
     went_nowhere = 0 < _travelled(evidence) < limit and not _sets_off(evidence)
-    return (tiny or went_nowhere) and abs(recent - before) < 0.02 * abs(before)
+    chance = reading.chance_loss(evidence)
+    moved = 0.05 if went_nowhere and chance is not None and recent >= 0.95 * chance else 0.02  # to chance, from above
+    return (tiny or went_nowhere) and abs(recent - before) < moved * abs(before)
 
 
 def _sets_off(evidence: Evidence) -> bool:
@@ -286,7 +290,7 @@ def _sets_off(evidence: Evidence) -> bool:
     norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
     window = reading.WINDOW_STEPS
     grown = len(norms) >= 2 * window and statistics.median(norms[-window:]) > 1.5 * statistics.median(norms[:window])
-    return grown or (bool(rates) and rates[-1] > 1.5 * rates[0])
+    return grown or (bool(rates) and rates[-1] > 1.5 * rates[0] and rates[-1] >= 0.99 * max(rates))
 
 
 def _typical(sample: Sample) -> float | None:
