@@ -20,6 +20,7 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.layer_inputs import LayerInputs
+from trainability.doctor.measure.made_inside import MadeInside
 from trainability.doctor.measure.own_tokens import OwnTokens
 from trainability.doctor.measure.replay import Called, Line, Replay
 from trainability.doctor.measure.warned import call_as_caller
@@ -45,6 +46,7 @@ class Tape(TorchFunctionMode):
         lost: the loss is not known as a function.
         given: what went into the layers.
         own_tokens: whether tokens are asked for themselves.
+        made_inside: layers that the model makes and drops as it runs.
         crosses_given: the loss sets all pairs of two tensors that it is given, (n, 1) and (n,): one is a grid, and no target.
         draws_own: something is drawn without a gradient by what the outputs say, as an action is.
         draws_target: outputs are set against numbers that were drawn after the last call, and that nothing else was given.
@@ -65,6 +67,7 @@ class Tape(TorchFunctionMode):
         trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad and not nn.parameter.is_lazy(p))
         self._numbers = {id(p): name for name, p in trained if p.numel() <= _FEW_NUMBERS}
         self._own = {id(p) for p in model.parameters()}
+        self.made_inside = MadeInside(self._own)
         self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
         self._drawn: set[int] = set()  # of those, at random, and as they were drawn
@@ -110,6 +113,8 @@ class Tape(TorchFunctionMode):
 
     def _on_exit(self, module: nn.Module, args: Any, *rest: Any) -> None:
         if not self._running or self._running[-1] is not module or threading.get_ident() != self._thread:
+            if self._running and id(module) not in self._names and threading.get_ident() == self._thread:
+                self.made_inside.see(module, args)
             return
         self._running.pop()
         if len(rest) < 2:  # PyTorch gives no kwargs where forward raised, nor where hooks were taken away in between

@@ -89,7 +89,7 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is found in a plain list, dict or
         tuple that is an attribute of one, and that no optimizer of the process holds. A hint where an optimizer does hold it.
-        Code `made_in_forward`: the loss depends on weights that are in no module and are others in the next forward pass.
+        Code `made_in_forward`: weights in no module that each forward pass makes anew, or, as watched, makes and drops.
     Why: `parameters()`, `to()`, `state_dict()` and `train()` see only what is registered. Such layers keep their random weights
         while the rest is trained. Read from the graph of the loss, so this is certain.
     What fools it: a network that is wrapped in a list to keep it out of the model, and meant to stay as it is without
