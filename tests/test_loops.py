@@ -223,7 +223,7 @@ def alone(script: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_script_that_does_not_compile_is_told_as_python_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "broken.py"
     path.write_text("import torch\nprint(1\n")
-    assert ours("--check", str(path)) == 1
+    assert ours("--check", str(path)) == 2  # no training was seen
     error = capsys.readouterr().err
     assert error.startswith(f'  File "{path}", line 2')
     assert "SyntaxError" in error
