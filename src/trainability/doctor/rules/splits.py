@@ -85,7 +85,6 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
     compared = rehearsed if by_net else first
     if compared is None:
         return renamed_in_run(evidence)
-        return []
     renamed = by_net or _is_renamed(compared)
     if not renamed and not _is_shuffled(compared):
         return []
