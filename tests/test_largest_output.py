@@ -109,3 +109,23 @@ def test_a_body_with_a_net_of_targets_of_its_own(step: Step, fires: bool) -> Non
     found = facts_of_step(model, BATCH, step=body, optimizer=torch.optim.RMSprop(model.parameters(), lr=1e-3))
     assert found is not None
     assert found.largest_output == ((ACTIONS, "[1]") if fires else None)
+
+
+def rebuilt(m: Any, b: Any) -> Tensor:
+    """An autoencoder whose target is its input, and a weight for each example."""
+    return ((m(b[0]) - b[3]).square().mean(dim=1) * b[2].exp()).mean()
+
+
+@pytest.mark.parametrize(
+    ("step", "after", "outputs", "fires"),
+    [
+        (of_taken, STATES, ACTIONS, True),
+        (of_taken, AFTER, ACTIONS, False),
+        (of_taken, torch.cat([AFTER[:1], STATES[1:]]), ACTIONS, False),
+        (rebuilt, STATES, 5, False),
+    ],
+)
+def test_states_that_are_one_array_never_change(step: Step, after: Tensor, outputs: int, fires: bool) -> None:
+    batch = (STATES, TAKEN, REWARDS, after.clone(), ENDS)
+    found = diagnose(Evidence(facts=facts_of(net(outputs), batch, training_step=step, batches=[batch]))).findings
+    assert ("unread_ends.same" in [f.code for f in found]) == fires

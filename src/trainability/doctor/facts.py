@@ -253,6 +253,7 @@ class Facts:
     broadcast_shape: tuple[int, ...] | None = None
     one_target: tuple[int, str] | None = None
     largest_output: tuple[int, str] | None = None
+    same_after: tuple[str, str] | None = None
     outer_product: tuple[int, float] | None = None
     summed_first: int | None = None
     graph: LossGraph | None = None

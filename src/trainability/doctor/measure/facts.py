@@ -59,6 +59,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.redrawn import redrawn
 from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.running import running_facts, shared_statistics
+from trainability.doctor.measure.same_after import same_after
 from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.shown_places import asks_shown_values
 from trainability.doctor.measure.slopes import turned_gradients
@@ -213,6 +214,7 @@ def _questions(
         "examples that are scaled by themselves": lambda known: {"own_scale": scaled_by_themselves(first_tensor(seen.inputs))},
         "inputs that are targets": lambda known: {"can_copy": can_copy(plain, seen)},
         "one target for several outputs": lambda known: {"one_target": one_target(plain, batch, forward, seen.beside_column)},
+        "states that stand still": lambda known: {"same_after": same_after(plain, batch, forward, batches)},
         "actions that nothing reads": lambda known: {"largest_output": largest_output(plain, batch, forward)},
         "ends of episodes": lambda known: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
         "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},

@@ -54,7 +54,9 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
     Fires: the loss is given goals that a call without gradients makes of a second tensor of the batch, the batch holds marks,
         0 or 1 for each example, and with all of them turned the loss is the same to the bit. A warning where what comes after
         a mark of 1 is three times as far from what was before as elsewhere, as a fresh start is, or where other states than
-        before follow the same state and action at most marks, and the same one always elsewhere; else a hint.
+        before follow the same state and action at most marks, and the same one always elsewhere; else a hint. A warning with
+        code `same`: the second tensor is the first, value for value, in every example of sixteen batches, the loss goes by
+        both, and has no slope by the second.
     Why: what ends earns nothing any more. Goals that go on count what another episode earns, so falling costs nothing, and
         values grow to that of an episode without an end. Marks are turned and losses compared, so this is certain.
     What fools it: marks of something else (a kind of sample), and of episodes that are cut by time alone, whose last state is
@@ -63,7 +65,9 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
     Source: Mnih et al., Human-level control through deep reinforcement learning, Nature 2015, algorithm 1; Pardo et al., Time
         Limits in Reinforcement Learning, ICML 2018, for what is cut by time.
     """
-    found = reading.facts(evidence).unread_ends
+    found, same = reading.facts(evidence).unread_ends, reading.facts(evidence).same_after
+    if same is not None:
+        return [_stands_still(*same)]
     if found is None:
         return []
     place, apart = found
@@ -140,3 +144,17 @@ def _stateless(layers: tuple[str, ...]) -> list[Finding]:
             layers=layers,
         )
     ]
+
+
+def _stands_still(before: str, after: str) -> Finding:
+    return Finding(
+        rule="unread_ends",
+        code="unread_ends.same",
+        severity="warning",
+        seen=f"batch{before} and batch{after}, of which the targets are made, are equal in every example: no state changes",
+        measurements=(Measurement(name="examples whose two states differ", value=0.0, threshold=0.0),),
+        cause="what was kept is one state that goes on changing, and not a copy of what it was: each transition holds the same "
+        "array twice",
+        remedy="keep copies: state.copy() of an array, state.clone() of a tensor, before the environment's next step",
+        source="own; compared value for value",
+    )
