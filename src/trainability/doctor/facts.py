@@ -27,11 +27,10 @@ class Facts:
         output_shape: of the first tensor that the model returns.
         target_shape: of the tensor that the loss sets against it.
         broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
-        one_target: how many outputs of an example a loss of PyTorch sets against one number, broadcast; and the place in the
-            batch of whole numbers that could name one of them, and that nothing reads, or "".
+        one_target: outputs of an example that a loss sets against one number; the place of unread integers that may name one.
         largest_output: of transitions, the same where the loss goes by the largest of the outputs alone; None elsewhere.
-        outer_product: how many factors, one of each example, the loss multiplies with all others, (n,) by (n, 1), before it
-            takes one mean, and the mean of the factor without a gradient over its rms; None if there is none.
+        same_after: of transitions, the places of two tensors that are equal in every example; None where there are none.
+        outer_product: factors, (n,) by (n, 1), that the loss multiplies before one mean; mean over rms of the fixed one.
         summed_first: how many examples a loss of pairs adds up before the function that is to bend each; None if it does not.
         graph: of the backward pass.
         made_anew: shapes of weights that the forward pass makes by itself, others each time.
