@@ -88,6 +88,27 @@ def test_values_that_are_shown_are_no_question(model: nn.Module, step: Any, wron
     assert (facts_of(model, (VALUES, MISSING), training_step=step).asks_shown == "values") == wrong
 
 
+@pytest.mark.parametrize(
+    ("kind", "wrong"), [("shown", True), ("hidden", False), ("missing", False), ("length", False), ("noisy", False)]
+)
+def test_monitor_holds_what_is_given_against_what_is_asked(kind: str, wrong: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(WIDTH, 40), nn.GELU(), nn.Linear(40, WIDTH))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with Monitor(model, optimizer, every=1) as monitor:
+        for _ in range(2):
+            mask = (torch.arange(WIDTH) < torch.randint(4, WIDTH, (N, 1))).float() if kind == "length" else kept()
+            target = VALUES * mask if kind == "missing" else VALUES
+            given = VALUES * mask + (0.1 * torch.randn(N, WIDTH) if kind == "noisy" else 0.0)
+            where = 1 - mask if kind == "hidden" else mask
+            optimizer.zero_grad()
+            loss = (((model(given) - target) ** 2) * where).sum() / where.sum()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    assert ("masked_targets.shown" in [f.code for f in monitor.diagnose().findings]) == wrong
+
+
 def patches_of(images: Tensor) -> Tensor:
     return images.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).flatten(1, 3)  # (n, 16, 4)
 

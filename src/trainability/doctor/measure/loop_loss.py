@@ -26,6 +26,7 @@ from trainability.doctor.measure.preferred import floorless, one_output, prefere
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.replay import Replay
+from trainability.doctor.measure.shown_places import asks_shown_rest
 from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
@@ -90,7 +91,7 @@ def _asked(replay: Replay, managed: set[int] | None) -> dict[str, Any]:
         lambda known: {"wanted_below": wanted_below(model, batch, replay, seen)},
         lambda known: {"unread_targets": unread_targets(model, batch, replay, seen)},
         lambda known: pairing_facts(model, batch, replay, seen, pairing),
-        lambda known: _of_tokens(seen, loss),
+        lambda known: _of_tokens(seen, loss) or _of_values(seen, loss),
         lambda known: {"pulls": pulls(model, batch, replay)},
         lambda known: {"pair_forces": pair_forces(model, batch, partial(replay, calls_parts=True), seen, managed=moved)},
     )
@@ -116,6 +117,17 @@ def _of_rows(replay: Replay, rows: AnswerRows) -> dict[str, Any]:
             if told is not None:
                 return {"misaligned": told}
     return {}
+
+
+def _of_values(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
+    """Where the loss asks for what was not hidden alone; of a model that returns one tensor, and no code beside it."""
+    if len(seen.returned) != 1 or not seen.returned[0].requires_grad:
+        return {}
+    (slope,) = torch.autograd.grad(loss, seen.returned, allow_unused=True, retain_graph=True)
+    shown = [x for x in seen.inputs if isinstance(x, Tensor)]
+    targets = [t for _, t in seen.batch if not any(t.data_ptr() == x.data_ptr() for x in shown)]
+    pairs = ((x, t) for x in shown for t in targets) if slope is not None else ()
+    return {"asks_shown": "values"} if any(asks_shown_rest(x, t, slope != 0) for x, t in pairs) else {}
 
 
 def _of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:

@@ -120,6 +120,31 @@ def _asked(model: nn.Module, batch: Any, forward: Forward, values: Tensor) -> Te
     return asked if asked is not None and int(asked.sum()) == int((pulled != 0).sum()) else None
 
 
+def asks_shown_rest(given: Tensor, target: Tensor, asked: Tensor) -> bool:
+    """Whether numbers are hidden behind one and the same, and the loss asks for the others alone, which stand in the input.
+
+    Args:
+        given: what the model is given.
+        target: what the loss is given.
+        asked: where it asks for an answer, in the same shape.
+
+    Returns:
+        False, too, where the target is one number, too, where they are hidden, as what is missing in the data is; and where all
+        that is hidden is at an end of each example, as padding is.
+    """
+    if not given.is_floating_point() or not given.shape == target.shape == asked.shape or given.dim() < 2:
+        return False
+    hidden = given != target
+    behind, known = given[hidden], target[hidden]
+    if len(behind) < _FEWEST or bool((behind != behind[0]).any()) or 2 * len(known.unique()) < len(known):
+        return False
+    rows = hidden.flatten(1)
+    at_end = ((rows.flip(1).int().cumprod(dim=1).flip(1) | rows.int().cumprod(dim=1)) == rows).all()
+    is_mixed = float(hidden.float().mean()) <= 1 - _LEAST_SHARE
+    covers = not bool((asked & hidden).any()) and int(asked.sum()) >= _MOSTLY * int((~hidden).sum())
+    return not bool(at_end) and is_mixed and covers
+
+
 def asks_shown_words(given: Tensor, asked: Tensor, is_asked: Tensor) -> bool:
     """Whether words are asked for at some places, and each of these holds the very word in what the model is given.
 

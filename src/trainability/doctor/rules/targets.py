@@ -66,7 +66,8 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
         the tokens that it leaves out there less than 0.9 are one and the same, as padding is. Code `shown`: values of the
         batch that no output changes with are others with other random numbers, and the loss asks for none of them and for 0.95
         of the others and more, which the model is given as they are, and returns as many numbers as there are; or the loss
-        asks for words at some places, each of which the model is given there, and most are one that stands nowhere else. A
+        asks for words at some places, each of which the model is given there, and most are one that stands nowhere else;
+        in a watched loop, numbers are hidden behind one and the same, and the loss asks for the others alone. A
         hint with code `class`: of pixels, `ignore_index` of the loss is a class that the model has an output for, and that
         masks hold.
     Why: a mask that is inverted asks for the filler where nothing is, and leaves out everything that is to be learned. The loss
