@@ -194,6 +194,30 @@ def relabelled(index: int) -> Tensor:
     return (1 + (COLUMNS > SIDE / 2).float())[None] * ((ROWS - PLACE[index, 1]).abs() < 3)
 
 
+WIDE = nn.functional.avg_pool2d(torch.randn(COUNT, 1, 2 * SIDE + 18, 2 * SIDE + 18, generator=RNG), 3, 1)
+
+
+def finer(index: int, *, apart: bool = False) -> Any:
+    """A crop, and the same place at twice the resolution."""
+    down, right = (int(torch.randint(8, ())) for _ in range(2))
+    small = nn.functional.avg_pool2d(WIDE[index], 2)[:, down : down + SIDE, right : right + SIDE]
+    if apart:
+        down, right = (int(torch.randint(8, ())) for _ in range(2))
+    return small, WIDE[index][:, 2 * down : 2 * (down + SIDE), 2 * right : 2 * (right + SIDE)]
+
+
+def coarser(index: int) -> Any:
+    """The mask of a crop at half the resolution."""
+    fine, mask = finer(index)[::-1]
+    return fine, mask
+
+
+def inner(index: int) -> Any:
+    """The mask of the middle of a crop, as of convolutions without padding."""
+    at = corner()
+    return cropped(IMAGES[index], at), cropped(masks(index), at)[..., 3:-3, 3:-3]
+
+
 def both_views(index: int) -> Any:
     return flipped(IMAGES[index], flips()), flipped(IMAGES[index], flips()), torch.tensor(index % 3)
 
@@ -249,6 +273,9 @@ def mean_of(output: Tensor, target: Tensor) -> Tensor:
 
 
 SOUND: dict[str, tuple[Made, Any]] = {
+    "twice the resolution": (finer, lambda output, target: distance(output, nn.functional.avg_pool2d(target, 2))),
+    "half the resolution": (coarser, lambda output, target: distance(nn.functional.avg_pool2d(output, 2), target)),
+    "without the margin": (inner, lambda output, target: distance(output[..., 3:-3, 3:-3], target)),
     "classes": (lambda k: (flipped(IMAGES[k], flips()), torch.tensor(k % 3)), mean_of),
     "two views": (both_views, mean_of),
     "asked for the picture as it was": (lambda k: (flipped(IMAGES[k], flips()), IMAGES[k]), distance),
@@ -263,6 +290,11 @@ SOUND: dict[str, tuple[Made, Any]] = {
     "sets of images": (two(flipped, flips, apart=True, target=lambda k: IMAGES[-k]), of_sets),
     "noise alone": (lambda k: (IMAGES[k] + torch.randn(1, SIDE, SIDE), masks(k) + 0.1 * torch.randn(1, SIDE, SIDE)), distance),
 }
+
+
+def test_crops_at_another_resolution_by_draws_of_their_own() -> None:
+    loss = SOUND["twice the resolution"][1]
+    assert found(lambda k: finer(k, apart=True), loss=loss) is not None
 
 
 @pytest.mark.parametrize("name", SOUND)

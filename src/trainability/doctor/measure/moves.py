@@ -102,6 +102,20 @@ def moves_together(move: Move, before: Tensor, after: Tensor) -> bool | None:
     return False
 
 
+def resized(move: Move, size: tuple[int, ...], other: tuple[int, ...]) -> Move | None:
+    """The same move of a picture of another size, as at half the resolution; None where it is no whole number of pixels.
+
+    Args:
+        move: of a picture.
+        size: its height and width.
+        other: of the other picture; of one dimension, as of tags of steps, the move is left as it is.
+    """
+    if len(other) < 2 or tuple(size) == tuple(other):
+        return move
+    parts = [divmod(shift * new, old) for shift, new, old in zip(move.shift, other, size, strict=True)]
+    return None if any(rest for _, rest in parts) else Move(move.turn, (parts[0][0], parts[1][0]))
+
+
 def mirrored_numbers(pairs: list[tuple[Tensor, Tensor]]) -> bool:
     """Whether numbers that change between readings change to those of the mirror image, as places do: their sums are constant.
 

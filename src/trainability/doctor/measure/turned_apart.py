@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.moves import AS_IT_IS, Move, mirrored_numbers, move_of, moves_of, moves_together
+from trainability.doctor.measure.moves import AS_IT_IS, Move, mirrored_numbers, move_of, moves_of, moves_together, resized
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.readings import TurnedApart
 
@@ -117,14 +117,16 @@ def _compared(readings: list[Reading], image: str, target: str) -> TurnedApart |
                 return None
     if all(move is None or move.is_none for move in of_images):  # the image itself is left as it is
         return None
-    of_places = _is_image(first[target]) or _are_steps(first[image], first[target])
-    apart, plain = (_of_maps if of_places else _of_numbers)(of_images, pairs)
+    if _is_image(first[target]) or _are_steps(first[image], first[target]):
+        apart, plain = _of_maps(of_images, pairs, first[image].shape[-2:])
+    else:
+        apart, plain = _of_numbers(of_images, pairs)
     if apart < max(_FEWEST_APART, _LEAST_APART * plain):
         return None
     return TurnedApart(input=image, target=target, num_pairs=plain, num_apart=apart)
 
 
-def _of_maps(of_images: list[Move | None], pairs: list[tuple[Tensor, Tensor]]) -> tuple[int, int]:
+def _of_maps(of_images: list[Move | None], pairs: list[tuple[Tensor, Tensor]], size: tuple[int, ...]) -> tuple[int, int]:
     """How often the target has a move of its own, of how often it is plain whether it goes with the image.
 
     Only where the image is the same way round: in the mirror image left and right may have other names.
@@ -133,7 +135,9 @@ def _of_maps(of_images: list[Move | None], pairs: list[tuple[Tensor, Tensor]]) -
     for move, (a, b) in zip(of_images, pairs, strict=True):
         if move is None or move.turn != AS_IT_IS:
             continue
-        together = moves_together(move, a, b)
+        # A target of another size is one of the same pixels, without the margin, or of larger or smaller ones.
+        answers = [moves_together(own, a, b) for own in (move, resized(move, size, tuple(a.shape[-2:]))) if own is not None]
+        together = True if True in answers else None if None in answers else False
         is_apart = together is False and any(not own.is_none for own in moves_of(a, b))
         apart, plain = apart + is_apart, plain + (is_apart or together is True)
     return apart, plain
