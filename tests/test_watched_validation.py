@@ -107,7 +107,40 @@ def pairs_of_views(outputs: Tensor, _: Tensor) -> Tensor:
     return F.cross_entropy(5 * outputs @ outputs.detach().T, torch.arange(len(outputs)))
 
 
+class Features(nn.Module):
+    """Classes while it trains, and as many features in evaluation, as where people are found again by their likeness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, CLASSES))
+        self.head = nn.Linear(CLASSES, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.body(x)
+        return self.head(features) if self.training else features
+
+
+def attacked() -> None:
+    """Evaluation of nothing but examples that an attack has changed."""
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(3):
+        model.train()
+        for x, y in loader(*TRAIN):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        for x, y in loader(*VALIDATION):
+            x.requires_grad_()
+            (slope,) = torch.autograd.grad(F.cross_entropy(model(x), y), x)
+            with torch.no_grad():
+                model(x + 5 * slope.sign()).argmax(dim=1)
+
+
 SOUND: dict[str, Callable[[], object]] = {
+    "features in evaluation": lambda: fit(loader(*TRAIN), [loader(VALIDATION[0], SHUFFLED)], model=Features()),
+    "attacked": attacked,
     "same meaning": lambda: fit(loader(*TRAIN), [loader(*VALIDATION)]),
     "by heart": by_heart,
     "training evaluated": lambda: fit(train := loader(*TRAIN), [train]),

@@ -144,10 +144,17 @@ class _Pass:
         self._answers: list[Tensor] = []
         self._labels: list[Tensor] = []
         self._count = 0
+        self._called: set[nn.Module] = set()
+        self._is_plain = True  # no gradients, as those that an attack on the inputs asks for
         self.handle = module_hooks.register_module_forward_hook(self._on_module)
 
     def _on_module(self, module: nn.Module, args: Any, output: Any) -> None:
-        if module is not self._model or self.batch is None or torch.is_grad_enabled() or self._count >= _MOST_EXAMPLES:
+        if self._count >= _MOST_EXAMPLES:
+            return
+        self._called.add(module)
+        if module is self._model and torch.is_grad_enabled():
+            self._is_plain = False
+        if module is not self._model or self.batch is None or torch.is_grad_enabled():
             return
         batch, self.batch = self.batch, None
         with contextlib.suppress(Exception):  # one batch less
@@ -161,7 +168,14 @@ class _Pass:
                 self._count += len(labels)
 
     def result(self, passes: float) -> HeldOutSeen | None:
-        """What it showed; None of too few examples, or of labels that are no classes of the answers."""
+        """What it showed; None of too few examples, of labels that are no classes of the answers, and of other answers.
+
+        A model that leaves out layers which it trains, as its last one, was asked for features and not for classes.
+        """
+        layers = dict(self._model.named_modules())
+        is_whole = all(layers.get(name) in self._called for name in self.monitor.layers_in_use() if name in layers)
+        if not self._is_plain or not is_whole:
+            return None
         if self._count < _FEWEST_EXAMPLES or len({answers.shape[1] for answers in self._answers}) != 1:
             return None
         answers, labels = torch.cat(self._answers), torch.cat(self._labels)

@@ -169,6 +169,11 @@ class Monitor(Watcher):
             return None
         return sample.num_classes, sample.first_class
 
+    def layers_in_use(self) -> set[str]:
+        """Names of the layers that made an output in the last step that was sampled."""
+        layers = self._samples[-1].layers if self._samples else ()
+        return {layer.name for layer in layers if layer.activation_rms is not None}
+
     @property
     def num_steps(self) -> int:
         """Steps that are done."""
