@@ -187,6 +187,23 @@ def test_eval_mode_is_seen():
     assert "wrong_mode" in [f.rule for f in diagnose(monitor.evidence()).findings]
 
 
+def test_an_attack_in_eval_mode_is_no_training_in_eval_mode():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with Monitor(model, optimizer, every=1) as monitor:
+        for _ in range(4):
+            x = torch.randn(8, 3, 8, 8, requires_grad=True)
+            model.eval()
+            torch.autograd.grad(model(x).sum(), x)
+            model.train()
+            loss = model(x.detach()).square().mean()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert "wrong_mode" not in [f.rule for f in diagnose(monitor.evidence()).findings]
+
+
 def test_parameters_in_no_group_are_seen():
     model = net()
     monitor = Monitor(model, torch.optim.SGD(model[:6].parameters(), lr=0.1))

@@ -320,7 +320,7 @@ class LayerSampler:
         self._guard(lambda: self._look_at_gradients_before(output))
         self._guard(lambda: self.on_call((args, kwargs), output))
         if self._was_run:
-            self._output = None  # of several calls in a step, none's gradient tells the targets alone
+            self._output, self._training = None, self._training or self._model.training  # an attack asks first, in eval mode
         else:
             self._was_run, self._training = True, self._model.training
             self._guard(lambda: self._on_first_pass((args, kwargs), output))
