@@ -98,6 +98,16 @@ def test_shuffled_labels_are_named(name):
     assert codes(train, (x, shuffled)) == ["validation_labels.shuffled"]
 
 
+def test_validation_that_is_far_noisier_is_not_called_shuffled():
+    """As of a harder set: what it lacks is a signal, not an order."""
+    rng = torch.Generator().manual_seed(0)
+    centres, labels = torch.randn(6, 20, generator=rng), torch.randint(6, (1600,), generator=rng)
+    x, noise = centres[labels], torch.randn(1600, 20, generator=rng)
+    train = (x[:1300] + noise[:1300], labels[:1300])
+    assert codes(train, (x[1300:] + 12 * noise[1300:], labels[1300:])) == []
+    assert codes(train, (x[1300:] + noise[1300:], labels[1300:].roll(7))) == ["validation_labels.shuffled"]
+
+
 def test_two_classes_exchanged_are_told():
     train, (x, y) = of_digits()
     exchanged = torch.tensor([1, 0, *range(2, 10)])[y]

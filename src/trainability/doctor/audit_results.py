@@ -109,6 +109,7 @@ class LabelsCompared:
         accuracy_reordered: on the other half, with the channels in that order.
         reordered_gain_z: what the order gains there, in standard errors.
         domain_shift: largest distance between the mean features of the two splits, in training's standard deviations.
+        spread: of validation's features, beside training's: median ratio of their standard deviations.
         chance: share of validation's most frequent class.
     """
 
@@ -127,6 +128,7 @@ class LabelsCompared:
     accuracy_reordered: float = 0.0
     reordered_gain_z: float = 0.0
     domain_shift: float = 0.0
+    spread: float = 1.0
     chance: float = 0.0
 
 

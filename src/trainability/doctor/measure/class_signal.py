@@ -152,6 +152,7 @@ def compared_labels(
         accuracy_reordered=float(right[second].double().mean()) if order else 0.0,
         reordered_gain_z=_z_of(right[second].double() - (told == true)[second].double()) if order else 0.0,
         domain_shift=float(other.mean(dim=0).abs().max()),
+        spread=float(other.std(dim=0).median()),
         chance=float(torch.bincount(true).max()) / len(true),
     )
 

@@ -136,7 +136,7 @@ def _is_renamed(compared: LabelsCompared | None) -> bool:
 
 def _is_shuffled(compared: LabelsCompared) -> bool:
     """Whether in validation features tell nothing of the classes, and in training they do."""
-    is_alike = compared.domain_shift <= 0.5 and not in_another_order(compared)
+    is_alike = compared.domain_shift <= 0.5 and 1 / _SPREAD <= compared.spread <= _SPREAD and not in_another_order(compared)
     return is_alike and compared.fall_z > 5 and compared.own_signal_z < 2 and compared.training_signal_z > 5
 
 
