@@ -621,6 +621,35 @@ def test_an_optimizer_that_wraps_another_is_rehearsed_in_place_and_steps_afterwa
     assert not same(before, everything(model, optimizer, loader))
 
 
+class Queue(nn.Module):
+    """Keeps the last rows in a ring that the batch size divides, as where examples are held against those before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 4)
+        self.kept: Tensor
+        self.register_buffer("kept", torch.randn(192, 4))
+        self.at: Tensor
+        self.register_buffer("at", torch.zeros(1, dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z, at = self.layer(x), int(self.at)
+        answers = z @ self.kept.clone().T
+        self.kept[at : at + len(z)] = z.detach()
+        self.at[0] = (at + len(z)) % len(self.kept)
+        return answers
+
+
+def test_a_queue_that_takes_so_many_rows_at_a_time_is_rehearsed_on_a_copy() -> None:
+    *_, loader = program()
+    model = Queue()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    found = rehearse(model, optimizer, loader, training_step=lambda m, b: m(b[0]).square().mean(), max_steps=30, seconds=600)
+    assert len(found.steps) == 30
+    assert not found.in_place
+    assert int(model.at) == 0
+
+
 def test_a_step_that_raises_leaves_no_hooks() -> None:
     model, optimizer, loader = program()
     taken: list[int] = []

@@ -49,6 +49,27 @@ def copied(*objects: Any) -> tuple[Any, ...]:
     return twins
 
 
+def on_copy_or_in_place(
+    run: Callable[..., dict[str, Any]],
+    objects: tuple[Any, ...],
+    reached: tuple[Any, ...],
+    in_place: bool,
+    num_kept: int,
+) -> tuple[bool, dict[str, Any]]:
+    """Runs on a copy of the objects, or on themselves where the loop reaches them or no copy runs; returns whether in place.
+
+    Where the reference is of several batches, a copy that fails is tried with one alone: a queue takes so many rows at a time.
+    """
+    notes: list[str] = []
+    for most in () if in_place else (None, 1)[:num_kept]:
+        try:
+            return False, run(copied(*objects), reached, most)
+        except Exception as error:  # the copy may be at fault; what fails in place, too, is the program's own mistake
+            notes = [f"on a copy: {error_line(error)}"]
+    found = run(objects, (*reached, *objects))
+    return True, {**found, "notes": (*notes, *found["notes"])}
+
+
 def modules(value: Any) -> list[nn.Module]:
     """Modules of a structure of dicts, tuples and lists, in order."""
     return [item for item in _leaves(value) if isinstance(item, nn.Module)]

@@ -18,13 +18,20 @@ from typing import Any
 import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
-from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.after_steps import after_steps
 from trainability.doctor.measure.batch_statistics import FEWEST_BATCHES, by_batch_and_running
 from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
 from trainability.doctor.measure.clips import Clips
 from trainability.doctor.measure.constants import rehearsed_constant
-from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
+from trainability.doctor.measure.copies import (
+    modules,
+    on_copy_or_in_place,
+    optimizers,
+    put_back,
+    reaches,
+    used_by,
+    variables_put_back,
+)
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.exits import ProgramExits, loss_or_exit
 from trainability.doctor.measure.growth import growth_of
@@ -105,36 +112,18 @@ def rehearse(
         forms: dict[str, Any] = {"loss_fn": loss_fn, "training_step": training_step, "step": step, "clip": clip}
         forms |= {"scale": scale, "schedule_steps": schedule_steps, "others": [i for i in reached if id(i) not in own]}
 
-        def run(objects: tuple[Any, ...], guarded: tuple[Any, ...]) -> dict[str, Any]:
+        def run(objects: tuple[Any, ...], guarded: tuple[Any, ...], most: int | None = None) -> dict[str, Any]:
             with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
                 loop = Loop(*objects, **forms)
                 with loop.instrumented(), contextlib.closing(Writes(loop)) as writes, contextlib.closing(Clips(loop)) as clips:
-                    seen = _run(
-                        loop, (writes, clips), kept, rest, min(max_steps, planned_steps or max_steps), began + seconds, enough
-                    )
+                    steps = min(max_steps, planned_steps or max_steps)
+                    seen = _run(loop, (writes, clips), kept[:most], rest, steps, began + seconds, enough)
                     is_own = scale == schedule_steps == 1
                     return seen | (after_steps(loop, seen, planned_steps, batches, held_out) if is_own else {})
 
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
-        in_place, found = _copied_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place)
+        in_place, found = on_copy_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place, len(kept))
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
-
-
-def _copied_or_in_place(
-    run: Callable[[tuple[Any, ...], tuple[Any, ...]], dict[str, Any]],
-    objects: tuple[Any, ...],
-    reached: tuple[Any, ...],
-    in_place: bool,
-) -> tuple[bool, dict[str, Any]]:
-    """Runs on a copy of the objects, or on themselves where the loop reaches them or no copy runs; returns whether in place."""
-    notes: list[str] = []
-    if not in_place:
-        try:
-            return False, run(copied(*objects), reached)
-        except Exception as error:  # the copy may be at fault; what fails in place, too, is the program's own mistake
-            notes = [f"on a copy: {error_line(error)}"]
-    found = run(objects, (*reached, *objects))
-    return True, {**found, "notes": (*notes, *found["notes"])}
 
 
 def _kept_and_rest(batches: Iterable[Any]) -> tuple[list[Any], Iterator[Any]]:
