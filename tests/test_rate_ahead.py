@@ -53,6 +53,7 @@ PER_BATCH: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "by 10 % each": (lambda o: lr_scheduler.ExponentialLR(o, 0.9), True),
     "a tenth after 30": (lambda o: lr_scheduler.StepLR(o, 30, gamma=0.1), True),
     "by 0.1 % each": (lambda o: lr_scheduler.ExponentialLR(o, 0.999), False),
+    "a run over a part of the loader": (lambda o: lr_scheduler.LambdaLR(o, lambda step: max(0.0, 1 - step / 110)), False),
     "warm-up": (lambda o: lr_scheduler.LinearLR(o, 1e-3, total_iters=300), False),
     "one cycle of one pass": (lambda o: lr_scheduler.OneCycleLR(o, 0.05, total_steps=240), False),
     "a cosine of one pass": (lambda o: lr_scheduler.CosineAnnealingLR(o, 240), False),

@@ -14,6 +14,7 @@ SPENT_RATE = 1e-2  # of the largest rate
 SPENT_SHARE = 0.05
 # Of a run of unknown length: one that falls by a factor e in a quarter of one pass over the loader, and in 100 steps at most.
 PASS_SHARE, PASS_STEPS = 0.25, 100
+_SHORT_RUN = 45  # steps at the largest rate: a linear schedule over 100 steps comes to 50, with a warm-up to 45
 AHEAD = 1e-3  # of the largest rate: next to nothing, in a schedule that is read ahead
 NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
 
@@ -73,7 +74,9 @@ def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
     size, together, last = rehearsal.rates_of_pass
     if last > SPENT_RATE or together > min(PASS_SHARE * size, PASS_STEPS):
         return []
-    severity: Severity = "hint" if rehearsal.ended_by == "enough" else "warning"  # which has learned before
+    # A schedule that ends, and not before 100 steps, may be that of a run which takes a part of the loader.
+    may_be_meant = last == 0.0 and together > _SHORT_RUN
+    severity: Severity = "hint" if may_be_meant or rehearsal.ended_by == "enough" else "warning"  # which has learned before
     return [died([most, last * most], max(size, len(rehearsal.steps)), SPENT_RATE, None, severity)]
 
 
