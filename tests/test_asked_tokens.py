@@ -65,6 +65,20 @@ def test_what_is_asked_is_counted_from_the_last_token_that_is_read(
     assert (found.unshifted, found.shifted_by) == (unshifted, shifted_by)
 
 
+def test_text_with_a_few_mistakes_is_corrected() -> None:
+    """Nearly all targets are the tokens of the input, and the others are what is learned."""
+    wrong = torch.rand(TOKENS.shape, generator=torch.Generator().manual_seed(1)) < 0.04
+    given = torch.where(wrong, TOKENS % 11 + 1, TOKENS)
+    assert bool(wrong.any())
+
+    def forward(model: Any, batch: Any) -> Tensor:
+        return F.cross_entropy(model(batch[0]).mT, batch[1])
+
+    torch.manual_seed(0)
+    assert not look(Decoder(shifts=False), (given, TOKENS), forward).unshifted
+    assert look(Decoder(shifts=False), (TOKENS, TOKENS.clone()), forward).unshifted
+
+
 def test_eight_notes_are_enough_to_be_shifted_twice() -> None:
     assert asked(SONGS, 2, shifts=False).shifted_by == 2
     assert asked(SONGS, 1, shifts=False).shifted_by is None

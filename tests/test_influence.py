@@ -1,5 +1,7 @@
 """What an output depends on: later tokens in every shape of output, other examples, and chance."""
 
+import random
+
 import pytest
 import torch
 from small_programs import batches, digits
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import check
-from trainability.doctor.measure.influence import evaluation_noise, sees_later
+from trainability.doctor.measure.influence import evaluation_noise, leakage, sees_later
 
 
 class Reader(nn.Module):
@@ -55,6 +57,52 @@ def test_a_reader_without_a_mask_is_named_where_classes_come_second():
         model = Reader(masked, "second")
         found = check(model, batches(words[:, :-1], words[:, 1:]), F.cross_entropy).findings
         assert ("sees_future" in [f.rule for f in found]) != masked
+
+
+class Teacher(nn.Module):
+    """Chooses by Python's own generator, as where a decoder is sometimes given its own words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([random.choice(list(self.layers))(x) for _ in range(4)]).sum(dim=0)
+
+
+def test_a_model_that_draws_by_python_is_asked_with_the_same_draws():
+    torch.manual_seed(0)
+    before = random.getstate()
+    assert leakage(Teacher(), (torch.randn(8, 4),)) == 0.0
+    assert evaluation_noise(Teacher(), (torch.randn(8, 4),))["noise_source"] == "random"
+    assert random.getstate() == before
+
+
+def test_the_first_token_that_is_exchanged_is_one_that_differs():
+    """A mark between a beginning and what follows is the same everywhere: to exchange it changes nothing."""
+    torch.manual_seed(0)
+    words = texts()
+    words[:, 12] = 3
+    model = Reader(True, "last")
+    assert sees_later(model, (words,), 0) == 0.0
+    assert (sees_later(model, (words,), 0, reach=1) or 0.0) > 0
+    assert sees_later(model, (torch.full_like(words, 3),), 0) is None
+
+
+def test_only_answers_that_are_asked_for_count():
+    """A prefix that sees all of itself, and is asked for nothing."""
+
+    class Prefix(Reader):
+        def forward(self, words: Tensor) -> Tensor:
+            allowed = torch.ones(words.shape[1], words.shape[1]).tril().bool()
+            allowed[:, :15] = True
+            return self.head(self.encoder(self.embedding(words), mask=~allowed))
+
+    torch.manual_seed(0)
+    words, asked = texts(), torch.arange(25).expand(16, -1) >= 14
+    assert (sees_later(Prefix(True, "last"), (words,), 0) or 0.0) > 1e-3
+    assert (sees_later(Prefix(True, "last"), (words,), 0, asked=asked) or 0.0) < 1e-4
+    assert (sees_later(Reader(False, "last"), (words,), 0, asked=asked) or 0.0) > 1e-2
 
 
 class Answers(nn.Module):

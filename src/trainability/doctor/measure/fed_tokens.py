@@ -63,7 +63,7 @@ class FedTokens:
         with contextlib.suppress(Exception), torch.no_grad():
             for tokens, words in ends:
                 same, _ = self._shares(gradient.reshape(tokens.numel(), -1), tokens, 1)
-                if float(same) > _NEARLY_ALL:
+                if float(same) == 1.0:
                     self._is_fed |= any(self._reads_up_to(model, logits, words, gradient, tokens, time) for time in (1, 0))
 
     def _reads_up_to(self, model: nn.Module, logits: Any, words: Any, gradient: Tensor, tokens: Tensor, time: int) -> bool:

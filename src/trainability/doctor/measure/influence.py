@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.drawn_samples import DrawnSamples
+from trainability.doctor.measure.randomness import randomness_restored, seed_all
 from trainability.doctor.measure.workspace import set_training
 
 Forward = Callable[..., Any]
@@ -130,8 +131,18 @@ def _of_rows(model: nn.Module, inputs: tuple[Any, ...], rows: list[int], *, seed
     return answer(model, chosen, len(rows), seed)
 
 
-def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time: int = 1, reach: int = 0) -> float | None:
+def sees_later(
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    position: int,
+    *,
+    time: int = 1,
+    reach: int = 0,
+    asked: Tensor | None = None,
+) -> float | None:
     """Change of the output for earlier tokens when the last ones are exchanged, in eval mode.
+
+    The first that is exchanged is one that differs between examples, as a mark that ends all their beginnings does not.
 
     Args:
         model: runs in eval mode and without gradients; the caller puts modes and buffers back.
@@ -139,6 +150,7 @@ def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time
         position: of the input whose tokens are exchanged, between those of other examples.
         time: its dimension of tokens: 1 for (batch, tokens, ...), 0 for (tokens, batch, ...).
         reach: of the places that are exchanged, how many count among the outputs, too: 1 for the first of them.
+        asked: (batch, tokens) bool, the places whose outputs count; None for all.
 
     Returns:
         The largest change over the rms of the output; None where it cannot be asked: fewer than two examples or four tokens,
@@ -151,22 +163,27 @@ def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time
     size, length = tokens.shape[1 - time], tokens.shape[time]
     rows = min(size, 8) if time == 1 else size
     cut = [x[:rows] if isinstance(x, Tensor) and x.dim() > 0 and time == 1 and len(x) == size else x for x in inputs]
-    kept = length // 2
+    others = cut[position].roll(1, dims=1 - time)
+    differ = (others != cut[position]).movedim(time, 0).flatten(1).any(dim=1)
+    counted = asked[:rows].T if asked is not None else torch.ones(length, rows, dtype=torch.bool, device=tokens.device)
+    places = counted.any(dim=1).nonzero()
+    middle = int(places[len(places) // 2]) if len(places) else length
+    if not bool(differ[middle:].any()):
+        return None
+    kept = middle + int(differ[middle:].int().argmax())
     later = torch.arange(length, device=tokens.device) >= kept
     mask = later[None, :] if time == 1 else later[:, None]
-    mask = mask.reshape(*mask.shape, *[1] * (tokens.dim() - 2))
-    changed = torch.where(mask, cut[position].roll(1, dims=1 - time), cut[position])
-    if torch.equal(changed, cut[position]):
-        return None
+    changed = torch.where(mask.reshape(*mask.shape, *[1] * (tokens.dim() - 2)), others, cut[position])
     whole, again = answer(model, cut, None), answer(model, cut, None)
     cut[position] = changed
     other = answer(model, cut, None)
     if whole is None or again is None or other is None or not torch.equal(whole, again):
         return None
     views = _by_token(whole - other, rows, length, time)
-    if not views:
+    counted = counted & (torch.arange(length, device=tokens.device) < kept + reach)[:, None]
+    if not views or not bool(counted.any()):
         return None
-    return min(float(view[: kept + reach].abs().max()) for view in views) / max(float(statistics.rms(whole)), 1e-30)
+    return min(float(view[counted.to(view.device)].abs().max()) for view in views) / max(float(statistics.rms(whole)), 1e-30)
 
 
 def along_batch(model: nn.Module, inputs: tuple[Any, ...], lengths: dict[str, tuple[int, int]]) -> str | None:
@@ -193,7 +210,7 @@ def along_batch(model: nn.Module, inputs: tuple[Any, ...], lengths: dict[str, tu
     handles = [model.get_submodule(name).register_forward_pre_hook(hook(name)) for name in suspects]
     try:
         set_training(model, True)
-        with torch.random.fork_rng(devices=_devices(model)):
+        with randomness_restored():
             model(*[x[: size // 2] if isinstance(x, Tensor) and x.dim() > 0 and len(x) == size else x for x in inputs])
     finally:
         for handle in handles:
@@ -217,15 +234,11 @@ def answer(model: nn.Module, inputs: list[Any], rows: int | None, seed: int = 0)
     """The output with the random numbers of a seed; None where it is no tensor of numbers, with as many rows as are said."""
     set_training(model, False)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=_devices(model)):
-            torch.manual_seed(seed)
+        with torch.no_grad(), randomness_restored():
+            seed_all(seed)
             output = first_tensor(model(*inputs))
     except Exception:
         return None
     if output is None or output.dim() == 0 or not output.is_floating_point() or (rows is not None and len(output) != rows):
         return None
     return output.detach().float().clone()
-
-
-def _devices(model: nn.Module) -> list[int]:
-    return sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})

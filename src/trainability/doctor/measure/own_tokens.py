@@ -161,7 +161,7 @@ class OwnTokens:
         """
         if self._fed.fact():
             return "causal"
-        if self._same is None or not self._reaches or self._num_lookups != 1 or not float(self._same) > _NEARLY_ALL:
+        if self._same is None or not self._reaches or self._num_lookups != 1 or float(self._same) != 1.0:
             return None
         if not bool(self._reaches[self._time]):
             return None

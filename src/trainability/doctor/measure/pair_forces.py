@@ -17,6 +17,7 @@ from trainability.doctor.measure.collapse import same_is_lowest
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.owners import in_evaluation, owners
+from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.pair_facts import PairForces
 
 _FEWEST, _MOST = 8, 512  # examples, in all calls together
@@ -213,7 +214,7 @@ def _heads(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) 
     hooks = ((m.register_forward_pre_hook(enter), m.register_forward_hook(leave, always_call=True)) for m in model.modules())
     handles = [handle for both in hooks for handle in both]
     try:
-        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
             forward(model, batch)
     finally:
@@ -318,6 +319,6 @@ class _Points:
                     head.forward = own
 
     def _ask(self, batch: Any) -> Tensor:
-        with torch.enable_grad(), torch.random.fork_rng(devices=[t.device for t in self._model.parameters() if t.is_cuda][:1]):
+        with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
             return self._forward(self._model, batch).sum()

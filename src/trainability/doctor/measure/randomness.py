@@ -49,6 +49,15 @@ def randomness_restored() -> Iterator[dict[str, Any]]:
             torch.set_grad_enabled(records)
 
 
+def seed_all(seed: int) -> None:
+    """Seed every global generator; the caller puts the random state back."""
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed)
+    torch.manual_seed(seed)
+
+
 @contextlib.contextmanager
 def generators_restored(loader: Any) -> Iterator[None]:
     """Put the generators of a loader and its samplers back, also after an exception."""
