@@ -9,8 +9,9 @@ import torch
 from rule_examples import steps
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
-from trainability import Monitor
+from trainability import Monitor, check
 from trainability.doctor import Diagnosis, diagnose
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
@@ -116,3 +117,24 @@ def test_where_shapes_leave_it_open_a_run_at_chance_is_sent_to_check() -> None:
         for open in (False, True)
     ]
     assert ["trainability check" in remedy for remedy in remedies] == [False, True]
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_a_step_that_turns_what_the_loader_stacks_means_the_steps(turns: bool) -> None:
+    """A translation: its targets are one row, and do not tell which dimension is that of the examples."""
+    words = torch.randint(CLASSES, (64, T), generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(TensorDataset(F.one_hot(words, C).float(), (words + 1) % CLASSES), batch_size=N)
+    model = Reader(lstm(), lambda layer, x: layer(x)[0])
+
+    def training_step(net: Any, batch: Any) -> Tensor:
+        x, y = (t.transpose(0, 1) if turns else t for t in batch)
+        return F.cross_entropy(net(x).flatten(0, 1), y.flatten())
+
+    found = check(
+        model,
+        loader,
+        training_step=training_step,
+        optimizer=torch.optim.SGD(model.parameters(), 1e-3),
+        rehearse_seconds=None,
+    )
+    assert ("batch_leakage.sequences" in codes(found)) != turns

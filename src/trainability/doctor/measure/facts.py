@@ -67,7 +67,7 @@ from trainability.doctor.measure.solved import solved_by_constant
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.summed_first import summed_over_batch
 from trainability.doctor.measure.task_facts import task_facts
-from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
+from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first, turned_over
 from trainability.doctor.measure.transposed import transposed
 from trainability.doctor.measure.turned_apart import turned_apart
 from trainability.doctor.measure.underflow import underflow
@@ -243,7 +243,7 @@ def _solved(
 
 def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> dict[str, Any]:
     """What an example's output has from its neighbours and its place; nothing where examples lie along another dimension."""
-    if steps_first(seen, loss):
+    if steps_first(seen, loss) or turned_over(seen, batches):
         return {}
     model, inputs = callable_model(seen), seen.inputs
     mixed = leakage(model, inputs)

@@ -107,6 +107,21 @@ def examples_first(seen: ForwardPass, batches: Iterable[Any]) -> bool:
     return any(_is_later(t, given, 1) and not _is_later(t, given, 0) for t in others)
 
 
+def turned_over(seen: ForwardPass, batches: Iterable[Any]) -> bool:
+    """Whether the loader stacks examples along dimension 0, and the step gives them to the model along dimension 1.
+
+    Args:
+        seen: the pass.
+        batches: the training loader.
+    """
+    given = first_tensor(seen.inputs)
+    is_stacked = isinstance(batches, DataLoader) and batches.collate_fn is default_collate and batches.batch_size is not None
+    if given is None or given.dim() < 2 or not is_stacked:
+        return False
+    held = [t for _, t in seen.batch if t.dim() > 1]
+    return not any(torch.equal(t, given) for t in held) and any(torch.equal(t.transpose(0, 1), given) for t in held)
+
+
 def _is_later(target: Tensor, given: Tensor, time: int) -> bool:
     """Whether a tensor is another, one step later, and not only because nothing changes from step to step."""
     length = given.shape[time]
@@ -115,10 +130,10 @@ def _is_later(target: Tensor, given: Tensor, time: int) -> bool:
     return float(same) > _NEARLY_ALL and float((now == later).float().mean()) < _MANY
 
 
-def _sees_later(seen: ForwardPass, call: Call, position: int, *, time: int = 1) -> float | None:
+def _sees_later(seen: ForwardPass, call: Call, position: int, *, time: int = 1, is_asked: Tensor | None = None) -> float | None:
     if returns_code(seen.returned, call.inputs[position], time):
         return None
-    return sees_later(callable_model(call), call.inputs, position, time=time)
+    return sees_later(callable_model(call), call.inputs, position, time=time, asked=is_asked)
 
 
 def _asked_of_places(seen: ForwardPass, call: Call, loss: Tensor, position: int) -> dict[str, Any]:
@@ -135,13 +150,13 @@ def _asked_of_places(seen: ForwardPass, call: Call, loss: Tensor, position: int)
     same, later = asked == given, asked[:, :-1] == given[:, 1:]
     # Where most tokens are like the one before, what comes next is nearly what is there.
     is_later = _share(later, telling[:, :-1]) >= _share(same, telling)
-    if _matches(same, telling) and not is_later:
+    if bool(telling.any()) and bool(same[telling].all()) and not is_later:  # a few that differ are what is to be corrected
         return {"unshifted": True} if _read_up_to(call, position) == 0 else {}
     if _matches(later, telling[:, :-1]):
         if _read_up_to(call, position) == -1:
             return {"shifted_by": 2}
         masked = {"masked_answers": True} if _asks_beginnings(given, is_asked) else {}
-        return masked | {"future": _sees_later(seen, call, position)}
+        return masked | {"future": _sees_later(seen, call, position, is_asked=is_asked)}
     backward = _matches(asked[:, 1:] == given[:, :-1], telling[:, 1:])
     twice = _matches(asked[:, :-2] == given[:, 2:], telling[:, :-2])
     if backward == twice or (backward and int(given.max()) < _FEWEST_WORDS):  # a delayed echo of bits is a task of its own
