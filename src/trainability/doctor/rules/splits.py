@@ -71,7 +71,8 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
         by 5 standard errors, no renaming helps, and within validation features say nothing of the labels (2 standard errors),
         where in as many training examples they do (5). A watched script: `renamed` where the model itself, which has learned,
         tells seven in ten of ten examples and more of a class as one and the same other, and one in ten at most as what they
-        are called, of two classes and more. Silent where the mean features of the two are half a standard deviation apart.
+        are called, of two classes and more. Silent where the mean features of the two are half a standard deviation apart;
+        of `shuffled`, also where validation's are spread twice as wide as training's, or half as wide.
     Why: classes are numbered by whoever reads the folders; read twice, they may be numbered in another order, or from 1. The
         loss on training falls all the same. Inputs of another domain lower the accuracy, and no renaming brings it back.
     What fools it: classes that neither simple features nor a rehearsed net tell apart are not judged, nor are fewer than 100
@@ -110,7 +111,7 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
                     name="signal within validation", value=compared.own_signal_z, unit="standard errors", threshold=2.0
                 ),
             ),
-            cause="class names are numbered once for each split, in another order or from another number"
+            cause="class names are numbered anew for each split, in another order or from another number"
             if renamed
             else "images or labels of validation are shuffled, one without the other",
             remedy="make the table from class names to numbers once, and use it for both splits"
@@ -155,7 +156,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         own tell its own values. So where counts of training's words tell its classes, and validation's no better than chance,
         though its own words tell them, and no renaming of the classes does. So of a watched script, where within three passes
         over the training data its cross-entropy is half of a constant answer's or less, and in evaluation passes validation is
-        told no better than by its most frequent class, at a loss above one answer's for all, then and later.
+        told no better than by its most frequent class, at a loss above one answer's for all, then and later; silent where the
+        passes leave out layers that are trained, as where features are compared, or ask for gradients, as an attack does.
         Code `channels`: of the classifier that `validation_labels` fits, another order of validation's three channels, found on
         half of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and no less than any
         renaming of the classes does.

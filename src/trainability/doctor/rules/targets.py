@@ -235,12 +235,14 @@ def _tiny_targets(facts: Facts) -> Finding:
 def sees_future(evidence: Evidence) -> list[Finding]:
     """The output for a token depends on later tokens, which are the targets.
 
-    Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
-        their rms when later tokens are exchanged, though they do not change when the same is asked twice. Of a loop that
+    Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens, of which the loss asks
+        something, change by more than 1e-4 of their rms when later tokens are exchanged, though they do not change when the
+        same is asked twice. Of a loop that
         Monitor alone saw: the gradient of the logits asks for the next token, and what the first half of the places asks for,
         sent back through the loop's own graph, comes to the second half of the words. Silent on a model that also returns
         numbers for each sequence as a whole, as a variational autoencoder of sentences does. Code `unshifted`:
-        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Of a loop
+        they do not change, and the targets are the input tokens themselves, all of them, as those of a text with a few
+        mistakes, which is to be corrected, are not. Of a loop
         that Monitor alone saw, a warning: the gradient of the logits asks for the token that is given, and comes back to the
         last one of a sequence, where attention or recurrence is causal; a hint where that is not known. Of several sequences
         that a model looks up, as a translation's, a warning where places go by the token there that they are asked for and by
@@ -313,7 +315,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         gradient of the loss is not zero there; a hint, where they hold a class that words have, too, and half of what
         is asked is padding.
     Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
-    What fools it: a loader that is sorted by class, of which the audit reads only the first images.
+    What fools it: a loader that is sorted by class, of which the audit reads only the first images; of `ignored`, windows cut
+        out of running text, in which later pieces of words have the ignored class, and which may begin with such a piece.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
     Source: Schoop et al., UMLAUT, CHI 2021; own threshold.
     """

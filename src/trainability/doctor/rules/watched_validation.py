@@ -25,13 +25,13 @@ def renamed_in_run(evidence: Evidence) -> list[Finding]:
             rule="validation_labels",
             code="validation_labels.renamed",
             severity="warning",
-            seen=f"class {pairs} in validation: the model is right on {last.hits:.0%} of it, and tells nearly all examples of "
-            "each of these classes as one and the same other",
+            seen=f"class {pairs} in validation: the model is right on {last.hits:.0%} of it, and gives nearly all examples "
+            "of each of these classes one and the same other class",
             measurements=(
                 Measurement(name="accuracy on validation", value=last.hits),
                 Measurement(name="classes of another name", value=float(len(last.renamed)), threshold=float(_FEWEST_RENAMED)),
             ),
-            cause="class names are numbered once for each split, in another order or from another number",
+            cause="class names are numbered anew for each split, in another order or from another number",
             remedy="make the table from class names to numbers once, and use it for both splits",
             source="own; the model's answers to validation, class by class",
         )
