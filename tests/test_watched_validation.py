@@ -141,6 +141,9 @@ def attacked() -> None:
 SOUND: dict[str, Callable[[], object]] = {
     "features in evaluation": lambda: fit(loader(*TRAIN), [loader(VALIDATION[0], SHUFFLED)], model=Features()),
     "attacked": attacked,
+    "labels that stand for several classes": lambda: fit(
+        loader(*TRAIN), [loader(*(t[VALIDATION[1] < 4] for t in (VALIDATION[0], VALIDATION[1] // 2)))]
+    ),
     "same meaning": lambda: fit(loader(*TRAIN), [loader(*VALIDATION)]),
     "by heart": by_heart,
     "training evaluated": lambda: fit(train := loader(*TRAIN), [train]),

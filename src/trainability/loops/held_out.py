@@ -168,7 +168,8 @@ class _Pass:
                 self._count += len(labels)
 
     def result(self, passes: float) -> HeldOutSeen | None:
-        """What it showed; None of too few examples, of labels that are no classes of the answers, and of other answers.
+        """What it showed; None of too few examples, of labels that are no classes of the answers or groups of them, and of
+        other answers.
 
         A model that leaves out layers which it trains, as its last one, was asked for features and not for classes.
         """
@@ -184,6 +185,8 @@ class _Pass:
             return None
         shares = torch.bincount(labels, minlength=width) / len(labels)
         said = answers.argmax(dim=1)
+        if _are_grouped(said, labels):
+            return None
         is_probabilities = bool((answers >= 0).all()) and bool(((answers.sum(dim=1) - 1).abs() < 1e-3).all())
         logs = answers.clamp(min=1e-30).log() if is_probabilities else answers.log_softmax(dim=1)
         return HeldOutSeen(
@@ -198,6 +201,15 @@ class _Pass:
             running=any(getattr(m, "running_mean", None) is not None for m in self._model.modules()),
             renamed=_renamed(said, labels, width),
         )
+
+
+def _are_grouped(said: Tensor, labels: Tensor) -> bool:
+    """Whether each class that the model names goes with one label, and several with the same: these are coarser on purpose."""
+    rows = [labels[said == one].bincount() for one in said.unique()]
+    rows = [counts for counts in rows if int(counts.sum()) >= _FEWEST_OF_CLASS]
+    groups = {int(counts.argmax()) for counts in rows}
+    is_one = all(int(counts.max()) >= _RENAMED * int(counts.sum()) for counts in rows)
+    return is_one and 1 < len(groups) <= len(rows) / 2
 
 
 def _renamed(said: Tensor, labels: Tensor, width: int) -> tuple[tuple[int, int], ...]:

@@ -156,8 +156,9 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         own tell its own values. So where counts of training's words tell its classes, and validation's no better than chance,
         though its own words tell them, and no renaming of the classes does. So of a watched script, where within three passes
         over the training data its cross-entropy is half of a constant answer's or less, and in evaluation passes validation is
-        told no better than by its most frequent class, at a loss above one answer's for all, then and later; silent where the
-        passes leave out layers that are trained, as where features are compared, or ask for gradients, as an attack does.
+        told no better than by its most frequent class, at a loss above one answer's for all, then and later; silent where a
+        label stands for several classes, and where the passes leave out layers that are trained, as where features are
+        compared, or ask for gradients, as an attack does.
         Code `channels`: of the classifier that `validation_labels` fits, another order of validation's three channels, found on
         half of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and no less than any
         renaming of the classes does.
