@@ -50,6 +50,13 @@ def masks() -> tuple[Tensor, Tensor]:
     return masks + 0.7 * drawn(N, 1, 16, 16), masks
 
 
+def frames() -> tuple[Tensor, Tensor]:
+    """Two frames, and by how much what they show has moved."""
+    scene, move = torch.nn.functional.avg_pool2d(drawn(N, 1, 18, 18), 3, 1), whole(5, N, 2) - 2
+    later = torch.stack([one.roll((int(m[0]), int(m[1])), dims=(1, 2)) for one, m in zip(scene, move, strict=True)])
+    return torch.cat([scene, later], dim=1) + 0.05 * drawn(N, 2, 16, 16), move.float()
+
+
 def first_word() -> tuple[Tensor, Tensor]:
     words = whole(10, N, 20)
     return words, words[:, 0] % 2
@@ -89,6 +96,7 @@ KINDS = {
     "a frequency in any phase": frequencies,
     "a shape anywhere": shapes_anywhere,
     "masks": masks,
+    "how far frames moved": frames,
     "the first word": first_word,
     "words sorted": lambda: (whole(10, N, 8), whole(10, N, 8).sort(dim=1)[0]),
     "a category": categories,

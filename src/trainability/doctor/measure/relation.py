@@ -23,6 +23,7 @@ _MOST_VALUES = 40_000_000
 _SHUFFLES = 99
 _FEW_COLUMNS, _NEIGHBOURS = 16, 3
 _FEW_CHANNELS = 8  # of a series
+_FEW_FRAMES, _FARTHEST = 4, 4  # channels of an image that may be pictures of one thing; pixels between them
 _FEWEST_INTEGERS = 16  # of a column that comes as integers beside numbers: who made the table told one from the other
 _MOST_CLASSES = 64
 _MOST_SEQUENCES = 4  # beside each other, as keys and values are
@@ -96,9 +97,10 @@ def _joined(batch: Any, target: str) -> tuple[Tensor, Tensor, tuple[int, ...]] |
 def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> Relation | None:
     """Compare inputs with their targets, by distance correlation and by the largest correlation of two columns.
 
-    Each is computed on several views of the inputs (values, word counts, words by place, spectra) and compared with the same
-    under 99 shuffles of the targets; so is how far neighbours agree, examples of one category, and of sequences of whole
-    numbers which places are equal, what the sum leaves, and how often the target is in its row.
+    Each is computed on several views of the inputs (values, word counts, words by place, spectra, how one channel is moved
+    against another) and compared with the same under 99 shuffles of the targets; so is how far neighbours agree, examples of
+    one category, and of sequences of whole numbers which places are equal, what the sum leaves, and how often the target is in
+    its row.
 
     Args:
         inputs: (examples, ...).
@@ -181,6 +183,8 @@ def _views(inputs: Tensor) -> list[Tensor]:
         spectrum = torch.fft.rfft2(x - x.mean(dim=(2, 3), keepdim=True)).abs()
         pooled = nn.functional.adaptive_avg_pool2d(x, (min(8, x.shape[2]), min(8, x.shape[3])))
         views = [pooled, nn.functional.adaptive_avg_pool2d(spectrum, (min(8, x.shape[2]), min(5, spectrum.shape[3])))]
+        if 2 <= x.shape[1] <= _FEW_FRAMES and min(x.shape[-2:]) > 2 * _FARTHEST:
+            views.append(_moved(x))
     elif x.dim() >= 3 and x.shape[1] >= 8:
         views = [x, torch.fft.rfft(x - x.mean(dim=1, keepdim=True), dim=1).abs()]
     elif x.shape[-1] >= 16:
@@ -190,6 +194,17 @@ def _views(inputs: Tensor) -> list[Tensor]:
     if x.dim() == 3 and 2 <= x.shape[2] <= _FEW_CHANNELS < x.shape[1]:
         views.append(_together(x))
     return [torch.cat([narrow, _sizes(x)], dim=1) for narrow in (narrowed(view.flatten(1)) for view in views)]
+
+
+def _moved(x: Tensor) -> Tensor:
+    """How well each two channels fit, one moved against the other: two frames may say how things move, or how far they are."""
+    x = x - x.mean(dim=(2, 3), keepdim=True)
+    x = x / x.norm(dim=(2, 3), keepdim=True).clamp(min=1e-12)
+    first, second = torch.triu_indices(x.shape[1], x.shape[1], offset=1)
+    waves = torch.fft.rfft2(x)
+    fit = torch.fft.irfft2(waves[:, second] * waves[:, first].conj(), s=x.shape[-2:])
+    reach = 2 * _FARTHEST + 1
+    return fit.roll((_FARTHEST, _FARTHEST), dims=(2, 3))[:, :, :reach, :reach]
 
 
 def _together(x: Tensor) -> Tensor:
