@@ -35,7 +35,7 @@ from verdict_table import wilson
 HERE = Path(__file__).parent
 SCRIPTS, ANSWERS = HERE / "scripts", HERE / "results" / "script-faults.jsonl"
 EXPERIMENTS = HERE / "results" / "script-confirm.jsonl"
-SETS = ("one", "two", "three")
+SETS = ("one", "two", "three", "four")
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
 LONGEST = 600.0

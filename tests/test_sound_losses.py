@@ -206,6 +206,6 @@ def test_betas(betas: tuple[float, float], code: str | None) -> None:
 
 @pytest.mark.parametrize(("loss", "code"), [(1e-8, "flat_loss.zero"), (0.1, None)])
 def test_a_loss_that_is_zero_but_for_rounding(loss: float, code: str | None) -> None:
-    steps = tuple(StepRecord(step=i + 1, loss=loss * (-1) ** i, gradient_norm=1.0) for i in range(30))
+    steps = tuple(StepRecord(step=i + 1, loss=loss * (-1) ** i, gradient_norm=loss) for i in range(30))
     codes = {finding.code for finding in diagnose(Evidence(steps=steps)).findings}
     assert ("flat_loss.zero" in codes) == (code is not None)

@@ -116,7 +116,8 @@ def test_where_shapes_leave_it_open_a_run_at_chance_is_sent_to_check() -> None:
         {f.rule: f.remedy for f in diagnose(flat.merge(Evidence(facts=Facts(maybe_steps_first=open)))).findings}["plateau"]
         for open in (False, True)
     ]
-    assert ["trainability check" in remedy for remedy in remedies] == [False, True]
+    assert remedies[0] != remedies[1]
+    assert "trainability check" in remedies[1]
 
 
 @pytest.mark.parametrize("turns", [True, False])

@@ -207,7 +207,7 @@ class Attending(nn.Module):
         return self.head(h + mixed)
 
 
-@pytest.mark.parametrize(("hides", "unread"), [("padding", None), ("words", "all"), ("all", None)])
+@pytest.mark.parametrize(("hides", "unread"), [("padding", None), ("words", "hidden"), ("all", None)])
 def test_a_mask_upside_down_is_told_from_a_model_of_single_words(hides: str, unread: str | None) -> None:
     words = padded(False)[0]
     found = looked(
