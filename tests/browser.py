@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+# A frame that stays open holds the page's load event, and the browser returns the document at that event. Waiting for a time
+# of the page's own clock is not enough: on a busy machine that clock runs out before the first frame is drawn.
+HOLD = """<script>
+{
+  const held = document.body.appendChild(document.createElement("iframe")).contentDocument;
+  held.open();
+  const timer = setInterval(() => {
+    if (document.readyState === "loading" || !(UNTIL)) return;
+    clearInterval(timer);
+    held.close();
+  }, 50);
+}
+</script>"""
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -47,7 +61,7 @@ def visit(
     dark: bool = False,
     size: tuple[int, int] = (1280, 2400),
     screenshot: bool = False,
-    settle_ms: int = 0,
+    until: str = "",
 ) -> Visit:
     """Open a page.
 
@@ -57,9 +71,15 @@ def visit(
         dark: the reader's colour scheme.
         size: of the window in pixels, width and height.
         screenshot: write scratch/page.png in place of returning a document.
-        settle_ms: time of the page's own clock after which it is looked at; 0 looks when it has loaded.
+        until: the page is looked at when this JavaScript expression holds, without it when the page has loaded. A copy without
+            the page's policy, which lets no other script run, is opened then.
     """
     assert CHROMIUM is not None
+    if until:
+        text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"), count=1)
+        text = re.sub("<body[^>]*>", lambda body: body[0] + HOLD.replace("UNTIL", until), text, count=1)
+        page = scratch / f"waits-{page.name}"
+        page.write_text(text, encoding="utf-8")
     log = scratch / "net.json"
     command = [
         CHROMIUM,
@@ -68,7 +88,6 @@ def visit(
         f"--user-data-dir={scratch / 'profile'}",
         f"--window-size={size[0]},{size[1]}",
         f"--log-net-log={log}",
-        *([f"--virtual-time-budget={settle_ms}"] if settle_ms else []),
         f"--screenshot={scratch / 'page.png'}" if screenshot else "--dump-dom",
         page.resolve().as_uri(),
     ]

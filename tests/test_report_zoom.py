@@ -34,7 +34,7 @@ def test_zoom_is_shared_by_all_figures_over_time(tmp_path: Path) -> None:
     """
     run = watched_run(tmp_path / "run")
     (run.folder / STEPS).write_text("".join(json.dumps(step_row(step)) + "\n" for step in range(1, 101)))
-    seen = visit(with_script(write_report(run.folder), script), tmp_path, settle_ms=5000)
+    seen = visit(with_script(write_report(run.folder), script), tmp_path, until='document.querySelector("#said")')
     assert seen.console == []
     first, zoomed, reset = json.loads(re.findall(r'id="said">(.*?)</p>', seen.dom)[0])
     assert zoomed[:3] == [[5, 10]] * 3

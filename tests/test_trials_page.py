@@ -362,7 +362,8 @@ class TestInBrowser:
         script += ".observe({ type: 'paint', buffered: true });"
         text = re.sub(r"<meta http-equiv[^>]*>", "", text, count=1).replace("<body>", f"<body><script>{script}</script>", 1)
         path.write_text(text, encoding="utf-8")
-        page = visit(path, tmp_path, size=(1280, 1000), settle_ms=3000)
+        until = 'Number(document.title) > 0 && document.querySelector("figure .main-svg")'
+        page = visit(path, tmp_path, size=(1280, 1000), until=until)
         assert (page.requests, page.console) == ([], [])
         title = re.search(r"<title>([\d.]+)</title>", page.dom)
         assert title is not None
@@ -378,7 +379,8 @@ class TestInBrowser:
     def test_what_is_far_is_drawn_when_it_comes_near(self, root: Path, tmp_path: Path) -> None:
         full_book(root, tmp_path / "runs", chapter="more-random")
         written(tmp_path / "runs", tmp_path / "book.html", "more-random")
-        page = visit(tmp_path / "book.html", tmp_path, size=(1280, 16000), settle_ms=3000)
+        until = '[...document.querySelectorAll("figure")].every((figure) => figure.querySelector(".main-svg"))'
+        page = visit(tmp_path / "book.html", tmp_path, size=(1280, 16000), until=until)
         dom = re.sub(r"<(script|style)\b.*?</\1>", "", page.dom, flags=re.DOTALL)
         figures = dom.split("<figure ")[1:]
         assert len(figures) > 24
