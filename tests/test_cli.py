@@ -42,7 +42,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     ("flags", "words"),
     [
         (["--model.config", "F"], ["model.config", "'F'", "A, A-LRN, B, C, D, E"]),
-        (["--model.width", "wide"], ["model.width", "'wide'", "FLOAT"]),
+        (["--model.width", "wide"], ["model.width", "'wide'", "a number"]),
         (["--model.width", "0"], ["model.width is 0", "above 0"]),
         (["--model.dropout", "1"], ["model.dropout is 1", "below 1"]),
         (["--init.plan", "xavier:3,he:3"], ["6", "13"]),

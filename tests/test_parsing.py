@@ -39,6 +39,7 @@ def parsed(*arguments: str) -> functools.partial[int]:
         ("train --optim.lr=fast", ["optim.lr", "'fast'", "number"]),
         ("train --optim.lr 1 --optim.lr x", ["optim.lr", "'x'", "number"]),
         ("train --optim.epochs 1.5", ["optim.epochs", "'1.5'", "whole number"]),
+        ("run --steps x script.py", ["steps", "'x'", "whole number"]),
         ("train --optim.lr", ["--optim.lr", "number"]),
         ("train --data.jitter 256", ["data.jitter", "'256'", "None", "INT INT"]),
         ("diagnose", ["diagnose", "RUN", "diagnose --help"]),

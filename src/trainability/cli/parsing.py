@@ -250,5 +250,5 @@ def _written(argument: tyro_arguments.ArgumentDefinition, arguments: list[str]) 
 
 
 def _accepted(argument: tyro_arguments.ArgumentDefinition) -> str:
-    metavar = str(argument.lowered.metavar)
-    return _KINDS.get(metavar) or metavar.replace("|", " or ").translate(_BRACES)
+    kinds = str(argument.lowered.metavar).translate(_BRACES).split("|")
+    return " or ".join(_KINDS.get(kind, kind) for kind in kinds)
