@@ -153,6 +153,24 @@ def test_nobody_waits_for_a_process_that_has_ended_or_never_began(exchanges: lis
     assert first.missing == (2,)
 
 
+def test_what_is_told_as_the_first_process_looks_for_the_last_time_is_compared(
+    exchanges: list[Exchange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = exchanges
+    first.tell(post(0, 1))
+    have_all_told = first._have_all_told
+
+    def late() -> bool:
+        for rank, each in ((1, second), (2, third)):
+            each.tell(post(rank, 1))
+        return have_all_told()
+
+    monkeypatch.setattr(first, "_have_all_told", late)
+    for each in exchanges:
+        each.end()
+        assert [(row.step, row.ranks) for row in each.comparisons] == [(1, (0, 1, 2))]
+
+
 def test_a_process_that_is_stuck_is_waited_for_some_seconds_only(
     exchanges: list[Exchange], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ class Exchange:
         while self._last and not is_complete() and time.monotonic() < until:
             time.sleep(0.01)
             self.read()
+        self.read()  # what came between the last reading and the answer that all is there
 
     def _have_all_told(self) -> bool:
         """Whether every process that runs a monitor has ended it, or told of this one's last step."""
