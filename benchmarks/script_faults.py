@@ -11,9 +11,9 @@ ran both to their end: every `bad` misses the score that the script itself asks 
 `scripts/causes.json` says which codes name the mistake; a judge who had seen no answer chose them from the rules' pages. A
 script of `one` was looked at when rules were mended, one of `two` was not before it was scored. Two authors each wrote `three`
 (34 mistakes, 46 sound ones with the twins) and `four` (30, 42) after public reports of trainings that failed, the same mistakes
-in part. Both were asked once when they were new, and rules were mended with
-them afterwards; `four` last, on 27 November 2026. Two of its kinds, replayed states that are one array and low-rank factors that
-are both zero, had been named to somebody who mended rules. They need scikit-learn.
+in part. Both were asked once when they were new, `four` on 27 November 2026, and rules were mended with them afterwards. Two of
+the kinds of `four`, replayed states that are one array and low-rank factors that are both zero, had been named to somebody who
+mended rules. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
