@@ -56,7 +56,8 @@ def joined_facts(earlier: Facts | None, later: Facts | None) -> Facts | None:
     if earlier is None or later is None:
         return later or earlier
     asked = {field.name: getattr(later, field.name) for field in fields(later) if getattr(later, field.name) not in (None, ())}
-    if earlier.unreached and all(p.reason == "turn" for p in later.unreached):  # all that Monitor can tell; check knows why
+    told_by_monitor = ("turn", "unused")  # all that it can tell; check knows why
+    if earlier.unreached and all(p.reason in told_by_monitor for p in later.unreached):
         asked.pop("unreached", None)
     asked["graph"] = _joined_graphs(earlier.graph, later.graph)
     return replace(earlier, **{name: value for name, value in asked.items() if value is not False})

@@ -28,6 +28,7 @@ class Intervention:
         answers: codes or names of findings that call for it.
         compensates: whether it makes up for many faults without undoing them, as another learning rate does; no counted fact is
             about it, and where another change that a finding suggests fixes the program too, that one is the cause.
+        stands_in: the same, unless a counted fact calls for it: frozen layers, once trained, may do the work of any others.
         is_counted: whether it applies only where what it undoes was counted in this copy, as weights that no gradient reaches,
             a fact whether or not a finding says so.
         is_setting: whether it makes a setting of the program usual, or takes it away.
@@ -44,6 +45,7 @@ class Intervention:
     make: Callable[[Variant], None]
     answers: tuple[str, ...] = ()
     compensates: bool = False
+    stands_in: bool = False
     is_counted: bool = False
     is_setting: bool = False
     hinted: Callable[[Evidence], bool] = lambda evidence: False
@@ -66,6 +68,10 @@ class Intervention:
             return True
         calling = set(self.suspected_by(findings))
         return not self.compensates and any(f.code in calling and f.severity != "hint" and is_fact(f) for f in findings)
+
+    def makes_up(self, findings: tuple[Finding, ...]) -> bool:
+        """Whether it may fix a program whose fault is another."""
+        return self.compensates or (self.stands_in and not self.is_certain(findings))
 
 
 def is_fact(finding: Finding) -> bool:

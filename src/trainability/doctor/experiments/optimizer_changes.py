@@ -288,6 +288,7 @@ OPTIMIZER_CHANGES = named(
         change="every parameter trained, those with requires_grad=False too",
         applies=lambda variant: len(variant.optimizers) == 1 and len(modules(variant.model)) == 1 and bool(_frozen(variant)),
         make=_unfreeze,
+        stands_in=True,
         answers=("untrained_parameter", "unmoved_parameter"),
     ),
     Intervention(

@@ -88,7 +88,7 @@ class Standing:
 
     def makes_up(self, name: str) -> bool:
         """Whether a change, or both of a pair, makes up for many faults without undoing them."""
-        return all(self.interventions[part].compensates for part in name.split(JOINT))
+        return all(self.interventions[part].makes_up(self.findings) for part in name.split(JOINT))
 
     def fixing(self) -> list[Arm]:
         """Arms that fix the program, beside both its seeds; of about equal ones the smallest change first."""
@@ -105,7 +105,7 @@ class Standing:
         return sorted(found, key=place)
 
     def doubt(self) -> str | None:
-        """Why a rate or a clip that fixes the program is not its cause.
+        """Why a rate, a clip or the like that fixes the program is not its cause.
 
         A counted fact keeps it from learning, and no change that was stepped is about that; or the change of an unusual setting
         gets further by itself, so that a rate may make up for that.

@@ -64,11 +64,29 @@ def _odd(variant: Variant) -> list[tuple[nn.Module, Tensor]]:
         low, high = min(default, _glorot(fan_in, fan_out)) / _ODD, _ODD * _he(fan_in, fan_out)
         if not low <= size <= high:
             found.append((module, weight))
-    return found
+    return found + _own_constants(variant)
+
+
+def _own_constants(variant: Variant) -> list[tuple[nn.Module, Tensor]]:
+    """Trained matrices of modules that PyTorch does not have, all of whose numbers are the same, as two factors of zeros."""
+    usual = {id(weight) for _, weight in _weights(variant)}
+    return [
+        (module, parameter)
+        for module in variant.parts
+        if not type(module).__module__.startswith("torch.nn.")
+        for parameter in module._parameters.values()
+        if parameter is not None and parameter.requires_grad and id(parameter) not in usual and _is_constant_matrix(parameter)
+    ]
+
+
+def _is_constant_matrix(parameter: Tensor) -> bool:
+    return parameter.dim() == 2 and min(parameter.shape) > 1 and bool((parameter == parameter[0, 0]).all())
 
 
 def _is_partly_odd(variant: Variant) -> bool:
-    return 0 < len(_odd(variant)) < len(_weights(variant))
+    """Whether drawing all weights anew would be another change."""
+    odd = len(_odd(variant))
+    return odd > 0 and (odd < len(_weights(variant)) or bool(_own_constants(variant)))
 
 
 def _biases(variant: Variant) -> list[Tensor]:
@@ -77,7 +95,11 @@ def _biases(variant: Variant) -> list[Tensor]:
         for module in variant.parts
         if not isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
         for name, parameter in module._parameters.items()
-        if parameter is not None and "bias" in name and parameter.dim() == 1 and bool(parameter.any())
+        if parameter is not None
+        and parameter.requires_grad
+        and "bias" in name
+        and parameter.dim() == 1
+        and bool(parameter.any())
     ]
 
 

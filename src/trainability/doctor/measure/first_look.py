@@ -43,7 +43,7 @@ def first_facts(
     graph = loss_graph(loss, model, optimizer, answer=sampler.answer_leaves)
     return Facts(
         graph=graph,
-        unreached=_all_of_them(graph, model, optimizer) if graph is not None else (),
+        unreached=_all_of_them(graph, model, optimizer, sampler) if graph is not None else (),
         **dropout_facts(model),
         **running_facts(model),
         **_facts_of_inputs(sampler),
@@ -104,13 +104,19 @@ def _facts_of_loss(loss: Tensor, sampler: LayerSampler, managed: set[int] | None
     return found | {"broadcast_shape": None} if is_grid else found
 
 
-def _all_of_them(graph: LossGraph, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[Unreached, ...]:
+def _all_of_them(
+    graph: LossGraph, model: nn.Module, optimizer: torch.optim.Optimizer | None, sampler: LayerSampler
+) -> tuple[Unreached, ...]:
     """What the optimizer trains of the model, where the loss reaches nothing of it, and no other loss has yet; else nothing."""
     managed, outside = managed_parameters(optimizer), set(graph.outside)
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad and id(p) in managed}
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    trained = {name: p for name, p in parameters.items() if id(p) in managed}
     if not set(trained) <= outside or any(p.grad is not None and bool(p.grad.any()) for p in trained.values()):
         return ()
-    return tuple(Unreached(name=name, reason="turn") for name in trained)
+    # The loss comes from this model, and by other layers: its turn has come.
+    uncalled = sampler.watch.layers.keys() - sampler.watch.called
+    is_passed_by = set(parameters) > outside and {name.rpartition(".")[0] for name in trained} <= uncalled
+    return tuple(Unreached(name=name, reason="unused" if is_passed_by else "turn") for name in trained)
 
 
 def _facts_of_weights(model: nn.Module, sampler: LayerSampler) -> dict[str, Any]:

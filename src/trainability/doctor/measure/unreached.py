@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.facts import Unreached
+from trainability.doctor.graph_facts import MOST_ASKED
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of
 
 Forward = Callable[[Any, Any], Tensor]
-_MOST_ASKED = 12  # parameters whose reason is found out, a forward pass each
 
 
 def unreached(
@@ -50,7 +50,7 @@ def unreached(
     before = ask()
     repeats = before == ask()
     found = []
-    for name, p in list(missing.items())[:_MOST_ASKED]:
+    for name, p in list(missing.items())[:MOST_ASKED]:
         if not repeats:
             reason = "unknown"
         elif id(p) in returned:

@@ -4,11 +4,13 @@ from trainability.doctor import reading
 from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.graph_facts import MOST_ASKED
 from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.outlook_limits import DEAD, STALLED
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 
+_FEWEST_IDLE, _FEWEST_WATCHED = 3, 20  # steps without any gradient, rehearsed ones and of a run, which may warm up otherwise
 FEW_FIXED = 10  # trainable numbers, of which one may stay as it was drawn
 
 
@@ -133,6 +135,37 @@ def reached_in_part(evidence: Evidence) -> list[Finding]:
     """What `unreached_parameter` finds where a gradient reaches every parameter."""
     asked = (drawn_without_gradient, behind_a_choice, partly_cut, before_the_last)
     return next((told for ask in asked if (told := ask(evidence))), [])
+
+
+def holds_only_unused(evidence: Evidence) -> list[Finding]:
+    """What `unreached_parameter` finds where forward uses nothing that the optimizer holds, as of a head with another name."""
+    found, settings = reading.facts(evidence).unreached, settings_of(evidence)
+    names = tuple(p.name for p in found if p.reason == "unused")
+    if settings is None or settings.managed is None or len(names) < max(len(found), min(settings.managed, MOST_ASKED)):
+        return []
+    rehearsal = evidence.rehearsal
+    steps = evidence.steps if rehearsal is None else [step for step in rehearsal.steps if step.optimizer_steps]
+    fewest = _FEWEST_WATCHED if rehearsal is None else _FEWEST_IDLE
+    if len(steps) < fewest or any(step.gradient_norm for step in steps):
+        return []
+    called = settings.unmanaged[-1].rpartition(".")[0] if settings.unmanaged else ""
+    new = f"model.{names[-1].rpartition('.')[0]}".rstrip(".")
+    return [
+        Finding(
+            rule="unreached_parameter",
+            code="unreached_parameter.unused",
+            severity="error",
+            seen=f"{', '.join(names[:4])}: forward does not use it, and the optimizer holds nothing else",
+            measurements=(Measurement(name="steps without a gradient", value=float(len(steps)), threshold=float(fewest)),),
+            cause="forward uses another layer in its place" if called else "forward does not call its module",
+            remedy=f"assign what is now {new} to model.{called}, which forward uses and no optimizer holds"
+            if called
+            else f"use {new} in forward, or assign it to the attribute that forward uses; then make the optimizer",
+            source="own; compared with the graph of the loss",
+            layers=names,
+            explains=("zero_gradient", "flat_loss"),
+        )
+    ]
 
 
 def drawn_without_gradient(evidence: Evidence) -> list[Finding]:

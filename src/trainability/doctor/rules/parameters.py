@@ -13,6 +13,7 @@ from trainability.doctor.rules.as_drawn import frozen_as_drawn
 from trainability.doctor.rules.cut_off import (
     alone_with_gradient,
     frozen_is_needed,
+    holds_only_unused,
     reached_in_part,
     stays_as_drawn,
 )
@@ -282,7 +283,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         the model returns it, and the loss does not use that. A warning; of `left_out` a hint, since what a model returns
         besides may be for others than the loss. A hint is one of several models that no loss of the first batch reaches,
         and an error where those of 20 steps did not either. Code `unused`: nothing calls its module, or uses a single
-        vector beside others of its module that are used: a hint, because what nothing calls harms nothing.
+        vector beside others of its module that are used: a hint; an error where the optimizer holds nothing else.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
@@ -294,6 +295,8 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).unreached
     if not found:
         return reached_in_part(evidence)
+    if idle := holds_only_unused(evidence):
+        return idle
     for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "spare", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:
@@ -302,10 +305,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         "detached": ("the loss changes with it, and no gradient comes back", "detach(), .data, no_grad() or argmax in between"),
         "dropped": ("its module runs, and nothing uses the result", "the result is not used in forward"),
         "not in the loss": ("the model returns its result, and the loss does not use it", "an output is left out of the loss"),
-        "turn": (
-            "no loss of the first batch reaches this model",
-            "detach() before the loss, or a later batch trains it",
-        ),
+        "turn": ("no loss of the first batch reaches this model", "detach() before the loss, or a later batch trains it"),
         "unused": ("forward does not use it", "forward does not call its module"),
         "spare": ("nothing uses it", "a loss or a layer that it was made for is not there"),
         "unknown": ("no gradient reaches it", "not known: the loss does not repeat"),
