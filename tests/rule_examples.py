@@ -537,7 +537,7 @@ EXAMPLES: dict[str, Example] = {
         near=fact(),
     ),
     "identical_units": Example(
-        {"error": fact(identical_units=("0",)), "warning": fact(identical_modules=("heads.0", "heads.1"))},
+        {"error": fact(identical_units=("0.weight",)), "warning": fact(identical_modules=("heads.0", "heads.1"))},
         near=fact(near_constant=("0",)),
     ),
     "flat_loss": Example(

@@ -46,7 +46,7 @@ class Facts:
         cleared: of a loop that is watched, that none of the parameters that the loss depends on and the optimizer holds has a
             gradient any more when the first step is made.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
-        identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
+        identical_units: weights whose units have the same numbers and the same gradients, so that they stay the same.
         near_constant: linear layers and convolutions whose weight is one number other than 0
             everywhere, give or take a tenth of it; () where these are the fewer.
         identical_modules: children of one module with the same weights and the same gradients, which stay copies.

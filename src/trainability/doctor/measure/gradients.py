@@ -45,7 +45,7 @@ def gradient_facts(model: nn.Module, gradients: Mapping[str, Tensor | None]) -> 
         "num_gradients": sum(gradient is not None for gradient in gradients.values()),
         "no_weight_moves": no_move,
         # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
-        "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
+        "identical_units": tuple(name for name, empty in twins if not empty or no_move),
         "near_constant": near_constant(model),
         "identical_modules": identical_modules(model, gradients),
     }

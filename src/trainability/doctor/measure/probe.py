@@ -28,6 +28,11 @@ from trainability.doctor.told import told
 
 Loss = Callable[[Any, Any], Tensor]
 
+_NO_WAY_BACK = (
+    "the loss does not depend on any trainable parameter; is the model frozen or under no_grad(), or does a detach(), argmax, "
+    "rounding or comparison stand between its outputs and the loss (requires_grad_(True) behind it brings no gradient back)?"
+)
+
 
 def probe(
     model: nn.Module,
@@ -189,7 +194,7 @@ def _measured(
     finally:
         watch.detach()
     if not any(parameter.grad is not None for parameter in plain.parameters()):
-        raise ValueError("the loss does not depend on any trainable parameter; is the model frozen or under no_grad()?")
+        raise ValueError(_NO_WAY_BACK)
     found = known(output, float(loss.detach()))
     facts = {**_input_facts(images), **loss_facts(loss, found, labels)}
     rows = found.logits.shape[1] if found.logits is not None else 10
@@ -283,7 +288,7 @@ def _scalar_loss(loss_fn: Loss, output: Any, labels: Any) -> Tensor:
 
 def _check_reached(loss: Tensor) -> None:
     if not loss.requires_grad:
-        raise ValueError("the loss does not depend on any trainable parameter; is the model frozen or under no_grad()?")
+        raise ValueError(_NO_WAY_BACK)
 
 
 def _input_facts(images: Any) -> dict[str, Any]:

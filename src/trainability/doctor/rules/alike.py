@@ -43,7 +43,8 @@ def identical_units(evidence: Evidence) -> list[Finding]:
         return _alike_modules(evidence) or zeros
     if zeros and evidence.samples and set(equal) <= set(zeros[0].layers):
         return zeros
-    names = tuple(dict.fromkeys((*equal, *near)))
+    weights = tuple(dict.fromkeys((*equal, *(f"{name}.weight" for name in near))))
+    names = tuple(name.removesuffix(".weight") for name in weights)
     return [
         Finding(
             rule="identical_units",
@@ -56,7 +57,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             cause="weights start at one constant"
             if equal
             else "weights are drawn around a number other than 0, as the scales of a normalisation are",
-            remedy=f"draw them at random: {drawn_each(names)}"
+            remedy=f"draw them at random: {drawn_each(weights)}"
             if equal
             else f"reset_parameters() of {', '.join(map(as_code, names))}: what draws normalisations' scales must leave them",
             source="Goodfellow et al., Deep Learning, section 8.4",
@@ -98,7 +99,7 @@ def _zeros_that_stay(evidence: Evidence) -> list[Finding]:
             seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: weights and gradient are zero, and stay so",
             measurements=(Measurement(name="layers of zeros", value=float(len(names)), threshold=0.0),),
             cause="weights start at zero, and what they are multiplied by is zero as well",
-            remedy=f"draw them at random: {drawn_each(names)}",
+            remedy=f"draw them at random: {drawn_each(tuple(f'{name}.weight' for name in names))}",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )

@@ -30,11 +30,11 @@ def drawn_for_signal(evidence: Evidence, layers: tuple[LayerStats, ...]) -> str:
     return "torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer; or normalisation between them"
 
 
-def drawn_each(names: tuple[str, ...]) -> str:
-    """Draw the weight of each of these layers, as code."""
-    if len(names) == 1:
-        return f"torch.nn.init.kaiming_normal_({as_code(names[0])}.weight)"
-    return f"torch.nn.init.kaiming_normal_(layer.weight) for layer in ({', '.join(map(as_code, names))})"
+def drawn_each(weights: tuple[str, ...]) -> str:
+    """Draw each of these weights, given by their names as `named_parameters()` has them, as code."""
+    if len(weights) == 1:
+        return f"torch.nn.init.kaiming_normal_({as_code(weights[0])})"
+    return f"torch.nn.init.kaiming_normal_(weight) for weight in ({', '.join(map(as_code, weights))})"
 
 
 def _listed(names: list[str]) -> str:

@@ -302,7 +302,10 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         if names:
             break
     told = {
-        "detached": ("the loss changes with it, and no gradient comes back", "detach(), .data, no_grad() or argmax in between"),
+        "detached": (
+            "the loss changes with it, and no gradient comes back",
+            "detach(), .data, no_grad(), argmax or a comparison in between",
+        ),
         "dropped": ("its module runs, and nothing uses the result", "the result is not used in forward"),
         "not in the loss": ("the model returns its result, and the loss does not use it", "an output is left out of the loss"),
         "turn": ("no loss of the first batch reaches this model", "detach() before the loss, or a later batch trains it"),
@@ -330,7 +333,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             seen=f"{shown}: {told[0]}{', nor that of a later step' if severity == 'error' else ''}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
-            remedy=f"remove the detach(), .data, no_grad(), item() or argmax between {next(iter(names), 'it')} and the loss"
+            remedy=f"remove the detach(), .data, no_grad(), argmax or comparison between {next(iter(names), 'it')} and the loss"
             if reason in ("detached", "turn")
             else "use it in forward, or delete it",
             source="own; torchtest 2 names such parameters, without the reason",
