@@ -55,7 +55,7 @@ def checked(how: str) -> Diagnosis:
     ("how", "found"),
     [
         ("sum beside a mean", {"sum_for_mean.beside_means": "warning"}),
-        ("units beside a mean", {"constant_as_good.rehearsed": "hint"}),
+        ("units beside a mean", {"sum_for_mean.beside_mean": "warning"}),
         ("a bound", {}),
     ],
 )

@@ -213,8 +213,7 @@ class Facts:
             CTC, weights by which what is rare counts less ("rare_lighter"); None if there is none.
         weighs_examples: whether cross-entropy is given weights of the classes, or leaves the mean over the examples to others
             (reduction="none"), as where these are weighed one by one.
-        flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
-            "round() in Net.forward"; the last of several; None if there is none.
+        flat_function: the last function of what is trained whose slope is zero wherever it has one: "round() in Net.forward".
         solved_by: a number that takes the loss to zero where it is every answer, and no other number does, of a loss that is
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
         unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
@@ -222,8 +221,7 @@ class Facts:
         fresh_starts: at how many such marks something else comes after the same state and action than another time, and of how
             many that can be compared, where the same always comes after them elsewhere; None if there are too few.
         differentiates: whether that loss takes derivatives.
-        rounded_gradient: norm of the gradient, and the same in float64, where that is less than a thousandth of it and the
-            loss is below 1e-3; None elsewhere.
+        rounded_gradient: norm of the gradient, and in float64, where that is below a thousandth of it and the loss below 1e-3.
         flat_examples: of a term of the loss, the share of the examples that have no slope, four fifths and more, and what each
             of them costs, which is the most that any does; None where there is no such term.
         all_at_limit: where no weight has a gradient, whether a clamp of the loss is at its limit in every row of the batch.
@@ -232,6 +230,7 @@ class Facts:
             the epsilon; None where there are none.
         unequal_terms: of a loss whose terms are sums over the batch and means, the gradient of the former over that of the
             latter, by the parameters that both reach, and the number of examples; None unless the latter reach others, too.
+        code_price: of a variational autoencoder whose error is a mean, what `measure.code_price` returns.
         asks_itself: whether the model ran without gradients as well, as to make goals, which move with every step.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         takes_sine: whether the model takes the sine of what its weights made, as SIREN does.
@@ -385,6 +384,7 @@ class Facts:
     all_at_limit: bool = False
     underflow: tuple[str, float, float] | None = None
     unequal_terms: tuple[float, int] | None = None
+    code_price: tuple[float, int, float] | None = None
     asks_itself: bool = False
     looks_up: bool = False
     takes_sine: bool = False

@@ -18,6 +18,7 @@ from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.code_price import code_price
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
 from trainability.doctor.measure.copying import can_copy
@@ -222,6 +223,7 @@ def _questions(
         "terms that are sums and means": lambda known: {
             "unequal_terms": _unequal_terms(plain, batch, forward) if seen.adds_terms else None
         },
+        "codes and what they cost": lambda known: {"code_price": code_price(plain, batch, forward)},
         "volumes of a flow": lambda known: {
             "volume_against": volume_against(seen, loss),
             "volume_missing": volume_missing(plain, batch, forward, seen),

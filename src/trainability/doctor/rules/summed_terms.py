@@ -5,10 +5,13 @@ import math
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.outlook_limits import NO_BETTER
 from trainability.doctor.rules.smaller_steps import was_unstable
 
 FEWEST_TERMS = 16
 _FEWEST_STEPS = 100
+_AS_OFTEN, _PAYS = 0.99, 0.5
+_CLEARLY = 4.0  # times the price, by which a code pays
 
 
 def summed_terms(evidence: Evidence) -> list[Finding]:
@@ -16,6 +19,9 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
     graph, unequal = reading.facts(evidence).graph, reading.facts(evidence).unequal_terms
     if unequal is not None and unequal[0] >= unequal[1]:
         return [_beside_means(*unequal)]
+    price = reading.facts(evidence).code_price
+    if price is not None and price[0] >= price[1] * _AS_OFTEN and price[2] < _PAYS and not _is_used(evidence):
+        return [_beside_a_mean(*price)]
     if graph is None or graph.sums is None or graph.sums < FEWEST_TERMS:
         return []
     return [
@@ -46,6 +52,39 @@ def _beside_means(ratio: float, examples: int) -> Finding:
         source="Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, eq. (10); asked with half of the batch",
         explains=("collapsed_output", "constant_as_good"),
     )
+
+
+def _beside_a_mean(ratio: float, numbers: int, saved: float) -> Finding:
+    """A divergence that is summed over the units of a code, beside an error that is a mean over the numbers of an example."""
+    pays = ratio * saved >= _CLEARLY
+    return Finding(
+        rule="sum_for_mean",
+        code="sum_for_mean.beside_mean",
+        severity="warning",
+        seen=f"the error is a mean over the {numbers:,} numbers of an example, the divergence of the code is not: it weighs "
+        f"{ratio:,.0f} times as much as the error of one number, and a code saves {saved:.2g} of what it costs",
+        measurements=(
+            Measurement(name="weight of the divergence over that of an error", value=ratio, threshold=float(numbers)),
+            Measurement(name="saved over cost", value=saved, threshold=1.0),
+        ),
+        cause="the divergence outweighs the error, so the code is given up: the decoder learns the mean of all examples",
+        remedy=(
+            "sum both over an example: F.mse_loss(output, x, reduction='sum') / len(x) (so of binary cross-entropy) beside "
+            f"kl.sum(dim=1).mean(); or multiply the divergence that you have by {1 / ratio:.2g}"
+        )
+        if pays
+        else f"multiply the divergence that you have by {saved / _CLEARLY:.2g}: the inputs vary too little for less",
+        source="Kingma and Welling, ICLR 2014, eq. (10); Lucas et al., Don't Blame the ELBO, NeurIPS 2019",
+        explains=("collapsed_output", "constant_as_good"),
+    )
+
+
+def _is_used(evidence: Evidence) -> bool:
+    """Whether a rehearsal came clearly below what the best answer for all costs."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or rehearsal.constant_loss is None or not rehearsal.reference:
+        return False
+    return rehearsal.reference[-1].loss < NO_BETTER * rehearsal.constant_loss
 
 
 def _overshoots(evidence: Evidence) -> bool:

@@ -1,0 +1,62 @@
+"""What a drawn code costs beside what it saves, of losses with the mistake and of sound ones that look like them."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from small_programs import digits
+from test_collapsed_codes import Sampling
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability.doctor.measure.code_price import code_price
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # of output, divergence by number, and inputs
+
+MISTAKEN: dict[str, Loss] = {
+    "squares": lambda out, kl, x: F.mse_loss(out, x) + kl.sum(1).mean(),
+    "by hand": lambda out, kl, x: ((out - x) ** 2).mean() + kl.sum() / len(x),
+    "binary": lambda out, kl, x: F.binary_cross_entropy(out, x) + kl.sum(1).mean(),
+    "by example": lambda out, kl, x: (F.mse_loss(out, x, reduction="none").mean(1) + kl.sum(1)).mean(),
+}
+SOUND: dict[str, Loss] = {
+    "sums": lambda out, kl, x: (F.mse_loss(out, x, reduction="sum") + kl.sum()) / len(x),
+    "a small weight": lambda out, kl, x: F.mse_loss(out, x) + 1e-3 * kl.sum(1).mean(),
+    "a small variance": lambda out, kl, x: F.mse_loss(out, x) / (2 * 0.03**2) + kl.sum(1).mean(),
+    "the best variance": lambda out, kl, x: 32 * F.mse_loss(out, x).log() + kl.sum(1).mean(),
+    "free bits": lambda out, kl, x: F.mse_loss(out, x) + kl.mean(0).clamp(min=0.5).sum(),
+    "a capacity": lambda out, kl, x: F.mse_loss(out, x) + (kl.sum(1).mean() - 10).abs(),
+    "the start of a warm-up": lambda out, kl, x: F.mse_loss(out, x) + 0 * kl.sum(1).mean(),
+    "a large weight beside sums": lambda out, kl, x: F.mse_loss(out, x, reduction="sum") / len(x) + 100 * kl.sum(1).mean(),
+}
+
+
+def price(loss: Loss) -> tuple[float, int, float] | None:
+    torch.manual_seed(0)
+    x = (digits()[0].flatten(1)[:64] + 1).clamp(0, 3) / 3
+
+    def forward(model: nn.Module, batch: tuple[Tensor]) -> Tensor:
+        output, mean, log_variance = model(batch[0])
+        return loss(output, -0.5 * (1 + log_variance - mean.square() - log_variance.exp()), batch[0])
+
+    return code_price(Sampling(), (x,), forward)
+
+
+@pytest.mark.parametrize("name", MISTAKEN)
+def test_a_divergence_beside_a_mean_weighs_as_often_as_an_example_has_numbers(name: str) -> None:
+    found = price(MISTAKEN[name])
+    assert found is not None
+    assert found[0] == pytest.approx(64, rel=1e-3)
+    assert found[1] == 64
+    assert found[2] < 0.1
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_prices_are_not_told(name: str) -> None:
+    assert price(SOUND[name]) is None
+
+
+def test_two_means_weigh_as_often_as_numbers_come_on_one_of_the_code() -> None:
+    found = price(lambda out, kl, x: F.mse_loss(out, x) + kl.mean())
+    assert found is not None
+    assert found[0] == pytest.approx(8, rel=1e-3)  # 64 numbers and 8 of the code: below what the rule asks for
