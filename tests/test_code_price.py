@@ -31,7 +31,7 @@ SOUND: dict[str, Loss] = {
 }
 
 
-def price(loss: Loss) -> tuple[float, int, float] | None:
+def price(loss: Loss, model: nn.Module | None = None) -> tuple[float, int, float] | None:
     torch.manual_seed(0)
     x = (digits()[0].flatten(1)[:64] + 1).clamp(0, 3) / 3
 
@@ -39,7 +39,7 @@ def price(loss: Loss) -> tuple[float, int, float] | None:
         output, mean, log_variance = model(batch[0])
         return loss(output, -0.5 * (1 + log_variance - mean.square() - log_variance.exp()), batch[0])
 
-    return code_price(Sampling(), (x,), forward)
+    return code_price(model or Sampling(), (x,), forward)
 
 
 @pytest.mark.parametrize("name", MISTAKEN)
@@ -54,6 +54,18 @@ def test_a_divergence_beside_a_mean_weighs_as_often_as_an_example_has_numbers(na
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_prices_are_not_told(name: str) -> None:
     assert price(SOUND[name]) is None
+
+
+class Told(Sampling):
+    """A decoder that is told the example, or a part of it, besides the code."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        output, mean, log_variance = super().forward(x)
+        return output * 0.5 + 0.5 * x.mean(1, keepdim=True), mean, log_variance
+
+
+def test_a_condition_may_tell_what_the_code_does_not() -> None:
+    assert price(MISTAKEN["squares"], Told()) is None
 
 
 def test_two_means_weigh_as_often_as_numbers_come_on_one_of_the_code() -> None:

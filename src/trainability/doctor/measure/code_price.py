@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.batches import batch_size
+from trainability.doctor.batches import batch_size, map_parts
 from trainability.doctor.measure.randomness import randomness_restored
 
 _FEWEST = 8  # examples, and numbers of one
@@ -32,6 +32,7 @@ class _Error:
 
     kind: str
     value: Tensor
+    output: Tensor
     target: Tensor
     reduction: str
 
@@ -50,7 +51,8 @@ def code_price(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tenso
     Returns:
         The weight of a number's divergence over that of an output's error; numbers of an example; and what the first
         unit of information saves over what it costs: below 1 no code is worth its price to a decoder that knows the mean
-        (Lucas et al., 2019). None of any other loss, of an error that is no mean, and where codes of few clusters may pay.
+        (Lucas et al., 2019). None of any other loss, of an error that is no mean, where codes of few clusters may pay, and
+        of a decoder that is told of the example by anything besides the code: a condition, features that skip the code.
     """
     size = batch_size(batch)
     if size is None or size < _FEWEST:
@@ -73,8 +75,27 @@ def code_price(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tenso
             return None  # a sum
         saved = _saved_at_first(error) * share / weight
         most = _saved_at_most(error) * share / weight
-        return (weight / share, numbers, saved) if most < 2 * torch.log(torch.tensor(2.0)) else None
+        pays = most >= 2 * torch.log(torch.tensor(2.0))
+        return None if pays or _is_told_more(model, batch, forward, draw) else (weight / share, numbers, saved)
     return None
+
+
+def _is_told_more(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], first: _Draw) -> bool:
+    """Whether outputs are others where each example has another one's inputs, and the code that it had."""
+
+    def exchanged(part: Any) -> Any:
+        return part.roll(1, 0) if isinstance(part, Tensor) else map_parts(part, exchanged)
+
+    again = _Draw(given=first.found[0][2].detach())
+    with torch.enable_grad(), randomness_restored(), again:
+        torch.manual_seed(0)
+        forward(model, exchanged(batch))
+    outputs, others = ([error.output.detach() for error in draw.errors.values()] for draw in (first, again))
+    if len(outputs) != len(others):
+        return True
+    return any(
+        a.shape != b.shape or not torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(outputs, others, strict=True)
+    )
 
 
 def _weight_of_divergence(loss: Tensor, mean: Tensor, source: Tensor, drawn_mean: Tensor, deviation: Tensor) -> float | None:
@@ -132,13 +153,14 @@ def _saved_at_most(error: _Error) -> float:
 class _Draw(TorchFunctionMode):
     """Finds mean + deviation * noise, hands on a code without a graph, and keeps errors of what has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Tensor | None = None) -> None:
         super().__init__()
+        self._given = given  # in place of the code that is drawn
         self.found: list[tuple[Tensor, Tensor, Tensor]] = []
         self.errors: dict[int, _Error] = {}
         self._noise: dict[int, Tensor] = {}
         self._products: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the product, and the deviation
-        self._differences: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the difference, and what is no output
+        self._differences: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # by id: the difference, the output, the target
         self._made_of: dict[int, tuple[Tensor, Tensor]] = {}  # by id: a result, and what it was made of
 
     def source(self, tensor: Tensor) -> Tensor:
@@ -174,7 +196,7 @@ class _Draw(TorchFunctionMode):
         if name in _ADDS and len(given) == 2 and product is not None:
             mean = given[0] if given[1] is product else given[1]
             if mean.grad_fn is not None and mean.shape == result.shape and mean.dim() > 1:
-                code = result.detach().requires_grad_()
+                code = (result if self._given is None else self._given).detach().requires_grad_()
                 self.found.append((mean, self._products[id(product)][1], code))
                 return code
         elif name in _BY_NUMBER and sum(x.requires_grad for x in given) == 1:
@@ -190,14 +212,19 @@ class _Draw(TorchFunctionMode):
             output, target = args[0], args[1] if len(args) > 1 else kwargs.get("target")
             if isinstance(target, Tensor) and not target.requires_grad and output.shape == target.shape:
                 reduction = kwargs.get("reduction", "mean")
-                self.errors[id(result)] = _Error(kind=_ERRORS[name], value=result, target=target, reduction=reduction)
+                self.errors[id(result)] = _Error(
+                    kind=_ERRORS[name], value=result, output=output, target=target, reduction=reduction
+                )
         elif name in ("sub", "rsub") and len(args) > 1 and all(isinstance(x, Tensor) for x in args[:2]):
             plain = [x for x in args[:2] if not x.requires_grad]
             if len(plain) == 1 and args[0].shape == args[1].shape:
-                self._differences[id(result)] = (result, plain[0])
+                output = args[1] if args[0] is plain[0] else args[0]
+                self._differences[id(result)] = (result, output, plain[0])
         elif name in _SQUARES and args and (known := self._differences.get(id(args[0]))) is not None:
             if name == "square" or (len(args) > 1 and (args[1] is args[0] or (name == "pow" and args[1] == 2))):
-                self.errors[id(result)] = _Error(kind="square", value=result, target=known[1], reduction="none")
+                self.errors[id(result)] = _Error(
+                    kind="square", value=result, output=known[1], target=known[2], reduction="none"
+                )
         elif name == "mean" and len(args) == 1 and result.dim() == 0 and (one := self.errors.get(id(args[0]))):
             if one.reduction != "none":  # a mean of one number
                 return

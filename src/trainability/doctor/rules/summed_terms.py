@@ -73,9 +73,10 @@ def _beside_a_mean(ratio: float, numbers: int, saved: float) -> Finding:
             f"kl.sum(dim=1).mean(); or multiply the divergence that you have by {1 / ratio:.2g}"
         )
         if pays
-        else f"multiply the divergence that you have by {saved / _CLEARLY:.2g}: the inputs vary too little for less",
+        else f"multiply the divergence that you have by {saved / _CLEARLY:.2g}; a sum in place of the mean would not do, "
+        "because the inputs vary too little",
         source="Kingma and Welling, ICLR 2014, eq. (10); Lucas et al., Don't Blame the ELBO, NeurIPS 2019",
-        explains=("collapsed_output", "constant_as_good"),
+        explains=("collapsed_output", "constant_as_good", "activation_scale"),
     )
 
 
