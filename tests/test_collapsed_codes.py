@@ -68,6 +68,8 @@ def test_no_promise_is_made_while_one_answer_for_all_is_as_good(how: str, found:
         assert rehearsal.constant_loss is not None
         assert f"{rehearsal.constant_loss:.4g}" in diagnosis.reason
     assert {finding.code: finding.severity for finding in diagnosis.findings} == found
+    for finding in diagnosis.findings:  # what is known is said, no longer run is asked for
+        assert diagnosis.reason.endswith(finding.cause)
 
 
 def test_free_numbers_are_kept_to_what_a_sigmoid_or_a_softmax_gives() -> None:

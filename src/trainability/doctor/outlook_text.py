@@ -10,8 +10,8 @@ from trainability.doctor.outlook_limits import CANNOT_TELL, TOO_SLOW, UNSTABLE
 from trainability.doctor.rehearsed import Rehearsal
 
 
-def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
-    """Why, in one sentence with its numbers."""
+def sentence(rehearsal: Rehearsal, outlook: Outlook, *, explained: str | None = None) -> str:
+    """Why, in one sentence with its numbers; `explained` by a cause that a finding names, or with what would tell."""
     steps = len(rehearsal.steps)
     losses = list(itertools.takewhile(math.isfinite, (seen.loss for seen in rehearsal.reference)))
     parts = [f"{steps} rehearsed steps"]
@@ -35,6 +35,8 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
         said += f"; the loss keeps falling along {outlook.multiple:,.0f} times each step"
     elif outlook.multiple is not None and outlook.verdict in (UNSTABLE, CANNOT_TELL):
         said += f"; a step {number(outlook.multiple)} times as long would raise the loss"
+    if explained is not None:
+        return f"{said}; {explained}"
     return said + (f"; {_WOULD_TELL.get(outlook.cause, _LONGER_RUN)} would tell" if outlook.verdict == CANNOT_TELL else "")
 
 
@@ -85,6 +87,7 @@ _WOULD_TELL = {
     "no_steps": "a rehearsal (rehearse_seconds=)",
     "no_loss": "a loss that can be computed without a step (loss_fn= or training_step= in place of step=)",
     "warms_up": "a run beyond the warm-up, watched by Monitor,",
+    "at_constant": "a longer run, of 300 steps and more, watched by Monitor or `trainability run`,",
     "opposed": "a measure of what the models make, told to Monitor.record_evaluation during the run,",
     "chance_unknown": "a longer run, watched by Monitor, or `confirm`, which steps it further,",
 }

@@ -60,6 +60,8 @@ _ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.seq
 _ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given")
 _ASTRAY += ("unreachable_target.relu", "unreachable_target.one_sided")  # that no weights reach
 _ASTRAY += ("class_imbalance.one_class", "overwritten_data", "mirrored.apart", "misread_edges")
+# Warnings of these say why one answer for every example is as good: no longer run has to tell.
+_GIVEN_UP = ("sum_for_mean.beside_mean", "sum_for_mean.beside_means")
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
 # A predicted plateau is within this of the one that is measured (docs/theory.md).
@@ -215,6 +217,9 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         return outlook.verdict, reason, None  # type: ignore[return-value]
     if (found := _worst(predicted)) is not None:
         return found
+    given_up = next((f.cause for f in causes if f.code in _GIVEN_UP and f.severity != "hint"), None)
+    if outlook is not None and evidence.rehearsal is not None and given_up is not None:
+        return "cannot tell", sentence(evidence.rehearsal, outlook, explained=given_up), None
     return _verdict_before(evidence, outlook, untrained)
 
 
@@ -256,12 +261,11 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
             return "cannot tell", f"{seen}, and rises again", None
         at = standing(evidence)
         if at is not None and at.is_no_better:
-            stays = not still_falls(evidence) and steps >= _SETTLED_STEPS
-            return (
-                "stalled" if stays else "cannot tell",
-                f"{seen}, and {at.name}, whatever the input, costs {at.cost:.3g}",
-                None,
-            )
+            seen += f", and {at.name}, whatever the input, costs {at.cost:.3g}"
+            if still_falls(evidence) or steps < _SETTLED_STEPS:
+                open_yet = "it still falls" if steps >= _SETTLED_STEPS else f"{_SETTLED_STEPS} steps would tell"
+                return "cannot tell", f"{seen}; {open_yet}", None
+            return "stalled", seen, None
         if trend == "flat":
             return _verdict_flat(evidence, recent, seen, at)
         return "is training", seen, None
