@@ -253,6 +253,30 @@ REBUILT: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
 }
 
 
+SHARES = (torch.arange(3 * ROWS) * 7 % 10 / 9.0).view(ROWS, 3).square()
+REBUILT_SHARES: dict[str, tuple[Callable[[Tensor], Tensor], bool, float]] = {
+    "logits": (lambda x: F.binary_cross_entropy_with_logits(x, SHARES.round()) + 0.2, True, 0.2),
+    "probabilities": (lambda x: F.binary_cross_entropy(x, SHARES.round()) + 0.2, False, 0.2),
+    "a sum": (lambda x: F.binary_cross_entropy(x, SHARES.round(), reduction="sum") / ROWS, False, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", REBUILT_SHARES)
+def test_marks_that_are_made_anew_are_held_against_the_mean_of_each_unit(name: str) -> None:
+    loss_of, of_logits, more = REBUILT_SHARES[name]
+    marks = SHARES.round()
+    output = drawn(ROWS, 3) if of_logits else drawn(ROWS, 3).sigmoid()
+    mean = marks.mean(dim=0)
+    entropy = -(torch.special.xlogy(mean, mean) + torch.special.xlogy(1 - mean, 1 - mean))
+    cost = float(entropy.sum() if name == "a sum" else entropy.mean()) + more
+    assert told(output, loss_of, marks)["reconstruction"] == pytest.approx(cost, rel=0.03)
+
+
+def test_shares_that_cost_nearly_as_much_to_the_letter_are_not_held_against_their_mean() -> None:
+    grey = 0.4 + 0.2 * SHARES
+    assert math.isnan(told(drawn(ROWS, 3), lambda x: F.binary_cross_entropy_with_logits(x, grey), grey)["reconstruction"])
+
+
 @pytest.mark.parametrize("name", REBUILT)
 def test_outputs_that_rebuild_the_input_are_held_against_its_mean(name: str) -> None:
     loss_of, cost = REBUILT[name]

@@ -83,6 +83,8 @@ def _by_kind(evidence: Evidence) -> tuple[float, str] | None:
             return train.target_variance, f"the mean of the targets ({train.target_mean or 0.0:.3g})"
         return task.chance, "the middle of the targets" if task.loss != "mse_loss" else _NAMES["mse_loss"]
     cost = frequency_cost(evidence) if task.kind == "classification" else None
+    if (task.loss or "").startswith("binary"):
+        return task.chance, "the mean of the inputs" if task.target == "[0]" else _OF_SHARES
     return (cost if cost is not None else task.chance), _NAMES["cross_entropy"]
 
 
@@ -92,7 +94,9 @@ def _by_search(evidence: Evidence) -> tuple[float, str] | None:
 
 
 _NAMES = {"mse_loss": "the mean of the targets", "": "one answer for every example", "reconstruction": "the mean of the inputs"}
-_NAMES |= dict.fromkeys(("cross_entropy", "binary_cross_entropy_with_logits"), "the class frequencies")
+# Of marks there is one mean for each output: of pixels, which are no classes, as of labels.
+_NAMES |= {"cross_entropy": "the frequency of each class", "binary_cross_entropy_with_logits": "the mean of each target"}
+_OF_SHARES = _NAMES["binary_cross_entropy_with_logits"]
 
 
 def _told(evidence: Evidence) -> list[tuple[float, float]]:
@@ -128,7 +132,7 @@ def standing(evidence: Evidence) -> Standing | None:
         if not is_found or cost_told < cost:  # the search leaves what else the model returns as it was at the start
             told_by = next(s.task_loss or "" for s in evidence.samples if s.constant_loss is not None)
             cost, name = cost_told, _NAMES[told_by]
-    of_values = name.startswith(("the mean", "the middle"))
+    of_values = name.startswith(("the mean", "the middle")) and name != _OF_SHARES
     return Standing(loss=recent, cost=cost, name=name, code="regression" if of_values else "frequencies")
 
 

@@ -2,7 +2,7 @@
 
 Monitor is not given targets. For three losses the gradient of the outputs tells them, and whether it does is seen: the loss,
 computed anew from outputs and what was told, is the loss that the loop handed over. A fourth needs no such proof: where the
-gradient lies along what the outputs miss the model's own input by, they are to rebuild it, whatever else is in the loss.
+gradient lies along that of an error of the model's own input, they are to rebuild it, whatever else is in the loss.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ MOST_NUMBERS = 1 << 21  # of outputs that are looked at
 _SAME = 1e-3  # of the loss, from which the one computed anew may differ
 _ROWS_OF_A_CLASS = 4  # examples of a batch for each class in it, from which their frequencies tell
 _ALONG = 1e-3  # of the gradient, that does not lie along the gap
+_FLOOR = 0.75  # of what the mean costs, that the least error may
 _VISIBLE = 1e-4  # of the outputs' size, that targets have at least
 _NEAR = 5e-3  # of 0 and 1, for targets that are told within rounding
 
@@ -102,23 +103,51 @@ def _marks(output: Tensor, slopes: Tensor, loss: Tensor, examples: int) -> Tenso
     is_told = (told >= -_NEAR).all() & (told <= 1 + _NEAR).all()
     share = told.clamp(0, 1).mean()
     is_told &= (share > _NEAR / examples) & (share < 1 - _NEAR / examples)
-    entropy = -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share)) + 1 / (2 * examples)
+    entropy = _entropy(share) + 1 / (2 * examples)
     entropy = entropy.clamp(max=math.log(2))
     again = F.binary_cross_entropy_with_logits(output, told.clamp(0, 1))
     return torch.where(is_told, _if_same(again, loss, entropy), torch.full((), torch.nan, device=output.device))
 
 
 def _rebuilt(output: Tensor, gradient: Tensor, loss: Tensor, given: Tensor | None) -> Tensor:
-    """Squared distance from the input, as a mean or a sum, beside other terms that stay as they are."""
+    """An error of the input made anew, as a mean or a sum, beside other terms that stay as they are.
+
+    The squared distance, or binary cross-entropy of logits or of probabilities.
+    """
     if given is None:
         return torch.full((), torch.nan, device=output.device)
     given = given.detach().float().reshape(output.shape)
     gap = output - given
-    weight = (gradient * gap).sum() / gap.square().sum()
-    along = (gradient - weight * gap).norm() <= _ALONG * gradient.norm()
     spread = given.var(dim=0, correction=1).sum() * len(given)
-    cost = loss + weight / 2 * (spread - gap.square().sum())
-    return torch.where(along & (weight > 0), cost, torch.nan)
+    cost = _beside(gradient, gap, loss, spread / 2 - gap.square().sum() / 2)
+    share = given.clamp(0, 1)
+    for shown, slope in ((output.sigmoid(), output.sigmoid() - given), (output, gap / (output * (1 - output)))):
+        is_share = (given == share).all() & ((shown >= 0) & (shown <= 1)).all()
+        error = F.binary_cross_entropy(shown.clamp(0, 1).nan_to_num(0.5), share, reduction="sum")
+        constant, floor = _entropy_of_mean(share) * len(share), _entropy(share).sum()
+        found = _beside(gradient, slope, loss, constant - error)
+        # Numbers between 0 and 1 cost something where they are made anew to the letter, too: that must be plainly less.
+        is_plain = _beside(gradient, slope, loss, floor - error) < _FLOOR * found
+        cost = torch.where(cost.isnan() & is_share & is_plain, found, cost)
+    return cost
+
+
+def _beside(gradient: Tensor, slope: Tensor, loss: Tensor, more: Tensor) -> Tensor:
+    """The loss where an error with that slope costs so much more; NaN where the gradient does not lie along the slope."""
+    weight = (gradient * slope).sum() / slope.square().sum()
+    along = (gradient - weight * slope).norm() <= _ALONG * gradient.norm()
+    return torch.where(along & (weight > 0), loss + weight * more, torch.nan)
+
+
+def _entropy(share: Tensor) -> Tensor:
+    return -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share))
+
+
+def _entropy_of_mean(share: Tensor) -> Tensor:
+    """Of each unit's mean, summed; what a mean of so few examples takes off is added again."""
+    mean, variance = share.mean(dim=0), share.var(dim=0, correction=1)
+    again = variance / (2 * len(share) * (mean * (1 - mean)).clamp_min(1e-12))
+    return (_entropy(mean) + again.clamp(max=0.5)).sum()
 
 
 def _if_same(again: Tensor, loss: Tensor, cost: Tensor) -> Tensor:
@@ -127,8 +156,10 @@ def _if_same(again: Tensor, loss: Tensor, cost: Tensor) -> Tensor:
 
 def told_fields(numbers: Sequence[float]) -> dict[str, Any]:
     """Fields of a sample, of the numbers that `told_constants` gives, on the host."""
-    costs = zip(LOSSES, numbers, strict=False)
-    task, cost = next(((name, cost) for name, cost in costs if not math.isnan(cost)), (None, None))
+    costs = {name: cost for name, cost in zip(LOSSES, numbers, strict=False) if not math.isnan(cost)}
+    # What is made anew is known unit by unit, and marks only of all units together.
+    preferred = sorted(LOSSES, key=lambda name: name == "binary_cross_entropy_with_logits")
+    task, cost = next(((name, costs[name]) for name in preferred if name in costs), (None, None))
     if task is None:
         return {}
     names = ("target_rms", "target_below_zero", "target_outside_unit", "output_rms")

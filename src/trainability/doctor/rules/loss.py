@@ -153,8 +153,8 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
         the batch has examples, by the parameters that both reach; the means reach all that the sums do, and more. Code
         `beside_mean`, a warning: the error of a variational autoencoder is a mean over all numbers, the divergence of its code
         weighs as often as much as an example has numbers, or more, and the first unit of information saves less than half of
-        what it costs; silent where the rehearsal came below the cost of the best answer for all, and where the decoder is told of
-        the example by more than the code.
+        what it costs; silent where the rehearsal came below the cost of the best answer for all, and where the decoder is given
+        more of the example than the code.
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
     What fools it: a loss that is scaled by the batch size on purpose, with a learning rate to match.
