@@ -15,8 +15,8 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure.turned import back_to_front, turned
 
 FLIPS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mirrored": lambda x: x.flip(3),
-    "upside down": lambda x: x.flip(2),
+    "flipped left to right": lambda x: x.flip(3),
+    "flipped top to bottom": lambda x: x.flip(2),
     "transposed": lambda x: x.transpose(2, 3),
 }
 
@@ -123,6 +123,18 @@ def skies(n: int = 240) -> tuple[Tensor, Tensor]:
     return y[:, None] + 0.8 * torch.randn(n, 1, 16, 16, generator=rng), y
 
 
+@pytest.mark.parametrize("dim", [1, 2])
+def test_of_two_turns_that_explain_as_much_the_plainer_is_named(dim: int) -> None:
+    """What has two like halves is turned by 180 degrees where it is flipped across them."""
+    x, y = regions()
+    x, y = torch.cat([x, x.flip(3)], dim=3), torch.cat([y, y.flip(2)], dim=2)
+    if dim == 2:
+        x, y = x.transpose(2, 3), y.transpose(1, 2)
+    found = turned(x, y.flip(dim))[2]
+    assert found is not None
+    assert found.turn == ("flipped top to bottom" if dim == 1 else "flipped left to right")
+
+
 def itself(n: int = 240) -> tuple[Tensor, Tensor]:
     x = torch.rand(n, 3, 12, 12, generator=torch.Generator().manual_seed(3))
     return x, x
@@ -158,7 +170,7 @@ def test_images_beside_their_targets_are_not_turned(scenes: Any) -> None:
 
 def test_a_turn_that_changes_nothing_is_none() -> None:
     x, y = skies()
-    assert turned(some(x, FLIPS["mirrored"], 2), y)[2] is None
+    assert turned(some(x, FLIPS["flipped left to right"], 2), y)[2] is None
 
 
 class Narrow(nn.Module):

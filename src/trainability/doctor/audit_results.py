@@ -195,8 +195,8 @@ class Turned:
     """Images that explain their targets better when they are turned, all of them or some; or sequences that explain their tags.
 
     Attributes:
-        turn: what was done to them: "mirrored", "upside down", "turned by 180 degrees" or "transposed"; `BACK_TO_FRONT` of
-            sequences.
+        turn: what was done to them: "flipped left to right", "flipped top to bottom", "turned by 180 degrees" or
+            "transposed"; `BACK_TO_FRONT` of sequences.
         num_examples: that were asked about.
         share: of these, whose target the turned image explains clearly better.
         own: share of the targets' variance that a map of each place's surroundings explains of the images as they are.

@@ -24,8 +24,8 @@ _LEAST_STEPS, _MOST_STEPS, _ABOUT = 8, 512, 3  # of a sequence; to either side o
 _NOT_TOLD = -100  # of a mask: what PyTorch's losses ignore
 
 TURNS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mirrored": lambda x: x.flip(3),
-    "upside down": lambda x: x.flip(2),
+    "flipped left to right": lambda x: x.flip(3),
+    "flipped top to bottom": lambda x: x.flip(2),
     "turned by 180 degrees": lambda x: x.flip(2, 3),
     "transposed": lambda x: x.transpose(2, 3),
 }
@@ -68,7 +68,9 @@ def turned(inputs: Tensor, targets: Tensor) -> tuple[float | None, float | None,
         if name == "as it is":
             continue
         after, share = _mixture(views["as it is"], view, asked, half, limit)
-        if after > _EXPLAINED and after - before > least and share > _SHARE and after > (best or _NONE).turned:
+        # Of images that look the same from two sides two turns explain as much: the plainer one, which comes first, is said.
+        ahead = (best or _NONE).turned + (_MORE * (1 - best.turned) if best is not None else 0.0)
+        if after > _EXPLAINED and after - before > least and share > _SHARE and after > ahead:
             best = Turned(turn=name, num_examples=len(asked) - half, share=share, own=before, turned=after)
     return before, of_others, best
 

@@ -162,7 +162,7 @@ def turned_images(relation: Relation | None) -> list[Finding]:
                 Measurement(name="explained with the turn", value=found.turned),
                 Measurement(name="explained without", value=found.own),
             ),
-            cause=f"{them} are {found.turn}, all or some, and their targets are not",
+            cause=f"{them} are {found.turn} and their targets are not, or the other way round; all of them or some",
             remedy="put tags and steps in one and the same order: targets.flip(1)"
             if found.turn == BACK_TO_FRONT
             else "do to the target what is done to the image, with the same random numbers (its coordinates, too)",
