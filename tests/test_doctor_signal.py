@@ -208,6 +208,21 @@ def test_normalisation_and_unknown_operations_are_said():
     assert prediction.logit_rms is not None  # the norm sets the scale anew
 
 
+def test_what_is_compared_is_no_signal() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x) * (x != 0).float() + torch.randn_like(x)
+
+    net = Masked()
+    notes = predict(trace(net, (2, 8)), weight_moments(net)).notes
+    assert len(notes) == 1  # of the product alone: no comparison, and no draw
+    assert "mul()" in notes[0]
+
+
 def test_trace_needs_no_values_and_says_when_it_does():
     class Peeks(nn.Module):
         def forward(self, x):

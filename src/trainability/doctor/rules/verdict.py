@@ -268,7 +268,7 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
             return "stalled", seen, None
         if trend == "flat":
             return _verdict_flat(evidence, recent, seen, at)
-        return "is training", seen, None
+        return "is training", f"{seen}, and still falls" if trend == "falling" else seen, None
     if plateau is not None and math.isfinite(plateau) and steps < 2 * plateau:
         left = max(plateau - steps, 0.0)
         return "slow start", f"{steps} steps at chance, about {plateau:,.0f} were predicted", left

@@ -104,6 +104,12 @@ def input_moments(images: Tensor) -> SignalMoments:
     return SignalMoments(mean_square=square, correlations=(*filled, far))
 
 
+_WITHOUT_SIGNAL = frozenset(
+    {"eq", "ne", "gt", "ge", "lt", "le", "isnan", "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "any", "all"}
+    | {"argmax", "argmin", "argsort", "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like"}
+)  # of what is compared, counted or drawn: the size of the input does not go on
+
+
 def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMoments | None = None) -> Prediction:
     """Propagate second moments forward through the traced operations, and the gradient's backward.
 
@@ -121,10 +127,13 @@ def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMo
     shapes: dict[int, tuple[int, ...]] = {0: trace.ops[0].input_shape if trace.ops else ()}
     back: dict[int, float | None] = {}
     unknown: dict[str, None] = {}
+    masks: set[int] = set()  # answers to a question and what is made of them alone carry no signal
     for op in trace.ops:
         values[op.output], back[op.output] = _forward(op, values, shapes, weights)
         shapes[op.output] = op.output_shape
-        if values[op.output] is None and all(values.get(i) is not None for i in op.inputs):
+        if op.function in _WITHOUT_SIGNAL or (op.inputs and masks.issuperset(op.inputs)):
+            masks.add(op.output)
+        elif values[op.output] is None and all(values.get(i) is not None or i in masks for i in op.inputs):
             unknown[op.function] = None
     gradients = _backward(trace, back)
     structure = _structure(trace)
@@ -148,7 +157,7 @@ def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMo
         logit_rms=output.typical_rms if output is not None else None,
         biased=any(share > 0.01 for share in shares),
         hidden_biased=any(share > 0.01 for share in shares[:-1]),
-        notes=tuple(f"the signal's scale behind {name}() is not known to the theory" for name in unknown),
+        notes=tuple(f"the size of the signal behind {name}(): no formula is known, so it is not predicted" for name in unknown),
     )
 
 
