@@ -41,10 +41,10 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     zeros = _zeros_that_stay(evidence)
     if not equal and len(near) < 2:
         return _alike_modules(evidence) or zeros
-    if zeros and evidence.samples and set(equal) <= set(zeros[0].layers):
-        return zeros
     weights = tuple(dict.fromkeys((*equal, *(f"{name}.weight" for name in near))))
     names = tuple(name.removesuffix(".weight") for name in weights)
+    if zeros and evidence.samples and set(names[: len(equal)]) <= set(zeros[0].layers):
+        return zeros
     return [
         Finding(
             rule="identical_units",
