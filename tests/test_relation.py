@@ -29,6 +29,12 @@ def exclusive_or() -> tuple[Tensor, Tensor]:
     return 2.0 * bits - 1, bits[:, :2].sum(dim=1) % 2
 
 
+def signs_that_agree() -> tuple[Tensor, Tensor]:
+    """Two answers, each whether two of sixteen readings have one sign: neither a distance nor one reading tells them."""
+    readings = drawn(N, 16)
+    return readings, (readings[:, 2] * readings[:, 3] > 0).long() + 2 * (readings[:, 8] * readings[:, 9] > 0).long()
+
+
 def frequencies() -> tuple[Tensor, Tensor]:
     time, kind, phase = torch.arange(64) / 10, whole(4, N), 6.3 * torch.rand(N, 1, generator=torch.Generator().manual_seed(3))
     return (torch.sin(time * (2 + kind[:, None]) + phase) + 0.5 * drawn(N, 64))[:, :, None], kind
@@ -90,6 +96,7 @@ def told_by_several(kind: str) -> tuple[Tensor, Tensor]:
 
 KINDS = {
     "an exclusive or": exclusive_or,
+    "signs that agree": signs_that_agree,
     "numbers, one each": lambda: (drawn(N, 6), drawn(N, 6)[:, 0].sin()),
     "a fast wave of two coordinates": lambda: (whole(64, N, 2) / 64, torch.sin(whole(64, N, 2) / 4).prod(dim=1)),
     "a product": lambda: (drawn(N, 6), drawn(N, 6)[:, :2].prod(dim=1, keepdim=True)),

@@ -23,6 +23,7 @@ _MOST_VALUES = 40_000_000
 _SHUFFLES = 99
 _FEW_COLUMNS, _NEIGHBOURS = 16, 3
 _FEW_CHANNELS = 8  # of a series
+_MOST_FACTORS = 64  # columns of a table, of which each two are multiplied
 _FEW_FRAMES, _FARTHEST = 4, 4  # channels of an image that may be pictures of one thing; pixels between them
 _FEWEST_INTEGERS = 16  # of a column that comes as integers beside numbers: who made the table told one from the other
 _MOST_CLASSES = 64
@@ -98,8 +99,8 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
     """Compare inputs with their targets, by distance correlation and by the largest correlation of two columns.
 
     Each is computed on several views of the inputs (values, word counts, words by place, spectra, how one channel is moved
-    against another) and compared with the same under 99 shuffles of the targets; so is how far neighbours agree, examples of
-    one category, and of sequences of whole numbers which places are equal, what the sum leaves, and how often the target is in
+    against another) and compared with the same under 99 shuffles of the targets; so are products of each two columns of a
+    table, and so is how far neighbours agree, examples of one category, and of sequences of whole numbers which places are equal, what the sum leaves, and how often the target is in
     its row.
 
     Args:
@@ -132,6 +133,8 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
         if view.shape[1] <= _FEW_COLUMNS:  # what varies fast over a few columns is alike in neighbours alone
             near = torch.cdist(view, view).fill_diagonal_(torch.inf).topk(_NEIGHBOURS, largest=False).indices
             scores.append(_score([float((agree[o][:, o].gather(1, near)).sum()) for o in (slice(None), *orders)]))
+    if (products := _products(inputs)) is not None:
+        scores.append(_score([float((products.T @ answers[o]).abs().max()) for o in (slice(None), *orders)]))
     if (alike := _alike_by_name(inputs)) is not None:
         scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
     if _are_words(inputs):
@@ -234,6 +237,16 @@ def _sizes(x: Tensor) -> Tensor:
     """What is left of an example where places do not matter."""
     flat = x.flatten(1)
     return torch.stack([flat.mean(dim=1), flat.std(dim=1, correction=0), flat.amax(dim=1), flat.amin(dim=1)], dim=1)
+
+
+def _products(inputs: Tensor) -> Tensor | None:
+    """Products of each two columns of a table: whether two have one sign, none of the two tells alone."""
+    if inputs.dim() != 2 or not inputs.is_floating_point() or not 2 <= inputs.shape[1] <= _MOST_FACTORS:
+        return None
+    columns = _standardised(inputs.float().nan_to_num(0.0, 0.0, 0.0)).clamp(-1.0, 1.0)  # no few examples make it all
+    first, second = torch.triu_indices(columns.shape[1], columns.shape[1], offset=1)
+    products = _standardised(columns[:, first] * columns[:, second])
+    return products if products.shape[1] else None
 
 
 def _alike_by_name(inputs: Tensor) -> Tensor | None:

@@ -226,16 +226,16 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         each place, all have one and the same number at the other end for as many places and more, a fifth exactly as many, and
         another one beside a tenth of the padding and more. Code `turned`: of images whose targets are images, too, a linear map
         of each place's surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is
-        left, where it is given each image as it is or turned (flipped, by 180 degrees, transposed), whichever is better; and
-        by three times what it gains where it is given another example's image in place of the turned one; and sequences with a
-        tag for each step, of whose tags the steps about each explain no more than another sequence's do, and by a tenth of the
-        variance more in the other order. Code `strangers`: of ten pairs a name and more that the loss pulls together, two go
-        with the same two others as often as by chance, and as many occur again, within 3.5 standard deviations. Of tables of
-        whole numbers beside numbers only where 50 rehearsed steps and more get no lower than one answer for every example
-        makes the loss. Code `drawn`: in a watched run, a squared, absolute or Huber loss holds the outputs against what is
-        drawn at random after the model was called; in a check, the target holds random numbers of the step, in full or taken
-        from data, and other numbers in their place change nothing that a layer is given.
-    Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
+        left, where it is given each image as it is or turned (flipped, by 180 degrees, transposed), whichever is
+        better; and by three times what it gains where it is given another example's image in place of the turned one; and
+        sequences with a tag for each step, of whose tags the steps about each explain no more than another sequence's do, and
+        by a tenth of the variance more in the other order. Code `strangers`: of ten pairs a name and more that the loss pulls
+        together, two go with the same two others as often as by chance, and as many occur again, within 3.5 standard
+        deviations. Of tables of whole numbers beside numbers only where 50 rehearsed steps and more get no lower than one
+        answer for every example makes the loss. Code `drawn`: in a watched run, a squared, absolute or Huber loss holds the
+        outputs against what is drawn at random after the model was called; in a check, the target holds random numbers of the
+        step, in full or taken from data, and other numbers in their place change nothing that a layer is given.
+    Why: distances between inputs, single columns, products of two, word counts and spectra are each compared with targets
         under 99 shuffles; of sequences of whole numbers also which places are equal, what their sum leaves and how often
         the target is in its row. Even an exclusive or of three features out of seven lies 10 standard deviations above; what
         is not related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all
