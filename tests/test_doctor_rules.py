@@ -154,6 +154,16 @@ def test_a_loss_against_goals_of_the_model_s_own_may_rise() -> None:
     assert (said.verdict, [finding.code for finding in said.findings]) == ("cannot tell", [])
 
 
+def test_an_update_that_follows_another_loss_is_not_said_to_go_uphill() -> None:
+    """A body with an optimizer of its own, as of a discriminator; and a loss that gives no weight a gradient."""
+    evidence = CODES["wrong_sign.uphill"]
+    assert evidence.rehearsal is not None
+    still = tuple(dataclasses.replace(step, gradient_norm=0.0) for step in evidence.rehearsal.steps)
+    for changes in ({"moves_others": True}, {"steps": still}):
+        said = diagnose(dataclasses.replace(evidence, rehearsal=dataclasses.replace(evidence.rehearsal, **changes)))
+        assert "wrong_sign" not in rules_of(said)
+
+
 @pytest.mark.parametrize("code", CODES)
 def test_a_rule_that_tells_causes_apart_names_them(code):
     (finding,) = RULES[code.partition(".")[0]].check(CODES[code])

@@ -35,6 +35,14 @@ def other(losses: list[float], scale: float, spread: float = 0.5) -> OtherRate:
     return OtherRate(scale=scale, reference=tuple(seen))
 
 
+def at_ten_times(*losses: float) -> OtherRate:
+    """Looked at early enough to be held against the rehearsal."""
+    looks = zip((0, 3, 15, 30), losses, strict=True)
+    return OtherRate(
+        scale=10.0, reference=tuple(Observation(step=i, loss=loss, output_rms=1.0, output_spread=0.5) for i, loss in looks)
+    )
+
+
 def tried(own: list[float], *others: OtherRate, **changes: Any) -> Rehearsal:
     """Thirty of 300 steps, and the same at other rates."""
     return rehearsal(own, **{"planned_steps": 300, "other_rates": others, **changes})
@@ -48,6 +56,7 @@ FLAT: tuple[Any, ...] = (
     other([2.3, 2.31, 2.3], 100.0, spread=1e-5),
     other([2.3, 2.3, 2.3], 0.3, spread=1e-5),
 )
+NOWHERE = (other([9.0, 8.0, 7.0], 100.0), other([9.0, 8.97, 8.94], 0.3))
 CASES: dict[str, tuple[Rehearsal, str]] = {
     "the plan's end has learned": (tried(SLOW, other([2.3, 1.9, 1.5], 10.0), multiple=200.0), "will train"),
     "it falls short, and a larger rate learns": (
@@ -68,6 +77,14 @@ CASES: dict[str, tuple[Rehearsal, str]] = {
     "no rate learns, but the plan's end cannot be compared": (
         tried(FLAT[0], replace(FLAT[1], scale=10.0), *FLAT[2:], multiple=1500.0),
         "cannot tell",
+    ),
+    "it comes down from far above chance, plan unknown": (
+        tried([9.0, 8.9, 8.8], at_ten_times(9.0, 8.8, 8.2, 7.6), *NOWHERE, multiple=200.0, planned_steps=None),
+        "cannot tell",
+    ),
+    "it stays far above chance, plan unknown": (
+        tried([9.0, 9.0, 9.0], at_ten_times(9.0, 9.0, 9.0, 9.0), *NOWHERE, multiple=200.0, planned_steps=None),
+        "stalled",
     ),
     "a plateau that ends after 700 steps, plan unknown": (
         tried([2.3, 2.31, 2.3], other([2.3, 2.2, 0.9], 30.0), multiple=200.0, planned_steps=None),

@@ -94,3 +94,19 @@ def test_a_schedule_that_is_over_in_the_first_pass(name: str, holds: str) -> Non
     assert {k: v for k, v in after[0].items() if k != "lr_lambdas"} == {k: v for k, v in before[0].items() if k != "lr_lambdas"}
     assert after[1] == before[1]
     assert torch.equal(after[2], before[2])
+
+
+@pytest.mark.parametrize(("gamma", "expected"), [(0.9, ["hint"]), (0.999, [])])
+def test_a_schedule_of_epochs_that_is_given_beside_a_loss_does_not_end_the_rehearsal(gamma: float, expected: list[str]) -> None:
+    """Nobody has said that the loop steps it after each batch."""
+    x, y = digits()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scheduler = lr_scheduler.ExponentialLR(optimizer, gamma)
+    before = scheduler.state_dict()
+    found = check(model, batches(x, y), F.cross_entropy, optimizer=optimizer, scheduler=scheduler)
+    assert [f.severity for f in found.findings if f.rule == "rate_dies"] == expected
+    assert found.verdict == "will train", found
+    assert scheduler.state_dict() == before
+    assert optimizer.param_groups[0]["lr"] == 0.01

@@ -76,7 +76,7 @@ def check(
             predicted plateau.
         training_step: of (model, batch): the loss, without backward and optimizer step.
         step: of (model, optimizer, batch): the whole body of the loop; returns the loss.
-        scheduler: stepped after each step where `step` does not do that itself.
+        scheduler: stepped after each step where `step` does not do that itself, and it lasts longer than a pass.
         val_loader: as `train_loader`; `None` if there is none.
         metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one
             (logits, labels); it is asked questions whose answers are known. `None` leaves it out.

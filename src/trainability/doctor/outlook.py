@@ -155,9 +155,11 @@ def _certain(rehearsal: Rehearsal) -> tuple[str, str] | None:
 def goes_uphill(rehearsal: Rehearsal) -> bool:
     """Whether the loss has risen, and rises along each update that was followed, however short the step.
 
-    Where several optimizers step, an update follows several losses, and says nothing of the sum.
+    Where several optimizers step, also one that the body alone knows, an update follows several losses, and says nothing of
+    their sum; and where all gradients are zero, what the update follows is not this loss.
     """
-    if any(step.optimizer_steps > 1 for step in rehearsal.steps):
+    several = rehearsal.moves_others or any(step.optimizer_steps > 1 for step in rehearsal.steps)
+    if several or (rehearsal.steps and all(step.gradient_norm == 0 for step in rehearsal.steps)):
         return False
     followed = [step for _, step in rehearsal.critical]
     return (

@@ -46,6 +46,9 @@ SET_ON_STEPS, UNKNOWN_PLAN_STEPS = 300, 3000
 WARMING = 1.5  # a rate that grew by this within the rehearsal: what it will do is not seen yet
 TOO_LONG = 2.0  # a step with a multiple near 1 or below was too long
 DEAD_RATE = 1e-3  # a learning rate that fell below this share of its largest within the rehearsal
+SPENT_RATE = 1e-2  # of the largest rate, at the end of a pass or of a run
+# Of a run of unknown length: one that falls by a factor e in a quarter of one pass over the loader, and in 100 steps at most.
+PASS_SHARE, PASS_STEPS = 0.25, 100
 # Of models against each other. Own, two GANs at rates over five decades, 800 steps: what learns goes 0.4 to 1.7 of its size in
 # a hundred steps; at a rate 200 times too small, 0.007; at one 500 times too large, 18, and the loss is 120 times what it was.
 GONE, NOWHERE, FEWEST_OF_OPPONENTS = 10.0, 0.03, 16

@@ -209,6 +209,8 @@ class Rehearsal:
             or "after", when all steps are made; and the threshold. None elsewhere.
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
             and whether the returned loss falls says nothing.
+        moves_others: weights that require a gradient, and that no optimizer of the program holds, have moved: the body has an
+            optimizer of its own, and what each step changes follows several losses.
         distances: where opposed, how far what each optimizer holds went from its start, over its size there; in their order.
         redrawn: weights of which at least three optimizer steps found others than the step before had left: of no likeness to
             them, by a cosine below 0.5.
@@ -216,6 +218,8 @@ class Rehearsal:
             of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
         rates_of_pass: where the length of the run is not known, the steps of one pass over the loader, all rates to its end (or
             to the last step that was made) over the largest, added up, and the last of them; None where they are not known.
+        schedule_held: the scheduler, which no body of the program steps and no plan goes with, was not stepped: after each
+            batch it would be over in a pass, so it may be meant for epochs.
         batch_statistics: with the weights that the steps left, the mean loss where batch norm takes each batch's statistics,
             that where it takes the running ones, which were brought up to date, and the examples of a batch; None without
             batch norm, or where that was not asked.
@@ -249,10 +253,12 @@ class Rehearsal:
     rewritten: Rewritten | None = None
     vain_clip: tuple[str, float] | None = None
     opposed: bool = False
+    moves_others: bool = False
     distances: tuple[float, ...] = ()
     redrawn: tuple[str, ...] = ()
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
+    schedule_held: bool = False
     batch_statistics: tuple[float, float, int] | None = None
     labels_compared: LabelsCompared | None = None
     in_place: bool = False

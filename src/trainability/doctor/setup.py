@@ -40,7 +40,8 @@ class Setup:
         val_loader: as `train_loader`; `None` if there is none.
         optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal (unless `step` has
             its own optimizer), update ratios and the predicted plateau.
-        scheduler: stepped after each step where `step` does not do that itself; `None` for a constant rate.
+        scheduler: stepped after each step where `step` does not do that itself, unless it would be over in one pass and
+            `planned_steps` is not given; `None` for a constant rate.
         metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one
             (logits, labels); `None` leaves it out.
         num_classes: of the task.

@@ -109,7 +109,21 @@ def _needs_more(rehearsal: Rehearsal, trial: Trial, multiple: float) -> bool:
 def _unless_it_learns(rehearsal: Rehearsal, verdict: str, cause: str) -> tuple[str, str]:
     """What can learn at some rate, though it does not keep it, is not said to be dead or stalled."""
     can_learn = any(max(trial.shares) >= TRAINED_SHARE for trial in trials(rehearsal))
-    return (CANNOT_TELL, "not_kept") if can_learn and verdict in (DEAD, STALLED) else (verdict, cause)
+    if can_learn and verdict in (DEAD, STALLED):
+        return CANNOT_TELL, "not_kept"
+    return (CANNOT_TELL, "no_fall") if verdict == STALLED and _comes_down(rehearsal) else (verdict, cause)
+
+
+def _comes_down(rehearsal: Rehearsal) -> bool:
+    """Whether a run of unknown length falls at its own rate from far above chance, and at this pace comes to it.
+
+    No other rate stands for a longer run there: of a table of names, each row is changed by its own few examples alone.
+    """
+    own = trials(rehearsal)[0]
+    middle = own.at(own.steps[-1] / 2)
+    pace = (own.end - middle) / (own.steps[-1] / 2)
+    is_far_above = own.shares[0] < middle < own.end < -TRAINED_SHARE
+    return rehearsal.planned_steps is None and is_far_above and own.end + pace * UNKNOWN_PLAN_STEPS > 0
 
 
 def _rises_at_its_end(seen: Trial, task: Task) -> bool:

@@ -1,6 +1,7 @@
 """The learning rates that a schedule comes to in the rest of the run, read off without a step of the loop."""
 
 import contextlib
+import copy
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.outlook_limits import PASS_SHARE, PASS_STEPS, SPENT_RATE
 from trainability.doctor.rehearsed import RehearsedStep
 
 _NOTHING = 1e-3 * (1 + 1e-6)  # of the largest rate
@@ -38,6 +41,30 @@ def schedule_ahead(
             return {"rate_spent": rate_spent(ahead, planned)}
         return {"rates_of_pass": rates_of_pass([step.lr for step in steps], ahead, size)}
     return {}
+
+
+def over_in_a_pass(scheduler: Any, optimizer: Any, batches: Iterable[Any], *, fewest: int) -> tuple[int, float, float] | None:
+    """Ask of a scheduler that no body steps whether steps after each batch would use it up: it is then meant for epochs.
+
+    Args:
+        scheduler: of a run from its first step.
+        optimizer: that it sets the rates of, or several.
+        batches: the loader.
+        fewest: steps that are rehearsed, which may be more than a pass has.
+
+    Returns:
+        What `rates_of_pass` returns where its rate falls from the start and is spent; None elsewhere.
+    """
+    found = optimizers(optimizer)
+    memo = {id(p): p for item in found for group in item.param_groups for p in group["params"]}
+    with contextlib.suppress(Exception):  # a loader may have no length, and what cannot be copied is stepped as it is told
+        twin, *copies = copy.deepcopy((scheduler, *found), memo)
+        size = max(len(batches), fewest)  # type: ignore[arg-type]
+        rates = rates_ahead([twin], copies, done=0, until=size)
+        told = rates_of_pass([], rates, size)
+        if told is not None and rates is not None and rates[0] == max(rates) and told[2] <= SPENT_RATE:
+            return told if told[1] <= min(PASS_SHARE * size, PASS_STEPS) else None
+    return None
 
 
 def rates_ahead(

@@ -39,6 +39,7 @@ from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
+from trainability.doctor.measure.rate_ahead import over_in_a_pass
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
@@ -80,7 +81,8 @@ def rehearse(
         loss_fn: of (output, target), for batches (input, target) or (input, ..., target).
         training_step: of (model, batch): the loss. Backward, clipping and the optimizer's step are done here.
         step: of (model, optimizer, batch): the loop's whole body; returns the loss.
-        scheduler: stepped after each step; a `step` steps its own.
+        scheduler: stepped after each step, unless nothing says how long the run is and it would then be over in a pass; a
+            `step` steps its own.
         clip: gradient-norm threshold; a `step` clips by itself.
         planned_steps: length of the run.
         max_steps: at most as many steps, and no more than planned.
@@ -121,8 +123,13 @@ def rehearse(
                     is_own = scale == schedule_steps == 1
                     return seen | (after_steps(loop, seen, planned_steps, batches, held_out) if is_own else {})
 
+        by_hand = scheduler is not None and step is None and planned_steps is None
+        held = over_in_a_pass(scheduler, optimizer, batches, fewest=max_steps) if by_hand else None
+        scheduler = scheduler if held is None else None
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
         in_place, found = on_copy_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place, len(kept))
+    if held is not None:
+        found |= {"rates_of_pass": held, "schedule_held": True}
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
 
 
@@ -194,7 +201,7 @@ def _run(
     if loop.scale == 1.0 and task.chance is None:
         constant = rehearsed_constant(loop, kept, state, seconds=_CONSTANT_SHARE * budget.left())
     searched = time.monotonic() - began
-    unmanaged = _sums_of_unmanaged(loop)
+    unmanaged, others = _sums_of_unmanaged(loop), _sums_of_unmanaged(loop, trainable=True)
     seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
     batches = itertools.chain((first,), batches) if first is not None else iter(())
     look = partial(_observe, loop, reference, state)
@@ -210,6 +217,7 @@ def _run(
         "task": task,
         **_of_batch_norm(loop, state, seen, budget),
         "constant_loss": constant if _sums_of_unmanaged(loop) == unmanaged else None,  # goals that a slow copy makes move
+        "moves_others": _sums_of_unmanaged(loop, trainable=True) != others,
         "ended_by": ended_by,
         "rewritten": watches[0].found(),
         "vain_clip": watches[1].found(),
@@ -300,10 +308,11 @@ def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[in
     }
 
 
-def _sums_of_unmanaged(loop: Loop) -> list[float]:
-    """Of each parameter that no optimizer has, the sum: it stays, unless the loop moves a slow copy by itself."""
+def _sums_of_unmanaged(loop: Loop, *, trainable: bool = False) -> list[float]:
+    """Of each parameter, or trainable one, that no optimizer has, the sum: it stays, unless the loop itself moves it."""
     managed = {id(p) for optimizer in loop.optimizers for group in optimizer.param_groups for p in group["params"]}
-    still = (p for model in loop.models for p in model.parameters() if id(p) not in managed)
+    all_of_them = (p for model in loop.models for p in model.parameters())
+    still = (p for p in all_of_them if id(p) not in managed and (p.requires_grad or not trainable))
     return [float(p.detach().sum()) for p in still if not p.is_complex()]
 
 

@@ -100,8 +100,8 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
 
     Each is computed on several views of the inputs (values, word counts, words by place, spectra, how one channel is moved
     against another) and compared with the same under 99 shuffles of the targets; so are products of each two columns of a
-    table, and so is how far neighbours agree, examples of one category, and of sequences of whole numbers which places are equal, what the sum leaves, and how often the target is in
-    its row.
+    table, and so is how far neighbours agree, examples of one category, and of sequences of whole numbers which places are
+    equal, what the sum leaves, and how often the target is in its row.
 
     Args:
         inputs: (examples, ...).

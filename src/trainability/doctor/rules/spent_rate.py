@@ -1,19 +1,18 @@
 """A schedule that is over after a few steps of the run, as it was watched. No rule."""
 
+from dataclasses import replace
+
 from trainability.doctor import reading
 from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
-from trainability.doctor.outlook_limits import DEAD_RATE
+from trainability.doctor.outlook_limits import DEAD_RATE, PASS_SHARE, PASS_STEPS, SPENT_RATE
 from trainability.doctor.rehearsed import Rehearsal
 
 _FEWEST_STEPS = 100
-SPENT_RATE = 1e-2  # of the largest rate
 # Of as many steps at the largest rate: one that falls by a factor e in a twentieth of the run. A rate that falls to 1e-4
 # of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
 SPENT_SHARE = 0.05
-# Of a run of unknown length: one that falls by a factor e in a quarter of one pass over the loader, and in 100 steps at most.
-PASS_SHARE, PASS_STEPS = 0.25, 100
 _SHORT_RUN = 45  # steps at the largest rate: a linear schedule over 100 steps comes to 50, with a warm-up to 45
 AHEAD = 1e-3  # of the largest rate: next to nothing, in a schedule that is read ahead
 NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
@@ -76,8 +75,13 @@ def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
         return []
     # A schedule that ends, and not before 100 steps, may be that of a run which takes a part of the loader.
     may_be_meant = last == 0.0 and together > _SHORT_RUN
-    severity: Severity = "hint" if may_be_meant or rehearsal.ended_by == "enough" else "warning"  # which has learned before
-    return [died([most, last * most], max(size, len(rehearsal.steps)), SPENT_RATE, None, severity)]
+    is_open = may_be_meant or rehearsal.schedule_held or rehearsal.ended_by == "enough"  # which has learned before
+    severity: Severity = "hint" if is_open else "warning"
+    found = died([most, last * most], max(size, len(rehearsal.steps)), SPENT_RATE, None, severity)
+    if rehearsal.schedule_held:
+        seen = f"{found.seen}, where the scheduler is stepped after each batch; in the rehearsal it was not"
+        found = replace(found, seen=seen, cause="its numbers are those of epochs, and a loop may step it per batch")
+    return [found]
 
 
 def died(rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity) -> Finding:
