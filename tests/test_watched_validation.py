@@ -16,6 +16,7 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Sample
 from trainability.doctor.facts import Facts
 from trainability.doctor.held_out_seen import HeldOutSeen
+from trainability.doctor.rules.watched_validation import contradicted
 from trainability.loops.script_watch import ScriptWatch
 
 CLASSES, WIDTH = 5, 12
@@ -216,10 +217,20 @@ def of(*passes: HeldOutSeen, task: str | None = "cross_entropy") -> list[str]:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"hits": 0.25}, {"loss": 1.5}, {"training_loss": 0.9}, {"passes": 4.0}, {"running": True}, {"renamed": ((0, 1),)}],
+    [{"hits": 0.25}, {"loss": 1.5}, {"training_loss": 0.9}, {"passes": 4.0}, {"running": True}],
 )
 def test_each_part_of_it_is_needed(changes: dict[str, Any]) -> None:
     assert of(seen()) == ["split_shift.meaning"]
     assert of(seen(**changes)) == []
     assert of(seen(), task=None) == []
     assert of(seen(renamed=((0, 1), (1, 0)))) == ["validation_labels.renamed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({}, True), ({"loss": 1.5}, False), ({"hits": 0.7}, False), ({"training_loss": 1.0}, False), ({"running": True}, True)],
+)
+def test_what_the_loop_s_own_evaluation_contradicts(changes: dict[str, Any], expected: bool) -> None:
+    samples = (Sample(step=1, layers=(), task_loss="cross_entropy"),)
+    evidence = Evidence(samples=samples, facts=Facts(held_out=(seen(**changes),)))
+    assert (contradicted(evidence) is not None) == expected

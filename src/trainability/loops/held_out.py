@@ -23,6 +23,7 @@ _MOST_EXAMPLES, _FEWEST_EXAMPLES, _MOST_CLASSES = 4000, 100, 1000
 FRESH_PASSES = 3  # over the training data; behind them every so many-th evaluation is looked at, twice as many each time
 _RECENT_STEPS = 20  # of the training loss
 _FEWEST_OF_CLASS, _RENAMED, _OWN = 10, 0.7, 0.1  # examples; shares of them by the other name, and by its own
+_REST = 0.5  # of all examples are of other classes, or of these are told right
 
 
 class HeldOut:
@@ -216,8 +217,12 @@ def _renamed(said: Tensor, labels: Tensor, width: int) -> tuple[tuple[int, int],
     """Pairs of a class and another, under whose name validation has it, on each half of the examples."""
     first, second = (set(_pairs(said[part::2], labels[part::2], width)) for part in (0, 1))
     both = sorted(first & second)
-    is_one_to_one = len({told for told, _ in both}) == len({name for _, name in both}) == len(both)
-    return tuple(both) if is_one_to_one else ()
+    names = {name for _, name in both}
+    is_one_to_one = len({told for told, _ in both}) == len(names) == len(both)
+    rest = torch.tensor([int(label) not in names for label in labels])
+    # Inputs of another kind bring a class or two under another name, and the others nowhere.
+    is_rest_told = float(rest.float().mean()) <= _REST or float((said == labels)[rest].float().mean()) >= _REST
+    return tuple(both) if is_one_to_one and is_rest_told else ()
 
 
 def _pairs(said: Tensor, labels: Tensor, width: int) -> Iterator[tuple[int, int]]:

@@ -13,6 +13,7 @@ from trainability.doctor.rules.rehearsed_constant import Found, rehearsal_at_con
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.run import ONE_BATCH
 from trainability.doctor.rules.running_statistics import of_other_statistics
+from trainability.doctor.rules.watched_validation import contradicted
 
 _FEWEST_STEPS = 300  # before that many, a loss that stands still may be a slow start
 _TASK_LOSSES = ("cross_entropy", "nll_loss")
@@ -129,6 +130,7 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
     last = evidence.evaluations[-1] if evidence.evaluations else None
     contradicts = last is not None and _against_watched(evidence, last, "train_error") is not None
     contradicts |= reading.has_learned(evidence) and reading.predictions_collapsed(evidence) is not None
+    contradicts |= contradicted(evidence) is not None
     if found := of_other_statistics(evidence, contradicts=contradicts):
         return found
     for word, split in (("train_error", "train"), ("train_loss", "train"), ("validation", "validation")):

@@ -43,6 +43,7 @@ def slow_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
         return []
     name, momentum = slow
     seen = [e.step for e in evidence.evaluations if e.model_training is False]
+    seen = seen or [e.step for e in reading.facts(evidence).held_out if e.running]
     settings, rehearsal = settings_of(evidence), evidence.rehearsal
     planned = rehearsal.planned_steps if rehearsal is not None else None
     planned = planned or (settings.planned_steps if settings is not None else None)

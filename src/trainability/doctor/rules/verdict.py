@@ -27,6 +27,7 @@ from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.rules.no_plateau import why_no_plateau
 from trainability.doctor.rules.opposed import why_no_loss_tells
+from trainability.doctor.rules.watched_validation import contradicted
 from trainability.doctor.tense import is_far_below
 from trainability.doctor.tested import with_confirmations, with_outcomes
 from trainability.doctor.theory.band import (
@@ -257,6 +258,8 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
         seen = f"the loss is down to {shown} after {steps} steps"
         if untrained is not None:
             return "cannot tell", f"{seen}, but {untrained}", None
+        if (told := contradicted(evidence)) is not None:
+            return "cannot tell", f"{seen}, but {told}", None
         if trend == "rising":
             return "cannot tell", f"{seen}, and rises again", None
         at = standing(evidence)

@@ -11,6 +11,7 @@ FRESH_PASSES = 3  # over the training data: what was seen twice before is not kn
 _LEARNED = 0.5  # of the constant answer's loss, that training's comes to
 _ERRORS, _MORE = 2.0, 0.1  # standard errors above the most frequent class; of the rest, later on
 _FEWEST_RENAMED = 2
+_MOST = 0.5  # of what lies above the most frequent class
 
 
 def renamed_in_run(evidence: Evidence) -> list[Finding]:
@@ -44,7 +45,7 @@ def unlike_training(evidence: Evidence) -> list[Finding]:
     fresh = [each for each in seen if each.passes <= FRESH_PASSES and _has_learned(evidence, each) and not each.running]
     if (
         not fresh
-        or seen[-1].renamed
+        or len(seen[-1].renamed) >= _FEWEST_RENAMED
         or not all(_is_at_chance(each, 0.0) for each in fresh)
         or not _is_at_chance(seen[-1], _MORE)
     ):
@@ -73,6 +74,22 @@ def unlike_training(evidence: Evidence) -> list[Finding]:
             explains=("overfit", "evaluation_path"),
         )
     ]
+
+
+def contradicted(evidence: Evidence) -> str | None:
+    """What the loop's last evaluation pass says against what was learned: it costs more than one answer for all, and most of
+    what lies above the most frequent class is told wrong.
+    """
+    seen = reading.facts(evidence).held_out
+    last = seen[-1] if seen else None
+    if last is None or not _has_learned(evidence, last) or last.loss < last.constant_loss:
+        return None
+    if last.hits >= last.most_frequent + _MOST * (1 - last.most_frequent):
+        return None
+    return (
+        f"in the loop's own evaluation the model is right on {last.hits:.0%} of {last.num_examples:,} examples, at a loss of "
+        f"{last.loss:.3g}, where one answer for all costs {last.constant_loss:.3g}"
+    )
 
 
 def _has_learned(evidence: Evidence, seen: HeldOutSeen) -> bool:
