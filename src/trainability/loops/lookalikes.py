@@ -28,7 +28,7 @@ class Lookalikes:
         self.num_held = 0
         self._num_steps = 0  # of all optimizers
         self._made: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()  # steps before it
-        self._kinds: weakref.WeakKeyDictionary[torch.optim.Optimizer, Kind] = weakref.WeakKeyDictionary()  # those watched
+        self._kinds: weakref.WeakKeyDictionary[torch.optim.Optimizer, Kind] = weakref.WeakKeyDictionary()  # until they step
         self._first: dict[Kind, int] = {}  # steps before the first one of a kind
         self._trained: set[int] = set()  # parameters that are watched: another optimizer of theirs is no copy's
         self._steps: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()  # those held back
@@ -70,7 +70,7 @@ class Lookalikes:
         Returns:
             Steps of what is held back; None of another.
         """
-        if (kind := self._kinds.get(optimizer)) is not None:
+        if (kind := self._kinds.pop(optimizer, None)) is not None:
             self._first.setdefault(kind, self._num_steps)
         self._num_steps += 1
         if optimizer not in self._steps:

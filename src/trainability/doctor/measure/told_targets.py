@@ -72,7 +72,8 @@ def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
         rows, slopes = (x.movedim(dim, -1).reshape(-1, x.shape[dim]) for x in (output, gradient))
         is_asked = (slopes != 0).any(dim=1)
         found = torch.where(found.isnan(), _classes_of(rows, slopes, torch.ones_like(is_asked), loss), found)
-        found = torch.where(found.isnan(), _classes_of(rows, slopes, is_asked, loss), found)
+        if output.device.type != "cpu" or not is_asked.all():  # the same again otherwise; another device would be waited for
+            found = torch.where(found.isnan(), _classes_of(rows, slopes, is_asked, loss), found)
     return found
 
 
