@@ -6,6 +6,7 @@ Prints one line of JSON at its end.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -25,8 +26,8 @@ from torch.nn import functional as F
 
 EVERY = 50
 """Steps between sampled ones, and timed ones of a window."""
-WARM = 2
-"""Steps at the beginning of a window that are not timed."""
+WARM = EVERY + 2
+"""Steps at the beginning of a window that are not timed: a watch's first two samples and first norms are made once in a run."""
 COMPARED = 2
 """Windows after which weights are compared."""
 
@@ -200,7 +201,8 @@ def transformers(num_watched: int, size: int) -> Windows:
     def attach() -> None:
         callbacks().append(TransformersMonitor(every=EVERY))
         now = {"model": trainer.model, "optimizer": trainer.optimizer}
-        callbacks()[-1].on_train_begin(trainer.args, trainer.state, trainer.control, **now)
+        begun = dataclasses.replace(trainer.state, global_step=0)  # every window is the beginning of a watch, as of the others
+        callbacks()[-1].on_train_begin(trainer.args, begun, trainer.control, **now)
 
     windows.attach = attach
     windows.detach = lambda: callbacks().pop().on_train_end(trainer.args, trainer.state, trainer.control)
@@ -234,6 +236,9 @@ FITS: dict[str, tuple[Callable[[int, int], Windows], str | None]] = {
 
 def main(name: str, size: int, num_watched: int) -> None:
     """Prints what one fit measured; only that on the standard output."""
+    from trainability.loops import monitor
+
+    monitor._FIRST_LOOKS = 3  # a long run has time to diagnose nearly every sampled step; a window's timed one counts with that
     warnings.simplefilter("ignore")  # of these libraries about each other
     os.environ["HF_HUB_OFFLINE"] = "1"
     with contextlib.redirect_stdout(sys.stderr):
