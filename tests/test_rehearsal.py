@@ -202,7 +202,9 @@ def test_a_rate_that_dies() -> None:
     model, optimizer, loader = program()
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1)
     before = everything(model, optimizer, loader), copy.deepcopy(scheduler.state_dict())
-    found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, scheduler=scheduler, max_steps=4)
+    asked = {"loss_fn": F.cross_entropy, "scheduler": scheduler, "max_steps": 4}
+    assert [s.lr for s in rehearse(model, optimizer, loader, **asked).steps] == [0.1] * 4, "nothing says: after each batch"
+    found = rehearse(model, optimizer, loader, planned_steps=4, **asked)
     assert [s.lr for s in found.steps] == pytest.approx([0.1, 0.01, 0.001, 0.0001])
     assert same(before[0], everything(model, optimizer, loader))
     assert before[1] == scheduler.state_dict()
