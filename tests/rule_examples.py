@@ -21,7 +21,7 @@ from trainability.doctor.finding import Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
-from trainability.doctor.readings import MisreadEdges, Overwritten, Readings
+from trainability.doctor.readings import MisreadEdges, Overwritten, Readings, ShortLength
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
@@ -415,6 +415,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     "misread_edges": Example(
         {"warning": fact(readings=Readings(edges=MisreadEdges(num_edges=100, how="sorted")))}, near=fact(readings=Readings())
+    ),
+    "short_length": Example(
+        {"warning": fact(readings=Readings(short=ShortLength(declared=44, held=1437, batch_size=32)))},
+        near=fact(readings=Readings()),
     ),
     "label_conflict": Example(
         {

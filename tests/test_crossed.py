@@ -79,6 +79,28 @@ def test_a_row_against_a_column() -> None:
     assert not is_said(watched(model, x, x[:, 0], F.mse_loss))
 
 
+ACTIONS = torch.arange(N) % 4
+PICKED: dict[str, Loss] = {
+    "gather": lambda q, y: F.smooth_l1_loss(q.gather(1, ACTIONS[:, None]), y),
+    "gather, by hand": lambda q, y: (q.gather(1, ACTIONS[:, None]) - y).square().mean(),
+    "a column": lambda q, y: F.mse_loss(q[:, 1:2], y),
+    "indexed": lambda q, y: F.huber_loss(q[torch.arange(N), ACTIONS], y[:, None]),
+}
+
+
+@pytest.mark.parametrize("loss", PICKED)
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_one_output_of_each_example_against_all_targets(loss: str) -> None:
+    x = torch.randn(N, 5)
+    assert is_said(watched(nn.Linear(5, 4), x, x[:, 0], PICKED[loss]))
+
+
+def test_one_output_of_each_example_against_its_own_target() -> None:
+    x = torch.randn(N, 5)
+    assert not is_said(watched(nn.Linear(5, 4), x, x[:, :1], lambda q, y: F.smooth_l1_loss(q.gather(1, ACTIONS[:, None]), y)))
+    assert not is_said(watched(nn.Linear(5, 4), x, x[:, 0], lambda q, y: F.smooth_l1_loss(q[torch.arange(N), ACTIONS], y)))
+
+
 def shares(output: Tensor, centres: Tensor) -> Tensor:
     """Shares of all centres by Student's distribution, sharpened as targets (deep embedded clustering)."""
     near = 1 / (1 + (output - centres) ** 2)

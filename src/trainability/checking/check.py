@@ -13,12 +13,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from trainability.checking.asked_metric import asked_metric
 from trainability.checking.certain import MAX_EXAMPLES, facts_of, facts_of_step
 from trainability.checking.first_batch import first_batch, with_inputs_in_parts
-from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
-from trainability.doctor.answer_form import answer_form
+from trainability.doctor import Diagnosis, Evidence, audit_data, diagnose
 from trainability.doctor.arguments import with_near_names
-from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
+from trainability.doctor.audit_results import DataAudit, Relation
 from trainability.doctor.batches import batch_size, first_examples, first_tensor, tensors, to_device
 from trainability.doctor.error_line import error_line, error_place, is_raised_here
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
@@ -148,7 +148,8 @@ def _checked(setup: Setup) -> Diagnosis:
     relation = _relation(train, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
     facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
-    metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
+    task, width = rehearsal.task if rehearsal is not None else None, looked.num_logits if looked is not None else None
+    metric = asked_metric(setup, first, facts, task, width, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
         data=data,
@@ -221,17 +222,6 @@ def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | No
         not_judged=unasked,
         notes=(*facts.notes, *notes),
     )
-
-
-def _metric(
-    setup: Setup, looked: ProbeResult | None, facts: Facts | None, rehearsal: Rehearsal | None, problems: list[str]
-) -> MetricAudit | None:
-    width = (looked.num_logits if looked is not None else None) or setup.num_classes
-    form = answer_form(facts, rehearsal.task if rehearsal is not None else None, width)
-    if form is None:
-        problems.append("metric: what the outputs mean is not known (audit_metric, form=trainability.doctor.AnswerForm(...))")
-        return None
-    return audit_metric(setup.metric, form=form)
 
 
 def is_pair(batch: Any) -> bool:

@@ -56,6 +56,21 @@ class MisreadEdges:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShortLength:
+    """A data set that says it is as long as it has batches, and has an example for each index up to many more.
+
+    Attributes:
+        declared: its length, as it says.
+        held: the indices, from 0 on, that it has an example for.
+        batch_size: `held` over it, rounded up or down, is `declared`.
+    """
+
+    declared: int
+    held: int
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -63,8 +78,10 @@ class Readings:
         overwritten: data that change as they are read; None if there are none.
         apart: targets that are turned otherwise than their images; None if there are none.
         edges: that are read across; None if there are none.
+        short: a length that is the number of batches; None where it is not.
     """
 
     overwritten: Overwritten | None = None
     apart: TurnedApart | None = None
     edges: MisreadEdges | None = None
+    short: ShortLength | None = None

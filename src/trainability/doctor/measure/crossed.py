@@ -87,15 +87,26 @@ def _is_averaged_at_once(root: Any, node: Any, size: int) -> bool:
     return False
 
 
+# What takes one output of each example, as that of the action which was taken.
+_PICKS = ("GatherBackward", "IndexBackward", "SelectBackward")
+
+
 def _comes_from(node: Any, place: int, made: list[tuple[Any, int]]) -> bool:
-    """Whether elementwise functions of one argument alone lie between the model's output, of no fewer dimensions, and here."""
+    """Whether elementwise functions of one argument alone lie between the model's output, of no fewer dimensions, and here.
+
+    Or one output of each example is picked on the way, of an output of two dimensions.
+    """
     shape = _shape(node, place)
     size = _num_elements(shape)
     while not any(behind_views(node) is one and num_dims >= len(shape) for one, num_dims in made):
         edge = _single_edge(node)
-        if edge is None or _num_elements(_shape(*edge)) != size:
+        if edge is None:
             return False
-        node = edge[0]
+        given = _shape(*edge)
+        picks = name_of(node) in _PICKS and len(given) == 2 and given[0] == size
+        if not picks and _num_elements(given) != size:
+            return False
+        node, size = edge[0], _num_elements(given)
     return True
 
 

@@ -62,6 +62,7 @@ from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.running import running_facts, shared_statistics
 from trainability.doctor.measure.same_after import same_after
 from trainability.doctor.measure.sequences import mixed_sequences
+from trainability.doctor.measure.short_length import short_length
 from trainability.doctor.measure.shown_places import asks_shown_values
 from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.solved import solved_by_constant
@@ -291,6 +292,7 @@ def _questions_of_pairs(
         "images and targets that are read again": lambda known: {
             "readings": replace(known.readings, apart=turned_apart(plain, batch, forward, batches))
         },
+        "the length of the data": lambda known: {"readings": replace(known.readings, short=short_length(batches))},
         "edges in memory order": lambda known: {
             "readings": replace(known.readings, edges=misread_edges(plain, batch, forward))
         },

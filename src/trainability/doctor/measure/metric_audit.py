@@ -87,6 +87,19 @@ def audit_metric(metric: Any, num_classes: int = 10, *, form: AnswerForm | None 
     return best
 
 
+def takes(metric: Any, output: Any, target: Any) -> bool:
+    """Whether the metric makes a number of these answers and does not raise.
+
+    Args:
+        metric: as for `audit_metric`.
+        output: of the model, as it returns it.
+        target: of the same examples.
+    """
+    ask, _ = _asker(metric)
+    _, error = ask((Answers(output=output, target=target, right=torch.zeros(len(target), dtype=torch.bool)),))
+    return error is None
+
+
 def _questions(form: AnswerForm, joins: bool) -> list[_Question]:
     mixed = answers(form, 48)
     shuffled = torch.randperm(SIZE, generator=torch.Generator().manual_seed(0))

@@ -20,6 +20,49 @@ _AS_OFTEN = 0.2  # of the typical class's share of training over that of validat
 _AT_RANDOM, _BY_CHANCE = 0.9, 1e-6  # changes of the label over those at random; chance that a random split leaves classes out
 
 
+@rule(
+    severities=("warning",),
+    explains=(
+        "split_shift",
+        "class_order",
+        "overfit",
+        "evaluation_path",
+        "constant_as_good",
+        "prediction_collapse",
+        "split_size",
+    ),
+)
+def short_length(evidence: Evidence) -> list[Finding]:
+    """The training data set says that it is as long as it has batches.
+
+    Fires: `dataset[len(dataset)]` is an example like the first, and so is each up to an index that is refused; and the length
+        is that index over the loader's batch size, rounded up or down, or over a number of the data set with "batch" in its
+        name.
+    Why: a loader counts examples: it asks for no index from the length on, so all but the first `len(dataset)` are never
+        read. Of pictures in the order of their folders these are of one class or two, and the loss falls to nothing.
+    What fools it: nothing that is known; a data set that answers any index, as one that draws its examples, is left alone.
+    Fix: in `__len__`, return the number of examples: return len(self.samples).
+    Source: PyTorch, `torch.utils.data.Dataset`; own check. Keras' `Sequence` counts batches.
+    """
+    found = reading.facts(evidence).readings.short
+    if found is None:
+        return []
+    return [
+        Finding(
+            rule="short_length",
+            severity="warning",
+            seen=f"len(dataset) is {found.declared}, and dataset[i] is an example for every i below {found.held}, which is as "
+            f"many batches of {found.batch_size}: {found.held - found.declared} examples are never read",
+            measurements=(
+                Measurement(name="examples that are held", value=float(found.held), threshold=float(found.declared)),
+            ),
+            cause="__len__ of the data set counts batches; a DataLoader takes it for the number of examples",
+            remedy="in __len__, return the number of examples: the length of the list or array that __getitem__ reads",
+            source="PyTorch, torch.utils.data.Dataset",
+        )
+    ]
+
+
 @rule(severities=("warning",))
 def split_overlap(evidence: Evidence) -> list[Finding]:
     """Validation images are also training images, or both loaders share one data set object.

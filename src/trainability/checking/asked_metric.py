@@ -1,0 +1,58 @@
+"""The program's metric, asked what is known in the form of its own answers."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+
+from trainability.doctor.answer_form import answer_form
+from trainability.doctor.audit_results import MetricAudit
+from trainability.doctor.batches import call_model, to_device
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.copies import copied
+from trainability.doctor.measure.metric_audit import audit_metric, takes
+from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.rehearsed import Task
+from trainability.doctor.setup import Setup
+
+
+def asked_metric(
+    setup: Setup, first: Any, facts: Facts | None, task: Task | None, num_logits: int | None, problems: list[str]
+) -> MetricAudit | None:
+    """Audit the metric in the form of the program's own outputs and targets.
+
+    Args:
+        setup: the program, with its metric.
+        first: its first batch.
+        facts: of the program; None if there are none.
+        task: as the rehearsal recognised it; None without a rehearsal.
+        num_logits: width of the output, as the probe saw it; None without one.
+        problems: told why the metric was not asked.
+
+    Returns:
+        The audit; None where nobody knows what outputs mean, and where the metric takes the model's own answers and none of
+        those that were made up, as one that is written for a number of places.
+    """
+    form = answer_form(facts, task, num_logits or setup.num_classes)
+    if form is None:
+        problems.append("metric: what the outputs mean is not known (audit_metric, form=trainability.doctor.AnswerForm(...))")
+        return None
+    audit = audit_metric(setup.metric, form=form)
+    if all(case.error for case in audit.cases) and _takes_own(setup, first):
+        problems.append("metric: it takes the model's own answers, and none of other numbers of places or values")
+        return None
+    return audit
+
+
+def _takes_own(setup: Setup, first: Any) -> bool:
+    """Whether the metric takes what the model says of the first batch, as a loop would hand it over."""
+    if setup.whole_model is None or not (isinstance(first, tuple | list) and len(first) == 2):
+        return False
+    (model,) = copied(setup.whole_model)
+    parameter = next(model.parameters(), None)
+    inputs, target = to_device(first, parameter.device) if parameter is not None else first
+    with randomness_restored(), torch.no_grad(), contextlib.suppress(Exception):  # a step that calls its model in its own way
+        return takes(setup.metric, call_model(model.eval(), inputs), target)
+    return False

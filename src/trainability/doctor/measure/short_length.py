@@ -1,0 +1,76 @@
+"""Data sets that say they are as long as they have batches."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from trainability.doctor.batches import tensors
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.readings import ShortLength
+
+_FEWEST = 4  # examples in a batch: with fewer, two lengths are soon a multiple of each other
+
+
+def short_length(loader: Any) -> ShortLength | None:
+    """Whether the data set's `len` is the number of its batches, though it takes indices up to the number of its examples.
+
+    Args:
+        loader: a torch DataLoader over a data set with indices. At most some twenty examples are read, under restored random
+            numbers.
+
+    Returns:
+        The length that is declared, how many indices are answered, and the batch size that one is of the other. None where the
+        data set refuses the index behind its length, as it should, answers any index, as one that draws its examples does, or
+        answers as many more as no batch size tells.
+    """
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
+        return None
+    data = loader.dataset
+    while hasattr(data, "indices") and isinstance(getattr(data, "dataset", None), Dataset):
+        data = data.dataset  # type: ignore[attr-defined]
+    with randomness_restored(), generators_restored(loader), contextlib.suppress(Exception):
+        declared = len(data)  # type: ignore[arg-type]
+        if declared < 2:
+            return None
+        answers = _answers(loader, data)
+        if not answers(declared):
+            return None
+        sizes = {loader.batch_size, *(size for name, size in vars(data).items() if "batch" in name and type(size) is int)}
+        for size in sorted(size for size in sizes if size >= _FEWEST):
+            held = _num_answered(answers, declared, size)
+            if held is not None and declared in (held // size, -(-held // size)):
+                return ShortLength(declared=declared, held=held, batch_size=size)
+    return None
+
+
+def _num_answered(answers: Callable[[int], bool], declared: int, size: int) -> int | None:
+    """How many indices from 0 on are answered, if there is an end to them within as many batches and one."""
+    low, high = declared + 1, (declared + 1) * size  # the index before `low` is answered, `high` is not
+    if answers(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if answers(middle) else (low, middle)
+    return low
+
+
+def _answers(loader: DataLoader, data: Any) -> Callable[[int], bool]:
+    """Whether there is an example of an index, of the same parts as the first: a slice behind the end is empty."""
+
+    def parts(index: int) -> list[tuple[str, int]]:
+        batch = [data[index]] if loader.collate_fn is None else loader.collate_fn([data[index]])
+        return [(place, part.dim()) for place, part in tensors(batch) if part.numel()]
+
+    first = parts(0)
+
+    def is_answered(index: int) -> bool:
+        try:
+            return bool(first) and parts(index) == first
+        except LookupError:
+            return False
+
+    return is_answered
