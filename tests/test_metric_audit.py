@@ -160,7 +160,11 @@ def test_the_answers_are_as_right_as_they_say(form):
             BINARY,
         ),
         (Facts(output_shape=(8, 1), target_shape=(8, 1), target_rms=0.7, task_loss="binary_cross_entropy"), PROBABILITIES),
-        (Facts(output_shape=(8, 1), target_shape=(8,), target_rms=1.0, task_loss="mse_loss"), VALUES_FLAT),
+        (
+            Facts(output_shape=(8, 1), target_shape=(8,), target_rms=1.0, task_loss="mse_loss", compares_returned=True),
+            VALUES_FLAT,
+        ),
+        (Facts(output_shape=(8, 1), target_shape=(8,), target_rms=1.0, task_loss="mse_loss"), None),  # of a part, or a residual
         (Facts(output_shape=(8, 1), target_shape=(8, 1), target_rms=1.0), None),
         (None, None),
     ],

@@ -252,6 +252,44 @@ def test_answers_that_look_at_their_own_place(scenes: Any, loss: Any) -> None:
     assert said == []
 
 
+class Cells(nn.Module):
+    """A detector's head: of each cell of an 8 x 8 grid, of one anchor or several, a score and a place in it."""
+
+    def __init__(self, anchors: int, *, viewed: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Conv2d(1, 8, 3, 3), nn.ReLU(), nn.Conv2d(8, 3 * anchors, 3, padding=1))
+        self.anchors, self.viewed = anchors, viewed
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.net(x) if self.viewed else self.net(x).permute(0, 2, 3, 1)
+        return made.reshape(len(x), 8, 8, *([3] if self.anchors == 1 else [self.anchors, 3]))
+
+
+def cells(anchors: int) -> tuple[Tensor, Tensor]:
+    """Images with two spots, and for each cell whether one is there, and its strength, twice."""
+    x, maps = points()
+    there = (maps.sum(dim=1) > 0.3).float()
+    y = torch.stack([there, there * maps[:, 0], there * maps[:, 1]], dim=-1)
+    return x, y if anchors == 1 else y[:, :, :, None].expand(-1, -1, -1, anchors, -1).clone()
+
+
+def cell_loss(output: Tensor, target: Tensor) -> Tensor:
+    there = target[..., 0] > 0
+    score = F.binary_cross_entropy_with_logits(output[..., 0], target[..., 0])
+    return score + F.smooth_l1_loss(output[..., 1:].sigmoid()[there], target[..., 1:][there])
+
+
+@pytest.mark.parametrize("anchors", [1, 2])
+@pytest.mark.parametrize("viewed", [True, False])
+def test_cells_that_are_viewed_for_a_permutation(anchors: int, viewed: bool) -> None:
+    x, y = cells(anchors)
+    facts = facts_of(Cells(anchors, viewed=viewed), (x[:32], y[:32]), loss_fn=cell_loss)
+    assert facts.misplaced is not None
+    assert facts.misplaced.viewed == viewed
+    assert [f.code for f in diagnose(Evidence(facts=facts)).findings] == ["misread_logits.places"] * viewed
+
+
 def test_a_model_that_reads_the_whole_image_looks_at_no_place() -> None:
     torch.manual_seed(0)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(576, 64), nn.ReLU(), nn.Linear(64, 128), nn.Unflatten(1, (2, 8, 8)))

@@ -91,11 +91,13 @@ class Misplaced:
         num_asked: answers that were asked about.
         down: correlation of the two places' rows.
         across: the same of their columns.
+        viewed: maps (batch, channels, height, width) are read as (batch, height, width, ...), which is no transpose.
     """
 
     num_asked: int
     down: float
     across: float
+    viewed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

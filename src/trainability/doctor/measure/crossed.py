@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trainability.doctor.measure.graph import behind_views, name_of, nodes_of_loss
+from trainability.doctor.measure.graph import behind_views, name_of, nodes_of_loss, shape_at
 
 _PAIRED = (
     *("SubBackward", "RsubBackward", "MulBackward", "DivBackward"),
@@ -29,15 +29,15 @@ def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
     Returns:
         The fields `output_shape`, `target_shape` and `broadcast_shape` of `Facts`; nothing where no such operation is found.
     """
-    made = [(behind_views(node), len(_shape(node, 0))) for node in answers]
+    made = [(behind_views(node), len(shape_at(node, 0))) for node in answers]
     for node in () if loss.grad_fn is None else nodes_of_loss(loss.grad_fn, through_bounds=True):
         pair = _single_edge(node) if name_of(node) in _PAIRED else None
         if pair is None:
             continue
-        terms = _shape(node, 0) or _shape(*pair)  # a loss that takes the mean remembers one number
+        terms = shape_at(node, 0) or shape_at(*pair)  # a loss that takes the mean remembers one number
         if name_of(pair[0]) == "ExpandBackward":
-            terms, pair = _shape(*pair), _single_edge(pair[0]) or pair
-        own = _shape(*pair)
+            terms, pair = shape_at(*pair), _single_edge(pair[0]) or pair
+        own = shape_at(*pair)
         if not own or not _is_of_all_pairs(own, terms) or not _comes_from(*pair, made):
             continue
         if not _is_averaged_at_once(loss.grad_fn, node, _num_elements(terms)):
@@ -50,11 +50,6 @@ def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
 def _single_edge(node: Any) -> tuple[Any, int] | None:
     edges = [edge for edge in node.next_functions if edge[0] is not None]
     return edges[0] if len(edges) == 1 else None
-
-
-def _shape(node: Any, place: int) -> tuple[int, ...]:
-    metadata = getattr(node, "_input_metadata", None)
-    return tuple(metadata[place].shape) if metadata and place < len(metadata) else ()
 
 
 def _is_of_all_pairs(own: tuple[int, ...], terms: tuple[int, ...]) -> bool:
@@ -77,11 +72,11 @@ def _is_averaged_at_once(root: Any, node: Any, size: int) -> bool:
         current = todo.pop()
         if current is node:
             return True
-        is_share = name_of(current) in _WEIGHS and _num_elements(_shape(current, 0)) == size
+        is_share = name_of(current) in _WEIGHS and _num_elements(shape_at(current, 0)) == size
         if is_share and (name_of(current) != "DivBackward" or _single_edge(current) is None):
             continue
         for above, place in current.next_functions:
-            if above is not None and above not in seen and _num_elements(_shape(above, place)) in (1, size):
+            if above is not None and above not in seen and _num_elements(shape_at(above, place)) in (1, size):
                 seen.add(above)
                 todo.append(above)
     return False
@@ -96,13 +91,13 @@ def _comes_from(node: Any, place: int, made: list[tuple[Any, int]]) -> bool:
 
     Or one output of each example is picked on the way, of an output of two dimensions.
     """
-    shape = _shape(node, place)
+    shape = shape_at(node, place)
     size = _num_elements(shape)
     while not any(behind_views(node) is one and num_dims >= len(shape) for one, num_dims in made):
         edge = _single_edge(node)
         if edge is None:
             return False
-        given = _shape(*edge)
+        given = shape_at(*edge)
         picks = name_of(node) in _PICKS and len(given) == 2 and given[0] == size
         if not picks and _num_elements(given) != size:
             return False

@@ -189,6 +189,12 @@ def name_of(node: Any) -> str:
     return type(node).__name__.rstrip("0123456789")
 
 
+def shape_at(node: Any, place: int) -> tuple[int, ...]:
+    """Shape of what a node made, of several at a place; () where it does not remember."""
+    metadata = getattr(node, "_input_metadata", None)
+    return tuple(metadata[place].shape) if metadata and place < len(metadata) else ()
+
+
 def _above(node: Any) -> list[Any]:
     return [above for above, _ in node.next_functions if above is not None]
 

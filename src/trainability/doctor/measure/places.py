@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.graph import name_of, nodes_of_loss, shape_at
 from trainability.doctor.measure.instead import exchanged, pull, returned_once
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.workspace import set_training
@@ -22,6 +24,8 @@ _TRIES = 24  # places, of which neighbours must differ
 _MOST_CHANGED = 0.5  # share of an example's outputs: more is a loss that weighs all by all
 _APART = 0.12  # standard deviation of where answers look, over the side: of all places alike it is 0.29, of a whole image 0
 
+_VIEWS = ("View", "UnsafeView", "ReshapeAlias")
+
 Forward = Callable[[Any, Any], Tensor]
 
 
@@ -31,7 +35,8 @@ def misplaced(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
     Args:
         model: called once; runs in eval mode, and the caller puts modes back.
         batch: images (batch, channels, height, width) that the model is given, and targets (batch, height, width) or (batch,
-            channels, height, width), of that or a coarser grid; or images alone, which are their own targets.
+            channels, height, width) or (batch, height, width, ...), of that or a coarser grid; or images alone, which are
+            their own targets.
         forward: of (model, batch), the loss.
         seen: the same pass.
 
@@ -45,19 +50,24 @@ def misplaced(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
     if own.tensors[0].dim() < 2 or len(own.tensors[0]) != len(images):
         return None
     batch_images = next((t for _, t in seen.batch if t.data_ptr() == images.data_ptr() and t.shape == images.shape), None)
-    others = [t for _, t in seen.batch if t is not batch_images and t.dim() in (3, 4) and len(t) == len(images)]
+    others = [t for _, t in seen.batch if t is not batch_images and t.dim() in (3, 4, 5) and len(t) == len(images)]
     target = others[0] if len(others) == 1 else batch_images if not others else None
     if batch_images is None or target is None:
         return None
-    side = (target.shape[-2], target.shape[-1])
+    is_last = _has_channels_last(images, target)
+    grid = target.flatten(3).movedim(-1, 1) if is_last else target
+    side = (grid.shape[-2], grid.shape[-1])
     if min(side) < _LEAST_SIDE or images.shape[2] < side[0] or images.shape[3] < side[1]:
         return None
     rng, held, looks = torch.Generator().manual_seed(0), [], []
     set_training(model, False)
+    viewed = _is_viewed(model, batch, forward)
     plain = pull(model, batch, forward, own)
     for _ in range(1 + _ASKED // len(images)):
-        moved, middles = _neighbours_exchanged(target, rng)
-        changed = pull(model, exchanged(batch, target, moved), forward, own)
+        moved, middles = _neighbours_exchanged(grid, rng)
+        changed = pull(
+            model, exchanged(batch, target, moved.movedim(1, -1).reshape(target.shape) if is_last else moved), forward, own
+        )
         if plain is None or changed is None:
             return None
         apart = (changed - plain).abs().flatten(1)
@@ -72,7 +82,38 @@ def misplaced(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
         kept = used.cpu() & centres.isfinite().all(dim=1) & middles.isfinite().all(dim=1)
         held.append(middles[kept])
         looks.append(centres[kept])
-    return _compared(torch.cat(held), torch.cat(looks), side)
+    found = _compared(torch.cat(held), torch.cat(looks), side)
+    return replace(found, viewed=viewed) if found is not None else None
+
+
+def _has_channels_last(images: Tensor, target: Tensor) -> bool:
+    """Whether a target is (batch, height, width, ...), as of a detector's cells: its first two sizes fit the image's."""
+    if target.dim() == 5:
+        return True
+    if target.dim() != 4 or target.data_ptr() == images.data_ptr():
+        return False
+    height, width = images.shape[2:]
+
+    def fits(rows: int, columns: int) -> bool:
+        return rows * width == columns * height and height % rows == 0
+
+    return fits(*target.shape[1:3]) and not fits(*target.shape[2:4])
+
+
+def _is_viewed(model: nn.Module, batch: Any, forward: Forward) -> bool:
+    """Whether maps (batch, channels, height, width) are read as (batch, height, width, ...) in the order of memory."""
+    with torch.enable_grad(), randomness_restored():
+        loss = forward(model, batch)
+    if loss.grad_fn is None:
+        return False
+    for node in nodes_of_loss(loss.grad_fn, through_bounds=True):
+        if name_of(node).removesuffix("Backward") not in _VIEWS or node.next_functions[0][0] is None:
+            continue
+        above, place = node.next_functions[0]
+        made, given = shape_at(node, 0), shape_at(above, place)
+        if len(given) == 4 and len(made) >= 4 and made[:3] == (given[0], *given[2:]) and made != given:
+            return True
+    return False
 
 
 def _compared(held: Tensor, looks: Tensor, side: tuple[int, int]) -> Misplaced | None:

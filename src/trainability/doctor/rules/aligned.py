@@ -194,7 +194,7 @@ def mixed_in_sequences(facts: Facts) -> list[Finding]:
 def other_places(facts: Facts, relation: Relation | None) -> list[Finding]:
     """Outputs whose places are not those of the image: a view or reshape in place of a transpose."""
     found, local = facts.misplaced, relation.local if relation is not None else None
-    if found is None or (local or 0.0) < LOCAL or min(found.down, found.across) > PLACED:
+    if found is None or min(found.down, found.across) > PLACED or not (found.viewed or (local or 0.0) >= LOCAL):
         return []
     return [
         Finding(
@@ -209,7 +209,9 @@ def other_places(facts: Facts, relation: Relation | None) -> list[Finding]:
                 Measurement(name="of the targets explained by their own place", value=local or 0.0, threshold=LOCAL),
             ),
             cause="view or reshape in place of permute: the output's dimensions are read in an order that is not theirs",
-            remedy="permute the output to the layout of the target, and reshape nothing across dimensions",
+            remedy="permute(0, 2, 3, 1) of the last layer's output first; of anchors, reshape the channels behind it"
+            if found.viewed
+            else "permute the output to the layout of the target, and reshape nothing across dimensions",
             source=f"own; {found.num_asked} answers followed back to the image by their gradients",
         )
     ]

@@ -174,10 +174,11 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view as (batch, classes,
         length), which is no transpose; or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the
         softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`:
-        images have images for targets, of whose variance each place of the image explains a tenth and more, and the answers
-        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns. Code
-        `sequences`: under `ctc_loss`, which takes (steps, batch, classes), an example that is exchanged changes the sequences
-        of others, though the model keeps examples apart.
+        images have images for targets, of whose variance each place of the image explains a tenth and more, or maps (batch,
+        channels, height, width) are viewed as (batch, height, width, ...); and the answers that are held against the targets
+        look at other places: a correlation of 0.5 and less, of rows or columns. Code `sequences`: under `ctc_loss`, which
+        takes (steps, batch, classes), an example that is exchanged changes the sequences of others, though the model keeps
+        examples apart.
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
