@@ -111,6 +111,11 @@ class TarImages:
         return self.names[position]
 
 
+def repeated(grey: np.ndarray | bytes, height: int, width: int) -> np.ndarray:
+    """Return grey pixels, row by row, as (height, width, 3) uint8: all three colours are the same memory."""
+    return np.ndarray((height, width, 3), np.uint8, grey, strides=(width, 1, 0))
+
+
 @dataclass(frozen=True)
 class ArrayImages:
     """Images as pixels in memory, all of one shape.
@@ -132,8 +137,7 @@ class ArrayImages:
         pixels = self.pixels[position]
         if pixels.ndim == 3:
             return pixels
-        pixels = np.ascontiguousarray(pixels)
-        return np.ndarray((*pixels.shape, 3), np.uint8, pixels, strides=(pixels.shape[1], 1, 0))
+        return repeated(np.ascontiguousarray(pixels), *pixels.shape)
 
     def name(self, position: int) -> str:
         """Return label and number."""

@@ -13,6 +13,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from trainability.data.catalog import repeated
+
 JPEG_QUALITY = 95
 MAX_PIXELS = 2**27
 """134 megapixels, 400 MB as RGB: more than the largest cameras have. A larger image is a mistake or an attack."""
@@ -128,8 +130,9 @@ def rescale(pixels: np.ndarray, size: int, *, padded: bool = False) -> np.ndarra
     if height * width > MAX_PIXELS:
         raise BrokenImage(f"{width}x{height} pixels once its smaller side is {size}, more than {MAX_PIXELS / 1e6:.0f} million")
     if is_grey(pixels):  # one channel is rescaled, not three
-        grey = Image.fromarray(pixels[..., 0]).resize((width, height), Image.Resampling.BICUBIC)
-        return np.broadcast_to(np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width, 1), (height, width, 3))
+        own = np.ascontiguousarray(pixels[..., 0])
+        grey = Image.frombuffer("L", own.shape[::-1], own, "raw", "L", 0, 1).resize((width, height), Image.Resampling.BICUBIC)
+        return repeated(grey.tobytes(), height, width)
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
     kept = "RGBX" if padded else "RGB"
     return np.frombuffer(image.tobytes("raw", kept), np.uint8).reshape(height, width, len(kept))
