@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
-from trainability import check
+from trainability import Setup, check, confirm
 from trainability.doctor.measure.rate_ahead import rate_spent, rates_ahead
 
 SCHEDULES: dict[str, tuple[Callable[[Any], Any], tuple[int, float] | None]] = {
@@ -110,3 +110,23 @@ def test_a_schedule_of_epochs_that_is_given_beside_a_loss_does_not_end_the_rehea
     assert found.verdict == "will train", found
     assert scheduler.state_dict() == before
     assert optimizer.param_groups[0]["lr"] == 0.01
+
+
+@pytest.mark.parametrize(("planned", "confirmed"), [(None, []), (1000, ["rate_dies"])])
+def test_experiments_hold_the_schedule_that_the_rehearsal_held(planned: int | None, confirmed: list[str]) -> None:
+    x, y = digits()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    scheduler = lr_scheduler.ExponentialLR(optimizer, 0.3)
+    setup = Setup(
+        model=model,
+        train_loader=batches(x, y),
+        loss_fn=F.cross_entropy,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        planned_steps=planned,
+        rehearse_seconds=20.0,
+    )
+    found = confirm(setup, seconds=60.0, max_steps=60)
+    assert [f.code for f in found.findings if f.tested and f.tested.outcome == "confirmed"] == confirmed

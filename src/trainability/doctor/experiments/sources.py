@@ -166,7 +166,7 @@ class Source:
                 yield Variant(
                     model=objects[0],
                     optimizer=objects[1],
-                    scheduler=objects[2],
+                    scheduler=None if self._holds_schedule() else objects[2],
                     loss_fn=setup.loss,
                     training_step=setup.training_step,
                     step=setup.step,
@@ -186,6 +186,10 @@ class Source:
             finally:
                 with uninterrupted():
                     stack.close()
+
+    def _holds_schedule(self) -> bool:
+        """Whether the schedule may be meant for epochs, so that the rehearsal did not step it."""
+        return self.evidence.rehearsal is not None and self.evidence.rehearsal.schedule_held
 
     def _made_anew(self) -> Setup | None:
         """The program made again; None where that is not possible, or gives the same objects again."""
