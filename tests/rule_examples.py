@@ -18,6 +18,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.experimented import UNCHANGED, Arm, Experiments, Outcome
 from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
+from trainability.doctor.graph_facts import MisreadHeads
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
@@ -419,6 +420,10 @@ EXAMPLES: dict[str, Example] = {
     "short_length": Example(
         {"warning": fact(readings=Readings(short=ShortLength(declared=44, held=1437, batch_size=32)))},
         near=fact(readings=Readings()),
+    ),
+    "misread_heads": Example(
+        {"warning": fact(graph=LossGraph(heads=MisreadHeads(kind="split", given=(8, 16, 64), made=(8, 4, 16, 16))))},
+        near=fact(graph=LossGraph()),
     ),
     "label_conflict": Example(
         {

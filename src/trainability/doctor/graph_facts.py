@@ -23,6 +23,21 @@ class Unreached:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MisreadHeads:
+    """Heads of attention that a view makes, or puts together, where a transpose is due.
+
+    Attributes:
+        kind: "split" of queries, keys or values that go into attention, "merged" of what comes out of it.
+        given: shape that was viewed.
+        made: shape that it was viewed as.
+    """
+
+    kind: str
+    given: tuple[int, ...]
+    made: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LossGraph:
     """What the graph of the backward pass shows, from the loss down.
 
@@ -48,6 +63,7 @@ class LossGraph:
             the loss depends on trainable parameters that are not the model's.
         beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
             model returns do not, by their graphs.
+        heads: heads of attention that are read in another order than they are written; None if there are none.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -67,6 +83,7 @@ class LossGraph:
     has_opaque_parts: bool = False
     cost_of_zeros: float | None = None
     beside_answer: tuple[str, ...] = ()
+    heads: MisreadHeads | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

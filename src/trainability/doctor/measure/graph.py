@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.facts import LossGraph
+from trainability.doctor.measure.heads import misread_heads
 
 _TAKES = {
     "LogSoftmaxBackward": "log_softmax",
@@ -125,6 +126,7 @@ def loss_graph(
         if _is_sharded(model) or set(strangers) <= set(unregistered)
         else None,
         beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
+        heads=misread_heads(loss.grad_fn),
     )
 
 
