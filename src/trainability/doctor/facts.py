@@ -203,16 +203,15 @@ class Facts:
             row, and no loss goes by which row was asked for which; () if there are none.
         shared: of a loop that is watched, parameters that the optimizer and another hold, which step in turn, and trainable
             parameters that their loss goes through, with a gradient, and that no optimizer of the process holds.
-        opposed: whether the loss of Monitor's optimizer and another's work against each other, as in a GAN: the one goes
-            through what the other trains, and each steps on its own.
+        opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
+        distilled: the same before a divergence from soft targets that is all of the loss, and that divergence, its mean.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
             "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, labels that are the "blank" of
             CTC, weights by which what is rare counts less ("rare_lighter"); None if there is none.
-        weighs_examples: whether cross-entropy is given weights of the classes, or leaves the mean over the examples to others
-            (reduction="none"), as where these are weighed one by one.
+        weighs_examples: whether cross-entropy weighs classes, or leaves the mean over examples to others (reduction="none").
         flat_function: the last function of what is trained whose slope is zero wherever it has one: "round() in Net.forward".
         solved_by: a number that takes the loss to zero where it is every answer, and no other number does, of a loss that is
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
@@ -372,6 +371,7 @@ class Facts:
     shared: tuple[int, int] | None = None
     opposed: bool = False
     softened: tuple[float, float] | None = None
+    distilled: tuple[float, float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
     weighs_examples: bool = False
     flat_function: str | None = None

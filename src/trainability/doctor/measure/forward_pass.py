@@ -14,6 +14,7 @@ from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.columns import may_be_words, sines_behind
+from trainability.doctor.measure.divided import Divided
 from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
@@ -97,8 +98,7 @@ class ForwardPass(TorchFunctionMode):
         self.marks: Tensor | None = None
         self.marked: tuple[str, Tensor] | None = None
         self._ignored: tuple[int, float] | None = None
-        self._divided: dict[int, float] = {}
-        self.softened: tuple[float, float] | None = None
+        self.divided = Divided()
         self.looks_up = self.takes_sine = self.weighs_examples = self.asks_itself = self.adds_terms = False
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
@@ -221,7 +221,7 @@ class ForwardPass(TorchFunctionMode):
             self.reduced.append(args[0])
         if name in ("add", "radd", "iadd") and isinstance(result, Tensor) and result.dim() == 0 and result.requires_grad:
             self.adds_terms |= all(isinstance(x, Tensor) and x.requires_grad for x in args[:2])
-        self._follow_divisors(name, args, result)
+        self.divided.see(name, args, kwargs, result)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
             self._words.add(id(result))
@@ -250,27 +250,6 @@ class ForwardPass(TorchFunctionMode):
             return None
         share = float((target == index).float().mean())
         return (index, share) if share > 0 else None
-
-    def _follow_divisors(self, name: str, args: tuple, result: Any) -> None:
-        """By what numbers a tensor was divided on its way to cross-entropy; a divergence may have soft targets, too."""
-        if name == "kl_div":
-            self.softened = None
-        if (
-            name in ("cross_entropy", "cross_entropy_loss", "log_softmax")
-            and self.softened is None
-            and id(args[0]) in self._divided
-        ):
-            logits = args[0].detach().float()
-            if logits.dim() > 1 and logits.shape[1] > 1:
-                spread = float((logits.amax(dim=1) - logits.amin(dim=1)).mean())
-                self.softened = (self._divided[id(args[0])], spread)
-        if name not in ("div", "truediv", "mul", "rmul") or len(args) < 2 or not isinstance(result, Tensor):
-            return
-        given, number = args[:2] if isinstance(args[0], Tensor) else args[1::-1]
-        if isinstance(number, int | float) and number and result.requires_grad and result.dim() > 1:
-            divisor = float(number) if name in ("div", "truediv") else 1.0 / number
-            self._divided[id(result)] = divisor * self._divided.get(id(given), 1.0)
-            self._alive.append(result)
 
     def _follow_words(self, name: str, args: tuple, kwargs: dict) -> None:
         given = [*args, *kwargs.values()]
@@ -330,7 +309,8 @@ class ForwardPass(TorchFunctionMode):
             "nonfinite_inputs": tuple(
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),
-            "softened": self.softened,
+            "softened": self.divided.softened,
+            "distilled": self.divided.distilled if not self.adds_terms else None,
             "ignored_class": self._ignored,
             "looks_up": self.looks_up,
             "asks_itself": self.asks_itself,

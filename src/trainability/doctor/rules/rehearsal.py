@@ -11,6 +11,7 @@ from trainability.doctor.rules.loop import OF_NO_NORM
 from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
+from trainability.doctor.rules.softened import softened, softened_divergence
 from trainability.doctor.rules.spent_rate import spent_in_rehearsal, spent_in_the_run
 from trainability.doctor.rules.unmoved import NOT_WRITTEN, flat_step
 
@@ -20,7 +21,6 @@ DEAD_RATE = 1e-3
 CAPPED_SHARE = 0.1
 CRAWLS = 1e-5  # of their size, that weights went in a rehearsal
 # A divisor of the logits that is large, a difference of logits that tells no classes apart, and one that does.
-SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
 
 
@@ -327,13 +327,16 @@ def loss_below_floor(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="capped", explains=("plateau", "cannot_overfit", "loss_at_start"))
+@rule(severities=("error", "warning"), verdict="capped", explains=("plateau", "cannot_overfit", "loss_at_start"))
 def capped_loss(evidence: Evidence) -> list[Finding]:
     """The model's last function limits its outputs, so that the loss cannot come near zero.
 
     Fires: the outputs come from a softmax, sigmoid, tanh or ReLU, and the lowest loss that such outputs can reach on these
         targets is more than a tenth of what the best constant answer costs. Code `temperature`: the logits are divided by 20 or
-        more on their way to cross-entropy, differ by less than 0.1 then, and the loss has fallen by less than 2 %.
+        more on their way to cross-entropy, differ by less than 0.1 then, and the loss has fallen by less than 2 %. A warning
+        with this code under SGD where the loss is a divergence from soft targets at a temperature, times a tenth of the
+        temperature's square at most, the answers differ by less than 0.1, and 100 steps of a run, or a rehearsal whose updates
+        could each be a thousand times as long, took less than 5 % of it.
     Why: both are computed: the floor from the range of the outputs, the other from the targets. The function is read off the
         graph of the backward pass, the loss is recognised by computing it anew.
     What fools it: targets that a bounded output is meant to clip.
@@ -342,7 +345,7 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
     Source: docs/theory.md, section 5; own computation.
     """
     rehearsal = evidence.rehearsal
-    if (found := _softened(evidence)) is not None:
+    if (found := softened(evidence) or softened_divergence(evidence)) is not None:
         return [found]
     task = rehearsal.task if rehearsal is not None else None
     if task is None or task.floor is None or task.chance is None or task.form == "values":
@@ -366,30 +369,3 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
             source="docs/theory.md, section 5; computed in the rehearsal",
         )
     ]
-
-
-def _softened(evidence: Evidence) -> Finding | None:
-    """Logits that are divided until no class can be told from another."""
-    softened = evidence.facts.softened if evidence.facts is not None else None
-    if softened is None or softened[0] < SOFTENED or not softened[1] < NEARLY_ALIKE:
-        return None
-    rehearsal, recent = evidence.rehearsal, reading.recent_loss(evidence)
-    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None else []
-    first, last = (evidence.steps[0].loss, recent) if recent is not None else (tried[0], tried[-1]) if tried else (0.0, 0.0)
-    if last < 0.98 * first:
-        return None
-    divisor, spread = softened
-    return Finding(
-        rule="capped_loss",
-        code="capped_loss.temperature",
-        severity="error",
-        seen=f"logits are divided by {divisor:g} before cross-entropy, and then differ by {spread:.2g} between classes: "
-        "every class is as likely as any other",
-        measurements=(
-            Measurement(name="divisor of the logits", value=divisor, threshold=SOFTENED),
-            Measurement(name="difference of the logits", value=spread, threshold=NEARLY_ALIKE),
-        ),
-        cause="the temperature is too large: no answer makes the loss small, and gradients shrink with it",
-        remedy=f"a temperature near {divisor * spread / LOGITS_APART:.1g}, so that logits differ by several units",
-        source="own; measured in one pass",
-    )

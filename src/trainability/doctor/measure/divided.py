@@ -1,0 +1,68 @@
+"""Logits that are divided by a temperature before a softmax of the loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_ENTROPIES = ("cross_entropy", "cross_entropy_loss", "log_softmax")
+_QUOTIENTS, _PRODUCTS = ("div", "truediv"), ("mul", "rmul")
+
+
+class Divided:
+    """Follows by what numbers a tensor was divided on its way to cross-entropy, or to a divergence from soft targets.
+
+    Attributes:
+        softened: the divisor, and by how much the logits then differ between the classes of an example: largest less smallest.
+        distilled: the same two where a divergence takes them, and its mean over the examples; `softened` is None then.
+    """
+
+    def __init__(self) -> None:
+        self.softened: tuple[float, float] | None = None
+        self.distilled: tuple[float, float, float] | None = None
+        self._divisors: dict[int, float] = {}
+        self._logarithms: dict[int, tuple[float, float]] = {}
+        self._alive: list[Tensor] = []  # an id is only unique while its tensor lives
+
+    def see(self, name: str, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+        """Look at a function that was called.
+
+        Args:
+            name: of the function, without underscores around it.
+            args: that it was given.
+            kwargs: that it was given by name.
+            result: what it returned.
+        """
+        if name == "kl_div":
+            self.softened = None
+            self._diverges(args, kwargs)
+        elif name in _ENTROPIES and args and id(args[0]) in self._divisors:
+            self._softens(name, args[0].detach().float(), self._divisors[id(args[0])], result)
+        if name not in (*_QUOTIENTS, *_PRODUCTS) or len(args) < 2 or not isinstance(result, Tensor):
+            return
+        given, number = args[:2] if isinstance(args[0], Tensor) else args[1::-1]
+        if isinstance(number, int | float) and number and result.requires_grad and result.dim() > 1:
+            divisor = float(number) if name in _QUOTIENTS else 1.0 / number
+            self._divisors[id(result)] = divisor * self._divisors.get(id(given), 1.0)
+            self._alive.append(result)
+
+    def _softens(self, name: str, logits: Tensor, divisor: float, result: Any) -> None:
+        if logits.dim() < 2 or logits.shape[1] < 2:
+            return
+        found = divisor, float((logits.amax(dim=1) - logits.amin(dim=1)).mean())
+        self.softened = self.softened or found
+        if name == "log_softmax" and isinstance(result, Tensor) and result.dim() == 2:
+            self._logarithms[id(result)] = found
+            self._alive.append(result)
+
+    def _diverges(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        given = dict(zip(("input", "target"), args, strict=False)) | kwargs
+        logarithms, target = given.get("input"), given.get("target")
+        found = self._logarithms.get(id(logarithms))
+        if found is None or not isinstance(logarithms, Tensor) or not isinstance(target, Tensor):
+            return
+        with torch.no_grad():
+            how = {"reduction": "batchmean", "log_target": bool(kwargs.get("log_target"))}
+            self.distilled = (*found, float(nn.functional.kl_div(logarithms, target, **how)))

@@ -1,0 +1,82 @@
+"""Logits that are divided by a temperature until classes, or what a teacher says of them, hardly count. No rule."""
+
+import statistics
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_table import number
+from trainability.doctor.rules.smaller_steps import TINY_STEPS
+
+_FEWEST_STEPS, _FEWEST_UPDATES = 100, 2
+SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0  # divisor of the logits; their differences behind it
+_STANDS = 0.95  # of the loss at first
+_FIRST_STEPS = 20
+_MISSING = 10.0  # times, by which the square of the temperature is more than what the loss is multiplied by
+
+
+def softened(evidence: Evidence) -> Finding | None:
+    """Logits that are divided until no class can be told from another."""
+    found = reading.facts(evidence).softened
+    if found is None or found[0] < SOFTENED or not found[1] < NEARLY_ALIKE:
+        return None
+    rehearsal, recent = evidence.rehearsal, reading.recent_loss(evidence)
+    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None else []
+    first, last = (evidence.steps[0].loss, recent) if recent is not None else (tried[0], tried[-1]) if tried else (0.0, 0.0)
+    if last < 0.98 * first:
+        return None
+    divisor, spread = found
+    return Finding(
+        rule="capped_loss",
+        code="capped_loss.temperature",
+        severity="error",
+        seen=f"logits are divided by {divisor:g} before cross-entropy, and then differ by {spread:.2g} between classes: "
+        "every class is as likely as any other",
+        measurements=(
+            Measurement(name="divisor of the logits", value=divisor, threshold=SOFTENED),
+            Measurement(name="difference of the logits", value=spread, threshold=NEARLY_ALIKE),
+        ),
+        cause="the temperature is too large: no answer makes the loss small, and gradients shrink with it",
+        remedy=f"a temperature near {divisor * spread / LOGITS_APART:.1g}, so that logits differ by several units",
+        source="own; measured in one pass",
+    )
+
+
+def softened_divergence(evidence: Evidence) -> Finding | None:
+    """A divergence between softened answers that is not multiplied by the temperature's square, under steps of its length."""
+    facts = reading.facts(evidence)
+    if facts.distilled is None or facts.loss is None or reading.optimizer_name(evidence) != "SGD":
+        return None
+    temperature, spread, divergence = facts.distilled
+    due = temperature**2
+    if not (divergence > 0 and facts.loss * _MISSING <= due * divergence and spread < NEARLY_ALIKE and _stands(evidence)):
+        return None
+    return Finding(
+        rule="capped_loss",
+        code="capped_loss.temperature",
+        severity="warning",
+        seen=f"logits are divided by {temperature:g} on both sides of a divergence, which makes its gradient about "
+        f"{number(due)} times smaller, and the loss is {number(facts.loss / divergence)} times the divergence",
+        measurements=(
+            Measurement(name="loss over divergence", value=facts.loss / divergence, threshold=due / _MISSING),
+            Measurement(name="square of the temperature", value=due),
+        ),
+        cause="the factor temperature ** 2 is missing: under SGD steps are as much shorter, and what little the loss is looks "
+        "like success",
+        remedy=f"multiply the divergence by the square of the temperature: loss = {temperature:g} ** 2 * divergence",
+        source="Hinton et al., Distilling the Knowledge in a Neural Network, 2015, section 2",
+        explains=("slow_start", "vanishing_gradient", "update_ratio", "plateau", "constant_as_good"),
+    )
+
+
+def _stands(evidence: Evidence) -> bool:
+    """Whether steps lead nowhere: 100 and more of a run, or those of a rehearsal that could be a thousand times as long."""
+    if evidence.steps:
+        recent = reading.recent_loss(evidence)
+        first = statistics.median(step.loss for step in evidence.steps[:_FIRST_STEPS])  # batches differ from each other
+        return reading.num_steps(evidence) >= _FEWEST_STEPS and recent is not None and recent > _STANDS * first
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or len(rehearsal.critical) < _FEWEST_UPDATES or not rehearsal.reference:
+        return False
+    first, last = rehearsal.reference[0].loss, rehearsal.reference[-1].loss
+    return last > _STANDS * first and all((step.multiple or 0.0) > TINY_STEPS for _, step in rehearsal.critical)
