@@ -17,7 +17,7 @@ from trainability.doctor.measure.gradients import gradient_facts, output_facts, 
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.loop_loss import loss_facts
 from trainability.doctor.measure.misread_edges import edges_of
-from trainability.doctor.measure.over_batch import softmax_over_batch
+from trainability.doctor.measure.over_batch import softmax_over_batch, viewed_across
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
@@ -41,6 +41,8 @@ def first_facts(
         at_start: whether it is the first step of training.
     """
     graph = loss_graph(loss, model, optimizer, answer=sampler.answer_leaves)
+    if graph is not None:
+        graph = replace(graph, viewed_across=viewed_across(sampler.answer_nodes, sampler.batch_size))
     return Facts(
         graph=graph,
         unreached=_all_of_them(graph, model, optimizer, sampler) if graph is not None else (),

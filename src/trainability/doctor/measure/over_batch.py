@@ -1,8 +1,8 @@
-"""Whether a softmax in a model's forward pass runs over the examples of the batch, read off the graph of its outputs."""
+"""Whether a forward pass mixes the examples of its batch, by a softmax over them or a view, read off its graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from trainability.doctor.measure.graph import name_of
 
 _MOST_NODES = 20_000
+_VIEWS = ("ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward")
 _EXAMPLES_FIRST = (2, 4)  # dimensions of inputs whose first is that of the examples: of three, the first may be steps
 
 
@@ -34,17 +35,45 @@ def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: i
         return None
     if any(shape[:1] != (size,) or size in shape[1:] for shape in map(_shape, answers)):
         return None
-    seen, todo = {id(node): node for node in answers}, list(answers)
     over: dict[tuple[int, ...], set[int]] = {}
-    while todo and len(seen) < _MOST_NODES:
-        node = todo.pop()
+    for node in _behind(answers):
         shape, dim = _shape(node), getattr(node, "_saved_dim", None)
         if "oftmax" in name_of(node) and dim is not None and len(shape) == 2:
             over.setdefault(shape, set()).add((dim - 2**64 if dim >= 2**63 else dim) % 2)  # nodes keep it unsigned
+    return next(((size, k) for (n, k), dims in over.items() if n == size and k not in (1, size) and dims == {0}), None)
+
+
+def viewed_across(answers: Sequence[Any], size: int | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Look for a view of (layers, examples, features) as one row an example, as of the last state of a recurrent layer.
+
+    Args:
+        answers: nodes that made what the model returned; that they have been freed does not matter.
+        size: examples of the batch.
+
+    Returns:
+        The shape that is viewed, and that as which it is: (layers, examples, features) and (examples, layers * features) or
+        (examples, layers, features). None where there is none, where the outputs have not a row per example, and where the
+        first dimension is as large as the second, or larger: then it may hold the examples.
+    """
+    if size is None or not answers or any(shape[:1] != (size,) for shape in map(_shape, answers)):
+        return None
+    for node in _behind(answers):
+        given, made = tuple(getattr(node, "_saved_self_sym_sizes", None) or ()), _shape(node)
+        if name_of(node) not in _VIEWS or len(given) != 3 or not 1 < given[0] < given[1] == size:
+            continue
+        if made in ((size, given[0] * given[2]), (size, given[0], given[2])):
+            return given, made
+    return None
+
+
+def _behind(answers: Sequence[Any]) -> Iterator[Any]:
+    seen, todo = {id(node): node for node in answers}, list(answers)
+    while todo and len(seen) < _MOST_NODES:
+        node = todo.pop()
+        yield node
         new = {id(above): above for above, _ in node.next_functions if above is not None and id(above) not in seen}
         seen |= new
         todo.extend(new.values())
-    return next(((size, k) for (n, k), dims in over.items() if n == size and k not in (1, size) and dims == {0}), None)
 
 
 def _shape(node: Any) -> tuple[int, ...]:

@@ -39,7 +39,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         layer without batch_first is given as many steps as there are examples, and half of them where half are asked; of a loop
         that is watched, where the loss has one answer for each of its steps, and these are not as many as its examples. Code
         `place`: it does not change with its neighbours, and by as much when the batch is asked in another order. Code
-        `softmax`: in a watched run a softmax of the forward pass takes (examples, 2 and more) and runs over the examples.
+        `softmax`: in a watched run a softmax of the forward pass takes (examples, 2 and more) and runs over the examples. In
+        one, too: (layers, examples, features), with fewer layers than examples, is viewed as a row for each example.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
         time leaks in one direction only.
@@ -59,7 +60,7 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         return [replace(_along_batch(layer, leakage), severity="hint" if unsure else "warning")]
     placed = (evidence.facts.place_leakage if evidence.facts is not None else None) or 0.0
     if not leakage > 1e-3:
-        return [_by_place(placed)] if placed > 1e-3 else _by_softmax(evidence)
+        return [_by_place(placed)] if placed > 1e-3 else _by_view(evidence) or _by_softmax(evidence)
     return [
         Finding(
             rule="batch_leakage",
@@ -70,6 +71,27 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             remedy="let nothing run over the first dimension in forward: dim=1 or -1 for dim=0 in softmax, mean and normalize, "
             "permute for view, batch_first=True where recurrent and attention layers are made",
             source="torchtest 2; own threshold",
+        )
+    ]
+
+
+def _by_view(evidence: Evidence) -> list[Finding]:
+    """What the graph shows of rows that are made of several examples'."""
+    graph = reading.facts(evidence).graph
+    if graph is None or graph.viewed_across is None:
+        return []
+    given, made = graph.viewed_across
+    return [
+        Finding(
+            rule="batch_leakage",
+            severity="warning",
+            seen=f"{given} is viewed as {made}, which does not transpose: the row of each of {given[1]} examples is "
+            f"made of {given[0]} pieces that stand beside each other in memory, which are of several examples",
+            measurements=(Measurement(name="pieces of an example's row", value=float(given[0]), threshold=1.0),),
+            cause="view or reshape brings the last state of a recurrent layer, or what else has layers first, to a "
+            "row for each example",
+            remedy="h.transpose(0, 1).flatten(1) in place of the view; of two directions, torch.cat([h[-2], h[-1]], dim=1)",
+            source="PyTorch, torch.nn.LSTM (h_n is (directions * layers, batch, features)); read off the graph of the outputs",
         )
     ]
 
