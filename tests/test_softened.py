@@ -42,10 +42,17 @@ def in_logarithms(answer: Tensor, taught: Tensor) -> Tensor:
     return nn.KLDivLoss(reduction="batchmean", log_target=True)(made, asked)
 
 
+def by_hand(answer: Tensor, taught: Tensor) -> Tensor:
+    asked = F.softmax(taught / T, dim=1)
+    return (asked * (asked.log() - F.log_softmax(answer / T, dim=1))).sum(dim=1).mean()
+
+
 LOSSES: dict[str, tuple[Loss, bool]] = {
     "without the square": (lambda a, t, y: soft(a, t), True),
     "of every number a mean": (lambda a, t, y: soft(a, t, reduction="sum") / a.numel(), True),
     "in logarithms": (lambda a, t, y: in_logarithms(a, t), True),
+    "by hand": (lambda a, t, y: by_hand(a, t), True),
+    "by hand, with the square": (lambda a, t, y: T**2 * by_hand(a, t), False),
     "with the square": (lambda a, t, y: soft(a, t) * T * T, False),
     "beside labels": (lambda a, t, y: 0.5 * soft(a, t) + 0.5 * F.cross_entropy(a, y), False),
     "at a temperature of 2": (lambda a, t, y: soft(a, t, 2.0), False),

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 _ENTROPIES = ("cross_entropy", "cross_entropy_loss", "log_softmax")
+_DIFFERENCES = ("sub", "rsub", "subtract")
+_NEAR = 1e-3
 _QUOTIENTS, _PRODUCTS = ("div", "truediv"), ("mul", "rmul")
 
 
@@ -37,7 +39,11 @@ class Divided:
         """
         if name == "kl_div":
             self.softened = None
-            self._diverges(args, kwargs)
+            given = dict(zip(("input", "target"), args, strict=False)) | kwargs
+            self._diverges(given.get("input"), given.get("target"), in_logarithms=bool(kwargs.get("log_target")))
+        elif name in _DIFFERENCES and len(args) > 1:  # a divergence that is written by hand
+            for logarithms, target in (args[:2], args[1::-1]):
+                self._diverges(logarithms, target, in_logarithms=True)
         elif name in _ENTROPIES and args and id(args[0]) in self._divisors:
             self._softens(name, args[0].detach().float(), self._divisors[id(args[0])], result)
         if name not in (*_QUOTIENTS, *_PRODUCTS) or len(args) < 2 or not isinstance(result, Tensor):
@@ -57,12 +63,14 @@ class Divided:
             self._logarithms[id(result)] = found
             self._alive.append(result)
 
-    def _diverges(self, args: tuple, kwargs: dict[str, Any]) -> None:
-        given = dict(zip(("input", "target"), args, strict=False)) | kwargs
-        logarithms, target = given.get("input"), given.get("target")
+    def _diverges(self, logarithms: Any, target: Any, *, in_logarithms: bool) -> None:
         found = self._logarithms.get(id(logarithms))
         if found is None or not isinstance(logarithms, Tensor) or not isinstance(target, Tensor):
             return
+        if target.requires_grad or target.shape != logarithms.shape:
+            return
         with torch.no_grad():
-            how = {"reduction": "batchmean", "log_target": bool(kwargs.get("log_target"))}
-            self.distilled = (*found, float(nn.functional.kl_div(logarithms, target, **how)))
+            sums = (target.exp() if in_logarithms else target).sum(dim=1)
+            if float((sums - 1).abs().max()) < _NEAR:
+                how = {"reduction": "batchmean", "log_target": in_logarithms}
+                self.softened, self.distilled = None, (*found, float(nn.functional.kl_div(logarithms, target, **how)))
