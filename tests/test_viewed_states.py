@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
+from trainability.checking.certain import facts_of
+from trainability.doctor import Evidence, diagnose
 
 N, STEPS, WIDTH = 12, 7, 5
 X = torch.randn(N, STEPS, 3, generator=torch.Generator().manual_seed(0))
@@ -93,3 +95,10 @@ def test_states_that_are_viewed(name: str) -> None:
     assert bool(said) is found
     if found:
         assert "transpose(0, 1)" in (said[0].remedy or "")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_names_the_view_as_well(name: str) -> None:
+    model, found = CASES[name]
+    said = diagnose(Evidence(facts=facts_of(model, (X, Y), loss_fn=F.mse_loss))).findings
+    assert any(f.code == "batch_leakage" and "transpose(0, 1)" in (f.remedy or "") for f in said) is found

@@ -64,8 +64,7 @@ class LossGraph:
         beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
             model returns do not, by their graphs.
         heads: heads of attention that are read in another order than they are written; None if there are none.
-        viewed_across: of a watched loop, the shapes of a view of (layers, examples, features) as a row for each example; None
-            if there is none.
+        viewed_across: the shapes of a view of (layers, examples, features) as a row for each example; None if there is none.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """

@@ -48,6 +48,7 @@ from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.one_target import one_target
 from trainability.doctor.measure.outer_products import OuterProducts, outer_product
+from trainability.doctor.measure.over_batch import with_views
 from trainability.doctor.measure.own_scale import scaled_by_themselves
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pair_forces import pair_forces
@@ -166,18 +167,12 @@ def _questions(
     batches: Iterable[Any],
 ) -> dict[str, Question]:
     """What is asked of the graph, of each example's answer and of the loss, by the words that a note says it in."""
-    cost = float(loss.detach())
+    cost, compared = float(loss.detach()), seen.against[0] if seen.against is not None else None
     return {
         "the graph of the loss": lambda known: {
-            "graph": loss_graph(
-                loss,
-                plain,
-                optimizer,
-                original=plain_module(model),
-                makers=seen.makers,
-                compared=seen.against[0] if seen.against is not None else None,
-            )
+            "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers, compared=compared)
         },
+        "rows that are viewed": lambda known: {"graph": with_views(known.graph, seen.returned)},
         "weights that the forward pass makes": lambda known: {"made_anew": made_anew(plain, batch, forward, loss)},
         "the kind of task": lambda known: task_facts(seen, cost),
         "gradients that are zero": lambda known: facts_of_pass(plain, loss, seen, at_start),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
+from trainability.doctor.graph_facts import LossGraph
 from trainability.doctor.measure.graph import name_of
 
 _MOST_NODES = 20_000
@@ -41,6 +43,13 @@ def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: i
         if "oftmax" in name_of(node) and dim is not None and len(shape) == 2:
             over.setdefault(shape, set()).add((dim - 2**64 if dim >= 2**63 else dim) % 2)  # nodes keep it unsigned
     return next(((size, k) for (n, k), dims in over.items() if n == size and k not in (1, size) and dims == {0}), None)
+
+
+def with_views(graph: LossGraph | None, returned: Sequence[Tensor]) -> LossGraph | None:
+    """The same graph, with a view across the examples, behind what the model returned for each, where there is one."""
+    nodes = [tensor.grad_fn for tensor in returned if tensor.grad_fn is not None]
+    size = len(returned[0]) if nodes and returned[0].dim() else None
+    return replace(graph, viewed_across=viewed_across(nodes, size)) if graph is not None else None
 
 
 def viewed_across(answers: Sequence[Any], size: int | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

@@ -49,8 +49,8 @@ def misread_heads(evidence: Evidence) -> list[Finding]:
             measurements=(Measurement(name="heads", value=float(heads), threshold=1.0),),
             cause="view or reshape in place of a transpose, where heads are "
             + ("made of queries, keys and values" if split else "put together again"),
-            remedy=f"queries, keys and values: x.view({size}, {places}, {heads}, {width}).transpose(1, 2) with the batch's own "
-            f"size for {size}; and behind attention y.transpose(1, 2).reshape({size}, {places}, {wide})",
+            remedy=f"of queries, keys and values x.view(len(x), x.shape[1], {heads}, {width}).transpose(1, 2), and behind "
+            f"attention y.transpose(1, 2).reshape(len(y), -1, {wide})",
             source="PyTorch, torch.Tensor.view; read off the graph of the loss",
         )
     ]

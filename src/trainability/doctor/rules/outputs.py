@@ -39,8 +39,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         layer without batch_first is given as many steps as there are examples, and half of them where half are asked; of a loop
         that is watched, where the loss has one answer for each of its steps, and these are not as many as its examples. Code
         `place`: it does not change with its neighbours, and by as much when the batch is asked in another order. Code
-        `softmax`: in a watched run a softmax of the forward pass takes (examples, 2 and more) and runs over the examples. In
-        one, too: (layers, examples, features), with fewer layers than examples, is viewed as a row for each example.
+        `softmax`: in a watched run a softmax of the forward pass takes (examples, 2 and more) and runs over the examples. So
+        where (layers, examples, features), with fewer layers than examples, is viewed as a row for each example.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
         time leaks in one direction only.
@@ -61,6 +61,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     placed = (evidence.facts.place_leakage if evidence.facts is not None else None) or 0.0
     if not leakage > 1e-3:
         return [_by_place(placed)] if placed > 1e-3 else _by_view(evidence) or _by_softmax(evidence)
+    if viewed := _by_view(evidence):
+        return viewed
     return [
         Finding(
             rule="batch_leakage",
