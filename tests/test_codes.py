@@ -2,12 +2,15 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from rule_examples import (
     ADAM,
     CHANCE,
     FALLING,
+    FLAT,
     SGD,
     beside_the_mean,
     data,
@@ -30,7 +33,7 @@ from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.pair_facts import Misaligned, Pulls
 from trainability.doctor.readings import Readings, TurnedApart
-from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Task
+from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 
 
 def along(multiple: float) -> CriticalStep:
@@ -277,6 +280,24 @@ def at_their_limits(share: float, *, last: float = 0.6) -> Evidence:
     return Evidence(samples=tuple(sample(step, (*layers, head)) for step in (1, 281)), steps=steps([*losses, *[last] * 20]))
 
 
+def at_chance(losses: Sequence[float] = FLAT, **fields: Any) -> Evidence:
+    """A watched run of ten classes, whose loss stays there."""
+    return dataclasses.replace(fact(**fields), steps=steps(losses), num_classes=10)
+
+
+def tried_on(std: float, *, last: float, mean: float = 0.0) -> Evidence:
+    """A check of one channel of this spread, and a rehearsal of unknown chance whose loss came down to this."""
+    looks = (Observation(step=0, loss=2.3), Observation(step=60, loss=last))
+    rehearsal = Rehearsal(steps=(RehearsedStep(step=60, loss=last, optimizer_steps=1),), reference=looks, ended_by="steps")
+    return Evidence(data=data(split(channel_means=(mean,), channel_stds=(std,))), rehearsal=rehearsal)
+
+
+def at_limit(losses: Sequence[float]) -> Evidence:
+    """A watched run of ten classes with a tanh layer that is at its limits."""
+    full = layer("body", kind="linear", activation="tanh", saturated_fraction=0.9)
+    return Evidence(samples=(sample(1, (full, layer("head"))),), steps=steps(losses), num_classes=10)
+
+
 CODES = {
     "update_ratio.large of outputs that come to nothing": (undone(0.9e-3), undone(1.1e-3)),
     "update_ratio.large of outputs that come to nothing at any rate": (undone(1e-4, kept=0.06), undone(1e-4, kept=0.04)),
@@ -285,9 +306,23 @@ CODES = {
     "saturation of what learns": (at_their_limits(0.9, last=0.51), at_their_limits(0.9, last=0.49)),
     "split_shift of few examples": (held_out(200), held_out(80)),
     "input_scale of a policy's first states": (
-        fact(input_mean=0.0, input_std=0.04),
-        fact(draws_own=True, input_mean=0.0, input_std=0.04),
+        at_chance(input_mean=0.0, input_std=0.04),
+        at_chance(draws_own=True, input_mean=0.0, input_std=0.04),
     ),
+    "input_scale of a run that learns": (
+        at_chance(input_mean=40.0, input_std=9.0),
+        at_chance(losses=FALLING, input_mean=40.0, input_std=9.0),
+    ),
+    "input_scale of a run that has not gone far": (
+        at_chance(input_mean=40.0, input_std=9.0),
+        at_chance(losses=FLAT[:99], input_mean=40.0, input_std=9.0),
+    ),
+    "input_scale of a rehearsal that learns": (tried_on(0.02, last=2.1), tried_on(0.02, last=2.0)),
+    "input_scale of large ones whose first loss falls by itself": (
+        tried_on(1.0, mean=12.0, last=2.0),
+        tried_on(0.02, last=2.0),
+    ),
+    "saturation of a run that has not gone far": (at_limit(FLAT[:100]), at_limit(FLAT[:99])),
     "split_shift.classes": (folders(100), folders(0)),
     "split_shift.classes of few examples": (folders(27), folders(26)),
     "split_shift.classes beside rare ones": (folders(100, rare=20), folders(100, rare=19)),

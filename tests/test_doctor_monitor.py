@@ -187,6 +187,46 @@ def test_eval_mode_is_seen():
     assert "wrong_mode" in [f.rule for f in diagnose(monitor.evidence()).findings]
 
 
+class _Head(nn.Module):
+    """Two linear layers with dropout between them, by a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(nn.functional.dropout(self.a(x).relu(), 0.5, self.training))
+
+
+def fine_tuned(kind: str) -> nn.Module:
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+    if kind not in ("nothing frozen", "plain"):
+        model[:4].requires_grad_(False)
+        model[3] = nn.Sequential(nn.Linear(8, 8).requires_grad_(False), nn.Dropout(0.2))  # frozen as a whole
+    if kind == "plain":
+        model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Dropout(0.0), nn.LSTM(8, 2))
+    if kind in ("function", "head in train mode"):
+        model[4] = _Head()
+    model.eval()
+    if kind == "head in train mode":
+        model[4].train()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "fires"),
+    [("nothing frozen", True), ("function", True), ("trunk frozen", False), ("head in train mode", False), ("plain", False)],
+)
+def test_eval_mode_of_what_is_frozen_is_meant(kind: str, fires: bool) -> None:
+    model = fine_tuned(kind)
+    with Monitor(model) as monitor:
+        output = model(torch.randn(16, 8))
+        loss = (output[0] if isinstance(output, tuple) else output).square().mean()
+        loss.backward()
+        monitor.after_backward(loss)
+    assert ("wrong_mode" in [f.rule for f in diagnose(monitor.evidence()).findings]) == fires
+
+
 def test_an_attack_in_eval_mode_is_no_training_in_eval_mode():
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

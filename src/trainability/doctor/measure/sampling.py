@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainability.doctor import batches
 from trainability.doctor.evidence import Sample
 from trainability.doctor.layer_stats import LayerStats
-from trainability.doctor.measure import ahead, stance, statistics
+from trainability.doctor.measure import ahead, stance, statistics, trained_mode
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.hooks import Watch, activation_fields
@@ -320,9 +320,9 @@ class LayerSampler:
         self._guard(lambda: self._look_at_gradients_before(output))
         self._guard(lambda: self.on_call((args, kwargs), output))
         if self._was_run:
-            self._output, self._training = None, self._training or self._model.training  # an attack asks first, in eval mode
+            self._output, self._training = None, self._training or trained_mode.is_meant(self._model)  # an attack asks first
         else:
-            self._was_run, self._training = True, self._model.training
+            self._was_run, self._training = True, trained_mode.is_meant(self._model)
             self._guard(lambda: self._on_first_pass((args, kwargs), output))
 
     def _on_first_pass(self, inputs: Any, output: Any) -> None:

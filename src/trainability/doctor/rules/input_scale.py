@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import standing, still_falls
+from trainability.doctor.best_constant import comes_to_nothing, standing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import WILL_TRAIN
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
@@ -40,10 +42,12 @@ def input_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10; of a watched run alone
         those of all numbers of its first batch, if that is more than one example. A hint where normalisation follows (of a
-        watched run alone right behind the first layer), where a watched run has learned all the same, where the gain budget
-        with this input is inside the band that trains, where mean and standard deviation are below 10, where the mean is within
-        a fifth of the standard deviation and that is not above 100, and where a table is looked up beside other inputs;
-        a warning in place of a hint by the band where a rehearsal is unstable, and the run has not learned since;
+        watched run alone right behind the first layer), where a rehearsal says that it will train, or a tenth of the loss is
+        gone in 50 steps with small inputs; in a watched run alone unless it stands after 100 steps at chance, or at what one
+        answer for all costs; where the gain budget with this input is inside the band that trains, where mean and standard
+        deviation are below 10, where the mean is within a fifth of the standard deviation and that is not above 100, and where
+        a table is looked up beside other inputs; a warning in place of a hint by the band where a rehearsal is unstable, and
+        the run has not learned since;
         silent where a step draws by its own outputs, as a policy acts, and inputs are near 0 and each other, as the first
         states of episodes are;
         silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
@@ -112,7 +116,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     # What a band predicts of gains does not overrule a rehearsal whose steps are too long, nor a run that has come to nothing.
     absorbed &= probe is None or probe.structure == "normalised" or not was_unstable(evidence)
     # Watched alone: a normalisation behind the first layer takes it off again, or it has not kept the run from learning.
-    absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or reading.has_learned(evidence))
+    absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or not comes_to_nothing(evidence))
+    absorbed |= not harmed and _trains_all_the_same(evidence, only_small=abs(far) <= 3 and wide <= 10)
     severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"
@@ -135,6 +140,20 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
             source="preflight-ml",
         )
     ]
+
+
+def _trains_all_the_same(evidence: Evidence, *, only_small: bool) -> bool:
+    """Whether what was tried learns with these inputs: what was tried overrules a limit that others found.
+
+    Large inputs make a large first loss, which falls by itself: there a loss below what one answer for all costs must be
+    ahead. Small ones make none.
+    """
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not rehearsal.steps or not rehearsal.reference:
+        return False
+    first, last = rehearsal.reference[0], rehearsal.reference[-1]
+    falls = only_small and first.loss > 0 and last.step >= 50 and last.loss <= reading.LEARNED * first.loss
+    return falls or judge_rehearsal(rehearsal).verdict == WILL_TRAIN
 
 
 def _is_too_little(evidence: Evidence) -> bool:

@@ -4,7 +4,7 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import still_falls
+from trainability.doctor.best_constant import comes_to_nothing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import FORGETFUL_STATE, HEAVY_DROPOUT, LARGE_DROPOUT, as_code
 from trainability.doctor.finding import Finding, Measurement
@@ -30,7 +30,9 @@ def saturation(evidence: Evidence) -> list[Finding]:
 
     Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, unless 80 %
         of three layers' and more, most of those with such a function, were so before the first step, and half of the first loss
-        is left; and behind the last layer alone: a probability near 0 or 1 is an answer, as is an image's black and white.
+        is left; and behind the last layer alone: a probability near 0 or 1 is an answer, as is an image's black and white. In a
+        watched run alone a hint, with the same exception, unless it stands after 100 steps at chance, at what one answer for
+        all costs, or, where neither is known, where it began.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
         sees, hence the hint.
@@ -44,11 +46,14 @@ def saturation(evidence: Evidence) -> list[Finding]:
     if not full:
         return []
     is_answer = full == [layers[-1]]
+    # What a copy of a trained network says of its few steps, or a policy's loss, is no more than that units are at a limit.
+    is_open = bool(evidence.steps) and evidence.probe is None and not comes_to_nothing(evidence)
+    is_open |= reading.has_learned(evidence)
     worst = max(full, key=lambda s: s.saturated_fraction or 0.0)
     return [
         Finding(
             rule="saturation",
-            severity="hint" if is_answer or (reading.has_learned(evidence) and not began_saturated(evidence)) else "warning",
+            severity="hint" if is_answer or (is_open and not began_saturated(evidence)) else "warning",
             seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {reading.called(worst)} are "
             "saturated",
             measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),

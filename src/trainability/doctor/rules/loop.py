@@ -187,12 +187,12 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
     """The model is in eval mode while it is trained, or in train mode while it is evaluated.
 
     Fires: at one sampled step, or in one recorded evaluation of the validation split. Training accuracy is often counted while
-        training, in train mode.
+        training, in train mode. Of training, silent where no batch norm or dropout is in what is trained (parts of which no
+        parameter is trained stay in eval mode for good), and where a part with parameters was put in train mode by itself.
     Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes
         the answer for one image depend on its batch. Where half of the normalisations put out less than half or more than
         twice their scale at the first step, nothing is normalised, and what explodes, vanishes or stands still is listed here.
-    What fools it: fine-tuning with frozen batch norm, where eval mode is meant, and Monte-Carlo dropout, where train mode is.
-        A model without dropout and batch norm does not care.
+    What fools it: fine-tuning of all weights in eval mode on purpose, and Monte-Carlo dropout, where train mode is.
     Fix: model.train() at the start of every epoch, model.eval() before every evaluation.
     Source: PyTorch, `torch.nn.Module.eval`; own check.
     """
