@@ -318,7 +318,7 @@ CODES = {
         at_chance(losses=FLAT[:99], input_mean=40.0, input_std=9.0),
     ),
     "input_scale of a rehearsal that learns": (tried_on(0.02, last=2.1), tried_on(0.02, last=2.0)),
-    "input_scale of large ones whose first loss falls by itself": (
+    "input_scale of large ones, whose loss falls by itself": (
         tried_on(1.0, mean=12.0, last=2.0),
         tried_on(0.02, last=2.0),
     ),
