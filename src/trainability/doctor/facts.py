@@ -39,8 +39,8 @@ class Facts:
             targets have no part in reaches them.
         cut_rows: a weight some of whose units have a gradient of exactly zero, though the loss changes smoothly with them, how
             many these are, and of how many; None if there is none.
-        cut_steps: of sequences whose answers change smoothly with all steps, how many of the last steps have a gradient, where
-            that of all others is exactly zero, and of how many; None if there are none.
+        cut_steps: of sequences whose answers change smoothly with all steps, or in a watched loop hand on a state, how many of
+            the last steps have a gradient, where that of all others is exactly zero, and of how many; None if there are none.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
         cleared: of a loop that is watched, that none of the parameters that the loss depends on and the optimizer holds has a

@@ -51,6 +51,7 @@ def first_facts(
         **_facts_of_inputs(sampler),
         readings=Readings(edges=edges_of(model, sampler.tape.calls[0].inputs if sampler.tape and sampler.tape.calls else ())),
         made_anew=sampler.tape.made_inside.shapes() if sampler.tape is not None else (),
+        cut_steps=sampler.tape.handed_on.num_reached(loss) if sampler.tape is not None else None,
         own_tokens=sampler.tape.own_tokens.fact() if sampler.tape is not None else None,
         draws_own=sampler.tape is not None and sampler.tape.draws_own,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,

@@ -38,7 +38,7 @@ def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: i
     if any(shape[:1] != (size,) or size in shape[1:] for shape in map(_shape, answers)):
         return None
     over: dict[tuple[int, ...], set[int]] = {}
-    for node in _behind(answers):
+    for node in nodes_behind(answers):
         shape, dim = _shape(node), getattr(node, "_saved_dim", None)
         if "oftmax" in name_of(node) and dim is not None and len(shape) == 2:
             over.setdefault(shape, set()).add((dim - 2**64 if dim >= 2**63 else dim) % 2)  # nodes keep it unsigned
@@ -66,7 +66,7 @@ def viewed_across(answers: Sequence[Any], size: int | None) -> tuple[tuple[int, 
     """
     if size is None or not answers or any(shape[:1] != (size,) for shape in map(_shape, answers)):
         return None
-    for node in _behind(answers):
+    for node in nodes_behind(answers):
         given, made = tuple(getattr(node, "_saved_self_sym_sizes", None) or ()), _shape(node)
         if name_of(node) not in _VIEWS or len(given) != 3 or not 1 < given[0] < given[1] == size:
             continue
@@ -75,7 +75,8 @@ def viewed_across(answers: Sequence[Any], size: int | None) -> tuple[tuple[int, 
     return None
 
 
-def _behind(answers: Sequence[Any]) -> Iterator[Any]:
+def nodes_behind(answers: Sequence[Any]) -> Iterator[Any]:
+    """Nodes of the graph from these on, each once; not more than 20,000."""
     seen, todo = {id(node): node for node in answers}, list(answers)
     while todo and len(seen) < _MOST_NODES:
         node = todo.pop()

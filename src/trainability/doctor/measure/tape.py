@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.forward_pass import DISTANCES
+from trainability.doctor.measure.handed_on import HandedOn
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.made_inside import MadeInside
 from trainability.doctor.measure.own_tokens import OwnTokens
@@ -47,6 +48,7 @@ class Tape(TorchFunctionMode):
         given: what went into the layers.
         own_tokens: whether tokens are asked for themselves.
         made_inside: layers that the model makes and drops as it runs.
+        handed_on: states that are handed from step to step.
         crosses_given: the loss sets all pairs of two tensors that it is given, (n, 1) and (n,): one is a grid, and no target.
         draws_own: something is drawn without a gradient by what the outputs say, as an action is.
         draws_target: outputs are set against numbers that were drawn after the last call, and that nothing else was given.
@@ -68,6 +70,7 @@ class Tape(TorchFunctionMode):
         self._numbers = {id(p): name for name, p in trained if p.numel() <= _FEW_NUMBERS}
         self._own = {id(p) for p in model.parameters()}
         self.made_inside = MadeInside(self._own)
+        self.handed_on = HandedOn()
         self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
         self._drawn: set[int] = set()  # of those, at random, and as they were drawn
@@ -123,6 +126,7 @@ class Tape(TorchFunctionMode):
         if torch.is_grad_enabled():
             with contextlib.suppress(Exception), torch.no_grad():  # one fact less
                 self.given.see(self._names[id(module)], module, args, kwargs)
+                self.handed_on.see(module, (args, kwargs), output)
                 if not self.calls:
                     self.own_tokens.see(module, args, kwargs, output)
                 if module is self._model:

@@ -247,8 +247,7 @@ def before_the_last(evidence: Evidence) -> list[Finding]:
             rule="unreached_parameter",
             code="unreached_parameter.detached",
             severity="warning",
-            seen=f"an answer changes smoothly with all {of} steps of a sequence, and its gradient is exactly zero for all but "
-            f"{last}",
+            seen=f"an answer goes by all {of} steps of a sequence, and its gradient is exactly zero for all but {last}",
             measurements=(Measurement(name="steps with a gradient", value=float(reached), threshold=float(of)),),
             cause="the state is detached at every step: no step learns what later ones need of it",
             remedy="no detach(), .data or no_grad() on the state within a sequence: state = state.detach() belongs between the "

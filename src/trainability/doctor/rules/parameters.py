@@ -278,11 +278,11 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss changes with it, and the gradient is
         cut off, also where only a term without targets reaches it (a codebook's own cost), or where it is so of some units of a
-        layer alone, or of all steps of a sequence but the last three; or a draw by `sample()` is used, and its
-        log-probability is not. Code `dropped`: its module runs, or should, and the model drops what it makes. Code `left_out`:
-        the model returns it, and the loss does not use that. A warning; of `left_out` a hint, since what a model returns
-        besides may be for others than the loss. A hint is one of several models that no loss of the first batch reaches,
-        and an error where those of 20 steps did not either. Code `unused`: nothing calls its module, or uses a single
+        layer alone, or of all steps of a sequence but the last three, as of a detached state; or a draw by `sample()` is used,
+        and its log-probability is not. Code `dropped`: its module runs, or should, and the model drops what it makes. Code
+        `left_out`: the model returns it, and the loss does not use that. A warning; of `left_out` a hint, since what a model
+        returns besides may be for others than the loss. A hint is one of several models that no loss of the first batch
+        reaches, and an error where those of 20 steps did not either. Code `unused`: nothing calls its module, or uses a single
         vector beside others of its module that are used: a hint; an error where the optimizer holds nothing else.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
