@@ -5,15 +5,16 @@
     python benchmarks/script_faults.py score --set four --wrong        # and what was said of each that went wrong
 
 `scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
-other's scripts: 26 with a mistake and eight odd but sound ones each. They are left as they were written. A script trains in its
-own loop (`python NAME.py bad`), and `parts` hands the same to `check`; variant `fixed` is the twin without the mistake. Authors
-ran both to their end: every `bad` misses the score that the script itself asks for (`WORKS`), every `fixed` reaches it.
-`scripts/causes.json` says which codes name the mistake; a judge who had seen no answer chose them from the rules' pages. A
-script of `one` was looked at when rules were mended, one of `two` was not before it was scored. Two authors each wrote `three`
-(34 mistakes, 46 sound ones with the twins) and `four` (30, 42) after public reports of trainings that failed, the same mistakes
-in part. Both were asked once when they were new, `four` on 27 November 2026, and rules were mended with them afterwards. Two of
-the kinds of `four`, replayed states that are one array and low-rank factors that are both zero, had been named to somebody who
-mended rules. They need scikit-learn.
+other's scripts: 26 with a mistake and eight odd but sound ones each. They are left as they were written. A script trains in
+its own loop (`python NAME.py bad`), and `parts` hands the same to `check`; variant `fixed` is the twin without the mistake.
+Authors ran both to their end: every `bad` misses the score that the script itself asks for (`WORKS`), every `fixed` reaches
+it. `scripts/causes.json` says which codes name the mistake; a judge who had seen no answer chose them from the rules' pages,
+and codes that were made since for a mistake of these scripts were put beside them. A script of `one` was looked at when rules
+were mended, one of `two` was not before it was scored. Two authors each wrote `three` (34 mistakes, 46 sound ones with the
+twins) and `four` (30, 42) after public reports of trainings that failed, the same mistakes in part. Both were asked once when
+they were new, `four` on 27 November 2026, and rules were mended with them afterwards. Two of the kinds of `four`, replayed
+states that are one array and low-rank factors that are both zero, had been named to somebody who mended rules. They need
+scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
