@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+import trainability
 from trainability.doctor.measure import rehearsal
 from trainability.doctor.measure.copies import called_by, copied, keep_variables, put_back, used_by
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.rehearsed import Rehearsal
@@ -211,6 +213,22 @@ def test_a_rate_that_dies() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- kinds of loop
+
+
+def test_a_body_that_copies_its_model_in_a_step() -> None:
+    """As a target network is made: hooks stay behind, with the outputs that they hold."""
+    model, optimizer, loader = program()
+    targets: list[nn.Module] = []
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        targets.append(copy.deepcopy(model).eval())
+        targets[-1](batch[0])
+        return whole_step(model, optimizer, batch)
+
+    found = rehearse(model, optimizer, loader, step=step, max_steps=4)
+    assert len(found.steps) == 4
+    trainability.check(model, loader, step=step, optimizer=optimizer)
+    assert not any(isinstance(hook, LeftBehind) for hook in targets[-1]._forward_hooks.values())
 
 
 def test_a_step_that_uses_the_loops_own_objects_is_rehearsed_on_them() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
 from trainability.doctor.measure.copies import modules, put_back, used_by, variables_put_back
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.whole_step import as_one, loss_of_body
 
@@ -75,7 +76,9 @@ class _Calls:
         self.given: dict[int, tuple[Any, ...]] = {}
         self.judged: dict[tuple[int, int], None] = {}
         self._made: list[tuple[int, Tensor]] = []  # kept alive, so that an address is one tensor's
-        self.handles = [part.register_forward_hook(self._on_call(k, part is turned)) for k, part in enumerate(parts)]
+        self.handles = [
+            part.register_forward_hook(LeftBehind(self._on_call(k, part is turned))) for k, part in enumerate(parts)
+        ]
 
     def _on_call(self, k: int, is_turned: bool) -> Callable[..., Tensor | None]:
         def seen(module: nn.Module, args: Any, output: Any) -> Tensor | None:

@@ -13,6 +13,7 @@ from trainability.doctor.batches import tensors, to_device
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.copies import copied, modules, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.forward_pass import ELEMENTWISE
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 
@@ -26,7 +27,7 @@ class _Columns(TorchFunctionMode):
         self.pair: tuple[Tensor, Tensor] | None = None
 
     def __enter__(self) -> _Columns:
-        self.handles = [model.register_forward_hook(self._on_output) for model in self.models]
+        self.handles = [model.register_forward_hook(LeftBehind(self._on_output)) for model in self.models]
         super().__enter__()
         return self
 

@@ -17,6 +17,7 @@ from trainability.doctor.measure.columns import may_be_words, sines_behind
 from trainability.doctor.measure.divided import Divided
 from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
 from trainability.doctor.measure.one_target import column_beside
 from trainability.doctor.measure.same_rows import are_one_row
@@ -113,10 +114,10 @@ class ForwardPass(TorchFunctionMode):
 
     def __enter__(self) -> ForwardPass:
         outer = list(self.model.children()) if isinstance(self.model, Parts) else [self.model]
-        self._handles = [part.register_forward_hook(self._on_output, with_kwargs=True) for part in outer]
+        self._handles = [part.register_forward_hook(LeftBehind(self._on_output), with_kwargs=True) for part in outer]
         for name, module in self.model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._on_return, with_kwargs=True, always_call=True))
+            self._handles.append(module.register_forward_pre_hook(LeftBehind(self._on_layer(name)), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(LeftBehind(self._on_return), with_kwargs=True, always_call=True))
         super().__enter__()
         return self
 

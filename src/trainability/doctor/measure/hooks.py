@@ -1,7 +1,5 @@
 """Hooks that reduce what flows through a model's layers, on the device."""
 
-import contextlib
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +12,12 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.measure import ahead, stance, statistics
 from trainability.doctor.measure.layers import Layer, layers_of
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.theory.trace import RECTIFIERS
 
 
-class _Hook:
-    """A module's forward hook that is left behind where the module is copied or saved: there it does nothing."""
-
-    def __init__(self, seen: Callable[[Any, Any, Any], None]) -> None:
-        self.seen = seen
-
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        self.seen(args, kwargs, output)
+class _Hook(LeftBehind):
+    """A layer's forward hook, which no script of it can hold."""
 
     @property
     def __name__(self) -> str:
@@ -33,9 +26,6 @@ class _Hook:
             "Monitor watches this layer in this step by a hook of its own, as something was compiled, and torch.jit.script "
             "takes no such hook; script the model in a step that is not sampled"
         )
-
-    def __reduce__(self) -> Any:  # something that takes any arguments, and that any Python can load
-        return getattr, (contextlib.nullcontext(), "__exit__")
 
 
 class Watch:
@@ -104,7 +94,7 @@ class Watch:
             return
         for module in dict.fromkeys((*(layer.module for layer in self.layers.values()), self.model, self.wrapper)):
             if module is not None and not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
-                hook = _Hook(functools.partial(self._on_module, module))
+                hook = _Hook(self._on_module)
                 self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
 
     def detach(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.exits import exit_as_error
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.loop import Loop
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 
@@ -34,8 +35,8 @@ class PartCalls:
 
     def __enter__(self) -> PartCalls:
         for module in self._model.modules():
-            self._handles.append(module.register_forward_pre_hook(self._before, with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._after, with_kwargs=True, always_call=True))
+            self._handles.append(module.register_forward_pre_hook(LeftBehind(self._before), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(LeftBehind(self._after), with_kwargs=True, always_call=True))
         return self
 
     def __exit__(self, *_: Any) -> None:

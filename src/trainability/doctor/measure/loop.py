@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.copies import keep_attributes, keep_groups, keep_variables, modules, optimizers, put_back
 from trainability.doctor.measure.exits import exit_as_error
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training
@@ -225,11 +226,11 @@ class Loop:
         """Hooks on the models, their parameters and the optimizers, taken away at the end."""
         handles: list[Any] = []
         if len(self.models) == 1:
-            handles.append(self.models[0].register_forward_hook(self._on_forward))
+            handles.append(self.models[0].register_forward_hook(LeftBehind(self._on_forward)))
         for part in self.models:
             for name, module in part.named_modules():
                 if isinstance(module, _ACTS_IN_TRAINING):
-                    handles.append(module.register_forward_pre_hook(self._on_layer(name)))
+                    handles.append(module.register_forward_pre_hook(LeftBehind(self._on_layer(name))))
         handles += [p.register_hook(self._on_gradient(p)) for p in self.parameters.values()]
         if len(self.optimizers) > 1:
             handles += self._watch_parts()
@@ -248,7 +249,7 @@ class Loop:
 
     def answers_by(self, part: nn.Module) -> None:
         """Take what this part returns for the model's output, where the loop never calls the model as a whole."""
-        self._on_part_handles.append(part.register_forward_hook(self._on_answer))
+        self._on_part_handles.append(part.register_forward_hook(LeftBehind(self._on_answer)))
 
     def _on_answer(self, module: nn.Module, args: Any, output: Any) -> None:
         self.output = first_tensor(output)
@@ -274,7 +275,7 @@ class Loop:
         for part in self.models:
             for module in part.modules():
                 for key in {owner[id(p)] for p in module.parameters(recurse=False) if id(p) in owner}:
-                    yield module.register_forward_hook(functools.partial(self._on_part, key))
+                    yield module.register_forward_hook(LeftBehind(functools.partial(self._on_part, key)))
 
     def _on_part(self, key: int, module: nn.Module, args: Any, output: Any) -> None:
         found = first_tensor(output)

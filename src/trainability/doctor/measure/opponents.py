@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _STEPS, _FEWEST = 8, 5
@@ -38,7 +39,7 @@ class _Watch:
         self.handles: list[Any] = []
         owner = {id(p): k for k, model in enumerate(models) for p in model.parameters()}
         for k, model in enumerate(models):
-            self.handles.append(model.register_forward_hook(self._on_call(k)))
+            self.handles.append(model.register_forward_hook(LeftBehind(self._on_call(k))))
         for optimizer in own_optimizers:
             held = {owner.get(id(p)) for group in optimizer.param_groups for p in group["params"]}
             self.handles.append(optimizer.register_step_pre_hook(self._on_step(held)))

@@ -15,6 +15,7 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import copied, optimizers
 from trainability.doctor.measure.dropout import dropout_noise
 from trainability.doctor.measure.hooks import Watch
+from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.probe_answers import Answers, answers, loss_facts
@@ -156,7 +157,7 @@ class _FirstCall:
 
     def __enter__(self) -> "_FirstCall":
         self.was_called = False
-        self.handle = self.model.register_forward_hook(self._seen, with_kwargs=True)
+        self.handle = self.model.register_forward_hook(LeftBehind(self._seen), with_kwargs=True)
         return self
 
     def __exit__(self, *details: Any) -> None:
