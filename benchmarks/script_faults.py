@@ -40,7 +40,7 @@ from verdict_table import wilson
 HERE = Path(__file__).parent
 SCRIPTS, ANSWERS = HERE / "scripts", HERE / "results" / "script-faults.jsonl"
 EXPERIMENTS = HERE / "results" / "script-confirm.jsonl"
-SETS = ("one", "two", "three", "four")
+SETS = ("one", "two", "three", "four", "five")
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
 LONGEST = 600.0
@@ -61,7 +61,7 @@ def setup():
     parts = program.parts(sys.argv[2])
     words = {name: parts[name] for name in NAMES if parts.get(name)}
     step = words.get("step")
-    if step is not None and list(inspect.signature(step).parameters)[1] == "batch":  # three and four have this order
+    if step is not None and list(inspect.signature(step).parameters)[2].startswith("opt"):  # from three on, in this order
         words["step"] = lambda model, optimizer, batch: step(model, batch, optimizer)
     return trainability.Setup(rehearse_seconds=float(sys.argv[3]), **words)
 """
