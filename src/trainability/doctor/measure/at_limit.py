@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.graph import name_of
+from trainability.doctor.measure.nodes import name_of
 
 _MOST_NODES = 500
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from trainability.doctor.measure.graph import behind_views, name_of, nodes_of_loss, shape_at
+from trainability.doctor.measure.graph import behind_views, nodes_of_loss
+from trainability.doctor.measure.nodes import name_of, shape_at
 
 _PAIRED = (
     *("SubBackward", "RsubBackward", "MulBackward", "DivBackward"),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.facts import LossGraph
 from trainability.doctor.measure.heads import misread_heads
+from trainability.doctor.measure.nodes import name_of, parents_of
 
 _TAKES = {
     "LogSoftmaxBackward": "log_softmax",
@@ -186,21 +187,6 @@ def _is_sharded(model: nn.Module) -> bool:
     return any(hasattr(p, "to_local") for p in model.parameters())
 
 
-def name_of(node: Any) -> str:
-    """The class of a node, without its number."""
-    return type(node).__name__.rstrip("0123456789")
-
-
-def shape_at(node: Any, place: int) -> tuple[int, ...]:
-    """Shape of what a node made, of several at a place; () where it does not remember."""
-    metadata = getattr(node, "_input_metadata", None)
-    return tuple(metadata[place].shape) if metadata and place < len(metadata) else ()
-
-
-def _above(node: Any) -> list[Any]:
-    return [above for above, _ in node.next_functions if above is not None]
-
-
 def _is_same_values(node: Any) -> bool:
     return name_of(node).removesuffix("Backward") in SAME_VALUES
 
@@ -212,7 +198,7 @@ def _head(root: Any) -> tuple[str | None, Any, int | None]:
         takes = _TAKES.get(name_of(node))
         if takes is None:
             continue
-        for above in _above(node):
+        for above in parents_of(node):
             found.append((takes, made := behind_views(above), _width(node) or _width(made)))
     if not found:
         return None, None, None
@@ -226,8 +212,8 @@ def _head(root: Any) -> tuple[str | None, Any, int | None]:
 
 def behind_views(node: Any) -> Any:
     """The node that made the values which this one hands on."""
-    while _is_same_values(node) and _above(node):
-        node = _above(node)[0]
+    while _is_same_values(node) and parents_of(node):
+        node = parents_of(node)[0]
     return node
 
 
@@ -247,7 +233,7 @@ def _has_lone_softmax(root: Any) -> bool:
         node = todo.pop()
         if name_of(node) in ("SoftmaxBackward", "SafeSoftmaxBackward") and _width(node) == 1:
             return True
-        new = {id(above): above for above in _above(node) if id(above) not in seen}
+        new = {id(above): above for above in parents_of(node) if id(above) not in seen}
         seen |= new
         todo.extend(new.values())
     return False
@@ -265,11 +251,11 @@ def _is_swapped(root: Any) -> bool:
 def _multiple_of(root: Any) -> str | None:
     """The loss of which the root is a multiple by numbers; a weight by example has a mean or a sum above it and is none."""
     node, was_multiplied = root, False
-    while (name_of(node) in _MULTIPLES or _is_same_values(node)) and len(_above(node)) == 1:
+    while (name_of(node) in _MULTIPLES or _is_same_values(node)) and len(parents_of(node)) == 1:
         was_multiplied |= name_of(node) in _MULTIPLES
-        (node,) = _above(node)
+        (node,) = parents_of(node)
     if not was_multiplied or (
-        name_of(node).startswith("NllLoss") and [name_of(n) for n in _above(node)] != ["LogSoftmaxBackward"]
+        name_of(node).startswith("NllLoss") and [name_of(n) for n in parents_of(node)] != ["LogSoftmaxBackward"]
     ):
         return None
     return _POSITIVE.get(name_of(node))
@@ -278,10 +264,10 @@ def _multiple_of(root: Any) -> str | None:
 def _summed_terms(root: Any) -> int | None:
     """Terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else."""
     while _is_same_values(root) or (name_of(root) == "SumBackward" and getattr(root, "_saved_self_sym_sizes", None) == ()):
-        (root,) = _above(root)  # a number that is reshaped, or summed by itself
+        (root,) = parents_of(root)  # a number that is reshaped, or summed by itself
     if name_of(root) not in _POSITIVE or getattr(root, "_saved_reduction", None) != _SUM:
         return None
-    metadata = getattr(_above(root)[0], "_input_metadata", None) if _above(root) else None
+    metadata = getattr(parents_of(root)[0], "_input_metadata", None) if parents_of(root) else None
     shape = tuple(metadata[0].shape) if metadata else ()
     if not shape:
         return None
@@ -292,7 +278,7 @@ def positive_losses(loss: Tensor) -> list[tuple[Any, str]]:
     """Nodes of the loss that are losses without values below zero, each with its name in PyTorch's words."""
     named = [(node, _POSITIVE[name_of(node)]) for node in nodes_of_loss(loss.grad_fn) if name_of(node) in _POSITIVE]
     entropies = ("LogSoftmaxBackward",)
-    return [(n, word) for n, word in named if word != "cross_entropy" or tuple(map(name_of, _above(n))) == entropies]
+    return [(n, word) for n, word in named if word != "cross_entropy" or tuple(map(name_of, parents_of(n))) == entropies]
 
 
 def nodes_of_loss(root: Any, *, through_products: bool = True, through_bounds: bool = False) -> Iterator[Any]:
@@ -311,9 +297,9 @@ def nodes_of_loss(root: Any, *, through_products: bool = True, through_bounds: b
         is_bound = name_of(node) in _MAKES and name_of(node) not in _TAKES
         if name_of(node).removesuffix("Backward") in _LAYERS or (is_bound and not through_bounds):
             continue
-        if not through_products and name_of(node).startswith("Mul") and len(_above(node)) > 1:
+        if not through_products and name_of(node).startswith("Mul") and len(parents_of(node)) > 1:
             continue
-        for above in _above(node):
+        for above in parents_of(node):
             if id(above) not in seen:
                 seen.add(id(above))
                 keep.append(above)
@@ -341,7 +327,7 @@ def _leaves(root: Any) -> tuple[list[Tensor], bool]:
             leaves.append(node.variable)
         # Reentrant checkpoints and functions of a user's own may use parameters that their node does not list.
         opaque |= isinstance(node, torch.autograd.function.BackwardCFunction)
-        for above in _above(node):
+        for above in parents_of(node):
             if above not in seen:
                 seen[above] = None
                 todo.append(above)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainability.doctor.graph_facts import MisreadHeads
+from trainability.doctor.measure.nodes import call_of, given_shape, parents_of, shape_at, within
 
 _VIEWS = ("View", "UnsafeView", "ReshapeAlias")
 _PRODUCTS = ("Bmm", "Baddbmm")
@@ -30,24 +30,24 @@ def misread_heads(root: Any) -> MisreadHeads | None:
         neither, and where heads are as many as places: the same view may stand before a transpose there.
     """
     attention, products, views = list[Any](), list[Any](), list[Any]()
-    for node in _within((root,), None, _MOST_NODES):
+    for node in within((root,), None, _MOST_NODES):
         for names, found in ((_SHARES, attention), (_PRODUCTS, products), (_VIEWS, views)):
-            if _name(node) in names or (found is attention and _name(node).startswith(_FUSED)):
+            if call_of(node) in names or (found is attention and call_of(node).startswith(_FUSED)):
                 found.append(node)
     shares = {id(node) for node in attention}
-    weighed = [node for node in products if any(_holds(above, shares) for above in _above(node))]
+    weighed = [node for node in products if any(_holds(above, shares) for above in parents_of(node))]
     for node in (*attention, *weighed):
-        parents = [above for above in _above(node) if not _holds(above, shares)]
-        for view in _within(parents, (*_BESIDE_SCORES, *_VIEWS, *_PRODUCTS), _MOST_BESIDE):
-            given, made = _given(view), _made(view)
-            if _name(view) in _VIEWS and (heads := _num_heads(given, made)) and _runs_over(node, given, heads):
+        parents = [above for above in parents_of(node) if not _holds(above, shares)]
+        for view in within(parents, (*_BESIDE_SCORES, *_VIEWS, *_PRODUCTS), _MOST_BESIDE):
+            given, made = given_shape(view), shape_at(view)
+            if call_of(view) in _VIEWS and (heads := _num_heads(given, made)) and _runs_over(node, given, heads):
                 return MisreadHeads(kind="split", given=given, made=made)
     ends = shares | {id(node) for node in weighed}
     for view in views:
-        given, made = _given(view), _made(view)
+        given, made = given_shape(view), shape_at(view)
         is_of_heads = any(
-            id(node) in ends and (id(node) not in shares or _name(node).startswith(_FUSED))
-            for node in _within(_above(view), (*_AS_THEY_ARE, *_VIEWS), _MOST_BESIDE)
+            id(node) in ends and (id(node) not in shares or call_of(node).startswith(_FUSED))
+            for node in within(parents_of(view), (*_AS_THEY_ARE, *_VIEWS), _MOST_BESIDE)
         )
         if is_of_heads and _num_heads(made, given):
             return MisreadHeads(kind="merged", given=given, made=made)
@@ -67,43 +67,11 @@ def _num_heads(whole: tuple[int, ...], heads: tuple[int, ...]) -> int | None:
 
 def _runs_over(node: Any, whole: tuple[int, ...], heads: int) -> bool:
     """Whether attention runs over the places of so many heads: it is (batch, heads, ...) or (batch * heads, ...)."""
-    shape = _made(node)
+    shape = shape_at(node)
     in_batch = shape[:2] == (whole[0], heads) if len(shape) == 4 else shape[:1] == (whole[0] * heads,)
-    return in_batch and (whole[1] in shape[-2:] or _name(node) not in _SHARES)
+    return in_batch and (whole[1] in shape[-2:] or call_of(node) not in _SHARES)
 
 
 def _holds(node: Any, shares: set[int]) -> bool:
     """Whether shares of attention come to this node as they are, but for dropout and views."""
-    return any(id(found) in shares for found in _within((node,), (*_BESIDE_SHARES, *_VIEWS), _MOST_BESIDE))
-
-
-def _within(roots: Sequence[Any], names: tuple[str, ...] | None, most: int) -> Iterator[Any]:
-    """Nodes from these on, behind nodes of these names alone; None for any."""
-    seen = {id(root): root for root in roots}  # kept: an id lives as long as something refers to the node
-    todo = list(roots)
-    while todo and len(seen) < most:
-        node = todo.pop()
-        yield node
-        if names is not None and _name(node) not in names:
-            continue
-        new = {id(above): above for above in _above(node) if id(above) not in seen}
-        seen |= new
-        todo.extend(new.values())
-
-
-def _name(node: Any) -> str:
-    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
-
-
-def _above(node: Any) -> list[Any]:
-    return [above for above, _ in node.next_functions if above is not None]
-
-
-def _given(node: Any) -> tuple[int, ...]:
-    """Of a view: what it was taken of."""
-    return tuple(getattr(node, "_saved_self_sym_sizes", None) or ())
-
-
-def _made(node: Any) -> tuple[int, ...]:
-    metadata = getattr(node, "_input_metadata", None)
-    return tuple(metadata[0].shape) if metadata else ()
+    return any(id(found) in shares for found in within((node,), (*_BESIDE_SHARES, *_VIEWS), _MOST_BESIDE))

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.graph import behind_views, name_of
+from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.instead import pull, returned_once
+from trainability.doctor.measure.nodes import name_of
 from trainability.doctor.measure.randomness import randomness_restored
 
 # Nodes of the graph that add up, scale by numbers and rearrange.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from trainability.doctor.graph_facts import LossGraph
-from trainability.doctor.measure.graph import name_of
+from trainability.doctor.measure.nodes import name_of
 
 _MOST_NODES = 20_000
 _VIEWS = ("ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward")

@@ -14,8 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.graph import behind_views, name_of
+from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.instead import Returned, exchanged, pull, returned_once
+from trainability.doctor.measure.nodes import name_of
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.pair_facts import Misaligned
 

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.graph import name_of, nodes_of_loss, shape_at
+from trainability.doctor.measure.graph import nodes_of_loss
 from trainability.doctor.measure.instead import exchanged, pull, returned_once
+from trainability.doctor.measure.nodes import name_of, shape_at
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.pair_facts import Misplaced

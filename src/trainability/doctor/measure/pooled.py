@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.graph import name_of
+from trainability.doctor.measure.nodes import name_of
 from trainability.doctor.theory.signal import NORMALISATIONS
 
 _FEWEST = 8  # examples

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
-from trainability.doctor.measure.graph import behind_views, leaves_of, name_of
+from trainability.doctor.measure.graph import behind_views, leaves_of
+from trainability.doctor.measure.nodes import name_of
 
 _IN_PLACE = frozenset(
     {"__setitem__", "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__ifloordiv__", "__ipow__", "__imod__"}

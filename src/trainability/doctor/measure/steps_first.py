@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from trainability.doctor.measure.graph import name_of, nodes_of_loss
+from trainability.doctor.measure.graph import nodes_of_loss
+from trainability.doctor.measure.nodes import name_of
 
 _LOSSES = ("LogSoftmaxBackward", "BinaryCrossEntropyWithLogitsBackward", "BinaryCrossEntropyBackward", "MseLossBackward")
 _LOSSES += ("L1LossBackward", "SmoothL1LossBackward", "HuberLossBackward")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from trainability.doctor.batches import batch_size, first_examples, tensors
-from trainability.doctor.measure.graph import name_of
+from trainability.doctor.measure.nodes import name_of
 from trainability.doctor.measure.randomness import randomness_restored
 
 _ALONG = ("SubBackward", "RsubBackward", "AddBackward", "NegBackward", "SigmoidBackward", "ClampBackward", "SumBackward")
