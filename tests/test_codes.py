@@ -440,6 +440,7 @@ CODES = {
     "flat_loss.at_limit": (fact(no_weight_moves=True, loss=1.0, all_at_limit=True), fact(no_weight_moves=True, loss=1.0)),
     "flat_loss.underflow": (fact(underflow=("exp", 0.9, 1e-10)), fact()),
     "sum_for_mean.beside_means": (fact(unequal_terms=(32.0, 32)), fact(unequal_terms=(31.9, 32))),
+    "sum_for_mean.beside_each": (fact(graph=LossGraph(summed_beside=16)), fact(graph=LossGraph())),
     "sum_for_mean.beside_mean": (fact(code_price=(64.0, 64, 0.49)), fact(code_price=(64.0, 64, 0.51))),
     "sum_for_mean.beside_mean of a smaller weight": (fact(code_price=(64.0, 64, 0.1)), fact(code_price=(32.0, 64, 0.1))),
     "input_scale.each": (windows(0.21), windows(0.19)),

@@ -85,6 +85,7 @@ class LossGraph:
     cost_of_zeros: float | None = None
     beside_answer: tuple[str, ...] = ()
     heads: MisreadHeads | None = None
+    summed_beside: int | None = None
     viewed_across: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainability.doctor.facts import LossGraph
 from trainability.doctor.measure.heads import misread_heads
 from trainability.doctor.measure.nodes import name_of, parents_of
+from trainability.doctor.measure.summed_beside import summed_beside
 
 _TAKES = {
     "LogSoftmaxBackward": "log_softmax",
@@ -128,6 +129,7 @@ def loss_graph(
         else None,
         beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
         heads=misread_heads(loss.grad_fn),
+        summed_beside=summed_beside(loss.grad_fn),
     )
 
 

@@ -151,10 +151,12 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
         100 steps; else a hint. Code `beside_means`, a warning: of the terms that are added to the loss, some are those of both
         halves of the batch together and others their mean, and the gradient of the sums is as many times that of the means as
         the batch has examples, by the parameters that both reach; the means reach all that the sums do, and more. Code
-        `beside_mean`, a warning: the error of a variational autoencoder is a mean over all numbers, the divergence of its code
-        weighs as often as much as an example has numbers, or more, and the first unit of information saves less than half of
-        what it costs; silent where the rehearsal came below the cost of the best answer for all, and where the decoder is given
-        more of the example than the code.
+        `beside_each`, a warning: one number that is a sum over all examples, which a layer has made, is added as it is to
+        one number of each example, before the mean or sum of these. Code `beside_mean`, a warning: the error of a
+        variational autoencoder is a mean over all numbers, the divergence of its code weighs as often as much as an example
+        has numbers, or more, and the first unit of information saves less than half of what it costs; silent where the
+        rehearsal came below the cost of the best answer for all, and where the decoder is given more of the example than
+        the code.
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
     What fools it: a loss that is scaled by the batch size on purpose, with a learning rate to match.

@@ -19,6 +19,8 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
     graph, unequal = reading.facts(evidence).graph, reading.facts(evidence).unequal_terms
     if unequal is not None and unequal[0] >= unequal[1]:
         return [_beside_means(*unequal)]
+    if graph is not None and graph.summed_beside is not None:
+        return [_beside_each(graph.summed_beside)]
     price = reading.facts(evidence).code_price
     if price is not None and price[0] >= price[1] * _AS_OFTEN and price[2] < _PAYS and not _is_used(evidence):
         return [_beside_a_mean(*price)]
@@ -36,6 +38,23 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
             source="TheDeepChecker, TOSEM 2022; read off the graph of the loss",
         )
     ]
+
+
+def _beside_each(examples: int) -> Finding:
+    """A log-determinant or a divergence that is summed over the batch, beside one number for each example."""
+    return Finding(
+        rule="sum_for_mean",
+        code="sum_for_mean.beside_each",
+        severity="warning",
+        seen=f"a sum over all {examples} examples is added to each of their {examples} terms, so that it counts {examples} "
+        "times as much as what stands beside it",
+        measurements=(Measurement(name="times that the sum counts", value=float(examples), threshold=1.0),),
+        cause="a sum without dim runs over the batch as well, and the one number is broadcast over the examples",
+        remedy="sum over the features of an example alone: .sum(dim=1), or .flatten(1).sum(dim=1), in place of .sum(), so that "
+        f"there are {examples} numbers",
+        source="PyTorch, Broadcasting semantics; read off the graph of the loss",
+        explains=("collapsed_output", "constant_as_good", "wrong_sign"),
+    )
 
 
 def _beside_means(ratio: float, examples: int) -> Finding:

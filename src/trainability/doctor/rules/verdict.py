@@ -58,9 +58,16 @@ _BETWEEN = ("activation_scale.third_sine",)
 # Warnings of these say that what the loss falls towards is not what is wanted.
 # Of examples that influence each other only one sign: a model may compare them on purpose.
 _ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "masked_targets")
-_ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given")
+_ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given", "sum_for_mean.beside_each")
 _ASTRAY += ("unreachable_target.relu", "unreachable_target.one_sided")  # that no weights reach
-_ASTRAY += ("class_imbalance.one_class", "overwritten_data", "mirrored.apart", "misread_edges", "misread_heads")
+_ASTRAY += (
+    "sum_for_mean.beside_each",
+    "class_imbalance.one_class",
+    "overwritten_data",
+    "mirrored.apart",
+    "misread_edges",
+    "misread_heads",
+)
 # Warnings of these say why one answer for every example is as good: no longer run has to tell.
 _GIVEN_UP = ("sum_for_mean.beside_mean", "sum_for_mean.beside_means")
 # What these predict is not so while the loss falls.
