@@ -11,7 +11,7 @@ from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.relation import read_relation, relation
-from trainability.doctor.rules.data import RELATED
+from trainability.doctor.rules.unrelated import RELATED
 
 N = 400
 

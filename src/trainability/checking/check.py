@@ -35,7 +35,7 @@ from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
-from trainability.doctor.measure.relation import read_relation
+from trainability.doctor.measure.relation import beside_held_out
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.measure.written_data import overwritten, with_overwritten
 from trainability.doctor.reading import plateau_ends
@@ -145,7 +145,7 @@ def _checked(setup: Setup) -> Diagnosis:
     is_explained = data is not None and diagnose(data).verdict == "broken data"
     held_out = setup.val_loader if data is None or data.labels_compared is None else None
     rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained, held_out=held_out)
-    relation = _relation(train, rehearsal, problems)
+    relation = _relation(train, setup.val_loader, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
     facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
     task, width = rehearsal.task if rehearsal is not None else None, looked.num_logits if looked is not None else None
@@ -307,9 +307,9 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return None
 
 
-def _relation(train: Iterable[Any], rehearsal: Rehearsal | None, problems: list[str]) -> Relation | None:
+def _relation(train: Iterable[Any], held_out: Any, rehearsal: Rehearsal | None, problems: list[str]) -> Relation | None:
     try:
-        return read_relation(train, rehearsal.task.target if rehearsal is not None else "")
+        return beside_held_out(train, held_out, rehearsal.task.target if rehearsal is not None else "")
     except Exception as error:
         problems.append(f"targets against inputs: {error_line(error)}")
         return None

@@ -45,6 +45,7 @@ class SplitAudit:
         maximum: largest value seen.
         clipped_fraction: share of values that sit exactly at the split's minimum or maximum.
         blank_fraction: share of images that hold one single value.
+        blank_target: blank images have one and the same target, which not all images have; None with fewer than five.
         constant_channel_fraction: share of (image, channel) pairs that hold one single value.
         nonfinite_fraction: share of images with NaN or infinity.
         label_min: smallest label.
@@ -72,6 +73,7 @@ class SplitAudit:
     maximum: float
     clipped_fraction: float
     blank_fraction: float
+    blank_target: bool | None = None
     constant_channel_fraction: float
     nonfinite_fraction: float
     label_min: int | None = None
@@ -163,6 +165,7 @@ class DataAudit:
         num_classes: classes that the data is said to have; None if unknown.
         overlap_fraction: share of validation images that occur, value for value, among the training images seen.
         label_conflict_fraction: share of repeated training images that carry different labels.
+        copied_fraction: share of training images that occur more than once.
         shared_dataset: both loaders draw from one and the same data set object.
         repeated_fraction: share of training images that come out the same, value for value, when drawn again; None if
             they were not drawn again.
@@ -178,6 +181,7 @@ class DataAudit:
     num_classes: int | None = None
     overlap_fraction: float | None = None
     label_conflict_fraction: float | None = None
+    copied_fraction: float | None = None
     shared_dataset: bool = False
     repeated_fraction: float | None = None
     class_signal_z: float | None = None
@@ -230,6 +234,9 @@ class Relation:
             only together, as of parity.
         drawn_evenly: inputs are rows of tokens each drawn as often as another, where what several of them mean together (their
             parity, the value beside a key) is not seen.
+        is_plain: inputs are tables of numbers, or images: what words, series and sets mean is in their order or in several of
+            them at once, which few comparisons see.
+        held_out_z: `z` of validation; None where it was not compared.
     """
 
     num_examples: int
@@ -243,6 +250,8 @@ class Relation:
     seen: tuple[int, int] | None = None
     whole: bool = False
     drawn_evenly: bool = False
+    is_plain: bool = True
+    held_out_z: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

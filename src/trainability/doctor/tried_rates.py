@@ -1,5 +1,6 @@
 """A verdict from what other learning rates did, where the rehearsal alone leaves it open."""
 
+import itertools
 import math
 
 from trainability.doctor.other_rates import (
@@ -41,6 +42,8 @@ from trainability.doctor.outlook_limits import (
     WILL_TRAIN,
 )
 from trainability.doctor.rehearsed import Rehearsal, Task
+
+_FEWEST_LOOKS = 10
 
 
 def by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | None) -> tuple[str, str]:
@@ -111,7 +114,18 @@ def _unless_it_learns(rehearsal: Rehearsal, verdict: str, cause: str) -> tuple[s
     can_learn = any(max(trial.shares) >= TRAINED_SHARE for trial in trials(rehearsal))
     if can_learn and verdict in (DEAD, STALLED):
         return CANNOT_TELL, "not_kept"
-    return (CANNOT_TELL, "no_fall") if verdict == STALLED and _comes_down(rehearsal) else (verdict, cause)
+    moves = _comes_down(rehearsal) or _falls_at_every_look(rehearsal)
+    return (CANNOT_TELL, "no_fall") if verdict == STALLED and moves else (verdict, cause)
+
+
+def _falls_at_every_look(rehearsal: Rehearsal) -> bool:
+    """Whether a run of unknown length has fallen at each of ten looks and more, and to below chance: it does not stand.
+
+    What clicks or returns can be told is a few hundredths of the way, and tables of names come to it row by row.
+    """
+    shares = trials(rehearsal)[0].shares
+    rises = all(before < after for before, after in itertools.pairwise(shares))
+    return rehearsal.planned_steps is None and len(shares) > _FEWEST_LOOKS and rises and shares[-1] > 0
 
 
 def _comes_down(rehearsal: Rehearsal) -> bool:

@@ -1,6 +1,7 @@
 """The audit of the data, exactly as the loop will see it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,7 @@ Batches = Iterable[Any]
 _MOST_TARGETS = 256  # values of one example's target
 _MOST_COORDINATES = 3  # of an example that is a place
 _MOST_LEFT_OUT = 100  # points of a grid in a row; of 2,000 random numbers the widest gap is thousands of times the narrowest
+_FEWEST_BLANK = 5  # whose targets are alike by chance once in ten thousand, of ten classes
 _MIRROR_IMAGES = 200  # the largest of some forty differences, each with standard error 0.07, stays below 0.25
 
 
@@ -34,6 +36,8 @@ class _Split:
         self.low, self.high = math.inf, -math.inf
         self.at_low = self.at_high = self.values = 0
         self.blank = self.constant = self.channels = self.nonfinite = 0
+        self.blank_targets: set[int] = set()
+        self.other_targets: set[int] = set()
         self.hashes: list[int] = []
         self.pairs: list[Tensor] = []
         self.features: list[Tensor] = []
@@ -63,12 +67,16 @@ class _Split:
         self.constant += int(same.sum())
         self.channels += same.numel()
         # An image is blank if every channel is constant: a colour shift with clipping leaves such uniform frames.
-        self.blank += int(same.all(dim=1).sum())
+        blank = same.all(dim=1)
+        self.blank += int(blank.sum())
         hashed = _hashes(x)
         hashes = hashed.tolist()
         self.hashes += hashes
         if isinstance(labels, Tensor) and labels.dim() and len(labels) == len(x) and not labels.is_complex():
-            both = hashed ^ _hashes(labels.detach().float().cpu().reshape(len(x), 1, -1))
+            of_labels = _hashes(labels.detach().float().cpu().reshape(len(x), 1, -1))
+            both = hashed ^ of_labels
+            self.blank_targets.update(of_labels[blank].tolist())
+            self.other_targets.update(of_labels[~blank].tolist())
             self.pairs.append(both[(low.amin(dim=1) != high.amax(dim=1))])  # what holds one value alone is empty, and no copy
         if x[0].numel() <= _MOST_COORDINATES:
             self.places.append(x.flatten(1).double())
@@ -156,6 +164,7 @@ class _Split:
             maximum=self.high,
             clipped_fraction=(self.at_low + self.at_high) / max(self.values, 1),
             blank_fraction=self.blank / self.count,
+            blank_target=self._one_blank_target(),
             constant_channel_fraction=self.constant / self.channels,
             nonfinite_fraction=self.nonfinite / self.count,
             label_min=int(indices.min()) if indices is not None else None,
@@ -170,6 +179,12 @@ class _Split:
             most_copied=self._most_copied(),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
+
+    def _one_blank_target(self) -> bool | None:
+        """Whether blank images have one target, as where nothing is to be found in them, and others have others."""
+        if self.blank < _FEWEST_BLANK or not self.blank_targets:
+            return None
+        return len(self.blank_targets) == 1 and len(self.other_targets - self.blank_targets) > 0
 
     def _most_copied(self) -> float | None:
         if not self.pairs or not sum(map(len, self.pairs)):
@@ -282,6 +297,7 @@ def audit_data(
         num_classes=num_classes,
         overlap_fraction=_overlap(held_out, seen) if held_out is not None else None,
         label_conflict_fraction=conflicts / seen.count if known else None,
+        copied_fraction=sum(n for n in Counter(seen.hashes).values() if n > 1) / seen.count if known else None,
         repeated_fraction=_shared_fraction(drawn_again, seen) if drawn_again is not None else None,
         shared_dataset=validation is not None and _share_transform(train, validation),
         class_signal_z=signal[0] if signal else None,

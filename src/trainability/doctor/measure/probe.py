@@ -302,6 +302,7 @@ def _input_facts(images: Any) -> dict[str, Any]:
         "input_shape": tuple(first.shape),
         "input_mean": float(x.mean()),
         "input_mean_square": float(statistics.rms(x)) ** 2,
+        "input_is_whole": not first.is_floating_point() and x.dim() < 4,
         "input_channel_means": tuple(x.mean(dim=others).tolist()) if x.dim() == 4 else (),
     }
 

@@ -66,6 +66,15 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
 
 
+def beside_held_out(train: Iterable[Any], validation: Iterable[Any] | None, target: str = "") -> Relation | None:
+    """`read_relation` of training, and where it is not clear that of validation beside it."""
+    found = read_relation(train, target)
+    if found is None or found.z >= _SURE or validation is None:
+        return found
+    other = read_relation(validation, target)
+    return replace(found, held_out_z=other.z) if other is not None else found
+
+
 def pair_of(batch: Any) -> tuple[Tensor, Tensor] | None:
     """Input and target of a batch that holds these two, or several tensors among which they stand out."""
     found = [tensor.detach() for _, tensor in tensors(batch)]
@@ -146,6 +155,7 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
         z=max(scores),
         categories=categories,
         drawn_evenly=are_drawn_evenly(inputs),
+        is_plain=inputs.is_floating_point() and inputs.dim() in (2, 4),
         local=local,
         local_of_others=of_others,
         turned=turn or back_to_front(inputs, targets),

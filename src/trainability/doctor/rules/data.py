@@ -1,11 +1,9 @@
 """Training images and labels, as the loader yields them."""
 
 import math
-import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
-from trainability.doctor.best_constant import AS_GOOD, standing
+from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, strangers, turned_images
@@ -14,13 +12,9 @@ from trainability.doctor.rules.loss_arguments import blank_labels, zeros_for_sig
 from trainability.doctor.rules.padding import padded_apart
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
+from trainability.doctor.rules.unrelated import unrelated
 
 _AS_ROUGH = 1.0  # squared differences between neighbours, over the same: half of the images of noise are below
-_FEWEST_STEPS = 100  # of a run whose sampled steps were compared
-_PASSES, _STILL = 2, 0.93  # over the examples; of chance, above which nothing was learned
-_FEWEST_AGAIN = 10  # examples that came again: their number is then known within a third
-RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
-RELATED_BY_PLACE = 0.05  # share of the variance of targets that are images, beyond what another example's image explains
 
 
 def _splits(evidence: Evidence) -> list[SplitAudit]:
@@ -33,8 +27,9 @@ def label_range(evidence: Evidence) -> list[Finding]:
     """A label is outside 0 to C - 1.
 
     Fires: the smallest label of a split is negative, or its largest is at least the number of logits (or of classes, where the
-        logits are unknown). Code `signs`: a loss that takes labels -1 and 1 is given 0 and 1. Code `blank`: in a tenth of its
-        targets `ctc_loss` is given the number of the blank between two other labels.
+        logits are unknown); silent where the loss is no cross-entropy and rehearsed steps take these labels. Code `signs`: a
+        loss that takes labels -1 and 1 is given 0 and 1. Code `blank`: in a tenth of its targets `ctc_loss` is given the number
+        of the blank between two other labels.
     Why: cross-entropy indexes the logits with the label. Outside the range it raises on the CPU, and on a GPU stops the
         process, often many steps later. CTC's blank is no symbol: decoders leave it out.
     What fools it: labels that the loss ignores on purpose (ignore_index=-100); those beyond what the audit reads are not seen.
@@ -43,7 +38,9 @@ def label_range(evidence: Evidence) -> list[Finding]:
     """
     classes = evidence.probe.num_logits if evidence.probe is not None and evidence.probe.num_logits else None
     classes = classes or reading.num_classes(evidence)
-    for split in _splits(evidence):
+    tried = evidence.rehearsal
+    is_other = tried is not None and bool(tried.steps) and tried.task.loss not in ("cross_entropy", "nll_loss")
+    for split in _splits(evidence) if not is_other else ():
         if split.label_min is None or split.label_max is None:
             continue
         if split.label_min < 0 or (classes is not None and split.label_max >= classes):
@@ -162,11 +159,12 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
 def blank_images(evidence: Evidence) -> list[Finding]:
     """Training images, or channels of them, hold one single value.
 
-    Fires: from 1 % blank images or 5 % constant channels; an error from 5 % blank images or 25 % constant channels.
+    Fires: from 1 % blank images or 5 % constant channels; an error from 5 % blank images or 25 % constant channels. A hint
+        where five blank images and more all have one and the same target, and others have others.
     Why: a blank image says nothing of its class, so its label is noise. Counted image by image, because the mean and standard
         deviation of a batch hardly move when a third of it is blank.
-    What fools it: data where an empty image is an answer (a background class, sparse maps), and grey images stored as three
-        channels of which some are unused.
+    What fools it: data where an empty image has several answers, and grey images stored as three channels of which some are
+        unused.
     Fix: shift colours on the range 0 to 255, clip there, and normalise last; if validation images are blank too, look at the
         files and at what decodes them.
     Source: own; a third of the log's ImageNet training images were blank, from a colour shift that was clipped after
@@ -186,15 +184,18 @@ def blank_images(evidence: Evidence) -> list[Finding]:
     if held_out is not None:
         measurements.append(Measurement(name="blank validation images", value=held_out.blank_fraction))
     only_train = held_out is not None and held_out.blank_fraction < blank / 2
+    empty = train.blank_target is True and channels <= 2 * blank  # nothing is to be found there, and the target says so
     return [
         Finding(
             rule="blank_images",
             code="blank_images.augmentation" if only_train else "blank_images.source",
-            severity="error" if blank >= 0.05 or channels >= 0.25 else "warning",
+            severity="hint" if empty else "error" if blank >= 0.05 or channels >= 0.25 else "warning",
             seen=f"{blank:.0%} of the training images hold one single value, {channels:.0%} of their channels are constant"
             + ("; validation images are whole" if only_train else ""),
             measurements=tuple(measurements),
-            cause="augmentation destroys them, such as a colour shift with clipping after normalisation"
+            cause="they have one target: nothing is in them, or one class cannot be read"
+            if empty
+            else "augmentation destroys them, such as a colour shift with clipping after normalisation"
             if only_train
             else "images are empty in the source, or decoding fails silently",
             remedy="shift colours on 0 to 255 before normalising, and clip to that range"
@@ -271,100 +272,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         or strangers(facts)
     ):
         return found
-    return _unrelated(evidence)
-
-
-def _unrelated(evidence: Evidence) -> list[Finding]:
-    """Inputs that go with their own targets no better than with shuffled ones, or of which a probe tells no class."""
-    facts, data, relation = reading.facts(evidence), evidence.data, evidence.relation
-    cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
-    remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"
-    if relation is None and (made := facts.made_relation) is not None and reading.stands_still(evidence):
-        relation = Relation(num_examples=made[0], z=made[1])
-        cause = "the step makes a target that nothing of what it hands the model tells"
-        remedy = "call the model on what the target went into (the noisy example, not the clean one)"
-    if relation is not None:
-        # Of a watched loop's sampled steps: it may make targets by itself, or ask what two inputs mean only together.
-        watched_alone = bool(evidence.steps) and evidence.data is None
-        at = standing(evidence) if watched_alone else None
-        by_heart = watched_alone and reading.has_learned(evidence) and not (at is not None and at.is_no_better)
-        too_soon = watched_alone and reading.num_steps(evidence) < _FEWEST_STEPS
-        too_soon |= by_heart and not _falls_late(evidence, relation)
-        # Parity of some bits is learned late, too, and for good: that loop is no other than one that learns by heart.
-        is_open = (relation.mixed and not _no_better(evidence)) or (by_heart and relation.whole) or relation.drawn_evenly
-        is_related = relation.z >= RELATED or _related_by_place(relation)
-        if is_related or reading.carries_over(evidence) or too_soon or is_open:
-            return []
-        seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
-        if watched_alone:
-            cause += "; or the target is noise that was drawn anew, and not the noise that the input has"
-        seen += (
-            "; the loss stood still for two passes over the examples and more, and fell as they came again" if by_heart else ""
-        )
-        name = "relation above shuffled ones"
-        measured = Measurement(name=name, value=relation.z, unit="standard deviations", threshold=RELATED)
-    else:
-        if data is None or data.class_signal_z is None or data.class_signal_z >= 2 or reading.has_learned(evidence):
-            return []
-        seen = "a linear probe of coarse pixels cannot tell any class apart"
-        cause = "labels do not belong to their images, or the images carry nothing"
-        measured = Measurement(name="probe above chance", value=data.class_signal_z, unit="standard errors", threshold=2.0)
-    return [
-        Finding(
-            rule="shuffled_labels",
-            code="shuffled_labels" if relation is None else "shuffled_labels.unrelated",
-            severity="warning",
-            seen=seen,
-            measurements=(measured,),
-            cause=cause,
-            remedy=remedy,
-            source="own" if relation is None else "distance correlation, Annals of Statistics 2007; own views of the inputs",
-        )
-    ]
-
-
-def _falls_late(evidence: Evidence, relation: Relation) -> bool:
-    """Whether the loss began to fall after 20 steps, when each example had been seen twice: it is learned by heart.
-
-    What is learned of examples falls with the first of them, whether they come again or not.
-    """
-    size = _number_of_examples(*relation.seen) if relation.seen is not None else None
-    at, level = standing(evidence), reading.chance_as_logged(evidence)
-    level = at.cost if level is None and at is not None else level
-    if size is None or level is None or not reading.started_at_zero(evidence):
-        return False
-    steps = evidence.finite_steps
-    each = statistics.median(s.batch_size or 0 for s in evidence.samples) * steps[0].micro_batches if evidence.samples else 0
-    still = [s for s in steps if s.step <= reading.WINDOW_STEPS or s.step * each <= _PASSES * size]
-    windows = range(0, len(still), reading.WINDOW_STEPS)
-    means = [statistics.fmean(s.loss for s in still[i : i + reading.WINDOW_STEPS]) for i in windows]
-    return each > 0 and bool(means) and min(means) > _STILL * level
-
-
-def _number_of_examples(seen: int, different: int) -> float | None:
-    """How many there are to draw from, where draws of so many were so many different ones; None where too few came again."""
-    if seen - different < _FEWEST_AGAIN:
-        return None
-    least, most = float(different), float(seen) ** 2
-    for _ in range(60):
-        middle = (least + most) / 2
-        least, most = (middle, most) if middle * -math.expm1(-seen / middle) < different else (least, middle)
-    return least
-
-
-def _related_by_place(relation: Relation) -> bool:
-    """Of masks and other images as targets, whether what is about a place tells its target, as another example's does not."""
-    if relation.local is None or relation.local_of_others is None:
-        return False
-    return relation.local - max(relation.local_of_others, 0.0) >= RELATED_BY_PLACE
-
-
-def _no_better(evidence: Evidence) -> bool:
-    """Whether 50 rehearsed steps and more got no lower than the best constant answer."""
-    tried = evidence.rehearsal
-    if tried is None or tried.task.chance is None or not tried.reference or tried.reference[-1].step < 50:
-        return False
-    return min(seen.loss for seen in tried.reference) >= AS_GOOD * tried.task.chance
+    return unrelated(evidence)
 
 
 @rule(severities=("warning", "hint"))
@@ -372,7 +280,8 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
     """The same training image occurs with different labels.
 
     Fires: more than 1 % of the training images read occur again, value for value, with another label. A hint where they hold
-        fewer than 64 values: a few words, or columns of a table, occur again by themselves.
+        fewer than 64 values: a few words, or columns of a table, occur again by themselves; and where half of the images and
+        more occur again, as where several people labelled each.
     Why: each such pair keeps the mean loss of its two images at ln 2 or above. Large data sets hold a few; more than one in a
         hundred points at how the labels were made or read.
     What fools it: an image that truly has several labels, and images so small or so blank that equal values mean nothing.
@@ -381,12 +290,12 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
         are.
     """
     share = evidence.data.label_conflict_fraction if evidence.data is not None else None
-    if share is None or share <= 0.01:
+    if evidence.data is None or share is None or share <= 0.01:
         return []
     return [
         Finding(
             rule="label_conflict",
-            severity="warning" if evidence.data is None or _num_values(evidence.data) >= 64 else "hint",
+            severity="warning" if _num_values(evidence.data) >= 64 and not _repeats(evidence.data) else "hint",
             seen=f"{share:.1%} of the training images occur again, value for value, with another label",
             measurements=(Measurement(name="images with two labels", value=share, threshold=0.01),),
             cause="duplicates labelled by different hands, or labels read in another order than images",
@@ -394,6 +303,11 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _repeats(data: DataAudit) -> bool:
+    """Whether most images occur more than once: so is a data set made that several people labelled, and not by mistake."""
+    return (data.copied_fraction or 0.0) >= 0.5
 
 
 def _num_values(data: DataAudit) -> int:

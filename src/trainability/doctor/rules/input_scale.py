@@ -10,7 +10,7 @@ from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.outlook import judge_rehearsal
-from trainability.doctor.outlook_limits import WILL_TRAIN
+from trainability.doctor.outlook_limits import HAS_LEARNED, WILL_TRAIN
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
@@ -61,7 +61,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
-        looked up in an embedding, because indices have no scale.
+        looked up in an embedding, or are whole numbers and no images, because indices have no scale.
     Fix: subtract each channel's mean and divide by its standard deviation, both measured on the training set.
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
         subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
@@ -82,6 +82,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     looks_up = any(s.kind == "embedding" for s in layers)
     if data is not None:
         means, stds = data.train.channel_means, data.train.channel_stds
+    elif probe is not None and probe.input_is_whole:
+        return []
     elif probe is not None:
         mean = probe.input_mean
         means, stds = (mean,), (math.sqrt(max(probe.input_mean_square - mean * mean, 0.0)),)
@@ -153,7 +155,7 @@ def _trains_all_the_same(evidence: Evidence, *, only_small: bool) -> bool:
         return False
     first, last = rehearsal.reference[0], rehearsal.reference[-1]
     falls = only_small and first.loss > 0 and last.step >= 50 and last.loss <= reading.LEARNED * first.loss
-    return falls or judge_rehearsal(rehearsal).verdict == WILL_TRAIN
+    return falls or judge_rehearsal(rehearsal).verdict in (WILL_TRAIN, HAS_LEARNED)
 
 
 def _is_too_little(evidence: Evidence) -> bool:

@@ -299,6 +299,12 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str, at: Standing | N
         return "cannot tell", f"{seen} and stays there; {unknown}: {tells}", None
     if is_far_below(recent, chance):
         return "has learned", f"{seen} and stays there", None
+    if at is not None and at.tells:
+        return (
+            "cannot tell",
+            f"{seen} and stays there; {name} {chance:.3g}, and nearly every batch is told a little better",
+            None,
+        )
     return "stalled", f"{seen} and stays there; {name} {chance:.3g}", None
 
 
