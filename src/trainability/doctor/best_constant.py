@@ -150,16 +150,13 @@ def _tells_a_little(told: list[tuple[float, float]]) -> bool:
 def comes_to_nothing(evidence: Evidence) -> bool:
     """Whether a watched run of `FEWEST_STEPS` and more has got no lower than chance, or what one answer for all costs.
 
-    Where neither is known, whether its loss has not fallen and does not. Of a policy's loss, or a game's, no level tells
-    whether it learns, nor what keeps it from it; nor do a few steps, as a copy of a network takes for a task of its own.
+    Of a policy's loss, or a game's, no level tells whether it learns, nor what keeps it from it; nor do a few steps, as a copy
+    of a network takes for a task of its own.
     """
     at, recent, chance = standing(evidence), reading.recent_loss(evidence), reading.chance_as_summed(evidence)
     if reading.num_steps(evidence) < FEWEST_STEPS or recent is None or reading.is_opposed(evidence):
         return False
-    if at is not None or chance is not None:
-        return (at is not None and at.is_no_better) or (chance is not None and recent >= AS_GOOD * chance)
-    has_level = not (reading.swings_around_zero(evidence) or reading.facts(evidence).draws_own)
-    return has_level and not reading.has_learned(evidence) and not still_falls(evidence)
+    return (at is not None and at.is_no_better) or (chance is not None and recent >= AS_GOOD * chance)
 
 
 def still_falls(evidence: Evidence) -> bool:

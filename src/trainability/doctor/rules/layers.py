@@ -31,8 +31,8 @@ def saturation(evidence: Evidence) -> list[Finding]:
     Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, unless 80 %
         of three layers' and more, most of those with such a function, were so before the first step, and half of the first loss
         is left; and behind the last layer alone: a probability near 0 or 1 is an answer, as is an image's black and white. In a
-        watched run alone a hint, with the same exception, unless it stands after 100 steps at chance, at what one answer for
-        all costs, or, where neither is known, where it began.
+        watched run alone a hint, with the same exception, unless it stands after 100 steps at chance, or at what one answer
+        for all costs.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
         sees, hence the hint.
