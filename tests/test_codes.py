@@ -461,6 +461,7 @@ CODES = {
     "masked_targets.shown of words": (fact(asks_shown="words"), fact()),
     "masked_targets.answers": (fact(masked_answers=True), fact()),
     "target_broadcast.one_for_all of the largest": (fact(largest_output=(4, "[1]")), fact()),
+    "unread_ends.index": (fact(index_goals=4), fact()),
     "unread_ends.same": (fact(same_after=("[0]", "[3]")), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),

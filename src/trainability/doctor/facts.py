@@ -201,11 +201,9 @@ class Facts:
             moves one of them for two losses that want opposite answers; () if there are none.
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
             row, and no loss goes by which row was asked for which; () if there are none.
-        shared: of a loop that is watched, parameters that the optimizer and another hold, which step in turn, and trainable
-            parameters that their loss goes through, with a gradient, and that no optimizer of the process holds.
+        shared: of a watched loop, parameters that two optimizers hold, which step in turn, and those that none does.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
-        softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
-            an example; None where they are not divided.
+        softened: by what logits are divided before cross-entropy, and by how much they then differ in an example, or None.
         distilled: the same before a divergence from soft targets that is all of the loss, and that divergence, its mean.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
@@ -217,6 +215,7 @@ class Facts:
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
         unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
             how much further what comes after is from what was before where they are 1; None if there are none.
+        index_goals: of how many outputs the place of the largest, added to a number of the batch, is a goal; None if none is.
         fresh_starts: at how many such marks something else comes after the same state and action than another time, and of how
             many that can be compared, where the same always comes after them elsewhere; None if there are too few.
         differentiates: whether that loss takes derivatives.
@@ -378,6 +377,7 @@ class Facts:
     solved_by: float | None = None
     differentiates: bool = False
     unread_ends: tuple[str, float] | None = None
+    index_goals: int | None = None
     fresh_starts: tuple[int, int] | None = None
     rounded_gradient: tuple[float, float] | None = None
     flat_examples: tuple[float, float] | None = None

@@ -13,6 +13,7 @@ from trainability.doctor.batches import tensors, to_device
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.copies import copied, modules, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.forward_pass import ELEMENTWISE
+from trainability.doctor.measure.index_goals import IndexGoals
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
@@ -60,20 +61,20 @@ def look_at_body(
         batches: of the training loader.
 
     Returns:
-        Fields of `Facts`: shapes that are broadcast, and a reward whose outcomes are made less likely; None where the body
-        reaches models by itself, so that no copy can be stepped.
+        Fields of `Facts`: shapes that are broadcast, a reward whose outcomes are made less likely, and goals made of places;
+        None where the body reaches models by itself, so that no copy can be stepped.
     """
     if reaches(step, model, optimizer):
         return None
     twins, steppers = copied(model, optimizer)
     device = next((p.device for part in modules(twins) for p in part.parameters()), torch.device("cpu"))
-    columns, chances = _Columns(modules(twins)), Chances()
+    columns, chances, goals = _Columns(modules(twins)), Chances(), IndexGoals()
     guarded = put_back(*used_by(step)), variables_put_back(step)
     with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
         batch = to_device(next(iter(batches)), device)
-        with columns, chances:
+        with columns, chances, goals:
             step(twins, steppers, batch)
-    found: dict[str, Any] = {"lowered": chances.lowered()}
+    found: dict[str, Any] = {"lowered": chances.lowered(), "index_goals": goals.found}
     if columns.pair is not None:
         shapes = [tuple(tensor.shape) for tensor in columns.pair]
         found |= dict(zip(("output_shape", "target_shape"), shapes, strict=True))

@@ -36,6 +36,7 @@ from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, o
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.hidden_words import Attended
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
+from trainability.doctor.measure.index_goals import IndexGoals
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.kept_state import shuffled_state
 from trainability.doctor.measure.largest_output import largest_output
@@ -117,13 +118,13 @@ def look(
         plain, forward, batch = place.model, place.loss_fn, place.batch
         start(plain)
         seen, chances, derivatives, pairing = ForwardPass(plain, batch), Chances(), Derivatives(), Pairing()
-        outer, attended = OuterProducts(), Attended(t for _, t in seen.batch)
-        with torch.enable_grad(), seen, chances, derivatives, pairing, outer, attended:
+        outer, attended, goals = OuterProducts(), Attended(t for _, t in seen.batch), IndexGoals()
+        with torch.enable_grad(), seen, chances, derivatives, pairing, outer, attended, goals:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
         facts = replace(facts, unread_words="hidden" if attended.found else facts.unread_words)
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain, batches))
-        facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts)
+        facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts, index_goals=goals.found)
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
         if derivatives.without_graph:
             questions["derivatives without a graph"] = lambda known: {"constant_term": is_constant_term(plain, batch, forward)}

@@ -56,7 +56,8 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         a mark of 1 is three times as far from what was before as elsewhere, as a fresh start is, or where other states than
         before follow the same state and action at most marks, and the same one always elsewhere; else a hint. A warning with
         code `same`: the second tensor is the first, value for value, in every example of sixteen batches, the loss goes by
-        both, and has no slope by the second.
+        both, and has no slope by the second. A warning with code `index`: the place of each row's largest number, as `argmax`
+        and the second result of `max(dim=1)` are, is added to numbers of the batch, and outputs are set against the sum.
     Why: what ends earns nothing any more. Goals that go on count what another episode earns, so falling costs nothing, and
         values grow to that of an episode without an end. Marks are turned and losses compared, so this is certain.
     What fools it: marks of something else (a kind of sample), and of episodes that are cut by time alone, whose last state is
@@ -66,6 +67,8 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         Limits in Reinforcement Learning, ICML 2018, for what is cut by time.
     """
     found, same = reading.facts(evidence).unread_ends, reading.facts(evidence).same_after
+    if (choices := reading.facts(evidence).index_goals) is not None:
+        return [_of_a_place(choices)]
     if same is not None:
         return [_stands_still(*same)]
     if found is None:
@@ -94,6 +97,20 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
             source="Mnih et al., Nature 2015, algorithm 1; marks turned, losses compared",
         )
     ]
+
+
+def _of_a_place(choices: int) -> Finding:
+    """The number of the best action in place of what it is worth."""
+    return Finding(
+        rule="unread_ends",
+        code="unread_ends.index",
+        severity="warning",
+        seen=f"a goal is a number of the batch plus the place, 0 to {choices - 1}, of the largest of {choices} outputs",
+        measurements=(Measurement(name="outputs of which the place is taken", value=float(choices), threshold=0.0),),
+        cause="max(dim=1) returns values and places, and the second was taken; or argmax(dim=1) stands where the value belongs",
+        remedy="goal = reward + gamma * (1 - done) * value.max(dim=1).values, which is the first that max returns",
+        source="PyTorch, torch.max; Mnih et al., Nature 2015, algorithm 1",
+    )
 
 
 def _unread_words(which: str | None) -> list[Finding]:
