@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import batch_size, first_examples, joined, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.copies import put_back, used_by, variables_put_back
+from trainability.doctor.measure.copies import optimizers, put_back, used_by, variables_put_back
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
@@ -91,8 +91,17 @@ def facts_of_step(
         return None
     parameter = next(whole.parameters(), None)
     batch = to_device(batch, parameter.device) if parameter is not None else batch
+    turns = _held_by_each(whole, optimizer)
     with put_back(*used_by(step)), variables_put_back(step):
         if isinstance(whole, Parts):
-            return look_at_parts(whole, batch, forward, losses, batches)
+            return look_at_parts(whole, batch, forward, losses, batches, turns)
         single = optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
-        return look(whole, batch, forward, optimizer=single, pairs_itself=True)
+        return look(whole, batch, forward, optimizer=single, pairs_itself=True, turns=turns)
+
+
+def _held_by_each(model: nn.Module, optimizer: Any) -> list[set[str]]:
+    """Of each optimizer, of several, the names of what it trains: bodies with turns train the one's in other batches."""
+    found = optimizers(optimizer)
+    held = [{id(p) for group in each.param_groups for p in group["params"]} for each in found]
+    trained = [(name, id(p)) for name, p in model.named_parameters() if p.requires_grad]
+    return [{name for name, p in trained if p in ids} for ids in held] if len(found) > 1 else []

@@ -14,8 +14,8 @@ class Unreached:
         reason: "unused": nothing uses it; "spare": so of a vector in a module that is used; "dropped": its module runs, and
             neither the loss nor what the model returns changes with it; "not in the loss": the model returns what it makes, and
             the loss does not use that; "detached": the loss changes with it, and something between cuts the gradient off;
-            "turn": so of all parameters of one of several models, which a later batch may train; "unknown": the loss does not
-            repeat.
+            "turn": so of all parameters of one of several models or optimizers, which a later batch may train; "unknown": the
+            loss does not repeat.
     """
 
     name: str

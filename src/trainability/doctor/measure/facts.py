@@ -98,6 +98,7 @@ def look(
     wide: Any = None,
     pairs_itself: bool = False,
     batches: Iterable[Any] = (),
+    turns: Iterable[set[str]] = (),
 ) -> Facts:
     """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
@@ -109,6 +110,7 @@ def look(
         at_start: whether the weights are as initialised.
         wide: several batches joined, for what needs many examples; None takes `batch`.
         batches: of the training loader, for what is read off many of them.
+        turns: names of the parameters of each optimizer, of several.
         pairs_itself: whether `forward` chooses what is held against what, as a training step does and a plain loss does not.
 
     Returns:
@@ -125,7 +127,7 @@ def look(
         facts = replace(facts, unread_words="hidden" if attended.found else facts.unread_words)
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain, batches))
         facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts, index_goals=goals.found)
-        questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
+        questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches, turns)
         if derivatives.without_graph:
             questions["derivatives without a graph"] = lambda known: {"constant_term": is_constant_term(plain, batch, forward)}
         questions["answers that are one number"] = lambda known: (
@@ -166,6 +168,7 @@ def _questions(
     optimizer: torch.optim.Optimizer | None,
     at_start: bool,
     batches: Iterable[Any],
+    turns: Iterable[set[str]],
 ) -> dict[str, Question]:
     """What is asked of the graph, of each example's answer and of the loss, by the words that a note says it in."""
     cost, compared = float(loss.detach()), seen.against[0] if seen.against is not None else None
@@ -177,7 +180,9 @@ def _questions(
         "weights that the forward pass makes": lambda known: {"made_anew": made_anew(plain, batch, forward, loss)},
         "the kind of task": lambda known: task_facts(seen, cost),
         "gradients that are zero": lambda known: facts_of_pass(plain, loss, seen, at_start),
-        "parameters without a gradient": lambda known: unreached(plain, batch, forward, loss, seen, _managed(model, optimizer)),
+        "parameters without a gradient": lambda known: unreached(
+            plain, batch, forward, loss, seen, _managed(model, optimizer), turns
+        ),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "units without a gradient": lambda known: {"cut_rows": cut_rows(plain, batch, forward)},
         "steps without a gradient": lambda known: {"cut_steps": cut_steps(plain, batch, forward, seen)},

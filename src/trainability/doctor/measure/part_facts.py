@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.error_line import error_line
-from trainability.doctor.facts import Facts, Unreached
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.conditions import one_class_asked
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
@@ -40,7 +40,14 @@ _OF_ANY_LOSS = (
 )
 
 
-def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tensor], batches: Iterable[Any] = ()) -> Facts:
+def look_at_parts(
+    model: Parts,
+    batch: Any,
+    forward: Forward,
+    losses: list[Tensor],
+    batches: Iterable[Any] = (),
+    turns: Iterable[set[str]] = (),
+) -> Facts:
     """Look at several models that train together, as `look` does at one; what several losses leave open is not asked.
 
     Args:
@@ -49,6 +56,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
         forward: of (model, batch): the sum of what the body calls `backward` on.
         losses: what it was called on, refilled by `forward`.
         batches: of the training loader, for what is read off many of them.
+        turns: as `unreached` takes them, beside those of the models.
 
     Returns:
         The facts. What fails is named in their `notes`.
@@ -71,7 +79,9 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
             "factors of all examples": lambda: {"outer_product": outer_product(plain, batch, forward, outer)},
             "classes that are asked for": lambda: {"one_class_asked": one_class_asked(plain, batch, forward)},
             "ends of episodes": lambda: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
-            "parameters without a gradient": lambda: _unreached(plain, batch, forward, loss, seen),
+            "parameters without a gradient": lambda: unreached(
+                plain, batch, forward, loss, seen, None, (*_names_of_parts(plain), *turns)
+            ),
         }
         if derivatives.without_graph:
             looks["derivatives without a graph"] = lambda: {"constant_term": is_constant_term(plain, batch, forward)}
@@ -94,21 +104,12 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
     return replace(facts, constant_output=False, notes=tuple(notes))
 
 
-def _unreached(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass) -> dict[str, Any]:
-    """As `unreached`; a model that no loss of this batch reaches at all may have its turn with a later batch."""
-    found: tuple[Unreached, ...] = unreached(model, batch, forward, loss, seen, None).get("unreached", ())
-    missing = {each.name for each in found}
-    waiting = {
-        f"{part}."
+def _names_of_parts(model: nn.Module) -> list[set[str]]:
+    """Of each of the models the names of what is trained."""
+    return [
+        {f"{part}.{name}" for name, p in module.named_parameters() if p.requires_grad}
         for part, module in model.named_children()
-        if all(f"{part}.{name}" in missing for name, p in module.named_parameters() if p.requires_grad)
-    }
-    return {
-        "unreached": tuple(
-            replace(each, reason="turn") if each.reason == "detached" and each.name.startswith(tuple(waiting)) else each
-            for each in found
-        )
-    }
+    ]
 
 
 def _most_leakage(seen: ForwardPass) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -17,7 +17,13 @@ Forward = Callable[[Any, Any], Tensor]
 
 
 def unreached(
-    model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass, managed: set[str] | None
+    model: nn.Module,
+    batch: Any,
+    forward: Forward,
+    loss: Tensor,
+    seen: ForwardPass,
+    managed: set[str] | None,
+    turns: Iterable[set[str]] = (),
 ) -> dict[str, Any]:
     """The field `unreached` of `Facts`: parameters that no gradient of the loss reaches, and why of each.
 
@@ -28,6 +34,8 @@ def unreached(
         loss: of that batch, with its graph.
         seen: the forward pass that made it.
         managed: names of the parameters that the optimizer holds; None or none of them: all count.
+        turns: names of the parameters of each model, or each optimizer, of several: where no loss of this batch reaches any of
+            them, a later batch may train them.
     """
     reached, opaque = leaves_of(loss)
     missing = {
@@ -47,6 +55,7 @@ def unreached(
             torch.manual_seed(0)
             return float(forward(model, batch).sum())
 
+    waiting = {name for names in turns if names and names <= missing.keys() for name in names}
     before = ask()
     repeats = before == ask()
     found = []
@@ -56,7 +65,7 @@ def unreached(
         elif id(p) in returned:
             reason = "not in the loss"
         elif _changes_loss(p, ask, before):
-            reason = "detached"
+            reason = "turn" if name in waiting else "detached"
         else:
             spare = p.dim() < 2 and _is_used(model, name, reached)
             reason = "spare" if spare else "dropped" if _was_computed(model, name, seen) else "unused"

@@ -47,6 +47,20 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
     ]
 
 
+UNREACHED = {  # by the reason, what is seen and the cause
+    "detached": (
+        "the loss changes with it, and no gradient comes back",
+        "detach(), .data, no_grad(), argmax or a comparison in between",
+    ),
+    "dropped": ("its module runs, and nothing uses the result", "the result is not used in forward"),
+    "not in the loss": ("the model returns its result, and the loss does not use it", "an output is left out of the loss"),
+    "turn": ("no loss of the first batch reaches this model", "detach() before the loss, or a later batch trains it"),
+    "unused": ("forward does not use it", "forward does not call its module"),
+    "spare": ("nothing uses it", "a loss or a layer that it was made for is not there"),
+    "unknown": ("no gradient reaches it", "not known: the loss does not repeat"),
+}
+
+
 def _without_graph() -> Finding:
     """A penalty on a slope that no weight feels."""
     return Finding(
@@ -135,6 +149,16 @@ def reached_in_part(evidence: Evidence) -> list[Finding]:
     """What `unreached_parameter` finds where a gradient reaches every parameter."""
     asked = (drawn_without_gradient, behind_a_choice, partly_cut, before_the_last)
     return next((told for ask in asked if (told := ask(evidence))), [])
+
+
+def reached_later(evidence: Evidence, name: str) -> bool:
+    """Whether a rehearsed step had a gradient for a parameter that the first batch has none for: its turn came."""
+    rehearsal, settings = evidence.rehearsal, settings_of(evidence)
+    if rehearsal is None or not rehearsal.steps:
+        return False
+    is_held = settings is not None and name not in settings.unmanaged  # of several optimizers, what moves is held
+    still = rehearsal.without_gradient if is_held else (*rehearsal.without_gradient, *rehearsal.unmoved)
+    return not any(each == name or each.endswith(f".{name}") for each in still)  # a wrapper's name may stand before
 
 
 def holds_only_unused(evidence: Evidence) -> list[Finding]:

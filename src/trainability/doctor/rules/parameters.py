@@ -11,10 +11,12 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.as_drawn import frozen_as_drawn
 from trainability.doctor.rules.cut_off import (
+    UNREACHED,
     alone_with_gradient,
     frozen_is_needed,
     holds_only_unused,
     reached_in_part,
+    reached_later,
     stays_as_drawn,
 )
 from trainability.doctor.rules.flat import flat_for_all, flat_in_part
@@ -281,9 +283,10 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         layer alone, or of all steps of a sequence but the last three, as of a detached state; or a draw by `sample()` is used,
         and its log-probability is not. Code `dropped`: its module runs, or should, and the model drops what it makes. Code
         `left_out`: the model returns it, and the loss does not use that. A warning; of `left_out` a hint, since what a model
-        returns besides may be for others than the loss. A hint is one of several models that no loss of the first batch
-        reaches, and an error where those of 20 steps did not either. Code `unused`: nothing calls its module, or uses a single
-        vector beside others of its module that are used: a hint; an error where the optimizer holds nothing else.
+        returns besides may be for others than the loss. A hint is one of several models or optimizers that no loss of the
+        first batch reaches, and an error where those of 20 steps did not either. Code `unused`: nothing calls its module, or
+        uses a single vector beside others of its module that are used: a hint; an error where the optimizer holds nothing else.
+        Silent of what a gradient reaches at a later rehearsed step.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
@@ -292,27 +295,15 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         between the parameter and the loss.
     Source: PyTorch, `DistributedDataParallel`, find_unused_parameters; own check of the reason.
     """
-    found = reading.facts(evidence).unreached
+    found = tuple(p for p in reading.facts(evidence).unreached if not reached_later(evidence, p.name))
     if not found:
         return reached_in_part(evidence)
     if idle := holds_only_unused(evidence):
         return idle
-    for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "spare", "unknown"):
-        names = tuple(p.name for p in found if p.reason == reason)
-        if names:
-            break
-    told = {
-        "detached": (
-            "the loss changes with it, and no gradient comes back",
-            "detach(), .data, no_grad(), argmax or a comparison in between",
-        ),
-        "dropped": ("its module runs, and nothing uses the result", "the result is not used in forward"),
-        "not in the loss": ("the model returns its result, and the loss does not use it", "an output is left out of the loss"),
-        "turn": ("no loss of the first batch reaches this model", "detach() before the loss, or a later batch trains it"),
-        "unused": ("forward does not use it", "forward does not call its module"),
-        "spare": ("nothing uses it", "a loss or a layer that it was made for is not there"),
-        "unknown": ("no gradient reaches it", "not known: the loss does not repeat"),
-    }[reason]
+    reasons = {p.reason for p in found}
+    reason = next(each for each in UNREACHED if each in reasons)  # the first is told
+    names = tuple(p.name for p in found if p.reason == reason)
+    told = UNREACHED[reason]
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
     tried = evidence.rehearsal
     enough = _ROUNDS_OF_TURNS if reason == "turn" else 2
