@@ -22,6 +22,8 @@ ONE = ROWS[:1].repeat(8, 1)
         ((ONE,), ROWS, (), False),  # it draws numbers itself
         ((ROWS,), ROWS, (), False),
         ((ONE, ROWS), ONE, (), False),  # one noise under many conditions
+        (((ROWS, ONE),), ONE, (), False),  # its inputs in one tuple: it answers all alike, and is not given one row
+        (({"words": ONE, "mask": ONE > 0},), ONE, (), True),
         ((ONE[:7],), ONE[:7], (), False),
         ((ONE,), ONE, (("[0]", ONE),), False),  # the batch's own
         ((ONE[:, :1],), ONE[:, :1], (), False),
