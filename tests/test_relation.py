@@ -155,6 +155,9 @@ def test_what_cannot_be_compared_is_left_alone():
     couples = [(images[:200], images[200:], labels[:200].float())]
     assert read_relation(couples) is None  # which of the two, is not known
     graph = [(images, (images[:, 0] > 0).long(), labels > 0)]
+    events = [((whole(9, N, 5), images, images > 0), labels)]
+    assert read_relation(events) is None  # kinds beside amounts: either may tell, or both together
+    assert read_relation([((images, (images > 0).long()), labels)]) == compared(images, labels)  # a mask
     assert read_relation(graph) == Relation(num_examples=N, z=compared(images, graph[0][1]).z)
 
 

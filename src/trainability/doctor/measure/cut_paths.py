@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import first_tensor, map_parts
+from trainability.doctor.batches import first_tensor, map_parts, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.randomness import randomness_restored
@@ -115,7 +115,7 @@ def _gradients(
     model: nn.Module, batch: Any, forward: Forward, weights: list[nn.Parameter], seen: ForwardPass
 ) -> tuple[list[Tensor | None], list[Tensor | None] | None]:
     """The weights' gradients; and those with other targets (what the batch holds and the model is not given), if it has any."""
-    given = {t.data_ptr() for t in seen.inputs if isinstance(t, Tensor)}
+    given = {t.data_ptr() for _, t in tensors(seen.inputs)}
     targets = [t for _, t in seen.batch if t.data_ptr() not in given and t.dim() > 0 and len(t) > 1] if seen.calls else []
 
     def change(part: Any) -> Any:

@@ -84,9 +84,15 @@ def pair_of(batch: Any) -> tuple[Tensor, Tensor] | None:
         return (found[0], found[1]) if found[0].dim() > 1 else None
     if any(t.is_floating_point() and t.dim() == 1 for t in found):  # a reward, beside which a whole number is an action
         return None
+    if any(t.dim() > 1 and not t.is_floating_point() and not _is_mask(t) for t in found):  # words or kinds, which may tell more
+        return None
     wide = [t for t in found if t.is_floating_point() and t.dim() > 1]
     classes = [t for t in found if t.dim() == 1 and not t.is_floating_point() and t.dtype != torch.bool]
     return (wide[0], classes[0]) if len(wide) == len(classes) == 1 else None
+
+
+def _is_mask(t: Tensor) -> bool:
+    return t.dtype == torch.bool or bool(((t == 0) | (t == 1)).all())
 
 
 def _joined(batch: Any, target: str) -> tuple[Tensor, Tensor, tuple[int, ...]] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.randomness import randomness_restored
@@ -32,7 +33,7 @@ def unread_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forward
     Returns:
         Numbers of these channels; none where the program takes its targets out of PyTorch, so that they have no gradient.
     """
-    shown = {x.data_ptr() for x in seen.inputs if isinstance(x, Tensor)}
+    shown = {x.data_ptr() for _, x in tensors(seen.inputs)}
     found = [t for _, t in seen.batch if t.is_floating_point() and t.dim() > 1 and t.data_ptr() not in shown]
     if len(found) != 1 or not 0 < found[0].shape[1] <= _MOST_CHANNELS:
         return ()
