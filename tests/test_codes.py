@@ -436,6 +436,7 @@ CODES = {
         fact(readings=Readings()),
     ),
     "mirrored.alone": (fact(mirrored_alone=("left and right", "[1]", 0.6)), fact()),
+    "clip_dropped.result": (rehearsed(dropped_result=("clamp", "0.weight", False)), rehearsed()),
     "clip_dropped.order": (rehearsed(vain_clip=("before", 0.9)), rehearsed(vain_clip=("before", 1.1))),
     "constant_input.class": (fact(one_class_asked=("generator", 2)), fact()),
     "class_imbalance.padding": (fact(padding_asked=("marked", -100, 0.1)), fact(padding_asked=("class", 0, 0.4))),

@@ -1,4 +1,4 @@
-"""Calls of `torch.nn.utils.clip_grad_norm_` in the body of a loop, beside its steps."""
+"""Limits that a body sets and that change nothing: calls of `clip_grad_norm_` beside its steps, and results that it drops."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from typing import Any
 
 from torch.nn.utils import clip_grad
 
+from trainability.doctor.measure import stance
+from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.dropped_results import DroppedResults
 from trainability.doctor.measure.loop import Loop
 
 _FEWEST = 3  # bodies that clip
+_FIRST = 3  # bodies whose functions are looked at
 _SCALES = "_clip_grads_with_norm_"  # what clip_grad_norm_ calls with the norm, however it was imported
 
 
 class Clips:
-    """Whether gradients are clipped where it changes no step: before they are there, or when all steps are made."""
+    """Whether gradients are clipped where it changes no step: before they are there, or when all steps are made.
+
+    Attributes:
+        dropped: looks for results that are dropped, in the first bodies.
+    """
 
     def __init__(self, loop: Loop) -> None:
         self._steps, self._limit = 0, 0.0
         self._calls: list[tuple[int, bool]] = []  # steps made before, and whether there was a gradient
         self._kinds: list[str] = []
+        self.dropped = DroppedResults(loop.parameters, modules(list(loop.others)))
+        is_compiled = stance.has_compiled() or any(hasattr(model, "_orig_mod") for model in loop.models)
+        self._bodies_left, self._is_entered = 0 if is_compiled else _FIRST, False
         self._handles = [
             o.register_step_post_hook(self._on_step) for o in loop.optimizers if hasattr(o, "register_step_post_hook")
         ]
@@ -40,13 +51,23 @@ class Clips:
     def begin_body(self) -> None:
         """Forget what looks at the loss did, which run the body without its steps."""
         self._steps, self._calls = 0, []
+        if self._bodies_left and self.dropped.found is None:
+            self._bodies_left -= 1
+            self._is_entered = True
+            self.dropped.__enter__()
 
     def end_body(self) -> None:
         """Read what one pass through the body did."""
+        self._leave()
         if self._calls and self._steps:
             late = all(steps == self._steps and there for steps, there in self._calls)
             early = all(not there for _, there in self._calls)
             self._kinds.append("after" if late else "before" if early else "between")
+
+    def _leave(self) -> None:
+        if self._is_entered:
+            self._is_entered = False
+            self.dropped.__exit__(None, None, None)
 
     def found(self) -> tuple[str, float] | None:
         """The field `vain_clip` of `Rehearsal`."""
@@ -56,6 +77,7 @@ class Clips:
 
     def close(self) -> None:
         """Take every trace away."""
+        self._leave()
         for handle in self._handles:
             handle.remove()
         if self._own is not None:

@@ -26,14 +26,15 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
         and were not. An error where the loss was still at chance when clipping stopped. Code `order`: in each rehearsed pass
         through the body, of three and more, `clip_grad_norm_` runs when no gradient is there or when all steps are made, and
         gradients are cleared between steps: a warning where a tenth of the steps has a norm above the threshold, else a hint.
-        A threshold that is infinite asks for the norm alone.
+        A threshold that is infinite asks for the norm alone. A warning with code `result`: a statement of the body calls a
+        function such as clamp(), which has a twin in place, on a weight or its gradient, and drops what it returns.
     Why: the threshold is read off the clipped steps (norm times ratio, the median). Five such steps cannot be rounding. At
         chance level the clip went before it had done its work, and the next large gradient moves the net unchecked.
     What fools it: a threshold that the loop raises on purpose.
     Fix: keep the clip on for the whole run; clip between backward() and step().
     Source: own; the log's code dropped the clip below a loss of 7.0, and chance is ln 1000 = 6.9.
     """
-    if (vain := _in_vain(evidence)) is not None:
+    if (vain := _without_result(evidence) or _in_vain(evidence)) is not None:
         return [vain]
     steps = [s for s in evidence.steps if s.clip_ratio is not None and s.gradient_norm is not None]
     clipped = [i for i, s in enumerate(steps) if (s.clip_ratio or 1.0) < 0.999]
@@ -63,6 +64,26 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
             source="own; the log's code dropped it below a loss of 7.0, and ln 1000 is 6.9",
         )
     ]
+
+
+def _without_result(evidence: Evidence) -> Finding | None:
+    """Weights or gradients that are to be limited, by a function that returns others and leaves them as they are."""
+    found = evidence.rehearsal.dropped_result if evidence.rehearsal is not None else None
+    if found is None:
+        return None
+    function, name, is_gradient = found
+    what = f"the gradient of {name}" if is_gradient else name
+    return Finding(
+        rule="clip_dropped",
+        code="clip_dropped.result",
+        severity="warning",
+        seen=f"the loop calls {function}() on {what} and drops what it returns: nothing is changed by it",
+        measurements=(Measurement(name="calls in place", value=0.0, threshold=1.0),),
+        cause=f"{function}() returns a new tensor and leaves its own as it is",
+        remedy=f"call {function}_(), with the underscore, in its place: it changes the tensor itself",
+        source="PyTorch, torch.Tensor: functions that end in an underscore work in place",
+        layers=(name,),
+    )
 
 
 def _in_vain(evidence: Evidence) -> Finding | None:
