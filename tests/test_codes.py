@@ -476,6 +476,10 @@ CODES = {
     "flat_loss.most_examples": (fact(flat_examples=(0.9, 1.0)), fact()),
     "shuffled_labels.drawn": (fact(redrawn=("noise", 1.0)), fact()),
     "batch_leakage.softmax": (fact(softmax_over_batch=(32, 4)), fact()),
+    "flat_loss.held": (
+        fact(no_weight_moves=True, loss=1.0, graph=LossGraph(held_by="clamp(1, 5)")),
+        fact(no_weight_moves=True, loss=1.0, graph=LossGraph()),
+    ),
     "flat_loss.at_limit": (fact(no_weight_moves=True, loss=1.0, all_at_limit=True), fact(no_weight_moves=True, loss=1.0)),
     "flat_loss.underflow": (fact(underflow=("exp", 0.9, 1e-10)), fact()),
     "sum_for_mean.beside_means": (fact(unequal_terms=(32.0, 32)), fact(unequal_terms=(31.9, 32))),

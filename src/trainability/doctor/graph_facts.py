@@ -65,6 +65,7 @@ class LossGraph:
             model returns do not, by their graphs.
         heads: heads of attention that are read in another order than they are written; None if there are none.
         viewed_across: the shapes of a view of (layers, examples, features) as a row for each example; None if there is none.
+        held_by: a clamp that makes an output of the model and holds all of it beyond its limits, as code; None if none does.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -86,6 +87,7 @@ class LossGraph:
     beside_answer: tuple[str, ...] = ()
     heads: MisreadHeads | None = None
     summed_beside: int | None = None
+    held_by: str | None = None
     viewed_across: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 

@@ -1,13 +1,15 @@
-"""Whether a clamp between outputs and loss is at its limit for a whole batch: an overlap where nothing overlaps."""
+"""Clamps at their limit for a whole batch: between outputs and loss, as an overlap of zero, or behind all outputs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.nodes import name_of
 
 _MOST_NODES = 500
@@ -51,3 +53,51 @@ def _at_limit(node: Any) -> Tensor | None:
     if low is not None:
         at |= given.detach() <= low
     return at | (given.detach() >= high) if high is not None else at
+
+
+def held_by(returned: Iterable[Tensor]) -> str | None:
+    """The clamp or hardtanh that makes an output of a model and holds all of it beyond its limits, where it has no slope.
+
+    Args:
+        returned: by the model; graphs that are freed say less of numbers at a limit of 0, which are left out then.
+
+    Returns:
+        The call, as code: "clamp(1, 5)".
+    """
+    for output in returned:
+        node = behind_views(output.grad_fn) if output.grad_fn is not None and output.numel() else None
+        limits = _limits(node)
+        if limits is None:
+            continue
+        low, high = limits
+        values = output.detach()
+        at = torch.zeros_like(values, dtype=torch.bool)
+        for limit in (low, high):
+            at |= values == values.new_tensor(limit) if limit is not None else False
+        if bool(at.all()) and _is_beyond(node, values, low, high):
+            name = "hardtanh" if name_of(node) == "HardtanhBackward" else "clamp"
+            given = (f"{low:g}, {high:g}" if high is not None else f"min={low:g}") if low is not None else f"max={high:g}"
+            return f"{name}({given})"
+    return None
+
+
+def _limits(node: Any) -> tuple[float | None, float | None] | None:
+    """Numbers, which a node keeps when its tensors have been freed; None of other functions, and of limits in tensors."""
+    if node is None or name_of(node) not in ("ClampBackward", "ClampMinBackward", "ClampMaxBackward", "HardtanhBackward"):
+        return None
+    found = [getattr(node, f"_saved_{what}", getattr(node, f"_saved_{what}_val", None)) for what in ("min", "max")]
+    if found == [None, None] or any(isinstance(limit, Tensor) for limit in found):
+        return None
+    return found[0], found[1]
+
+
+def _is_beyond(node: Any, values: Tensor, low: float | None, high: float | None) -> bool:
+    """Whether what went in is beyond the limits, and not at them by itself, as zeros are."""
+    try:
+        given = node._saved_self.detach()
+    except RuntimeError:  # freed by the backward pass
+        return bool((values != 0).all())
+    inside = torch.ones_like(given, dtype=torch.bool)
+    inside &= given >= low if low is not None else True
+    inside &= given <= high if high is not None else True
+    return not bool(inside.any())

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import first_tensor
+from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import Facts, LossGraph, Unreached
+from trainability.doctor.measure.at_limit import held_by
 from trainability.doctor.measure.crossed import crossed_shapes
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
@@ -43,6 +44,8 @@ def first_facts(
     graph = loss_graph(loss, model, optimizer, answer=sampler.answer_leaves)
     if graph is not None:
         graph = replace(graph, viewed_across=viewed_across(sampler.answer_nodes, sampler.batch_size))
+        whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
+        graph = replace(graph, held_by=held_by(t for _, t in tensors(whole.returned))) if whole is not None else graph
     return Facts(
         graph=graph,
         unreached=_all_of_them(graph, model, optimizer, sampler) if graph is not None else (),

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from trainability.doctor.graph_facts import LossGraph
+from trainability.doctor.measure.at_limit import held_by
 from trainability.doctor.measure.nodes import name_of
 
 _MOST_NODES = 20_000
@@ -46,10 +47,11 @@ def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: i
 
 
 def with_views(graph: LossGraph | None, returned: Sequence[Tensor]) -> LossGraph | None:
-    """The same graph, with a view across the examples, behind what the model returned for each, where there is one."""
+    """The same graph, with a view across the examples, and with limits that hold them, behind what the model returned."""
     nodes = [tensor.grad_fn for tensor in returned if tensor.grad_fn is not None]
     size = len(returned[0]) if nodes and returned[0].dim() else None
-    return replace(graph, viewed_across=viewed_across(nodes, size)) if graph is not None else None
+    found = {"viewed_across": viewed_across(nodes, size), "held_by": held_by(returned)}
+    return replace(graph, **found) if graph is not None else None
 
 
 def viewed_across(answers: Sequence[Any], size: int | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

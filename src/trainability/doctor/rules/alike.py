@@ -5,6 +5,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.drawing import drawn_each
+from trainability.doctor.rules.flat import held_outputs
 from trainability.doctor.rules.parameters import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
@@ -38,6 +39,8 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     equal, near = facts.identical_units, facts.near_constant
+    if held_outputs(evidence):
+        return []  # equal gradients of zero, which a limit behind all weights makes of any
     zeros = _zeros_that_stay(evidence)
     if not equal and len(near) < 2:
         return _alike_modules(evidence) or zeros

@@ -150,7 +150,31 @@ def _rounding(evidence: Evidence) -> list[Finding]:
 
 def flat_for_all(evidence: Evidence) -> list[Finding]:
     """Why no weight has a gradient, where it is a limit that the loss has: of a number format, or of a clamp."""
-    return underflow(evidence) or flat_examples(evidence, "error") or _at_limit(evidence)
+    return held_outputs(evidence) or underflow(evidence) or flat_examples(evidence, "error") or _at_limit(evidence)
+
+
+def held_outputs(evidence: Evidence) -> list[Finding]:
+    """Answers that a clamp of the model makes all of, beyond its limits: no slope comes back through it."""
+    facts = reading.facts(evidence)
+    held = facts.graph.held_by if facts.graph is not None and facts.no_weight_moves else None
+    if held is None:
+        return []
+    return [
+        Finding(
+            rule="flat_loss",
+            code="flat_loss.held",
+            severity="error",
+            seen=f"{held} makes what the model returns, and every answer to the first batch is at its limit: the gradient of "
+            "every weight is exactly zero",
+            measurements=(Measurement(name="answers inside the limits", value=0.0, threshold=0.0),),
+            cause=f"beyond its limits {held} has no slope, and the answers start there",
+            remedy=f"train without {held}, and limit what is predicted alone: if not self.training: x = x.{held}"
+            if held.startswith("clamp")
+            else f"train without {held}; torch.tanh has a slope everywhere",
+            source="PyTorch, torch.clamp; read off the graph of the loss",
+            explains=("weights_decayed",),
+        )
+    ]
 
 
 _BEYOND = (

@@ -350,7 +350,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
         a term of the loss, four fifths of the examples and more have no slope, and none costs more than they do; `underflow`:
         of numbers that the loss takes a logarithm of, four fifths and more are an epsilon beside what exp, softmax, sigmoid
         or a product rounded to zero. These two are errors where no weight has a gradient, and so is `at_limit`: a clamp of the
-        loss is at its limit for every example.
+        loss is at its limit for every example, and `held`: a clamp makes the model's answers, all of them beyond its limits.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
     What fools it: a loss with a margin that is met on the whole batch, as of a model that was trained before.
