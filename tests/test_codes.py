@@ -469,6 +469,7 @@ CODES = {
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
+    "flat_derivative.residual": (fact(graph=LossGraph(constant_slope=True)), fact(graph=LossGraph())),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
     "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),
     "constant_as_good.solved": (fact(solved_by=10.0), fact()),

@@ -66,6 +66,7 @@ class LossGraph:
         heads: heads of attention that are read in another order than they are written; None if there are none.
         viewed_across: the shapes of a view of (layers, examples, features) as a row for each example; None if there is none.
         held_by: a clamp that makes an output of the model and holds all of it beyond its limits, as code; None if none does.
+        constant_slope: the loss sets a derivative that has no graph against what the same weights make of the same input.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -85,6 +86,7 @@ class LossGraph:
     has_opaque_parts: bool = False
     cost_of_zeros: float | None = None
     beside_answer: tuple[str, ...] = ()
+    constant_slope: bool = False
     heads: MisreadHeads | None = None
     summed_beside: int | None = None
     held_by: str | None = None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from trainability.doctor.measure.constant_slopes import ConstantSlopes, is_derivative, words_of
 
 _OTHER = 1.5  # times a derivative, in its place
 
 
-class Derivatives:
+class Derivatives(TorchFunctionMode):
     """Watches `torch.autograd.grad` inside the `with` block.
 
     Args:
@@ -22,33 +26,41 @@ class Derivatives:
         flat: whether something that is not zero was differentiated for a graph of its own, and every number of the result is
             exactly zero.
         without_graph: whether a derivative by something that is no parameter was taken without a graph.
+        slopes: where those are set against outputs.
     """
 
     def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
         self.flat = self.with_graph = self.without_graph = False
+        self.slopes = ConstantSlopes()
         self._factor = factor
 
-    def __enter__(self) -> Derivatives:
-        self._own = torch.autograd.grad
-        torch.autograd.grad = self._grad
-        return self
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Look at a call."""
+        result = func(*args, **(kwargs or {}))
+        if is_derivative(func):
+            result = self._derived(words_of(args, kwargs or {}), result)
+        with contextlib.suppress(Exception):  # one fact less
+            self.slopes.see(func, args, kwargs or {}, result)
+        return result
 
-    def __exit__(self, *details: Any) -> None:
-        torch.autograd.grad = self._own
-
-    def _grad(self, outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        found = self._own(outputs, inputs, *args, **kwargs)
-        if kwargs.get("create_graph"):
+    def _derived(self, words: dict[str, Any], found: Any) -> Any:
+        if words.get("create_graph"):
             self.with_graph = True
-            given = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+            given = [words["outputs"]] if isinstance(words["outputs"], Tensor) else list(words["outputs"])
             made = [gradient for gradient in found if gradient is not None]
             self.flat |= bool(made) and any(bool(t.any()) for t in given) and not any(bool(g.any()) for g in made)
             return found
-        by = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        by = [words["inputs"]] if isinstance(words["inputs"], Tensor) else list(words["inputs"])
         if any(isinstance(t, nn.Parameter) for t in by) or any(g is not None and g.requires_grad for g in found):
             return found
         self.without_graph = True
         return tuple(g if g is None else g * self._factor for g in found) if self._factor != 1.0 else found
+
+
+def has_constant_slope(derivatives: Derivatives, model: nn.Module, loss: Tensor) -> bool:
+    """Whether a loss sets a derivative without a graph against what the same weights make of the same input."""
+    return derivatives.slopes.found(loss, {id(p) for p in model.parameters() if p.requires_grad})
 
 
 def is_constant_term(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> bool:

@@ -25,7 +25,7 @@ from trainability.doctor.measure.copying import can_copy
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
 from trainability.doctor.measure.cut_steps import cut_steps
-from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
+from trainability.doctor.measure.derivatives import Derivatives, has_constant_slope, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts, dropped_state
 from trainability.doctor.measure.ends import ends_facts
 from trainability.doctor.measure.filled import filled
@@ -129,7 +129,10 @@ def look(
         facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts, index_goals=goals.found)
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches, turns)
         if derivatives.without_graph:
-            questions["derivatives without a graph"] = lambda known: {"constant_term": is_constant_term(plain, batch, forward)}
+            questions["derivatives without a graph"] = lambda known: {
+                "constant_term": is_constant_term(plain, batch, forward),
+                "graph": known.graph and replace(known.graph, constant_slope=has_constant_slope(derivatives, plain, loss)),
+            }
         questions["answers that are one number"] = lambda known: (
             _solved(plain, batch, forward, seen, batches, derivatives) if derivatives.with_graph or seen.asks_itself else {}
         )

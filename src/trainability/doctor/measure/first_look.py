@@ -46,6 +46,9 @@ def first_facts(
         graph = replace(graph, viewed_across=viewed_across(sampler.answer_nodes, sampler.batch_size))
         whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
         graph = replace(graph, held_by=held_by(t for _, t in tensors(whole.returned))) if whole is not None else graph
+        if sampler.tape is not None:
+            own = {id(p) for p in model.parameters() if p.requires_grad}
+            graph = replace(graph, constant_slope=sampler.tape.slopes.found(loss, own))
     return Facts(
         graph=graph,
         unreached=_all_of_them(graph, model, optimizer, sampler) if graph is not None else (),

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure.constant_slopes import ConstantSlopes
 from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.handed_on import HandedOn
 from trainability.doctor.measure.layer_inputs import LayerInputs
@@ -49,6 +50,7 @@ class Tape(TorchFunctionMode):
         own_tokens: whether tokens are asked for themselves.
         made_inside: layers that the model makes and drops as it runs.
         handed_on: states that are handed from step to step.
+        slopes: derivatives that are taken without a graph, and set against outputs.
         crosses_given: the loss sets all pairs of two tensors that it is given, (n, 1) and (n,): one is a grid, and no target.
         draws_own: something is drawn without a gradient by what the outputs say, as an action is.
         draws_target: outputs are set against numbers that were drawn after the last call, and that nothing else was given.
@@ -70,7 +72,7 @@ class Tape(TorchFunctionMode):
         self._numbers = {id(p): name for name, p in trained if p.numel() <= _FEW_NUMBERS}
         self._own = {id(p) for p in model.parameters()}
         self.made_inside = MadeInside(self._own)
-        self.handed_on = HandedOn()
+        self.handed_on, self.slopes = HandedOn(), ConstantSlopes()
         self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
         self._drawn: set[int] = set()  # of those, at random, and as they were drawn
@@ -192,6 +194,7 @@ class Tape(TorchFunctionMode):
         """Let go of what was kept: tensors with their graph."""
         self.calls, self.lines = [], []
         self.own_tokens.forget()
+        self.slopes.forget()
         self._follows, self._derived, self._made = {}, {}, {}
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -201,6 +204,9 @@ class Tape(TorchFunctionMode):
             result = call_as_caller(func, args, kwargs or {})
         finally:
             self._num_running -= 1
+        if self._is_open and not self._is_over:
+            with contextlib.suppress(Exception):  # one fact less
+                self.slopes.see(func, args, kwargs or {}, result)
         if self._is_open and not self._is_over and not self.lost and not self._running:
             try:
                 self._keep(func, args, kwargs or {}, result)

@@ -23,8 +23,10 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
         and with other numbers in the derivative's place the loss is another and every gradient bit for bit the same.
     Why: a net of ReLU is piecewise linear: its second derivative is zero wherever there is one. A differential equation, or a
         penalty on curvature, then asks for something that no weights can give. Without a graph of its own a derivative is a
-        number: a penalty on the slope, as of WGAN-GP, is added to the loss and bounds nothing.
-    What fools it: a penalty that is zero at the start by the weights alone; a slope that is logged with the loss on purpose.
+        number: a penalty on the slope, as of WGAN-GP, is added to the loss and bounds nothing; and of a differential equation
+        only the outputs are moved towards what their derivatives happen to be.
+    What fools it: a penalty that is zero at the start by the weights alone; a slope that is logged with the loss on purpose; a
+        value that learns from its own slope as a target (continuous-time TD) where the target is not detached by a call.
     Fix: create_graph=True in the call of torch.autograd.grad; smooth activations: torch.nn.Tanh(), torch.nn.SiLU(),
         torch.nn.Softplus(), or sines.
     Source: Raissi, Perdikaris and Karniadakis, Physics-informed neural networks, 2019, section 3 (tanh); read off the pass.
@@ -32,6 +34,8 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if facts.constant_term:
         return [_without_graph()]
+    if facts.graph is not None and facts.graph.constant_slope:
+        return [_residual()]
     if not facts.flat_derivative:
         return []
     return [
@@ -72,6 +76,22 @@ def _without_graph() -> Finding:
         cause="a penalty on a slope that is not differentiated again is a number beside the loss",
         remedy="torch.autograd.grad(..., create_graph=True)",
         source="Gulrajani et al., Improved Training of Wasserstein GANs, 2017, section 4; other numbers in its place",
+    )
+
+
+def _residual() -> Finding:
+    """A differential equation whose derivatives are numbers."""
+    return Finding(
+        rule="flat_derivative",
+        code="flat_derivative.residual",
+        severity="warning",
+        seen="the loss takes a derivative of the model's outputs without create_graph=True, and sets it against outputs of the "
+        "same weights at the same input: these have a gradient there, and the derivative has none",
+        measurements=(Measurement(name="gradient of the weights by the derivative", value=0.0, threshold=0.0),),
+        cause="the derivative in the residual of a differential equation is a constant to the weights",
+        remedy="torch.autograd.grad(..., create_graph=True) for each derivative that the loss uses; retain_graph=True alone "
+        "keeps the old graph, and makes none of the derivative",
+        source="Raissi, Perdikaris and Karniadakis, Physics-informed neural networks, 2019; read off the graph of the loss",
     )
 
 
