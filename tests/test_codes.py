@@ -77,6 +77,11 @@ def by_place(others: float, local: float = 0.3) -> Evidence:
     return Evidence(relation=Relation(num_examples=200, z=1.0, local=local, local_of_others=others))
 
 
+def in_steps(coarse: tuple[int, float, int] | None) -> Evidence:
+    """A table whose column is large, and holds that many values or many."""
+    return Evidence(data=data(split(shapes=((1,),), channel_means=(116.0,), channel_stds=(87.0,), coarse=coarse)))
+
+
 def held_out(examples: int) -> Evidence:
     """Validation of so many examples, whose third channel has a mean 0.53 standard deviations higher."""
     return Evidence(data=data(validation=split("validation", channel_means=(0.0, 0.1, 0.4), num_images=examples)))
@@ -467,6 +472,7 @@ CODES = {
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
+    "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
     "flat_derivative.residual": (fact(graph=LossGraph(constant_slope=True)), fact(graph=LossGraph())),

@@ -61,6 +61,8 @@ class SplitAudit:
             channels), over those as they are: what nine images in ten are below; None where that was not asked.
         most_copied: share of the examples that are one and the same, input and target, value for value; of the most frequent
             one whose input holds more than one value.
+        coarse: of float32 tables of three columns and fewer, a column whose few values are multiples of a power of two, 64 or
+            more, beside targets of many values; that step; and how many values there are. None where there is none.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -86,6 +88,7 @@ class SplitAudit:
     target_variance: float | None = None
     regrouped_roughness: float | None = None
     most_copied: float | None = None
+    coarse: tuple[int, float, int] | None = None
     lone_target: float | None = None
 
 

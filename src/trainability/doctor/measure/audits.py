@@ -11,6 +11,7 @@ from torch import Tensor
 from trainability.doctor.arguments import check_batches, check_counts, check_known_counts
 from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAudit
 from trainability.doctor.measure import class_signal, torn
+from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.draws import redrawn
 from trainability.doctor.measure.order import OrderCounter
 from trainability.doctor.measure.statistics import extremes
@@ -50,6 +51,7 @@ class _Split:
         self.order = OrderCounter()
         self.places: list[Tensor] = []
         self.regrouped: list[Tensor] = []
+        self.is_single = True
 
     def add(self, images: Tensor, labels: Any) -> None:
         x = images.detach().float().cpu()
@@ -78,6 +80,7 @@ class _Split:
             self.blank_targets.update(of_labels[blank].tolist())
             self.other_targets.update(of_labels[~blank].tolist())
             self.pairs.append(both[(low.amin(dim=1) != high.amax(dim=1))])  # what holds one value alone is empty, and no copy
+        self.is_single &= images.dtype == torch.float32
         if x[0].numel() <= _MOST_COORDINATES:
             self.places.append(x.flatten(1).double())
         good = flat if bool(finite.all()) else flat[finite]
@@ -177,6 +180,7 @@ class _Split:
             target_variance=targets[1] if targets else None,
             regrouped_roughness=torn.nine_in_ten(self.regrouped),
             most_copied=self._most_copied(),
+            coarse=coarse_column(self.places, self.targets) if self.is_single else None,
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
 

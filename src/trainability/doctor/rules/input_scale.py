@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import comes_to_nothing, standing, still_falls
@@ -16,6 +17,7 @@ from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
 OUTSIDE_UNIT, WELL_TOLD = 0.05, 0.1  # share of the targets; of what one answer for all costs
+_PRECISION = 2.0**23  # a number over float32's step there, at least
 _SLIGHT = 10.0  # an input off by less slows the first steps down and stops none
 
 
@@ -53,20 +55,23 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
         step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
         enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
-        right without it. Code `column`: a linear layer is given data of which one column has an rms of 1,000 and more, and
-        half of them 10 at most. Code `each`: every example is brought to the range from 0 to 1, or to mean 0 and standard
-        deviation 1, by its own values, the loss is of a difference, and 5 % of the targets and more are outside [0, 1]; a
-        warning where a run of 100 steps and more has ended, or stands still, above a tenth of what one answer for all costs;
-        else a hint.
+        right without it. Code `rounded`, in its place: a table of three columns and fewer came as float32, and has a column of
+        few values, all multiples of one power of two, 64 or more, most of them next to each other, beside targets of ten times
+        as many values. Code `column`: a linear layer is given data of which one column has an rms of 1,000 and more, and half
+        of them 10 at most. Code `each`: every example is brought to the range from 0 to 1, or to mean 0 and standard deviation
+        1, by its own values, the loss is of a difference, and 5 % of the targets and more are outside [0, 1]; a warning where
+        a run of 100 steps and more has ended, or stands still, above a tenth of what one answer for all costs; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
-    What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
-        looked up in an embedding, or are whole numbers and no images, because indices have no scale.
+    What fools it: a model that normalises in its own first operation without a normalisation layer; of `rounded`, levels that
+        were set at these values on purpose. Silent where inputs are looked up in an embedding, or are whole numbers and no
+        images, because indices have no scale.
     Fix: subtract each channel's mean and divide by its standard deviation, both measured on the training set.
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
         subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
     """
     found = _of_all_channels(evidence)
+    found = _rounded(evidence, found) or found
     for other in (_loud_column(evidence), _own_scale(evidence)):
         found = other if other and all(finding.severity == "hint" for finding in found) else found
     return found
@@ -140,6 +145,28 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
             else "subtract each channel's mean and divide by its standard deviation, measured on the training set"
             + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
             source="preflight-ml",
+        )
+    ]
+
+
+def _rounded(evidence: Evidence, found: list[Finding]) -> list[Finding]:
+    """Large inputs that have lost what told one example from another, as severe as their size is."""
+    coarse = evidence.data.train.coarse if evidence.data is not None else None
+    if coarse is None or not found or evidence.data is None:
+        return []
+    column, step, values = coarse
+    return [
+        replace(
+            found[0],
+            code="input_scale.rounded",
+            seen=f"column {column} of the inputs holds {values} values in {evidence.data.train.num_images} examples, all "
+            f"multiples of {step:g}",
+            measurements=(Measurement(name="different values", value=float(values)), *found[0].measurements),
+            cause=f"large numbers, as times in seconds, were rounded to float32, whose steps are {step:g} from "
+            f"{step * _PRECISION:.2g} on: what tells neighbours apart is lost, and no later subtraction brings it back",
+            remedy="subtract the start while the numbers are float64, and cast to float32 then: "
+            "torch.tensor(t - t[0], dtype=torch.float32), where t is a float64 array",
+            source="IEEE 754, binary32: 24 bits of precision; values counted",
         )
     ]
 
