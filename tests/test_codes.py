@@ -31,7 +31,7 @@ from trainability.doctor import diagnose
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence, Sample
 from trainability.doctor.facts import Facts, LossGraph
-from trainability.doctor.pair_facts import Misaligned, Pulls
+from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
 from trainability.doctor.readings import Readings, TurnedApart
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 
@@ -467,6 +467,10 @@ CODES = {
     "masked_targets.shown of words": (fact(asks_shown="words"), fact()),
     "masked_targets.answers": (fact(masked_answers=True), fact()),
     "target_broadcast.one_for_all of the largest": (fact(largest_output=(4, "[1]")), fact()),
+    "augmentation_missing.views": (
+        fact(pair_forces=PairForces(num_examples=64, num_pulled=32, num_pushed=900, equal_views=True)),
+        fact(pair_forces=PairForces(num_examples=64, num_pulled=32, num_pushed=900)),
+    ),
     "unread_ends.index": (fact(index_goals=4), fact()),
     "unread_ends.same": (fact(same_after=("[0]", "[3]")), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),

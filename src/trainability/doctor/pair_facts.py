@@ -46,6 +46,7 @@ class PairForces:
         layout: of two rows of each example, "concatenated" (half of the rows apart) or "interleaved" (beside each other); None
             of others, and where it is unknown.
         views_pulled: of two tensors, whether it wants all like rows nearer.
+        equal_views: two rows of each example, which it wants nearer, are equal value for value; of a model without dropout.
     """
 
     num_examples: int
@@ -58,6 +59,7 @@ class PairForces:
     num_blocks: int = 1
     strangers: int = 0
     views_pulled: bool = False
+    equal_views: bool = False
     same_is_lowest: bool = True
     layout: str | None = None
 

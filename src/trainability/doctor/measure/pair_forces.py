@@ -70,6 +70,8 @@ def pair_forces(
     turn = torch.linalg.qr(torch.randn(whole.shape[1], whole.shape[1], generator=rng))[0].to(whole)
     other = torch.randn(whole.shape, generator=rng).to(whole) * whole.std().clamp(min=1e-6)
     length = float(whole.norm(dim=1).mean())
+    # Dropout, which is off here, is what tells two views of a sentence apart.
+    rows = None if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules()) else whole
     points = _at_one_angle(count, rng).to(whole) * length
     with contextlib.suppress(RuntimeError, ValueError, IndexError):  # a loss that asks for its own width, or for probabilities
         with torch.no_grad():
@@ -79,7 +81,7 @@ def pair_forces(
         if abs(turned - before) > _SAME * max(abs(before), _SLIGHT) or abs(changed - before) <= 10 * _SAME * abs(before):
             return None
         wanted = _wanted(asked, points)
-        found = _read(wanted, seen, len(fixed)) if wanted is not None else None
+        found = _read(wanted, seen, len(fixed), rows) if wanted is not None else None
         if found is None or wanted is None:
             return found
         if found.num_pushed:
@@ -87,7 +89,7 @@ def pair_forces(
             return _beside_owners(found, wanted, others, asked, seen) if others is not None else found
         # Unlike ones beyond a margin are left alone, and pushed apart as soon as they come nearer.
         wanted = _wanted(asked, _NEAR * points)
-        near = _read(wanted, seen, len(fixed)) if wanted is not None else None
+        near = _read(wanted, seen, len(fixed), rows) if wanted is not None else None
         if near is not None and near.num_pushed:
             return near
         return replace(found, same_is_lowest=not found.num_mutual or same_is_lowest(asked.loss, points))
@@ -146,8 +148,8 @@ def _beside_owners(found: PairForces, wanted: Tensor, others: Tensor, asked: _Po
     )
 
 
-def _read(wanted: Tensor, seen: ForwardPass, blocks: int) -> PairForces | None:
-    """Pairs whose product the loss wants larger, and those where it wants it smaller."""
+def _read(wanted: Tensor, seen: ForwardPass, blocks: int, rows: Tensor | None) -> PairForces | None:
+    """Pairs whose product the loss wants larger, and those where it wants it smaller; of the model's own rows, if given."""
     if (pairs := _pairs(wanted)) is None:
         return None
     pulled, pushed = pairs
@@ -165,7 +167,16 @@ def _read(wanted: Tensor, seen: ForwardPass, blocks: int) -> PairForces | None:
         num_blocks=blocks,
         strangers=_strangers(pulled, pushed, blocks),
         views_pulled=blocks == 2 and bool(_block(pulled, 0, 1, 2).diagonal().all()),
+        equal_views=rows is not None and _has_equal_views(rows, pulled),
     )
+
+
+def _has_equal_views(rows: Tensor, pulled: Tensor) -> bool:
+    """Whether each row of the first half is the row of the second that the loss wants it nearest to, value for value."""
+    half = len(rows) // 2
+    pairs = pulled[:half, half:]
+    is_of_two = len(rows) == 2 * half and bool(pairs.diagonal().all()) and int(pairs.sum()) == half
+    return is_of_two and torch.equal(rows[:half], rows[half:]) and not torch.equal(rows[:1], rows[1:2])
 
 
 def _block(pairs: Tensor, a: int, b: int, blocks: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Training examples that are to be drawn otherwise each time, and are not."""
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
@@ -11,14 +12,18 @@ def augmentation_missing(evidence: Evidence) -> list[Finding]:
 
     Fires: more than 75 % of the training images are equal, value for value, when they are drawn a second time. Only where the
         caller has the audit draw twice. Or the data set holds a transform that is random by its name, and six examples come out
-        the same in each of four draws (code `declared`).
+        the same in each of four draws (code `declared`). Code `views`: a loss of pairs wants two rows of each example nearer,
+        and in train mode these are equal, value for value, in all examples; silent where dropout, which is off then, would
+        tell them apart.
     Why: random mirroring alone repeats half of the images, crops with a margin of a few pixels one in tens; a share above
         three quarters means that nearly nothing is drawn at random.
     What fools it: augmentation that is rare on purpose (probability below 0.25), or done inside the model.
     Fix: make one data set object per split, each with its own transform; apply it in __getitem__, not once before.
     Source: own; the log's Caltech-256 trials, where validation's transform, set last, held for both splits.
     """
-    data = evidence.data
+    forces, data = reading.facts(evidence).pair_forces, evidence.data
+    if forces is not None and forces.equal_views:
+        return [_of_views(forces.num_examples // 2)]
     if data is None:
         return []
     share, drawn = data.repeated_fraction, data.redrawn
@@ -45,6 +50,21 @@ def augmentation_missing(evidence: Evidence) -> list[Finding]:
             source="own; the log's Caltech-256",
         )
     ]
+
+
+def _of_views(examples: int) -> Finding:
+    """Two views of an example that are one."""
+    return Finding(
+        rule="augmentation_missing",
+        code="augmentation_missing.views",
+        severity="warning",
+        seen=f"the loss pulls two views of each example together, and of all {examples} examples the model returns the same "
+        "row for both, so that nothing is left to learn from them",
+        measurements=(Measurement(name="pairs of equal views", value=float(examples), threshold=0.0),),
+        cause="both views are drawn with the same random numbers, as after a seed that is set in every call, or are one tensor",
+        remedy="draw the second view anew: seed once, outside of the augmentation, and call that twice on the images",
+        source="Chen et al., A Simple Framework for Contrastive Learning, ICML 2020, section 2.1; rows compared",
+    )
 
 
 @rule(severities=("warning",), explains=("overfit",))
