@@ -32,7 +32,7 @@ from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence, Sample
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
-from trainability.doctor.readings import Readings, TurnedApart
+from trainability.doctor.readings import MisreadEdges, Readings, TurnedApart
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 
 
@@ -478,6 +478,10 @@ CODES = {
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
+    "misread_edges.unshifted": (
+        fact(readings=Readings(edges=MisreadEdges(num_edges=900, how="unshifted", num_graphs=8, num_nodes=160, reach=24))),
+        fact(readings=Readings()),
+    ),
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
     "flat_derivative.residual": (fact(graph=LossGraph(constant_slope=True)), fact(graph=LossGraph())),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),

@@ -48,11 +48,18 @@ class MisreadEdges:
 
     Attributes:
         num_edges: columns of the tensor.
-        how: what they are in memory order alone: "both ways" where each has its counterpart, "sorted".
+        how: what they are in memory order alone: "both ways" where each has its counterpart, "sorted"; "unshifted" of edges of
+            several graphs that all lie among the nodes of the first.
+        num_graphs: of "unshifted", how many graphs the batch joins.
+        num_nodes: how many nodes these have together.
+        reach: among how many of them the edges lie.
     """
 
     num_edges: int
     how: str
+    num_graphs: int = 0
+    num_nodes: int = 0
+    reach: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

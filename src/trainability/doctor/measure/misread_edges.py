@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from trainability.doctor.batches import tensors
+from trainability.doctor.measure.joined_graphs import NodeLookups, unshifted_inputs
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.replay import Called
 from trainability.doctor.readings import MisreadEdges
 
 _FEWEST, _MOST, _MOST_WATCHED = 32, 1 << 22, 1 << 18  # edges
@@ -60,24 +63,26 @@ def misread_edges(model: nn.Module, batch: Any, forward: Forward) -> MisreadEdge
 
     Returns:
         A list in two rows that is one of edges as it stands in memory, pair by pair, each of them once and none from a node to
-        itself: every edge has its counterpart, or they are sorted, and by its two rows neither is so. None elsewhere.
+        itself: every edge has its counterpart, or they are sorted, and by its two rows neither is so. Else edges of several
+        graphs that all lie among the nodes of the first. None elsewhere.
     """
-    seen = _Lookups()
-    with torch.enable_grad(), randomness_restored(), seen:
+    seen, nodes = _Lookups(), NodeLookups(batch)
+    with torch.enable_grad(), randomness_restored(), seen, nodes:
         forward(model, batch)
     for pairs in seen.pairs.values():
         if pairs.untyped_storage().data_ptr() in seen.used and (how := _better_in_pairs(pairs.detach().cpu().long())):
             return MisreadEdges(num_edges=pairs.shape[1], how=how)
-    return None
+    return nodes.found()
 
 
-def edges_of(model: nn.Module, inputs: Any) -> MisreadEdges | None:
+def edges_of(model: nn.Module, calls: Sequence[Called]) -> MisreadEdges | None:
     """The same of a watched loop: of what the model keeps and of what it is given.
 
     Args:
         model: its tensors of two rows, whether registered as buffers or not.
-        inputs: of a call.
+        calls: of it, or of its parts, in a step.
     """
+    inputs = calls[0].inputs if calls else ()
     with contextlib.suppress(Exception):  # one fact less
         kept = (value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values()))
         for pairs in _integers([*inputs, *kept]):
@@ -85,6 +90,9 @@ def edges_of(model: nn.Module, inputs: Any) -> MisreadEdges | None:
                 continue
             if how := _better_in_pairs(pairs.detach().cpu().long()):
                 return MisreadEdges(num_edges=pairs.shape[1], how=how)
+    with contextlib.suppress(Exception):
+        returned = [tensor for call in calls for _, tensor in tensors(call.returned)]
+        return unshifted_inputs([tensor for call in calls for tensor in call.inputs], returned)
     return None
 
 
