@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import check
+from trainability.doctor import Monitor, diagnose
 from trainability.doctor.measure.audits import audit_data
 
 N, START = 2000, 1_718_000_000.0
@@ -52,6 +53,22 @@ def test_columns_that_were_not(x: Tensor) -> None:
 def test_few_targets_are_told_by_few_values() -> None:
     assert audit_data(batches(SECONDS.float(), levels(1.0, 3)[:, None])).train.coarse is None
     assert audit_data(batches(SECONDS.float(), levels(1.0, 3).long())).train.coarse is None
+
+
+def test_a_watched_run_says_it() -> None:
+    for x, told in ((SECONDS.float() - START, True), ((SECONDS - START).float(), False)):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 1))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        with Monitor(model, optimizer, every=5) as monitor:
+            for inputs, targets in batches(x) * 6:
+                loss = F.mse_loss(model(inputs), targets)
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+        found = [finding.code for finding in diagnose(monitor.evidence()).findings]
+        assert ("input_scale.rounded" in found) is told
 
 
 def test_it_is_the_cause() -> None:

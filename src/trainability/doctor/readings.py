@@ -86,9 +86,11 @@ class Readings:
         apart: targets that are turned otherwise than their images; None if there are none.
         edges: that are read across; None if there are none.
         short: a length that is the number of batches; None where it is not.
+        coarse: of a watched loop, a column of few values and the step between them: see `SplitAudit.coarse`; and the examples.
     """
 
     overwritten: Overwritten | None = None
     apart: TurnedApart | None = None
     edges: MisreadEdges | None = None
     short: ShortLength | None = None
+    coarse: tuple[int, float, int, int] | None = None

@@ -73,7 +73,7 @@ def facts_so_far(sampler: LayerSampler, rivals: Rivals, first: Facts | None) -> 
     return {
         "opposed": rivals.opposed,
         "shared": rivals.shared,
-        "readings": replace((first or Facts()).readings, overwritten=sampler.pairs.one_row()),
+        "readings": replace((first or Facts()).readings, overwritten=sampler.pairs.one_row(), coarse=sampler.pairs.coarse()),
         "reaches_ahead": sampler.ahead.share,
         "input_std": std,
         "input_mean": mean,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.audit_results import Relation
+from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.relation import FEWEST_EXAMPLES, pair_of, relation
 from trainability.doctor.measure.tape import Tape
@@ -34,6 +35,7 @@ class SeenPairs:
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._found: tuple[int, Relation | None] = (0, None)
         self._looked, self._alike = 0, False
+        self._counted, self._coarse = 0, None
 
     def add(self, tape: Tape) -> None:
         """Take what the model and the loss were given in one pass; of loops that give something else no more is asked."""
@@ -58,6 +60,16 @@ class SeenPairs:
             return None
         rows = sum(len(y) for _, y in self._kept)
         return Overwritten(kind="rows", place="", num_examples=rows, num_changed=rows - len(self._kept))
+
+    def coarse(self) -> tuple[int, float, int, int] | None:
+        """A column of few values that are multiples of a large power of two (`coarse_column`), and the number of examples."""
+        if len(self._kept) != self._counted:
+            narrow = [(x, y) for x, y in self._kept if x.dtype == torch.float32 and y.is_floating_point() and x[0].numel() <= 3]
+            pairs = [(x.flatten(1).cpu().double(), y.reshape(len(y), -1).cpu().double()) for x, y in narrow]
+            found = coarse_column([x for x, _ in pairs], [y for _, y in pairs]) if len(pairs) == len(self._kept) else None
+            self._counted = len(self._kept)
+            self._coarse = (*found, sum(len(x) for x, _ in pairs)) if found is not None else None
+        return self._coarse
 
     def relation(self, *, is_over: bool) -> Relation | None:
         """The comparison of what was kept, each example once; None of too few.

@@ -151,16 +151,17 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
 
 def _rounded(evidence: Evidence, found: list[Finding]) -> list[Finding]:
     """Large inputs that have lost what told one example from another, as severe as their size is."""
-    coarse = evidence.data.train.coarse if evidence.data is not None else None
-    if coarse is None or not found or evidence.data is None:
+    train, coarse = evidence.data.train if evidence.data is not None else None, reading.facts(evidence).readings.coarse
+    if train is not None:
+        coarse = (*train.coarse, train.num_images) if train.coarse is not None else None
+    if coarse is None or not found:
         return []
-    column, step, values = coarse
+    column, step, values, examples = coarse
     return [
         replace(
             found[0],
             code="input_scale.rounded",
-            seen=f"column {column} of the inputs holds {values} values in {evidence.data.train.num_images} examples, all "
-            f"multiples of {step:g}",
+            seen=f"column {column} of the inputs holds {values} values in {examples} examples, all multiples of {step:g}",
             measurements=(Measurement(name="different values", value=float(values)), *found[0].measurements),
             cause=f"large numbers, as times in seconds, were rounded to float32, whose steps are {step:g} from "
             f"{step * _PRECISION:.2g} on: what tells neighbours apart is lost, and no later subtraction brings it back",
