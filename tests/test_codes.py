@@ -29,7 +29,7 @@ from rule_examples import (
 
 from trainability.doctor import diagnose
 from trainability.doctor.audit_results import Relation
-from trainability.doctor.evidence import Evaluation, Evidence, Sample
+from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
 from trainability.doctor.readings import MisreadEdges, Readings, TurnedApart
@@ -313,15 +313,6 @@ def empty_images(one_target: bool) -> Evidence:
     return Evidence(data=data(split(blank_fraction=0.05, blank_target=one_target)))
 
 
-def beaten(batches: int, of: int = 16) -> Evidence:
-    """A run at 0.97 of the cost of one answer; on so many of as many batches below the best constant of their own."""
-    later = [0.97 if i < batches else 1.01 for i in range(of)]
-    told = [(20 * i + 1, 1.0) for i in range(2 * of)]
-    losses = dict(zip((step for step, _ in told[of:]), later, strict=True))
-    seen = tuple(Sample(step=s, layers=(), batch_size=64, constant_loss=c, task_loss="mse_loss") for s, c in told)
-    return Evidence(samples=seen, steps=steps([losses.get(i, 0.97) for i in range(1, 40 * of)]))
-
-
 def out_of_range(loss: str) -> Evidence:
     """Labels 0 to 10 of ten outputs, which rehearsed steps took."""
     tried = rehearsed(30, task=Task(kind="classification", loss=loss)).rehearsal
@@ -339,7 +330,6 @@ CODES = {
         Evidence(data=data(label_conflict_fraction=0.1, copied_fraction=0.49)),
         Evidence(data=data(label_conflict_fraction=0.1, copied_fraction=0.5)),
     ),
-    "constant_as_good.regression": (beaten(13), beaten(14)),
     "label_range": (out_of_range("cross_entropy"), out_of_range("corn")),
     "update_ratio.large of outputs that come to nothing": (undone(0.9e-3), undone(1.1e-3)),
     "update_ratio.large of outputs that come to nothing at any rate": (undone(1e-4, kept=0.06), undone(1e-4, kept=0.04)),

@@ -13,7 +13,6 @@ from trainability.doctor.tense import STILL_TRAINING, in_tense
 AS_GOOD = 0.95  # of the constant's cost: a loss at or above it has found that constant and no more
 WELL_TOLD = 0.1  # of the constant's cost: nine tenths of the variance are told, where that is what the loss is
 FEWEST_STEPS = 100
-_FEWEST_BATCHES, _NEARLY_ALL = 8, 7 / 8  # batches whose own constant is beaten; that of no input is beaten on none
 _FEWEST_SAMPLES = 3  # of the later half of the run, whose batches told their targets
 
 
@@ -26,20 +25,17 @@ class Standing:
         cost: of the constant, in the units of the loss.
         name: of the constant, in words.
         code: "regression" or "frequencies": of values, or of classes and the rest.
-        tells: on nearly every batch the loss is below the best constant of that very batch, which nothing that goes by no input
-            can be: it tells something, however little (returns, clicks).
     """
 
     loss: float
     cost: float
     name: str
     code: str
-    tells: bool = False
 
     @property
     def is_no_better(self) -> bool:
         """Whether the loss is at the constant's cost or above."""
-        return self.loss >= AS_GOOD * self.cost and not self.tells
+        return self.loss >= AS_GOOD * self.cost
 
 
 def in_tense_of(evidence: Evidence, verdict: str) -> str:
@@ -128,7 +124,6 @@ def standing(evidence: Evidence) -> Standing | None:
     if reading.is_opposed(evidence):
         return None
     cost, name = constant
-    tells = _tells_a_little(_told(evidence))
     if _by_kind(evidence) is None and any(s.constant_loss for s in evidence.samples):
         told, is_found = _told(evidence), _by_search(evidence) is not None
         if not told and not is_found:
@@ -138,13 +133,7 @@ def standing(evidence: Evidence) -> Standing | None:
             told_by = next(s.task_loss or "" for s in evidence.samples if s.constant_loss is not None)
             cost, name = cost_told, _NAMES[told_by]
     of_values = name.startswith(("the mean", "the middle")) and name != _OF_SHARES
-    return Standing(loss=recent, cost=cost, name=name, code="regression" if of_values else "frequencies", tells=tells)
-
-
-def _tells_a_little(told: list[tuple[float, float]]) -> bool:
-    """Whether seven of eight batches, of eight and more, cost less than the best constant of their own targets."""
-    below = sum(loss < one for loss, one in told)
-    return len(told) >= _FEWEST_BATCHES and below >= _NEARLY_ALL * len(told)
+    return Standing(loss=recent, cost=cost, name=name, code="regression" if of_values else "frequencies")
 
 
 def comes_to_nothing(evidence: Evidence) -> bool:

@@ -44,23 +44,23 @@ def input_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10; of a watched run alone
         those of all numbers of its first batch, if that is more than one example. A hint where normalisation follows (of a
-        watched run alone right behind the first layer), where a rehearsal says that it will train, or a tenth of the loss is
-        gone in 50 steps with small inputs; in a watched run alone unless it stands after 100 steps at chance, or at what one
-        answer for all costs; where the gain budget with this input is inside the band that trains, where mean and standard
-        deviation are below 10, where the mean is within a fifth of the standard deviation and that is not above 100, and where
-        a table is looked up beside other inputs; a warning in place of a hint by the band where a rehearsal is unstable, and
-        the run has not learned since;
-        silent where a step draws by its own outputs, as a policy acts, and inputs are near 0 and each other, as the first
-        states of episodes are;
-        silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
-        step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
-        enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
-        right without it. Code `rounded`, in its place: a table of three columns and fewer came as float32, and has a column of
-        few values, all multiples of one power of two, 64 or more, most of them next to each other, beside targets of ten times
-        as many values. Code `column`: a linear layer is given data of which one column has an rms of 1,000 and more, and half
-        of them 10 at most. Code `each`: every example is brought to the range from 0 to 1, or to mean 0 and standard deviation
-        1, by its own values, the loss is of a difference, and 5 % of the targets and more are outside [0, 1]; a warning where
-        a run of 100 steps and more has ended, or stands still, above a tenth of what one answer for all costs; else a hint.
+        watched run alone right behind the first layer), where a rehearsal says that it will train, or a tenth of the loss
+        is gone in 50 steps with small inputs; in a watched run alone unless its loss is not finite, or stands after 100
+        steps at chance, or at what one answer for all costs; where the gain budget with this input is inside the band that
+        trains, where mean and standard deviation are below 10, where the mean is within a fifth of the standard deviation
+        and that is not above 100, and where a table is looked up beside other inputs; a warning in place of a hint by the
+        band where a rehearsal is unstable, and the run has not learned since; silent where a step draws by its own outputs,
+        as a policy acts, and inputs are near 0 and each other, as the first states of episodes are; silent where the former
+        holds and one of the others, as of VGG's own input, and no step is too large. An error where a step would replace a
+        weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small enough without the
+        square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is right without
+        it. Code `rounded`, in its place: a table of three columns and fewer came as float32, and has a column of few
+        values, all multiples of one power of two, 64 or more, most of them next to each other, beside targets of ten times
+        as many values. Code `column`: a linear layer is given data of which one column has an rms of 1,000 and more, and
+        half of them 10 at most. Code `each`: every example is brought to the range from 0 to 1, or to mean 0 and standard
+        deviation 1, by its own values, the loss is of a difference, and 5 % of the targets and more are outside [0, 1]; a
+        warning where a run of 100 steps and more has ended, or stands still, above a tenth of what one answer for all
+        costs; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer; of `rounded`, levels that
@@ -109,7 +109,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     centred = abs(far) <= max(3.0, 0.2 * wide) and thin >= 0.05 and wide <= 100  # one batch's mean is off by as much
     size = max(abs(far), wide)
     largest = _largest_update(evidence)
-    blown = largest > 1 or any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps)
+    burst = any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps)
+    blown = largest > 1 or burst
     # Gradients grow with the square of the input's size; what is left of a step without it is the rate's own.
     harmed = blown and (size >= 100 or (size >= 10 and largest < size * size))
     if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
@@ -123,7 +124,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     # What a band predicts of gains does not overrule a rehearsal whose steps are too long, nor a run that has come to nothing.
     absorbed &= probe is None or probe.structure == "normalised" or not was_unstable(evidence)
     # Watched alone: a normalisation behind the first layer takes it off again, or it has not kept the run from learning.
-    absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or not comes_to_nothing(evidence))
+    fails = burst or comes_to_nothing(evidence)
+    absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or not fails)
     absorbed |= not harmed and _trains_all_the_same(evidence, only_small=abs(far) <= 3 and wide <= 10)
     severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):

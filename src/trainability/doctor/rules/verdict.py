@@ -293,8 +293,7 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str, at: Standing | N
         return "cannot tell", f"{seen} and stays there; {unknown}: {tells}", None
     if is_far_below(recent, chance):
         return "has learned", f"{seen} and stays there", None
-    verdict: Verdict = "cannot tell" if at is not None and at.tells else "stalled"  # a little is told of nearly every batch
-    return verdict, f"{seen} and stays there; {name} {chance:.3g}", None
+    return "stalled", f"{seen} and stays there; {name} {chance:.3g}", None
 
 
 def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str | None) -> tuple[Verdict, str, float | None]:
