@@ -231,6 +231,45 @@ def test_marks_beside_numbers_need_not_be_ends(step: Step) -> None:
     assert facts_of(net(2 if step is two_arms else 1), lives(), training_step=step).censored is None
 
 
+def packed(step: Step, end_first: bool) -> Step:
+    """Time and end in the columns of one tensor."""
+
+    def asked(model: Any, batch: Any) -> Tensor:
+        x, y = batch
+        return step(model, (x, y[:, 1], y[:, 0]) if end_first else (x, y[:, 0], y[:, 1]))
+
+    return asked
+
+
+@pytest.mark.parametrize("end_first", [True, False])
+def test_time_and_end_may_be_columns_of_one_tensor(end_first: bool) -> None:
+    x, time, seen = lives()
+    batch = x, torch.stack([seen, time] if end_first else [time, seen], 1)
+    for make in (by_sets, by_pairs):
+        assert codes(facts_of(net(), batch, training_step=packed(make(True), end_first)))[:1] == ["wrong_sign.censored"]
+        assert facts_of(net(), batch, training_step=packed(make(False), end_first)).censored is None
+    for step in (of_exponential, weighed, masked, too_soon):
+        assert facts_of(net(), batch, training_step=packed(step, end_first)).censored is None
+
+
+def two_answers(model: Any, batch: Any) -> Tensor:
+    """Whether something is bought, and for how much."""
+    out, time, mark = model(batch[0]), batch[1], batch[2]
+    return (out[:, 0] - time).square().mean() + F.binary_cross_entropy_with_logits(out[:, 1], mark)
+
+
+def hurdle(model: Any, batch: Any) -> Tensor:
+    """The same, where the amount counts for those who buy alone."""
+    out, time, mark = model(batch[0]), batch[1], batch[2]
+    return (mark * (out[:, 0] - time).square()).mean() + F.binary_cross_entropy_with_logits(out[:, 1], mark)
+
+
+@pytest.mark.parametrize("step", [two_answers, hurdle])
+def test_two_targets_in_one_tensor_are_no_time_and_end(step: Step) -> None:
+    x, time, seen = lives()
+    assert facts_of(net(2), (x, torch.stack([time, seen], 1)), training_step=packed(step, end_first=False)).censored is None
+
+
 def company_of(step: Step, negatives: int = 0, *, hard: bool = False, deep: bool = False) -> tuple[Company | None, list[str]]:
     """Names of 60 and of 40, in four circles each; who is observed with whom is of one circle."""
     rng = torch.Generator().manual_seed(2)
