@@ -31,8 +31,9 @@ from trainability.doctor import diagnose
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.graph_facts import LoneWord
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
-from trainability.doctor.readings import MisreadEdges, Readings, TurnedApart
+from trainability.doctor.readings import MisreadEdges, Readings, ShortLength, TurnedApart
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 
 
@@ -414,6 +415,18 @@ CODES = {
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
         fact(evaluation_noise=0.5, noise_source="state"),
     ),
+    "short_length.weights": (
+        fact(readings=Readings(short=ShortLength(declared=10, held=718, batch_size=0))),
+        fact(readings=Readings()),
+    ),
+    "constant_input.unknown": (
+        Evidence(
+            facts=Facts(lone_word=LoneWord(layer="words", word=1, share=0.9, num_words=4, num_rows=90)),
+            relation=Relation(num_examples=400, z=0.5),
+        ),
+        fact(),
+    ),
+    "flat_loss.filler": (fact(filled_extreme=("max", math.inf)), fact()),
     "mirrored.apart": (
         fact(readings=Readings(apart=TurnedApart(input="[0]", target="[1]", num_pairs=24, num_apart=18))),
         fact(readings=Readings()),

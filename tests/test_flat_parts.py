@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from trainability import Monitor
 from trainability.checking.certain import facts_of
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evidence
@@ -114,3 +116,53 @@ def test_the_remedy_is_that_of_the_limit() -> None:
     (finding,) = said(asked(sides(0.0), (X, BOXES))).findings
     assert finding.code == "flat_loss.at_limit"
     assert "generalised IoU" in finding.remedy
+
+
+def triplet(hardest: str, fill: float, *, margin: bool = True) -> Step:
+    """The hardest negative of each example, where positives are filled before it is looked for."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        made = F.normalize(model(batch[0]), dim=1)
+        distance = 1 - made @ made.T
+        same = batch[1][:, None] == batch[1][None]
+        negative = getattr(distance.masked_fill(same, fill), hardest)(dim=1)
+        negative = negative if isinstance(negative, Tensor) else negative.values
+        gap = (distance * same).sum(dim=1) / same.sum(dim=1) - negative
+        return (gap + 0.3).relu().mean() if margin else F.softplus(gap.clamp(-50, 50)).mean()
+
+    return step
+
+
+def pooled(model: Any, batch: Any) -> Tensor:
+    """A maximum over the words of sequences, of which padding is filled with minus infinity."""
+    made = model(batch[0]).masked_fill(torch.arange(4) >= (batch[1] + 1)[:, None], -math.inf)
+    return F.mse_loss(made.amax(dim=1), batch[0][:, 0])
+
+
+FILLED = {
+    "the farthest of filled ones": (triplet("max", math.inf), True),
+    "amax, a large number": (triplet("amax", 1e9), True),
+    "the nearest of what is filled low": (triplet("min", -1e6), True),
+    "without a hinge": (triplet("max", math.inf, margin=False), True),
+    "the nearest negative": (triplet("min", math.inf), False),
+    "the farthest negative": (triplet("max", -math.inf), False),
+    "pooled words": (pooled, False),
+}
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_extremes_that_take_what_a_mask_was_filled_with(name: str) -> None:
+    step, wrong = FILLED[name]
+    batch = (X, LABELS)
+    assert (asked(step, batch).filled_extreme is not None) == wrong
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 4))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with Monitor(model, optimizer, every=1) as monitor:
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = step(model, batch)
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    assert ("flat_loss.filler" in [f.code for f in monitor.diagnose().findings]) == wrong

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, WeightedRandomSampler, default_collate
 
 from trainability.checking.check import check
 from trainability.doctor.measure.short_length import short_length
@@ -86,6 +86,13 @@ DECLARES_FEWER = {
 @pytest.mark.parametrize("name", DECLARES_FEWER)
 def test_other_lengths_are_left_alone(name: str) -> None:
     assert short_length(DECLARES_FEWER[name]) is None
+
+
+@pytest.mark.parametrize("weights", [4, COUNT])
+def test_a_sampler_has_a_weight_for_each_example(weights: int) -> None:
+    found = short_length(loader(ROWS, shuffle=False, sampler=WeightedRandomSampler([1.0] * weights, 64)))
+    assert (found is not None) == (weights < COUNT)
+    assert found is None or (found.declared, found.held, found.batch_size) == (4, COUNT, 0)
 
 
 def test_random_numbers_are_as_before() -> None:

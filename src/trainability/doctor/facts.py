@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from trainability.doctor.audit_results import LabelsCompared
-from trainability.doctor.graph_facts import LossGraph, Stacked, Unreached
+from trainability.doctor.graph_facts import LoneWord, LossGraph, Stacked, Unreached
 from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls, ValuesCompared
 from trainability.doctor.readings import Readings
@@ -53,6 +53,7 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
+        lone_word: a table in which one word is looked up at half of the places and more, beside few others; None if none is.
         pooled_norm: a layer whose input is a mean over what a normalisation has just made, the same for every example, and that
             normalisation ("" of a function), where answers are the same, too; None if there is none.
         one_row: models ("" for a single one) whose input, in every call, is one row for all of 8 examples and more, which is
@@ -203,6 +204,7 @@ class Facts:
             row, and no loss goes by which row was asked for which; () if there are none.
         shared: of a watched loop, parameters that two optimizers hold, which step in turn, and those that none does.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
+        filled_extreme: a maximum or minimum that takes in every row the number that a mask was filled with, and that number.
         softened: by what logits are divided before cross-entropy, and by how much they then differ in an example, or None.
         distilled: the same before a divergence from soft targets that is all of the loss, and that divergence, its mean.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
@@ -268,6 +270,7 @@ class Facts:
     constant_output: bool = False
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
+    lone_word: LoneWord | None = None
     pooled_norm: tuple[str, str] | None = None
     one_row: tuple[str, ...] = ()
     counted_condition: tuple[str, float] | None = None
@@ -369,6 +372,7 @@ class Facts:
     not_judged: tuple[str, ...] = ()
     shared: tuple[int, int] | None = None
     opposed: bool = False
+    filled_extreme: tuple[str, float] | None = None
     softened: tuple[float, float] | None = None
     distilled: tuple[float, float, float] | None = None
     wrong_argument: tuple[str, str] | None = None

@@ -23,6 +23,25 @@ class Unreached:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoneWord:
+    """A table in which one word is looked up at most places, beside few others.
+
+    Attributes:
+        layer: the table.
+        word: the number of that word.
+        share: of the places that are no padding.
+        num_words: different words that are looked up.
+        num_rows: words that the table has.
+    """
+
+    layer: str
+    word: int
+    share: float
+    num_words: int
+    num_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class MisreadHeads:
     """Heads of attention that a view makes, or puts together, where a transpose is due.
 

@@ -69,7 +69,8 @@ class ShortLength:
     Attributes:
         declared: its length, as it says.
         held: the indices, from 0 on, that it has an example for.
-        batch_size: `held` over it, rounded up or down, is `declared`.
+        batch_size: `held` over it, rounded up or down, is `declared`; 0 where `declared` is not the data set's own length but
+            the number of weights that a `WeightedRandomSampler` has, which draws no index from there on.
     """
 
     declared: int

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.facts import LOUD_COLUMN
+from trainability.doctor.graph_facts import LoneWord
+from trainability.doctor.measure.padding_number import are_words, padding_of
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_FEWEST_PLACES, _HALF, _NEARLY_NONE = 64, 0.5, 0.1  # places with a word; share of them; of the table's rows
 WORDS_SPAN = 256  # grey levels are integers, too
 _MOST_NODES = 2000  # of a graph that is walked through
 _PRODUCTS = ("AddmmBackward", "MmBackward", "BmmBackward", "ConvolutionBackward")
@@ -80,6 +83,25 @@ def is_one_word(words: Tensor) -> bool:
         return False
     changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
     return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
+
+
+def lone_word(name: str, words: Tensor, rows: int) -> LoneWord | None:
+    """One word at half of the places and more, beside so few others that nearly none of the table is used.
+
+    Args:
+        name: of the table.
+        words: (sequences, places) of whole numbers, perhaps padded at one end; at least `_FEWEST_PLACES` of them.
+        rows: of the table.
+    """
+    if not are_words(words):
+        return None
+    padding = padding_of(words)
+    found, counts = (words if padding is None else words[words != padding]).unique(return_counts=True)
+    places = int(counts.sum())
+    most = int(counts.argmax()) if len(counts) else 0
+    if places < _FEWEST_PLACES or counts[most] < _HALF * places or len(found) > _NEARLY_NONE * min(rows, places):
+        return None
+    return LoneWord(layer=name, word=int(found[most]), share=float(counts[most]) / places, num_words=len(found), num_rows=rows)
 
 
 def loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tuple[str, int, float] | None:

@@ -97,7 +97,7 @@ def _facts_of_inputs(sampler: LayerSampler) -> dict[str, Any]:
     if sampler.tape is None:
         return {}
     hides = {"unread_words": "hidden"} if sampler.tape.own_tokens.hides_words else {}
-    return sampler.tape.given.facts() | hides
+    return sampler.tape.given.facts() | hides | {"filled_extreme": sampler.tape.extremes.found}
 
 
 def _facts_of_loss(loss: Tensor, sampler: LayerSampler, managed: set[int] | None) -> dict[str, Any]:

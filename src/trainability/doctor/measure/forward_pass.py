@@ -15,6 +15,7 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.columns import may_be_words, sines_behind
 from trainability.doctor.measure.divided import Divided
+from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.left_behind import LeftBehind
@@ -99,7 +100,7 @@ class ForwardPass(TorchFunctionMode):
         self.marks: Tensor | None = None
         self.marked: tuple[str, Tensor] | None = None
         self._ignored: tuple[int, float] | None = None
-        self.divided = Divided()
+        self.divided, self.extremes = Divided(), FilledExtremes()
         self.looks_up = self.takes_sine = self.weighs_examples = self.asks_itself = self.adds_terms = False
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
@@ -223,6 +224,7 @@ class ForwardPass(TorchFunctionMode):
         if name in ("add", "radd", "iadd") and isinstance(result, Tensor) and result.dim() == 0 and result.requires_grad:
             self.adds_terms |= all(isinstance(x, Tensor) and x.requires_grad for x in args[:2])
         self.divided.see(name, args, kwargs, result)
+        self.extremes.see(name, args, kwargs, result)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
             self._words.add(id(result))
@@ -310,6 +312,7 @@ class ForwardPass(TorchFunctionMode):
             "nonfinite_inputs": tuple(
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),
+            "filled_extreme": self.extremes.found,
             "softened": self.divided.softened,
             "distilled": self.divided.distilled if not self.adds_terms else None,
             "ignored_class": self._ignored,

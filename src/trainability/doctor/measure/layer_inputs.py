@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from trainability.doctor.graph_facts import LoneWord
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.columns import RECURRENT, is_one_word, loud_column
+from trainability.doctor.measure.columns import RECURRENT, is_one_word, lone_word, loud_column
 from trainability.doctor.measure.hidden_words import HiddenWords
 from trainability.doctor.measure.pooled import PooledNorms
 
@@ -40,6 +41,7 @@ class LayerInputs:
         self._loud: tuple[str, int, float] | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
+        self._lone: dict[str, LoneWord | None] = {}
         self._places: dict[str, int] = {}
         self._padded: dict[str, float] = {}
 
@@ -61,6 +63,8 @@ class LayerInputs:
             is_large = module.num_embeddings > SEGMENTS and isinstance(given, Tensor)
             alone = is_large and (is_one_word(given) or self._is_one_place(name, given, module.num_embeddings))
             self._constant[name] = self._constant.get(name, True) and alone
+            if is_large and isinstance(given, Tensor) and self._lone.get(name, is_large):
+                self._lone[name] = lone_word(name, given.detach(), module.num_embeddings)
             return
         sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
         if sequential and isinstance(given, Tensor) and given.dim() == 3:
@@ -138,6 +142,7 @@ class LayerInputs:
             "loud_column": self._loud,
             "pooled_norm": self.pooled.found,
             "unread_words": "hidden" if self.hidden.found else None,
+            "lone_word": next(filter(None, self._lone.values()), None),
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
         }
 

@@ -30,6 +30,8 @@ from trainability.doctor.measure.workspace import workspace
 # What is known of a body that calls backward several times, as on losses against each other.
 _OF_ANY_LOSS = (
     "constant_inputs",
+    "filled_extreme",
+    "lone_word",
     "one_row",
     "zeros_beside_state",
     "nonfinite_inputs",

@@ -1,4 +1,4 @@
-"""Data sets that say they are as long as they have batches."""
+"""Data sets that say they are as long as they have batches, and samplers with fewer weights than there are examples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRandomSampler
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
@@ -16,20 +16,24 @@ _FEWEST = 4  # examples in a batch: with fewer, two lengths are soon a multiple 
 
 
 def short_length(loader: Any) -> ShortLength | None:
-    """Whether the data set's `len` is the number of its batches, though it takes indices up to the number of its examples.
+    """Whether the data set's `len` is the number of its batches, or its sampler has too few weights.
 
     Args:
         loader: a torch DataLoader over a data set with indices. At most some twenty examples are read, under restored random
             numbers.
 
     Returns:
-        The length that is declared, how many indices are answered, and the batch size that one is of the other. None where the
-        data set refuses the index behind its length, as it should, answers any index, as one that draws its examples does, or
-        answers as many more as no batch size tells.
+        The length that is declared, how many indices are answered, and the batch size that one is of the other; of a sampler
+        the number of its weights, the length of the data set, and 0. None where the data set refuses the index behind its
+        length, as it should, answers any index, as one that draws its examples does, or answers as many more as no batch size
+        tells.
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
         return None
-    data = loader.dataset
+    data, sampler = loader.dataset, loader.sampler
+    if isinstance(sampler, WeightedRandomSampler):
+        held, weights = len(data), len(sampler.weights)  # type: ignore[arg-type]
+        return ShortLength(declared=weights, held=held, batch_size=0) if weights < held else None
     while hasattr(data, "indices") and isinstance(getattr(data, "dataset", None), Dataset):
         data = data.dataset  # type: ignore[attr-defined]
     with randomness_restored(), generators_restored(loader), contextlib.suppress(Exception):

@@ -17,6 +17,7 @@ _FEWEST, _FEWEST_KINDS = 16, 3  # places
 _MOST_NUMBERS = 1 << 20
 _LEAST_SHARE, _MOSTLY = 0.05, 0.95  # of the places that are hidden, and that are not; of those that are shown, asked for
 _FEW = 4
+_MARKED = 0.6  # of the places that are left out; a tenth of them each may hold another word and the very one
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -162,3 +163,23 @@ def asks_shown_words(given: Tensor, asked: Tensor, is_asked: Tensor) -> bool:
     mark = there.mode().values  # which stands there alone
     is_mark = 2 * int((there == mark).sum()) > len(there) and not bool((given[~is_asked] == mark).any())
     return is_mark and bool((asked == given)[is_asked].all())
+
+
+def leaves_out_hidden(given: Tensor, asked: Tensor, is_asked: Tensor) -> bool:
+    """Whether the places that are left out are those of a mask's token, amid others that are asked for the very word there.
+
+    Args:
+        given: (examples, places) of whole numbers, as the model is given them.
+        asked: the number that cross-entropy asks for at each place.
+        is_asked: whether it asks for one.
+
+    Returns:
+        False, too, where what is left out is at an end of the sequences, as padding is, or of several words, as a prompt is.
+    """
+    amid = ~is_asked & (is_asked.int().cumsum(dim=1) > 0) & (is_asked.flip(1).int().cumsum(dim=1).flip(1) > 0)
+    hidden = given[amid]
+    if len(hidden) < _FEWEST or not bool((asked == given)[is_asked].all()) or len(hidden) < _LEAST_SHARE * int(is_asked.sum()):
+        return False
+    mark = hidden.mode().values
+    is_mark = float((hidden == mark).float().mean()) >= _MARKED and not bool((given[is_asked] == mark).any())
+    return is_mark and len(given[is_asked].unique()) >= _FEWEST_KINDS

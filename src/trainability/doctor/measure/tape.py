@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.constant_slopes import ConstantSlopes
+from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.handed_on import HandedOn
 from trainability.doctor.measure.layer_inputs import LayerInputs
@@ -72,7 +73,7 @@ class Tape(TorchFunctionMode):
         self._numbers = {id(p): name for name, p in trained if p.numel() <= _FEW_NUMBERS}
         self._own = {id(p) for p in model.parameters()}
         self.made_inside = MadeInside(self._own)
-        self.handed_on, self.slopes = HandedOn(), ConstantSlopes()
+        self.handed_on, self.slopes, self.extremes = HandedOn(), ConstantSlopes(), FilledExtremes()
         self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
         self._drawn: set[int] = set()  # of those, at random, and as they were drawn
@@ -207,6 +208,7 @@ class Tape(TorchFunctionMode):
         if self._is_open and not self._is_over:
             with contextlib.suppress(Exception):  # one fact less
                 self.slopes.see(func, args, kwargs or {}, result)
+                self.extremes.see(getattr(func, "__name__", ""), args, kwargs or {}, result)
         if self._is_open and not self._is_over and not self.lost and not self._running:
             try:
                 self._keep(func, args, kwargs or {}, result)

@@ -12,7 +12,7 @@ from trainability.doctor.measure.calls import Call
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
 from trainability.doctor.measure.own_tokens import returns_code
-from trainability.doctor.measure.shown_places import asks_shown_words
+from trainability.doctor.measure.shown_places import asks_shown_words, leaves_out_hidden
 
 _NEARLY_ALL = 0.95
 _MANY = 0.8
@@ -151,6 +151,8 @@ def _asked_of_places(seen: ForwardPass, call: Call, loss: Tensor, position: int)
     # Where most tokens are like the one before, what comes next is nearly what is there.
     is_later = _share(later, telling[:, :-1]) >= _share(same, telling)
     if bool(telling.any()) and bool(same[telling].all()) and not is_later:  # a few that differ are what is to be corrected
+        if leaves_out_hidden(given, asked, is_asked):
+            return {"asks_shown": "others"}
         return {"unshifted": True} if _read_up_to(call, position) == 0 else {}
     if _matches(later, telling[:, :-1]):
         if _read_up_to(call, position) == -1:

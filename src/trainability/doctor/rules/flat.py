@@ -177,6 +177,30 @@ def held_outputs(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def filled_extreme(evidence: Evidence) -> list[Finding]:
+    """A maximum of what a mask filled with plus infinity, or a minimum of minus infinity."""
+    facts = reading.facts(evidence)
+    if facts.filled_extreme is None:
+        return []
+    function, value = facts.filled_extreme
+    low, neutral = ("min", "-inf") if "max" in function else ("max", "inf")
+    return [
+        Finding(
+            rule="flat_loss",
+            code="flat_loss.filler",
+            severity="error" if facts.no_weight_moves else "warning",
+            seen=f"{function}() takes {value:g} in every row, the number that a mask was filled with: what it goes by is never "
+            "one of the values that were to be chosen from",
+            measurements=(Measurement(name="rows in which a value is taken", value=0.0, threshold=1.0),),
+            cause=f"the mask is filled with the number that {function} looks for, or {low} was meant",
+            remedy=f"{low}(...) of the same, where that is the hardest or nearest; else fill with {neutral} before "
+            f"{function}(...)",
+            source="own; PyTorch, torch.Tensor.masked_fill",
+            explains=("not_finite",),
+        )
+    ]
+
+
 _BEYOND = (
     "the loss is constant where answers do not overlap what they are held against, or are beyond a limit: at the start, or "
     "for good where the two are of another unit, order or scale"

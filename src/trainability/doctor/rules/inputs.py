@@ -4,6 +4,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.lone_targets import one_example
+from trainability.doctor.rules.lone_words import lone_word
 from trainability.doctor.rules.rule import rule
 
 SYMPTOMS = (
@@ -242,6 +243,7 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
         "dead_units",
         "saturation",
         "constant_as_good",
+        "shuffled_labels",
     ),
 )
 def constant_input(evidence: Evidence) -> list[Finding]:
@@ -257,7 +259,9 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         `counted`: beside its data the model is given one number for all examples, and on a half and on three quarters of the
         batch it is a half and three quarters of that number. A warning with code `class`: of several models, one is told one
         and the same class for 16 examples and more in every call of six passes with other random numbers, and another the
-        batch's own, which differ.
+        batch's own, which differ. Code `unknown`: at half of the places or more one and the same word is looked up, and of
+        the table's words a tenth or fewer; a warning where inputs do not tell their targets, or the run stays at chance, else
+        a hint.
     Why: what is the same for every example tells nothing about any. A decoder that is fed zeros in place of the target learns
         from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch. Tables of
@@ -268,7 +272,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
         found = _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row) or _counted(facts.counted_condition)
-        return found or _one_class(facts.one_class_asked)
+        return found or _one_class(facts.one_class_asked) or lone_word(evidence)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [

@@ -19,7 +19,7 @@ from trainability.doctor.rules.cut_off import (
     reached_later,
     stays_as_drawn,
 )
-from trainability.doctor.rules.flat import flat_for_all, flat_in_part
+from trainability.doctor.rules.flat import filled_extreme, flat_for_all, flat_in_part
 from trainability.doctor.rules.mixed_up import of_another, of_one, of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
@@ -350,7 +350,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
         a term of the loss, four fifths of the examples and more have no slope, and none costs more than they do; `underflow`:
         of numbers that the loss takes a logarithm of, four fifths and more are an epsilon beside what exp, softmax, sigmoid
         or a product rounded to zero. These two are errors where no weight has a gradient, and so is `at_limit`: a clamp of the
-        loss is at its limit for every example, and `held`: a clamp makes the model's answers, all of them beyond its limits.
+        loss is at its limit for every example, `held`: a clamp makes the model's answers, all of them beyond its limits, and
+        `filler`: a maximum or minimum takes in every row one number, infinite or a thousand times as large as all others.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
     What fools it: a loss with a margin that is met on the whole batch, as of a model that was trained before.
@@ -362,6 +363,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     graph = facts.graph or LossGraph()
     single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
+    if not single and (filled := filled_extreme(evidence)):
+        return filled
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
         return flat_in_part(evidence)
     if not single and facts.flat_function is None and (limited := flat_for_all(evidence)):

@@ -7,6 +7,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import LabelsCompared, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.readings import ShortLength
 from trainability.doctor.rules.channel_order import in_another_order, other_channels
 from trainability.doctor.rules.mirrored_alone import mirrored_alone
 from trainability.doctor.rules.rule import rule
@@ -33,20 +34,24 @@ _AT_RANDOM, _BY_CHANCE = 0.9, 1e-6  # changes of the label over those at random;
     ),
 )
 def short_length(evidence: Evidence) -> list[Finding]:
-    """The training data set says that it is as long as it has batches.
+    """The training data set counts its batches, or its sampler has too few weights.
 
     Fires: `dataset[len(dataset)]` is an example like the first, and so is each up to an index that is refused; and the length
         is that index over the loader's batch size, rounded up or down, or over a number of the data set with "batch" in its
-        name.
+        name. Code `weights`: the loader's `WeightedRandomSampler` has fewer weights than the data set has examples.
     Why: a loader counts examples: it asks for no index from the length on, so all but the first `len(dataset)` are never
-        read. Of pictures in the order of their folders these are of one class or two, and the loss falls to nothing.
+        read. Of pictures in the order of their folders these are of one class or two, and the loss falls to nothing. A
+        sampler with one weight per class draws the first examples of the data set only, as many as there are classes.
     What fools it: nothing that is known; a data set that answers any index, as one that draws its examples, is left alone.
-    Fix: in `__len__`, return the number of examples: return len(self.samples).
+    Fix: in `__len__`, return the number of examples: return len(self.samples). One weight per example:
+        WeightedRandomSampler(class_weights[labels], len(labels)).
     Source: PyTorch, `torch.utils.data.Dataset`; own check. Keras' `Sequence` counts batches.
     """
     found = reading.facts(evidence).readings.short
     if found is None:
         return []
+    if not found.batch_size:
+        return [_too_few_weights(found)]
     return [
         Finding(
             rule="short_length",
@@ -61,6 +66,21 @@ def short_length(evidence: Evidence) -> list[Finding]:
             source="PyTorch, torch.utils.data.Dataset",
         )
     ]
+
+
+def _too_few_weights(found: ShortLength) -> Finding:
+    """A sampler that is given one weight per class."""
+    return Finding(
+        rule="short_length",
+        code="short_length.weights",
+        severity="warning",
+        seen=f"the sampler has {found.declared} weights, and the data set {found.held} examples: only examples 0 to "
+        f"{found.declared - 1} are ever drawn",
+        measurements=(Measurement(name="weights of the sampler", value=float(found.declared), threshold=float(found.held)),),
+        cause="WeightedRandomSampler takes one weight per example; it was given one per class, or those of other data",
+        remedy="WeightedRandomSampler(class_weights[labels], num_samples=len(labels)), with labels of all training examples",
+        source="PyTorch, torch.utils.data.WeightedRandomSampler",
+    )
 
 
 @rule(severities=("warning",))

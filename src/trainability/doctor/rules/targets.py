@@ -54,6 +54,18 @@ _SHOWN_WORDS = Finding(
     remedy="labels = input_ids.clone() before input_ids[mask] = mask_token_id",
     source="Devlin et al., BERT, NAACL 2019, section 3.1; the gradient of the logits beside the tokens",
 )
+_SHOWN_OTHERS = Finding(
+    rule="masked_targets",
+    code="masked_targets.shown",
+    severity="warning",
+    seen="every token that the loss asks for is the one that the model is given at that place, and the places amid them that "
+    "it leaves out hold one and the same token, which stands nowhere else: a mask's own",
+    measurements=(Measurement(name="hidden tokens that are asked for", value=0.0, threshold=1.0),),
+    cause="ignore_index is written where tokens were masked, in place of everywhere else",
+    remedy="labels[~mask] = -100, where mask is True for the tokens that were replaced by the mask",
+    source="Devlin et al., BERT, NAACL 2019, section 3.1; the gradient of the logits beside the tokens",
+)
+_SHOWN = {"words": _SHOWN_WORDS, "values": _SHOWN_VALUES, "others": _SHOWN_OTHERS}
 
 
 @rule(severities=("warning", "hint"), explains=("constant_as_good", "overfit"))
@@ -78,7 +90,7 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
     Source: own; the gradient of the loss by its targets.
     """
     if (shown := reading.facts(evidence).asks_shown) is not None:
-        return [_SHOWN_WORDS if shown == "words" else _SHOWN_VALUES]
+        return [_SHOWN[shown]]
     channels = reading.facts(evidence).unread_targets
     if reading.facts(evidence).masked_answers:
         return [_MASKED_ANSWERS]

@@ -36,8 +36,7 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         too_soon |= by_heart and not _falls_late(evidence, relation)
         # Parity of some bits is learned late, too, and for good: that loop is no other than one that learns by heart.
         is_open = (relation.mixed and not _no_better(evidence)) or (by_heart and relation.whole) or relation.drawn_evenly
-        is_related = relation.z >= RELATED or _related_by_place(relation)
-        if is_related or reading.carries_over(evidence) or too_soon or is_open:
+        if is_related(relation) or reading.carries_over(evidence) or too_soon or is_open:
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
         if watched_alone:
@@ -99,6 +98,11 @@ def _number_of_examples(seen: int, different: int) -> float | None:
         middle = (least + most) / 2
         least, most = (middle, most) if middle * -math.expm1(-seen / middle) < different else (least, middle)
     return least
+
+
+def is_related(relation: Relation) -> bool:
+    """Whether inputs go with their targets better than with shuffled ones."""
+    return relation.z >= RELATED or _related_by_place(relation)
 
 
 def _related_by_place(relation: Relation) -> bool:
