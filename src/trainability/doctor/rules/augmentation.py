@@ -1,4 +1,4 @@
-"""Training examples that are to be drawn otherwise each time, and are not."""
+"""Training examples that should be augmented differently each time, and are not."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
@@ -8,17 +8,17 @@ from trainability.doctor.rules.rule import rule
 
 @rule(severities=("warning",))
 def augmentation_missing(evidence: Evidence) -> list[Finding]:
-    """Training images that are to be augmented at random come out the same every time.
+    """Random augmentation has no effect: training images come out the same every time.
 
-    Fires: more than 75 % of the training images are equal, value for value, when they are drawn a second time. Only where the
-        caller has the audit draw twice. Or the data set holds a transform that is random by its name, and six examples come out
-        the same in each of four draws (code `declared`). Code `views`: a loss of pairs wants two rows of each example nearer,
-        and in train mode these are equal, value for value, in all examples; silent where dropout, which is off then, would
-        tell them apart.
-    Why: random mirroring alone repeats half of the images, crops with a margin of a few pixels one in tens; a share above
-        three quarters means that nearly nothing is drawn at random.
-    What fools it: augmentation that is rare on purpose (probability below 0.25), or done inside the model.
-    Fix: make one data set object per split, each with its own transform; apply it in __getitem__, not once before.
+    Fires: more than 75 % of the training images are equal, value for value, when they are read a second time; only where the
+        caller asks the audit to read twice. Code `declared`: the data set holds a transform with the name of a random one, and
+        six examples come out the same in each of four reads. Code `views`: a contrastive loss pulls two rows of each example
+        together, and in train mode these rows are equal, value for value, in all examples; silent where dropout, which is off
+        during this test, would make them differ.
+    Why: random mirroring alone leaves half of the images equal, a crop with a margin of a few pixels one in tens; a share above
+        three quarters means that almost nothing is random.
+    What fools it: augmentation that is rare on purpose (probability below 0.25), or that happens inside the model.
+    Fix: make one data set object per split, each with its own transform; apply it in __getitem__, not once in advance.
     Source: own; the log's Caltech-256 trials, where validation's transform, set last, held for both splits.
     """
     forces, data = reading.facts(evidence).pair_forces, evidence.data
@@ -35,16 +35,17 @@ def augmentation_missing(evidence: Evidence) -> list[Finding]:
             rule="augmentation_missing",
             code="augmentation_missing.declared" if declared else "augmentation_missing",
             severity="warning",
-            seen=f"a random transform is there, and {drawn.num_examples} examples come out the same in {drawn.num_draws} draws"
+            seen=f"the data set has a random transform, and {drawn.num_examples} examples come out the same in each of "
+            f"{drawn.num_draws} reads"
             if declared and drawn is not None
-            else f"{share:.0%} of the training images come out the same when they are drawn again",
+            else f"{share:.0%} of the training images come out the same when they are read again",
             measurements=(
                 Measurement(name="images without augmentation", value=1.0 if declared else share or 0.0, threshold=0.75),
             ),
-            cause="the transform is not applied when an example is drawn, or its result is kept"
+            cause="the transform is not applied in __getitem__, or its result is cached"
             if declared
             else "training and validation share one data set object, and validation's transform, set last, holds for both",
-            remedy="apply it in __getitem__, for every draw anew"
+            remedy="apply it in __getitem__, every time an example is read"
             if declared
             else "make one data set per split, each with its own transform",
             source="own; the log's Caltech-256",
@@ -53,16 +54,16 @@ def augmentation_missing(evidence: Evidence) -> list[Finding]:
 
 
 def _of_views(examples: int) -> Finding:
-    """Two views of an example that are one."""
+    """Two views of each example that are equal."""
     return Finding(
         rule="augmentation_missing",
         code="augmentation_missing.views",
         severity="warning",
-        seen=f"the loss pulls two views of each example together, and of all {examples} examples the model returns the same "
-        "row for both, so that nothing is left to learn from them",
+        seen=f"the loss pulls two views of each example together, and for all {examples} examples the model returns the same "
+        "row for both: there is nothing to learn from them",
         measurements=(Measurement(name="pairs of equal views", value=float(examples), threshold=0.0),),
-        cause="both views are drawn with the same random numbers, as after a seed that is set in every call, or are one tensor",
-        remedy="draw the second view anew: seed once, outside of the augmentation, and call that twice on the images",
+        cause="both views use the same random numbers (a seed set in every call), or are the same tensor",
+        remedy="draw each view separately: seed once, outside the augmentation, and apply the augmentation twice",
         source="Chen et al., A Simple Framework for Contrastive Learning, ICML 2020, section 2.1; rows compared",
     )
 
@@ -71,14 +72,14 @@ def _of_views(examples: int) -> Finding:
 def repeated_draws(evidence: Evidence) -> list[Finding]:
     """Random augmentation draws the same numbers in every worker process, or in every epoch.
 
-    Fires: six examples are drawn four times by each of two worker processes, twice. Within a worker draws differ; the two
-        workers draw the same, one by one (code `workers`), or the second pass does (code `epochs`).
-    Why: worker processes are copies. A generator that the data set holds is copied with its state, and a seed that
-        worker_init_fn sets is set anew in every epoch: the net sees fewer variants than it seems to. Values are compared, and
-        each worker's own draws differ, so that chance makes them alike once in 2^24 for mirroring alone.
-    What fools it: augmentation that is meant to be the same in every epoch.
-    Fix: draw from the global generators, which PyTorch seeds anew in every worker and epoch; or in worker_init_fn seed the
-        own one with torch.initial_seed().
+    Fires: six examples are read four times by each of two worker processes, in two passes. Within a worker the reads differ,
+        but the two workers draw the same, one by one (code `workers`), or the second pass repeats the first (code `epochs`).
+    Why: worker processes are copies. A generator that the data set holds is copied with its state, and a seed set in
+        worker_init_fn is set again in every epoch, so the net sees fewer variants than intended. Values are compared, and each
+        worker's own reads differ: with mirroring alone, chance makes them alike once in 2^24.
+    What fools it: augmentation that is the same in every epoch on purpose.
+    Fix: draw from the global generators, which PyTorch seeds in every worker and epoch; or seed your own generator in
+        worker_init_fn with torch.initial_seed().
     Source: PyTorch, `torch.utils.data`, Randomness in multi-process data loading.
     """
     drawn = evidence.data.redrawn if evidence.data is not None else None
@@ -92,14 +93,14 @@ def repeated_draws(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen="two worker processes draw the same augmentation, one by one"
             if drawn.workers_alike
-            else "the augmentation of one epoch is that of the one before, draw by draw",
+            else "each epoch repeats the augmentation of the previous one, draw by draw",
             measurements=(
                 Measurement(name="draws compared", value=float(drawn.num_examples * drawn.num_draws)),
                 Measurement(name="workers alike", value=float(bool(drawn.workers_alike)), threshold=0.0),
                 Measurement(name="epochs alike", value=float(bool(drawn.epochs_alike)), threshold=0.0),
             ),
             cause="a generator inside the data set is copied into every worker, or worker_init_fn sets a fixed seed",
-            remedy="draw from the global generators, or seed the own one in worker_init_fn with torch.initial_seed()",
+            remedy="draw from the global generators, or seed your own generator in worker_init_fn with torch.initial_seed()",
             source="PyTorch, torch.utils.data, Randomness in multi-process data loading",
         )
     ]

@@ -13,24 +13,23 @@ from trainability.doctor.rules.rule import rule
     explains=(*SYMPTOMS, "dead_units", "shuffled_labels", "overfit", "constant_as_good", "evaluation_path"),
 )
 def misread_edges(evidence: Evidence) -> list[Finding]:
-    """Edges are read across: from and to nodes that no edge joins.
+    """Edges of a graph are misread: they connect nodes that no edge of the data connects.
 
-    Fires: the program looks nodes up by an integer tensor of two rows, of 32 columns and more. Read in memory order, two
-        numbers at a time, these are edges, each once and none from a node to itself; each has its counterpart in the other
-        direction, or they are sorted. By the two rows, as the program reads them, neither is so. Edges from each node to itself
-        at the end, and a second half that is the first in the other direction, are left out. Code `unshifted`: a batch joins
-        several graphs, as numbers of the nodes' graphs (0, 0, 1, 1, 1, ...), sizes or beginnings say; the largest has half of
-        all nodes at most, and all edges lie among as many nodes as it has, from the first on. They join nodes of different
-        graphs, or occur twice and more.
-    Why: a list of edges (E, 2) that is brought to (2, E) by reshape or view keeps its order in memory: the first row then holds
-        both ends of the first half of the edges. Messages go between nodes that have nothing to do with each other. To be
-        sorted or both ways from end to end, numbers that were made as two rows are not by chance. Where graphs are joined, the
-        nodes of each are numbered from where those of the graphs before end; edges that are not shifted by that join nodes of
-        the first graphs, and all others have none.
-    What fools it: nothing that is known; a list in no order with each edge in one direction only is not told, and is silent.
-        So are graphs of which one has most nodes, and by `run` those of a model that may shift the edges by itself.
-    Fix: edge_index = edges.t().contiguous(), in place of reshape(2, -1) or view(2, -1). Of graphs that are joined: add to
-        the edges of each the number of nodes of the graphs before.
+    Fires: the program indexes nodes with an integer tensor of two rows and 32 columns or more. Read in memory order, two
+        numbers at a time, it is a list of edges, each once and none from a node to itself, in which each edge has its reverse
+        or all are sorted; read by its two rows, as the program does, it has neither property. Self-loops at the end, and a
+        second half that reverses the first, are left out. Code `unshifted`: a batch joins several graphs, as the graph indices
+        of the nodes (0, 0, 1, 1, 1, ...), sizes or offsets show; the largest has at most half of all nodes, and all edges lie
+        among the first nodes, as many as that graph has. They connect nodes of different graphs, or occur twice or more.
+    Why: a list of edges (E, 2) that is reshaped or viewed to (2, E) keeps its order in memory: the first row then holds both
+        ends of the first half of the edges, and messages pass between unrelated nodes. Numbers that were made as two rows are
+        not sorted, or reversible throughout, by chance when read this way. Where graphs are joined, the nodes of each graph are
+        numbered from the end of the previous one; edges that are not shifted accordingly connect nodes of the first graphs, and
+        all other nodes have none.
+    What fools it: nothing known. Silent on an unordered list with each edge in one direction only, on graphs of which one has
+        most of the nodes, and, with `run`, on a model that may shift the edges itself.
+    Fix: edge_index = edges.t().contiguous(), instead of reshape(2, -1) or view(2, -1). For joined graphs: add to the edges of
+        each graph the number of nodes of the graphs before it.
     Source: PyTorch Geometric, Data Handling of Graphs; own: both readings compared.
     """
     found = reading.facts(evidence).readings.edges
@@ -43,30 +42,30 @@ def misread_edges(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="misread_edges",
             severity="warning",
-            seen=f"the edges, a tensor of shape (2, {found.num_edges}), are a list of edges {what} where its numbers are read "
-            "two by two in memory order, and are not where its two rows are read as their ends",
+            seen=f"the edges, a tensor of shape (2, {found.num_edges}), form a list of edges {what} when its numbers are read "
+            "two by two in memory order, and not when its two rows are read as the ends",
             measurements=(Measurement(name="edges", value=float(found.num_edges), threshold=32.0),),
             cause="a list of edges (E, 2) was reshaped to (2, E), and not transposed",
-            remedy="edge_index = edges.t().contiguous() in place of edges.reshape(2, -1) or view(2, -1)",
+            remedy="edge_index = edges.t().contiguous() instead of edges.reshape(2, -1) or view(2, -1)",
             source="own; both readings of the edges",
         )
     ]
 
 
 def _unshifted(found: MisreadEdges) -> Finding:
-    """Edges of all graphs of a batch on the nodes of the first."""
+    """Edges of all graphs of a batch, on the nodes of the first."""
     return Finding(
         rule="misread_edges",
         code="misread_edges.unshifted",
         severity="warning",
-        seen=f"the batch joins {found.num_graphs} graphs of {found.num_nodes} nodes together, and all of its {found.num_edges} "
-        f"edges lie among the first {found.reach} nodes: the others have none",
+        seen=f"the batch joins {found.num_graphs} graphs with {found.num_nodes} nodes in all, but all of its "
+        f"{found.num_edges} edges lie among the first {found.reach} nodes: the others have none",
         measurements=(
-            Measurement(name="nodes that edges reach", value=float(found.reach), threshold=float(found.num_nodes)),
+            Measurement(name="nodes with an edge", value=float(found.reach), threshold=float(found.num_nodes)),
             Measurement(name="edges", value=float(found.num_edges)),
         ),
-        cause="the edges of the graphs were joined without adding to each the number of nodes of the graphs before",
+        cause="the edges of the graphs were joined without adding the number of nodes of the previous graphs",
         remedy="where graphs are joined (collate_fn): edges.append(edge_index + total), then total += the graph's number of "
-        "nodes, with total = 0 before the first",
-        source="PyTorch Geometric, Advanced Mini-Batching; nodes that are looked up",
+        "nodes, starting from total = 0",
+        source="PyTorch Geometric, Advanced Mini-Batching; own: nodes that are indexed",
     )

@@ -1,4 +1,4 @@
-"""How large the inputs are, channel by channel, and what their scale does."""
+"""The scale of the inputs, channel by channel, and its effect."""
 
 import math
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
-OUTSIDE_UNIT, WELL_TOLD = 0.05, 0.1  # share of the targets; of what one answer for all costs
-_PRECISION = 2.0**23  # a number over float32's step there, at least
-_SLIGHT = 10.0  # an input off by less slows the first steps down and stops none
+OUTSIDE_UNIT, WELL_TOLD = 0.05, 0.1  # share of the targets; of the best constant answer's cost
+_PRECISION = 2.0**23  # a number over float32's spacing there, at least
+_SLIGHT = 10.0  # an input off by less only slows down the first steps
 
 
 @rule(
@@ -42,30 +42,29 @@ _SLIGHT = 10.0  # an input off by less slows the first steps down and stops none
 def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
-    Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10; of a watched run alone
-        those of all numbers of its first batch, if that is more than one example. A hint where normalisation follows (of a
-        watched run alone right behind the first layer), where a rehearsal says that it will train, or a tenth of the loss
-        is gone in 50 steps with small inputs; in a watched run alone unless its loss is not finite, or stands after 100
-        steps at chance, or at what one answer for all costs; where the gain budget with this input is inside the band that
-        trains, where mean and standard deviation are below 10, where the mean is within a fifth of the standard deviation
-        and that is not above 100, and where a table is looked up beside other inputs; a warning in place of a hint by the
-        band where a rehearsal is unstable, and the run has not learned since; silent where a step draws by its own outputs,
-        as a policy acts, and inputs are near 0 and each other, as the first states of episodes are; silent where the former
-        holds and one of the others, as of VGG's own input, and no step is too large. An error where a step would replace a
-        weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small enough without the
-        square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is right without
-        it. Code `rounded`, in its place: a table of three columns and fewer came as float32, and has a column of few
-        values, all multiples of one power of two, 64 or more, most of them next to each other, beside targets of ten times
-        as many values. Code `column`: a linear layer is given data of which one column has an rms of 1,000 and more, and
-        half of them 10 at most. Code `each`: every example is brought to the range from 0 to 1, or to mean 0 and standard
-        deviation 1, by its own values, the loss is of a difference, and 5 % of the targets and more are outside [0, 1]; a
-        warning where a run of 100 steps and more has ended, or stands still, above a tenth of what one answer for all
-        costs; else a hint.
+    Fires: a channel's mean is above 3 in size, or its standard deviation is below 0.05 or above 10; in a watched run alone,
+        those of all numbers of the first batch, if it holds more than one example. An error where a step would replace a weight
+        or the loss is not finite: from a standard deviation or mean of 10, if the step would be small enough without its
+        square, and from 100 in any case; only if nothing normalises and, with 8 layers or more, if the gain budget is right
+        without the input. A hint where normalisation follows (in a watched run alone, directly after the first layer); where a
+        rehearsal predicts training, or a tenth of the loss is gone in 50 steps with small inputs; in a watched run alone,
+        unless its loss is not finite, or after 100 steps is at chance or at the best constant answer's cost; where the gain
+        budget with this input is inside the band that trains (a warning if a rehearsal is unstable and the run has not learned
+        since); where mean and standard deviation are below 10; where the mean is within a fifth of a standard deviation that is
+        at most 100; and where other inputs go through an embedding. Silent in that last but one case if also a normalisation
+        follows or the budget is inside the band, and no step is too large, as with VGG's own input; and where a step samples
+        from its own outputs, like a policy, and inputs are near 0 and near each other, like the first states of episodes. Code
+        `rounded`, instead: a table of at most three columns is float32, and a column holds few values, all multiples of a power
+        of two of 64 or more, most of them adjacent, while the targets have ten times as many values. Code `column`: a linear
+        layer is given data in which one column has an rms of 1,000 or more, and half of the columns at most 10. Code `each`:
+        every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and standard deviation 1, the loss is
+        of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a run of 100 steps or more has
+        ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
-    What fools it: a model that normalises in its own first operation without a normalisation layer; of `rounded`, levels that
-        were set at these values on purpose. Silent where inputs are looked up in an embedding, or are whole numbers and no
-        images, because indices have no scale.
+    What fools it: a model that normalises in its own first operation, without a normalisation layer; for `rounded`, levels set
+        at these values on purpose. Silent where inputs are looked up in an embedding, or are integers and not images, because
+        indices have no scale.
     Fix: subtract each channel's mean and divide by its standard deviation, both measured on the training set.
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
         subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
@@ -102,16 +101,16 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
         return []
     if data is None and probe is None and wide == 0.0:
-        return []  # one number everywhere: constant_input tells
+        return []  # one number everywhere: constant_input reports it
     if data is None and abs(far) <= 3 and wide <= 10 and reading.facts(evidence).draws_own:
-        return []  # an episode's first states, which lie near each other, as later ones do not
+        return []  # an episode's first states, which are near each other, unlike later ones
     total = reading.total_budget(probe) if probe is not None else None
     centred = abs(far) <= max(3.0, 0.2 * wide) and thin >= 0.05 and wide <= 100  # one batch's mean is off by as much
     size = max(abs(far), wide)
     largest = _largest_update(evidence)
     burst = any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps)
     blown = largest > 1 or burst
-    # Gradients grow with the square of the input's size; what is left of a step without it is the rate's own.
+    # Gradients grow with the square of the input's size; the rest of the step comes from the rate.
     harmed = blown and (size >= 100 or (size >= 10 and largest < size * size))
     if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
         # Weights of a wrong scale are not the input's fault.
@@ -121,9 +120,9 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     if centred and absorbed and not harmed:
         return []
     slight = size < _SLIGHT and thin >= 0.05
-    # What a band predicts of gains does not overrule a rehearsal whose steps are too long, nor a run that has come to nothing.
+    # The band does not overrule a rehearsal whose steps are too long, nor a run that fails.
     absorbed &= probe is None or probe.structure == "normalised" or not was_unstable(evidence)
-    # Watched alone: a normalisation behind the first layer takes it off again, or it has not kept the run from learning.
+    # Watched alone: a normalisation after the first layer removes the scale, or the scale has not kept the run from learning.
     fails = burst or comes_to_nothing(evidence)
     absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or not fails)
     absorbed |= not harmed and _trains_all_the_same(evidence, only_small=abs(far) <= 3 and wide <= 10)
@@ -140,9 +139,9 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
                 Measurement(name="smallest standard deviation", value=thin, threshold=0.05),
                 Measurement(name="largest standard deviation", value=wide, threshold=10.0),
             ),
-            cause="inputs are not normalised, or with another data set's statistics",
-            remedy="subtract each column's mean and divide by its standard deviation, both of the training set; numbers that "
-            "name categories go through nn.Embedding"
+            cause="inputs are not normalised, or are normalised with another data set's statistics",
+            remedy="subtract each column's mean and divide by its standard deviation, both of the training set; category "
+            "indices go through nn.Embedding"
             if _is_table(evidence)
             else "subtract each channel's mean and divide by its standard deviation, measured on the training set"
             + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
@@ -152,7 +151,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
 
 
 def _rounded(evidence: Evidence, found: list[Finding]) -> list[Finding]:
-    """Large inputs that have lost what told one example from another, as severe as their size is."""
+    """Large inputs whose rounding makes different examples equal; as severe as the size alone."""
     train, coarse = evidence.data.train if evidence.data is not None else None, reading.facts(evidence).readings.coarse
     if train is not None:
         coarse = (*train.coarse, train.num_images) if train.coarse is not None else None
@@ -165,20 +164,21 @@ def _rounded(evidence: Evidence, found: list[Finding]) -> list[Finding]:
             code="input_scale.rounded",
             seen=f"column {column} of the inputs holds {values} values in {examples} examples, all multiples of {step:g}",
             measurements=(Measurement(name="different values", value=float(values)), *found[0].measurements),
-            cause=f"large numbers, as times in seconds, were rounded to float32, whose steps are {step:g} from "
-            f"{step * _PRECISION:.2g} on: what tells neighbours apart is lost, and no later subtraction brings it back",
-            remedy="subtract the start while the numbers are float64, and cast to float32 then: "
-            "torch.tensor(t - t[0], dtype=torch.float32), where t is a float64 array",
+            cause=f"large numbers, such as times in seconds, were rounded to float32, whose spacing is {step:g} from "
+            f"{step * _PRECISION:.2g} on: the differences between neighbours are lost, and no later subtraction brings them "
+            "back",
+            remedy="subtract the start in float64, then cast to float32: torch.tensor(t - t[0], dtype=torch.float32), where "
+            "t is a float64 array",
             source="IEEE 754, binary32: 24 bits of precision; values counted",
         )
     ]
 
 
 def _trains_all_the_same(evidence: Evidence, *, only_small: bool) -> bool:
-    """Whether what was tried learns with these inputs: what was tried overrules a limit that others found.
+    """Whether the rehearsal or the run learns with these inputs, which overrules a general limit.
 
-    Large inputs make a large first loss, which falls by itself: there a loss below what one answer for all costs must be
-    ahead. Small ones make none.
+    With large inputs the first loss is large and falls by itself: there the loss must be predicted to fall below the best
+    constant answer's cost. With small ones it is not.
     """
     rehearsal = evidence.rehearsal
     if rehearsal is None or not rehearsal.steps or not rehearsal.reference:
@@ -189,12 +189,12 @@ def _trains_all_the_same(evidence: Evidence, *, only_small: bool) -> bool:
 
 
 def _is_too_little(evidence: Evidence) -> bool:
-    """Whether the first batch of a watched loop is one example, as a state in which a policy acts: a few numbers, no scale."""
+    """Whether the first batch of a watched loop is a single example, such as a policy's state: too few numbers for a scale."""
     return any(sample.batch_size == 1 for sample in evidence.samples[:1])
 
 
 def _is_normalised(layers: Sequence[LayerStats]) -> bool:
-    """Whether a normalisation comes right behind the first layer with weights."""
+    """Whether a normalisation directly follows the first layer with weights."""
     return [layer.kind for layer in layers[:2]][1:] == ["norm"]
 
 
@@ -206,7 +206,7 @@ def _is_table(evidence: Evidence) -> bool:
 
 
 def _seen(evidence: Evidence, far: float, thin: float, wide: float) -> str:
-    """The sizes as they were measured: of channels, of a table's columns, or of all numbers of a batch together."""
+    """The measured sizes: of channels, of a table's columns, or of all numbers of a batch."""
     columns = reading.facts(evidence).input_columns
     if evidence.data is None and evidence.probe is None and columns is not None:
         mean, place, least, most = columns
@@ -218,13 +218,13 @@ def _seen(evidence: Evidence, far: float, thin: float, wide: float) -> str:
 
 
 def _is_grey(evidence: Evidence) -> bool:
-    """Whether inputs are images of one channel: mean and deviation of all values are not those of a table's columns."""
+    """Whether inputs are images of one channel, so that mean and deviation are not those of a table's columns."""
     shapes = evidence.data.train.shapes if evidence.data is not None else ()
     return bool(shapes) and all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
 
 
 def _largest_update(evidence: Evidence) -> float:
-    """Largest update over weight that was seen: a net that its first step has killed no longer moves."""
+    """Largest update over weight seen; a net killed by its first step no longer moves."""
     first = evidence.samples[0].layers if evidence.samples else ()
     probed = evidence.probe.layers if evidence.probe is not None else ()
     layers = (*probed, *first, *reading.latest_layers(evidence))
@@ -233,7 +233,7 @@ def _largest_update(evidence: Evidence) -> float:
 
 
 def _loud_column(evidence: Evidence) -> list[Finding]:
-    """A column of data, or one that the model makes of a number that it is given: a time, a step."""
+    """A column of data, or one that the model computes from an input number: a time, a step."""
     loud = evidence.facts.loud_column if evidence.facts is not None else None
     if loud is None:
         return []
@@ -243,11 +243,11 @@ def _loud_column(evidence: Evidence) -> list[Finding]:
             rule="input_scale",
             code="input_scale.column",
             severity="warning",
-            seen=f"column {column} of what {layer} is given has rms {size:.3g}, and half of the columns 10 at most",
+            seen=f"column {column} of the input of {layer} has rms {size:.3g}, and half of the columns at most 10",
             measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
-            cause="a number goes in as it is: a time, a step, an amount, beside others near 1",
+            cause="a raw number (a time, a step, an amount) is an input together with numbers near 1",
             remedy=f"subtract the mean of column {column} before {layer} and divide by its standard deviation, both of the "
-            "training set; or give sines and cosines of it",
+            "training set; or use sines and cosines of it",
             source="LeCun et al., Efficient BackProp, 1998, section 4.3",
             layers=(layer,),
         )
@@ -255,7 +255,7 @@ def _loud_column(evidence: Evidence) -> list[Finding]:
 
 
 def _own_scale(evidence: Evidence) -> list[Finding]:
-    """Windows that are scaled one by one, beside targets that are not."""
+    """Windows that are scaled one by one, with targets that are not."""
     facts = evidence.facts
     if facts is None or facts.own_scale is None or facts.graph is None or facts.graph.takes != "distance":
         return []
@@ -275,9 +275,9 @@ def _own_scale(evidence: Evidence) -> list[Finding]:
             measurements=(
                 Measurement(name="targets outside [0, 1]", value=facts.target_outside_unit or 0.0, threshold=OUTSIDE_UNIT),
             ),
-            cause="how large an example is beside others is lost, and the target goes by it",
-            remedy="scale by the mean and standard deviation of the whole training set; or scale each target as its own "
-            "example is scaled, and undo it where predictions are read",
+            cause="the size of an example relative to others is lost, and the target depends on it",
+            remedy="scale by the mean and standard deviation of the whole training set; or scale each target like its own "
+            "example, and undo it for predictions",
             source="own; Kim et al., Reversible Instance Normalization, ICLR 2022, section 3",
         )
     ]

@@ -1,4 +1,4 @@
-"""Data of which little is left: targets that are one value for all, and one example again and again. No rule."""
+"""Data with little variety: targets that are all one value, and one example again and again. No rule."""
 
 import math
 
@@ -8,13 +8,13 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 
 _FEWEST_EXAMPLES = 64
-_FEWEST_OF_ALL, _HALF, _MOSTLY = 200, 0.5, 0.85  # examples, and shares of them that are one and the same
+_FEWEST_OF_ALL, _HALF, _MOSTLY = 200, 0.5, 0.85  # examples, and shares of them that are identical
 _DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _NEAR = 1e-5
 
 
 def lone_targets(evidence: Evidence) -> list[Finding]:
-    """Masks, marks or numbers of which nothing but one value is left; of one label an example `class_order` tells."""
+    """Masks, marks or numbers that hold a single value; for one label per example, `class_order` reports it."""
     train = evidence.data.train if evidence.data is not None else None
     if train is None or train.lone_target is None or train.num_images < _FEWEST_EXAMPLES:
         return []
@@ -27,7 +27,7 @@ def lone_targets(evidence: Evidence) -> list[Finding]:
                 places,
                 cause="classes are lost before the loss: a mask was divided by 255 (ToTensor does), cast or thresholded too "
                 "early",
-                remedy="read masks as whole numbers: torch.as_tensor(numpy.array(mask)).long() in place of ToTensor",
+                remedy="read masks as integers: torch.as_tensor(numpy.array(mask)).long() instead of ToTensor",
                 source="own; torchvision.transforms.ToTensor divides images of bytes by 255",
             )
         ]
@@ -36,18 +36,18 @@ def lone_targets(evidence: Evidence) -> list[Finding]:
             _finding(
                 train,
                 places,
-                cause="targets are lost before the loss: fractions were cast to whole numbers, or written into an array of "
-                "integers; or another column or key was read",
+                cause="targets are lost before the loss: fractions were cast to integers, or written into an integer array; "
+                "or the wrong column or key was read",
                 remedy="keep targets in floating point from the file to the loss (dtype=numpy.float32), and look at "
                 "target.unique() of one batch",
-                source="own; every target that was read",
+                source="own; all targets read",
             )
         ]
     return []
 
 
 def _are_set_against(evidence: Evidence, value: float) -> bool:
-    """Whether the loss takes the difference of outputs and these targets, and not of a residual, which is to be zero."""
+    """Whether the loss compares outputs with these targets, rather than a residual that should be zero."""
     facts = reading.facts(evidence)
     if not facts.compares_returned:
         return False
@@ -76,7 +76,7 @@ def _finding(train: SplitAudit, places: int, *, cause: str, remedy: str, source:
 
 
 def one_example(train: SplitAudit) -> list[Finding]:
-    """Training data most of which is one example, input and target; of all of it, repeated batches tell."""
+    """Training data that is mostly one example, input and target; if it is all of the data, `repeated_batch` reports it."""
     share = train.most_copied
     if share is None or not _HALF <= share < 1 or train.num_images < _FEWEST_OF_ALL:
         return []
@@ -85,10 +85,10 @@ def one_example(train: SplitAudit) -> list[Finding]:
             rule="repeated_batch",
             code="repeated_batch.example",
             severity="warning" if share >= _MOSTLY else "hint",
-            seen=f"{share:.1%} of the {train.num_images} training examples read are one and the same, input and target",
+            seen=f"{share:.1%} of the {train.num_images} training examples read are identical, input and target",
             measurements=(Measurement(name="share of the most frequent example", value=share, threshold=_MOSTLY),),
-            cause="the data was collected or joined so that one example occurs again and again, and there is little else",
-            remedy="keep one of each: numpy.unique(inputs, axis=0) before the split, and then see how much data is left",
+            cause="the data was collected or joined so that it is mostly one example, again and again",
+            remedy="keep one of each: numpy.unique(inputs, axis=0) before the split; then check how much data is left",
             source="Lee et al., Deduplicating Training Data Makes Language Models Better, ACL 2022; values compared",
         )
     ]
