@@ -1,4 +1,4 @@
-"""What to advise once experiments were made: the confirmed change, with its figures; nothing of what was refuted. No rule."""
+"""Remedies after experiments: the confirmed change, with its figures, and nothing that was refuted. No rule."""
 
 from dataclasses import replace
 
@@ -8,14 +8,14 @@ from trainability.doctor.finding import Finding
 from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.tested import arms_of
 
-# Rates that are tried, over the loop's own.
+# Learning rates that are tried, as factors of the loop's own.
 _RATES = {"rate_tenth": 0.1, "rate_hundredth": 0.01, "rate_ten": 10.0, "rate_hundred": 100.0, "rate_thousand": 1000.0}
-# Changes as a line of code, where the change in words leaves open how it is written.
+# Changes as a line of code, where the words do not say how to write it.
 _CODE = {
-    "odd_weights": "torch.nn.init.kaiming_normal_(layer.weight) in the layers that start far from it",
+    "odd_weights": "torch.nn.init.kaiming_normal_(layer.weight) in the layers whose weights start far from it",
     "he": "torch.nn.init.kaiming_normal_(layer.weight) in every layer",
     "xavier": "torch.nn.init.xavier_normal_(layer.weight) in every layer",
-    "default_weights": "layer.reset_parameters() in every layer, in place of the own initialisation",
+    "default_weights": "layer.reset_parameters() in every layer, instead of your own initialisation",
     "biases_zero": "torch.nn.init.zeros_(layer.bias) in every layer",
     "clip_on": "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1) between backward and step",
     "clip_off": "leave out the clipping of gradients",
@@ -52,7 +52,7 @@ def _remedy(finding: Finding, evidence: Evidence, experiments: Experiments) -> s
 
 
 def _said(arm: Arm, finding: Finding, evidence: Evidence) -> str:
-    """The change as code: of rates with the number to set; of what a rule says more exactly, as the rule says it."""
+    """The change as code: for rates, the number to set; where the rule is more exact, the rule's own remedy."""
     parts = arm.name.split(JOINT)
     if parts == ["recommended_weights"]:
         return f'trainability.init_(model, "{arm.change.rpartition(" ")[2]}", seed=0)'

@@ -1,4 +1,4 @@
-"""Units of a layer and modules that are copies of each other, and weights of zero that nothing moves."""
+"""Units of a layer, or modules, that are copies of each other; weights of zero that no gradient moves."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
@@ -24,23 +24,23 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     """All units of a layer have the same weights and gradients, so they stay the same.
 
     Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
-        weight of the model has a gradient. Three warnings: code `nearly`: of half of the linear layers and convolutions, two at
-        least, every weight is one number other than 0, give or take a tenth of it; code `modules`, where modules beside each
-        other, of a model without dropout, have the same weights and the same gradient; code `zeros`, where weights are zero,
-        their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them so: an error where no weight
-        matrix of the model has a gradient.
-    Why: equal units get equal updates for ever: a layer of 100 is a layer of one. The gradient is compared too, because a zero
-        or constant last layer is told apart by its labels, and is healthy. Units that are nearly equal take long to differ, and
-        all add up: a layer multiplies the mean of what it is given by as many as it is given. What is multiplied by zero has no
-        gradient: of two tables of zeros whose product is taken, neither ever moves.
-    What fools it: nothing that is known at the start; a layer of which a regulariser wants equal units.
+        weight of the model has a gradient. Three warnings. Code `nearly`: in half of the linear layers and convolutions, at
+        least two, every weight is the same number other than 0, within a tenth of it. Code `modules`: in a model without
+        dropout, sibling modules have the same weights and the same gradient. Code `zeros`: weights are zero, their gradient is
+        exactly zero, and 20 rehearsed steps or three sampled ones leave them so; an error where no weight matrix of the model
+        has a gradient.
+    Why: equal units get equal updates for ever: a layer of 100 acts as a layer of one. The gradient is compared too, because a
+        zero or constant last layer is healthy: its labels tell its units apart. Units that are nearly equal take long to
+        differ, and their outputs add up: a layer multiplies the mean of its input by its fan-in. A factor that is multiplied by
+        zero has no gradient: where two tables of zeros are multiplied, neither ever moves.
+    What fools it: nothing known at the start; a layer whose units a regulariser makes equal.
     Fix: draw the weights at random: torch.nn.init.kaiming_normal_(layer.weight).
     Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (initial parameters must break symmetry).
     """
     facts = reading.facts(evidence)
     equal, near = facts.identical_units, facts.near_constant
     if held_outputs(evidence):
-        return []  # equal gradients of zero, which a limit behind all weights makes of any
+        return []  # a limit behind all weights makes every gradient zero, so all are equal
     zeros = _zeros_that_stay(evidence)
     if not equal and len(near) < 2:
         return _alike_modules(evidence) or zeros
@@ -57,12 +57,13 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             if equal
             else f"every weight of {', '.join(names[:3])}{' and more' if len(names) > 3 else ''} is nearly the same number",
             measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
-            cause="weights start at one constant"
+            cause="weights start at a constant"
             if equal
-            else "weights are drawn around a number other than 0, as the scales of a normalisation are",
+            else "weights are drawn around a number other than 0, like the scales of a normalisation",
             remedy=f"draw them at random: {drawn_each(weights)}"
             if equal
-            else f"reset_parameters() of {', '.join(map(as_code, names))}: what draws normalisations' scales must leave them",
+            else f"call reset_parameters() of {', '.join(map(as_code, names))}; initialise only normalisations around 1, not "
+            "these layers",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )
@@ -70,7 +71,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
 
 
 def _alike_modules(evidence: Evidence) -> list[Finding]:
-    """Several modules in place of one, which stay what they are: copies."""
+    """Several modules that are copies of one, and stay copies."""
     names = reading.facts(evidence).identical_modules
     if not names:
         return []
@@ -81,8 +82,8 @@ def _alike_modules(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} have the same weights and the same gradient",
             measurements=(Measurement(name="copies", value=float(len(names)), threshold=1.0),),
-            cause="the modules are copies of one, and nothing tells them apart",
-            remedy=f"draw each of them by itself: build {next(iter(names))} anew for each place, and copy no weights",
+            cause="the modules are copies of one module, and nothing makes them differ",
+            remedy=f"initialise each by itself: build a new {next(iter(names))} for each place, and copy no weights",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )
@@ -90,7 +91,7 @@ def _alike_modules(evidence: Evidence) -> list[Finding]:
 
 
 def _zeros_that_stay(evidence: Evidence) -> list[Finding]:
-    """Weights of zero whose gradient is zero because what they are multiplied by is zero, too."""
+    """Weights of zero whose gradient is zero, because they are multiplied by zeros."""
     names = _sampled(evidence) or _rehearsed(evidence)
     if not names:
         return []
@@ -99,9 +100,9 @@ def _zeros_that_stay(evidence: Evidence) -> list[Finding]:
             rule="identical_units",
             code="identical_units.zeros",
             severity="error" if _nothing_moves(evidence) else "warning",
-            seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: weights and gradient are zero, and stay so",
+            seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: weights and gradient are zero and stay zero",
             measurements=(Measurement(name="layers of zeros", value=float(len(names)), threshold=0.0),),
-            cause="weights start at zero, and what they are multiplied by is zero as well",
+            cause="weights start at zero, and so does the factor that they are multiplied by",
             remedy=f"draw them at random: {drawn_each(tuple(f'{name}.weight' for name in names))}",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,

@@ -1,4 +1,4 @@
-"""Frozen layers that nothing was loaded into. No rule."""
+"""Frozen layers into which no weights were loaded. No rule."""
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import standing
@@ -9,12 +9,12 @@ from trainability.doctor.outlook_limits import HAS_LEARNED, WILL_TRAIN
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.cut_off import frozen_is_needed
 
-FEW_DRAWN, MANY_DRAWN = 3, 8  # layers: random features have one or two, and nothing that is random on purpose has eight
-_FEWEST_STEPS, _LITTLE = 100, 0.8  # of what the best constant answer costs, that is left of it
+FEW_DRAWN, MANY_DRAWN = 3, 8  # layers: random features have one or two, and no net that is random on purpose has eight
+_FEWEST_STEPS, _LITTLE = 100, 0.8  # of the best constant answer's cost, that the loss still has
 
 
 def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding]:
-    """Frozen layers that are still as PyTorch drew them: a hint of a few, unless what is trained does not learn from them."""
+    """Frozen layers that still have PyTorch's initial weights: a hint if few, unless the trained part does not learn."""
     settings = settings_of(evidence)
     names = settings.frozen_as_drawn if settings is not None else ()
     if len(names) < 2:
@@ -26,20 +26,22 @@ def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding
             rule="untrained_parameter",
             code="untrained_parameter.as_drawn",
             severity=severity,
-            seen=f"{len(names)} layers are frozen with the weights that PyTorch drew for them, {names[0]} to {names[-1]}: no "
+            seen=f"{len(names)} layers, {names[0]} to {names[-1]}, are frozen with PyTorch's random initial weights: no "
             "weights were loaded into them",
-            measurements=(Measurement(name="such layers", value=float(len(names)), threshold=float(FEW_DRAWN)),),
+            measurements=(
+                Measurement(name="frozen layers with initial weights", value=float(len(names)), threshold=float(FEW_DRAWN)),
+            ),
             cause="load_state_dict(strict=False) found none of their names (a prefix such as 'module.'), or was not called",
-            remedy="load_state_dict(state) without strict=False, with the names that the model has: "
-            "{k.removeprefix('module.'): v for k, v in state.items()}; leave it where random features are meant",
-            source="PyTorch, torch.nn.Module.load_state_dict; weights held against the distribution of the default draw",
+            remedy="load_state_dict(state) without strict=False, with the model's own names: {k.removeprefix('module.'): v "
+            "for k, v in state.items()}; leave it where random features are intended",
+            source="PyTorch, torch.nn.Module.load_state_dict; weights compared with the default distribution",
             layers=names,
         )
     ]
 
 
 def _learns_little(evidence: Evidence) -> bool:
-    """Whether 100 steps and more have taken little off what one answer for all costs, or the rehearsed ones promise nothing."""
+    """Whether 100 steps or more leave most of the best constant answer's cost, or the rehearsal predicts no training."""
     if evidence.steps:
         at, recent = standing(evidence), reading.recent_loss(evidence)
         cost = at.cost if at is not None else reading.chance_as_summed(evidence)

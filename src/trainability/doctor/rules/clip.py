@@ -10,8 +10,8 @@ from trainability.doctor.rate_choice import outdone
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import raised_clip
 
-_OFTEN = 0.1  # share of the steps that a clip would have changed
-_FEWEST_MEASURED = 25  # of 50 steps: a monitor measures the first 20, and then every fourth
+_OFTEN = 0.1  # share of the steps that clipping would change
+_FEWEST_MEASURED = 25  # of 50 steps: Monitor measures the first 20, and then every fourth
 
 
 @rule(
@@ -23,15 +23,17 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
     """Clipping was active and has stopped, though gradient norms still exceed its threshold.
 
     Fires: three steps or more were clipped, and after the last of them five or more had a norm above 1.05 times the threshold
-        and were not. An error where the loss was still at chance when clipping stopped. Code `order`: in each rehearsed pass
-        through the body, of three and more, `clip_grad_norm_` runs when no gradient is there or when all steps are made, and
-        gradients are cleared between steps: a warning where a tenth of the steps has a norm above the threshold, else a hint.
-        A threshold that is infinite asks for the norm alone. A warning with code `result`: a statement of the body calls a
-        function such as clamp(), which has a twin in place, on a weight or its gradient, and drops what it returns.
-    Why: the threshold is read off the clipped steps (norm times ratio, the median). Five such steps cannot be rounding. At
-        chance level the clip went before it had done its work, and the next large gradient moves the net unchecked.
+        and were not clipped. An error where the loss was still at chance when clipping stopped. Code `order`: in each of three
+        rehearsed passes or more through the body, `clip_grad_norm_` runs before there is a gradient or after all steps are
+        made, and gradients are cleared between steps; a warning where a tenth of the steps have a norm above the threshold,
+        else a hint. An infinite threshold only measures the norm and does not count. A warning with code `result`: a statement
+        of the body calls a function such as clamp(), which has an in-place twin, on a weight or its gradient, and drops the
+        result.
+    Why: the threshold is read off the clipped steps (the median of norm times ratio). Five such steps cannot be rounding. If
+        clipping stops at chance level, it stops before it has done its work, and the next large gradient moves the net
+        unchecked.
     What fools it: a threshold that the loop raises on purpose.
-    Fix: keep the clip on for the whole run; clip between backward() and step().
+    Fix: keep clipping for the whole run; clip between backward() and step().
     Source: own; the log's code dropped the clip below a loss of 7.0, and chance is ln 1000 = 6.9.
     """
     if (vain := _without_result(evidence) or _in_vain(evidence)) is not None:
@@ -52,22 +54,22 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="clip_dropped",
             severity="error" if at_chance else "warning",
-            seen=f"clipping at {limit:.3g} stopped after step {steps[clipped[-1]].step}; {len(over)} larger ones followed"
-            + (", and the loss was still at chance" if at_chance else ""),
+            seen=f"clipping at {limit:.3g} stopped after step {steps[clipped[-1]].step}; {len(over)} steps with a larger norm "
+            "followed" + (", and the loss was still at chance" if at_chance else ""),
             measurements=(
                 Measurement(name="unclipped steps over the threshold", value=float(len(over)), threshold=5.0),
-                Measurement(name="threshold until then", value=limit),
+                Measurement(name="threshold before that", value=limit),
                 Measurement(name="loss when it stopped", value=after[0].loss, unit="nats", threshold=chance),
             ),
-            cause="clipping is tied to a level of the loss that chance already meets",
-            remedy="keep the clip on for the whole run",
-            source="own; the log's code dropped it below a loss of 7.0, and ln 1000 is 6.9",
+            cause="clipping depends on a level of the loss that chance already meets",
+            remedy="keep clipping for the whole run",
+            source="own; the log's code dropped clipping below a loss of 7.0, and ln 1000 is 6.9",
         )
     ]
 
 
 def _without_result(evidence: Evidence) -> Finding | None:
-    """Weights or gradients that are to be limited, by a function that returns others and leaves them as they are."""
+    """A call meant to limit weights or gradients, whose result is dropped."""
     found = evidence.rehearsal.dropped_result if evidence.rehearsal is not None else None
     if found is None:
         return None
@@ -77,17 +79,17 @@ def _without_result(evidence: Evidence) -> Finding | None:
         rule="clip_dropped",
         code="clip_dropped.result",
         severity="warning",
-        seen=f"the loop calls {function}() on {what} and drops what it returns: nothing is changed by it",
+        seen=f"the loop calls {function}() on {what} and drops the result: the call changes nothing",
         measurements=(Measurement(name="calls in place", value=0.0, threshold=1.0),),
-        cause=f"{function}() returns a new tensor and leaves its own as it is",
-        remedy=f"call {function}_(), with the underscore, in its place: it changes the tensor itself",
-        source="PyTorch, torch.Tensor: functions that end in an underscore work in place",
+        cause=f"{function}() returns a new tensor and does not change its argument",
+        remedy=f"call {function}_(), with the underscore, which changes the tensor in place",
+        source="PyTorch, torch.Tensor: methods that end in an underscore work in place",
         layers=(name,),
     )
 
 
 def _in_vain(evidence: Evidence) -> Finding | None:
-    """Clipping before the gradient is there, or when the step that it was for is made."""
+    """Clipping before there is a gradient, or after the step."""
     rehearsal = evidence.rehearsal
     if rehearsal is None or rehearsal.vain_clip is None or rehearsal.stale_fraction:
         return None
@@ -101,11 +103,11 @@ def _in_vain(evidence: Evidence) -> Finding | None:
         code="clip_dropped.order",
         severity="warning" if over >= _OFTEN else "hint",
         seen=f"clip_grad_norm_ at {limit:.3g} runs "
-        + ("before backward(), when there is no gradient" if when == "before" else "after the step that it is for")
+        + ("before backward(), when there is no gradient" if when == "before" else "after optimizer.step()")
         + f": {over:.0%} of the steps are made with a larger norm",
         measurements=(Measurement(name="share of steps over the threshold", value=over, threshold=_OFTEN),),
-        cause="the clip stands at the wrong place of the loop, and changes no step",
-        remedy="clip between the two: loss.backward(), then clip_grad_norm_, then optimizer.step()",
+        cause="clipping is at the wrong place in the loop, and changes no step",
+        remedy="clip between backward and step: loss.backward(), then clip_grad_norm_, then optimizer.step()",
         source="PyTorch, torch.nn.utils.clip_grad_norm_; the order of calls in the rehearsal",
         explains=("sum_for_mean", "vanishing_gradient", "gain_budget_high", "loss_at_start") if over >= _OFTEN else (),
     )
@@ -115,14 +117,14 @@ def _in_vain(evidence: Evidence) -> Finding | None:
 def clipping(evidence: Evidence) -> list[Finding]:
     """Almost every step is clipped, so the clip threshold sets the step size.
 
-    Fires: 95 % or more of the last 200 steps, as far as they were measured, were clipped (of 50 steps at least). A warning
-        (code `to_nothing`) where less than a hundredth of the gradient is left, the optimizer does not divide by its size, and
-        in 100 steps the loss has fallen by less than an eighth or is no lower than one answer for every example makes it. So
-        before a run: the threshold is below a hundredth of the first gradient's norm, and the rehearsed loss has fallen by less
-        than 2 %, or by a tenth where larger steps were tried and do far better. A threshold that was not told is the norm that
-        the optimizer finds at each of 16 rehearsed steps and more, if it is the same to 5 %.
-    Why: then each step has the length lr times threshold whatever the gradient, and a change of either is a change of the
-        learning rate. A hint, because many recipes (transformers at norm 1) mean exactly that.
+    Fires: 95 % or more of the measured steps among the last 200 were clipped (at least 50 steps). A warning (code `to_nothing`)
+        where less than a hundredth of the gradient is left, the optimizer does not divide by the gradient's size, and in 100
+        steps the loss has fallen by less than an eighth, or is no lower than the cost of the best constant answer. Before a
+        run: the threshold is below a hundredth of the first gradient's norm, and the rehearsed loss has fallen by less than 2
+        %, or by less than a tenth where larger steps were tried and do far better. A threshold that is not known is taken to be
+        the norm that the optimizer finds, if that is the same to 5 % at each of 16 rehearsed steps or more.
+    Why: each step then has the length lr times threshold, whatever the gradient, and changing either changes the learning rate.
+        A hint, because many recipes (transformers at norm 1) do this on purpose.
     What fools it: recipes that normalise the gradient on purpose.
     Fix: raise the threshold to the run's median norm; or keep it, and read the learning rate as lr times the threshold.
     Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks, ICML 2013; own share.
@@ -153,7 +155,7 @@ def clipping(evidence: Evidence) -> list[Finding]:
 
 
 def _kept_norm(evidence: Evidence) -> float | None:
-    """The gradient norm that the optimizer finds, where it is the same at each rehearsed step, as only clipping makes it."""
+    """The gradient norm that the optimizer finds, if it is the same at each rehearsed step: only clipping makes it so."""
     seen = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
     norms = [step.gradient_norm for step in seen if step.gradient_norm]
     alike = len(norms) >= 16 and max(norms) - min(norms) < 0.05 * min(norms)
@@ -161,7 +163,7 @@ def _kept_norm(evidence: Evidence) -> float | None:
 
 
 def _clips_to_nothing(evidence: Evidence) -> list[Finding]:
-    """A threshold that leaves nearly nothing of the first gradient, and a loss that does not move."""
+    """A threshold that leaves almost nothing of the first gradient, and a loss that does not move."""
     probe = evidence.probe
     told = probe.optimizer.clip if probe is not None and probe.optimizer is not None else None
     clip = told or _kept_norm(evidence)
@@ -173,11 +175,11 @@ def _clips_to_nothing(evidence: Evidence) -> list[Finding]:
     if not clip < 0.01 * probe.gradient_norm or tried[-1] < least * tried[0]:
         return []
     norm = probe.gradient_norm
-    return [_to_nothing(clip / norm, norm, f"clip at the usual norm, max_norm={norm:.2g}")]
+    return [_to_nothing(clip / norm, norm, f"raise the clip threshold to the usual norm: max_norm={norm:.2g}")]
 
 
 def _stands(evidence: Evidence) -> bool:
-    """Whether a run of a hundred steps has hardly got anywhere."""
+    """Whether a run of 100 steps or more has hardly lowered its loss."""
     recent, steps, at = reading.recent_loss(evidence), evidence.finite_steps, standing(evidence)
     if recent is None or len(steps) < 100:
         return False

@@ -1,4 +1,4 @@
-"""Weight decay that outpulls the gradient: before a run, and in weights that it has emptied. No rule."""
+"""Weight decay that is stronger than the gradient: before a run, and in weights that it has shrunk to nothing. No rule."""
 
 import itertools
 import statistics
@@ -11,14 +11,14 @@ from trainability.doctor.layer_table import number
 _USUAL_DECAY = 1e-4  # as part of the gradient
 _STRONG_DECAY, _OUTPULLED = 0.05, 3.0
 _EMPTIED = 0.01  # of the weight at first
-_STANDS, _ABOVE, _FEWEST_STEPS = 0.97, 0.3, 50  # of the loss half of the way before; of the first
+_STANDS, _ABOVE, _FEWEST_STEPS = 0.97, 0.3, 50  # of the loss at half of the steps; of the first loss
 
 
 def smaller_decay(evidence: Evidence, settings: OptimizerSettings) -> float:
-    """A tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
+    """A tenth of the weight decay, or less: as much as removes at most a third of a weight in the whole run.
 
-    Over a run of n steps weights shrink by exp(-n lr decay / (1 - momentum)). Adam divides the decay that is part of the
-    gradient by the gradient's size, so that there a usual value is all that is known.
+    Over a run of n steps weights shrink by exp(-n lr decay / (1 - momentum)). Adam divides decay that is part of the gradient
+    by the gradient's size; a usual value is then all that can be proposed.
     """
     decay, steps = (settings.weight_decay or 0.0) / 10, settings.planned_steps or reading.num_steps(evidence)
     if _is_divided(evidence, settings):
@@ -28,14 +28,14 @@ def smaller_decay(evidence: Evidence, settings: OptimizerSettings) -> float:
 
 
 def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
-    """What decay pulls against what the gradient pulls, before the first step."""
+    """Whether decay is stronger than the gradient before the first step."""
     probe, decay = evidence.probe, settings.weight_decay or 0.0
     tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
     if probe is None or not probe.at_start or decay < _STRONG_DECAY or not tried:
         return []
     if tried[-1] < 0.9 * tried[0] and not (_is_divided(evidence, settings) and _rehearsal_stands(evidence)):
         return []
-    # Adam's step is about the rate for each element; decoupled decay stands beside it, and not in the gradient.
+    # Adam's step is about the rate for each element; decoupled decay is added to the step, not to the gradient.
     pulls = [
         decay * s.weight_rms / (1.0 if settings.name == "AdamW" else s.gradient_rms)
         for s in probe.layers
@@ -48,7 +48,8 @@ def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
             rule="weights_decayed",
             code="weights_decayed.outpulled",
             severity="warning",
-            seen=f"weight decay pulls {number(statistics.median(pulls))} times as hard at the typical weight as the loss does",
+            seen=f"weight decay pulls {number(statistics.median(pulls))} times as hard on the typical weight as the gradient "
+            "of the loss",
             measurements=(
                 Measurement(name="pull of the decay over the gradient's", value=statistics.median(pulls), threshold=_OUTPULLED),
                 Measurement(name="weight decay", value=decay, threshold=_STRONG_DECAY),
@@ -61,7 +62,7 @@ def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
 
 
 def is_emptied(evidence: Evidence, settings: OptimizerSettings, left: float) -> bool:
-    """Whether decay has left next to nothing of the typical weight, and the loss stands where that leaves it.
+    """Whether decay has left almost nothing of the typical weight, and the loss no longer falls.
 
     Args:
         evidence: of a run.
@@ -83,7 +84,7 @@ def is_emptied(evidence: Evidence, settings: OptimizerSettings, left: float) -> 
 
 
 def _are_normalised(evidence: Evidence) -> bool:
-    """Whether a normalisation follows right behind most layers, so that the size of their weights does not count."""
+    """Whether most layers are directly followed by a normalisation, so that the size of their weights does not matter."""
     kinds = [layer.kind for layer in reading.latest_layers(evidence)]
     behind = [after == "norm" for kind, after in itertools.zip_longest(kinds, kinds[1:]) if kind != "norm"]
     return 2 * sum(behind) > len(behind)
@@ -95,7 +96,7 @@ def _proposed(evidence: Evidence, settings: OptimizerSettings, pull: float) -> f
 
 
 def _is_divided(evidence: Evidence, settings: OptimizerSettings) -> bool:
-    """Whether decay is a part of the gradient, and the optimizer divides by that gradient's size."""
+    """Whether decay is part of the gradient, and the optimizer divides by that gradient's size."""
     return reading.is_adaptive(evidence) and settings.name != "AdamW"
 
 

@@ -1,4 +1,4 @@
-"""Remedies for weights that start wrong: what to draw, by the activation functions that follow. No rule."""
+"""Remedies for wrong initial weights: the initialisation to use, by the activations that follow. No rule."""
 
 from collections import Counter
 
@@ -10,20 +10,20 @@ SIGMOIDS = {"sigmoid": "Sigmoid", "hardsigmoid": "Hardsigmoid"}
 
 
 def drawn_for_signal(evidence: Evidence, layers: tuple[LayerStats, ...]) -> str:
-    """Propose weights that hand signal and gradient through the layers, and the activation too where none can.
+    """Propose an initialisation that passes signal and gradient through the layers, and another activation where none can.
 
-    A sigmoid's slope is 1/4 at most, so that no scale of the weights carries a gradient through many of them.
+    A sigmoid's slope is at most 1/4, so no scale of the weights carries a gradient through many of them.
 
     Args:
         evidence: whose probe is asked where `layers` name no activation.
-        layers: that the finding speaks of.
+        layers: those of the finding.
     """
     known = layers if any(s.activation for s in layers) else evidence.probe.layers if evidence.probe is not None else layers
     hidden = Counter(s.activation for s in known if s.activation)
     usual = hidden.most_common(1)[0][0] if hidden else "relu"
     if usual in SIGMOIDS:
         last = [s.name for s in known if s.activation == usual]
-        swap = f"torch.nn.ReLU() in place of torch.nn.{SIGMOIDS[usual]}() behind {_listed(last)}"
+        swap = f"torch.nn.ReLU() in place of torch.nn.{SIGMOIDS[usual]}() after {_listed(last)}"
         return f"{swap}, and torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer"
     if usual == "tanh":
         return "torch.nn.init.xavier_normal_(layer.weight, gain=5 / 3) and zero biases in every layer"

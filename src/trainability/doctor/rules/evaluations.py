@@ -1,4 +1,4 @@
-"""The evaluations of a run: what is told against what is counted, training against validation, and a constant beside both."""
+"""The evaluations of a run: recorded against counted errors, training against validation, and both against a constant."""
 
 import math
 import statistics
@@ -15,7 +15,7 @@ from trainability.doctor.rules.run import ONE_BATCH
 from trainability.doctor.rules.running_statistics import of_other_statistics
 from trainability.doctor.rules.watched_validation import contradicted
 
-_FEWEST_STEPS = 300  # before that many, a loss that stands still may be a slow start
+_FEWEST_STEPS = 300  # with fewer, a constant loss may be a slow start
 _TASK_LOSSES = ("cross_entropy", "nll_loss")
 
 
@@ -23,14 +23,14 @@ _TASK_LOSSES = ("cross_entropy", "nll_loss")
 def evaluation_told(evidence: Evidence) -> list[Finding]:
     """An evaluation's error contradicts the predictions, labels or loss recorded with it.
 
-    Fires: the error that `record_evaluation` is told differs from the one counted from its predictions and labels. An error
-        (code `count`) above 0.01 and four standard errors of a sample of that size, else a hint; code `accuracy` where what is
-        told is 1 minus the error counted. A warning where what is told is above 1 (code `percent`), and where it is more than
-        the loss allows (code `loss`).
-    Why: a wrong answer costs ln 2 or more, because the right class has a probability of a half at most. So an error is at most
-        the mean cross-entropy over ln 2; 0.99 beside a loss of 0.3 cannot be. Four standard errors allow for predictions of
-        a part of the split.
-    What fools it: predictions of other examples than those of the error, and a loss that is weighted by class.
+    Fires: the error passed to `record_evaluation` differs from the one counted from its predictions and labels. An error (code
+        `count`) above 0.01 and four standard errors of a sample of that size, else a hint; code `accuracy` where the recorded
+        number is 1 minus the counted error. A warning where the recorded error is above 1 (code `percent`), and where it is
+        more than the loss allows (code `loss`).
+    Why: a wrong answer costs ln 2 or more, because the right class then has a probability of at most a half. So an error is at
+        most the mean cross-entropy over ln 2; an error of 0.99 with a loss of 0.3 is impossible. Four standard errors allow for
+        predictions of a part of the split.
+    What fools it: predictions of other examples than those of the error, and a loss weighted by class.
     Fix: count right answers and examples over the whole split, and divide once.
     Source: own; the log's metric showed 0.9925 where 0.90 was true.
     """
@@ -56,20 +56,21 @@ def evaluation_told(evidence: Evidence) -> list[Finding]:
                 rule="evaluation_told",
                 code=f"evaluation_told.{word}",
                 severity=severity,
-                seen=f"the {seen.split} error told at step {seen.step} is {told:.4g}; "
+                seen=f"the {seen.split} error recorded at step {seen.step} is {told:.4g}; "
                 + {"loss": f"with a loss of {seen.loss or 0.0:.3g} it is at most {right:.3g}"}.get(
                     word,
-                    f"{'as a share it is' if word == 'percent' else 'counted from predictions and labels it is'} {right:.4g}",
+                    f"{'as a fraction it is' if word == 'percent' else 'counted from predictions and labels it is'} "
+                    f"{right:.4g}",
                 ),
                 measurements=(
-                    Measurement(name="error told", value=told, threshold=right),
+                    Measurement(name="recorded error", value=told, threshold=right),
                     Measurement(name="examples counted", value=float(seen.num_examples or 0)),
                 ),
                 cause={
-                    "percent": "errors are expected as a share, in [0, 1]",
-                    "accuracy": "an accuracy is told where an error is expected",
-                    "count": "the metric counts other examples than it divides by, or other answers",
-                    "loss": "the metric or the loss is of other answers than the other",
+                    "percent": "errors are expected as a fraction, in [0, 1]",
+                    "accuracy": "an accuracy is recorded where an error is expected",
+                    "count": "the metric divides by another number of examples than it counts, or counts other answers",
+                    "loss": "the metric and the loss are computed from different answers",
                 }[word],
                 remedy="top1_error=error / 100"
                 if word == "percent"
@@ -83,14 +84,14 @@ def evaluation_told(evidence: Evidence) -> list[Finding]:
 
 
 def _is_impossible(evidence: Evidence, seen: Evaluation) -> bool:
-    """Whether the error is more than the loss allows: only where one label an example is known to be the task."""
+    """Whether the error is more than the loss allows: only where each example is known to have one label."""
     if seen.loss is None or seen.top1_error is None or not _one_label(evidence):
         return False
     return seen.top1_error * math.log(2) > 1.2 * seen.loss + 0.02
 
 
 def _one_label(evidence: Evidence) -> bool:
-    """Whether the loss is known to be the plain cross-entropy of one label an example."""
+    """Whether the loss is known to be plain cross-entropy with one label per example."""
     if evidence.rehearsal is not None and evidence.rehearsal.task.kind == "classification":
         return evidence.rehearsal.task.loss in _TASK_LOSSES
     facts, probe = evidence.facts, evidence.probe
@@ -103,27 +104,27 @@ def _one_label(evidence: Evidence) -> bool:
 
 @rule(severities=("warning", "hint"), explains=("overfit", "constant_as_good", "prediction_collapse"))
 def evaluation_path(evidence: Evidence) -> list[Finding]:
-    """The training loss is low, and the evaluation does not show it.
+    """The training loss is low, but the evaluation does not show it.
 
-    Fires: the watched loss is below a quarter of what class frequencies cost, and the last two evaluations say otherwise: the
-        error on training examples is twice what that loss allows, plus 0.1 (code `train_error`), or their loss three times the
-        watched one and more (code `train_loss`); or the error on validation examples is within three standard errors of always
-        naming the most frequent class (code `validation`). Code `statistics`: of the running statistics of a batch norm more
-        than half is what they started from, after all planned steps or, where these are not known, at the last evaluation (a
-        hint then, unless its error is twice what the loss allows, plus 0.1, or a run that has learned names few classes).
-        Code `last_batch`: a batch norm's momentum is so large, and the loader's last batch so small, that its running
-        statistics are as uncertain as those of 6 examples and fewer; a hint where it is 0.9 and more, below 1, and the last
-        batch is not known, and a warning where an evaluation contradicts.
-        Code `shared_norm`: a batch norm serves several places of a pass, and by the statistics that they share the mean square
-        of what it makes of one of them is off by a quarter and more; a hint, but for the same of an evaluation and of the next.
-        Code `batch_statistics`: after 10 rehearsed steps and more, with the weights as they are and running statistics brought
-        up to date, the loss on the loop's own batches is twice as large where batch norm takes the running statistics as where
-        it takes each batch's, and three tenths and more of what the steps took off it are lost.
-    Why: a loss of 0.1 allows an error of 0.1 / ln 2 at most. On training examples nothing but the evaluation's own path can
-        bring it back: other preprocessing, other weights, batch norm's statistics, a metric. On validation examples alone,
-        labels or preprocessing of that split, or a net that has memorised what has nothing to do with the labels.
-    What fools it: batch norm early in a run at a large rate, hence two evaluations; a loss that is weighted or divided is not
-        judged by error.
+    Fires: the watched loss is below a quarter of the cost of the class frequencies, and the last two evaluations contradict it:
+        the error on training examples is more than twice what that loss allows, plus 0.1 (code `train_error`), or their loss is
+        three times the watched one or more (code `train_loss`); or the error on validation examples is within three standard
+        errors of always predicting the most frequent class (code `validation`). Code `statistics`: more than half of the
+        running statistics of a batch norm is still their initial value, after all planned steps or, if that number is not
+        known, at the last evaluation (then a hint, unless its error is more than twice what the loss allows, plus 0.1, or a run
+        that has learned predicts few classes). Code `last_batch`: a batch norm's momentum is so large, and the loader's last
+        batch so small, that the running statistics are as uncertain as those of 6 examples or fewer; a hint where the momentum
+        is 0.9 or more, below 1, and the last batch is not known, and a warning where an evaluation contradicts. Code
+        `shared_norm`: one batch norm is called at several places of a pass, and with the shared statistics the mean square of
+        its output at one of them is off by a quarter or more; a hint, unless the same holds in an evaluation and in the next.
+        Code `batch_statistics`: after 10 rehearsed steps or more, with the weights fixed and the running statistics up to date,
+        the loss on the loop's own batches is twice as large when batch norm uses running statistics as when it uses each
+        batch's own, and three tenths or more of what the steps took off the loss are lost.
+    Why: a loss of 0.1 allows an error of at most 0.1 / ln 2. On training examples only the evaluation itself can lose that:
+        other preprocessing, other weights, batch norm's statistics, or the metric. On validation examples alone, it is the
+        labels or the preprocessing of that split, or a net that has memorised pairs unrelated to the labels.
+    What fools it: batch norm early in a run at a large learning rate, hence two evaluations. A weighted or divided loss is not
+        compared with the error.
     Fix: evaluate ten training examples by hand: the same weights, the same transform, model.eval(), and count.
     Source: own; the log's metric said 0.9925 whatever the net had learned.
     """
@@ -150,7 +151,7 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
                     Measurement(name=f"{what} evaluated", value=value, threshold=limit),
                     Measurement(name="watched training loss", value=watched),
                 ),
-                cause="labels or preprocessing of validation are others, or what was memorised does not carry over"
+                cause="validation has other labels or another preprocessing, or what the net memorised does not generalise"
                 if word == "validation"
                 else "the evaluation uses other weights, inputs or batch statistics than training, or the metric is wrong",
                 remedy="evaluate ten training examples by hand: the same weights and transform, model.eval(), and count",
@@ -161,7 +162,7 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
 
 
 def _against_watched(evidence: Evidence, seen: Evaluation, word: str) -> tuple[float, float, float] | None:
-    """What the evaluation says, its limit, and the loss watched before it; None where they agree or cannot be compared."""
+    """The evaluated number, its limit, and the loss watched before it; None where they agree or cannot be compared."""
     before = [s.loss for s in evidence.finite_steps if seen.step - 2 * WINDOW_STEPS < s.step <= seen.step]
     constant = frequency_cost(evidence) or seen.label_entropy or reading.chance_loss(evidence)
     if len(before) < WINDOW_STEPS or not constant:
@@ -191,9 +192,9 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
     """Almost all images are assigned to few classes.
 
     Fires: in the last evaluation after step 100 or later, the entropy of the predicted classes is below half of the labels'.
-    Why: with ten balanced classes that is about three classes in use. Earlier it means nothing: an untrained deep net names
-        one class for nearly everything.
-    What fools it: an evaluation on a subset with another mix of classes, and a net that is on its way (it learns some classes
+    Why: with ten balanced classes, that is about three classes in use. Earlier it means nothing: an untrained deep net predicts
+        one class for almost every image.
+    What fools it: an evaluation on a subset with another mix of classes, and a net that is still learning (some classes come
         first).
     Fix: check labels against images (`trainability.audit_data`), then the learning rate.
     Source: own; the log's trials caltech-1 to -4.
@@ -221,15 +222,15 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning", "hint"))
 def overfit(evidence: Evidence) -> list[Finding]:
-    """Training runs ahead of validation, and the gap grows.
+    """Training gets ahead of validation, and the gap grows.
 
-    Fires: three evaluations of both splits or more, a gap of 0.1 or more in accuracy at the last, larger than in the middle,
-        and there larger than at the first; a warning from 0.3. Code `loss`: three validation losses or more, the last above
-        chance and 1.25 times the lowest or above, while the training loss is below a quarter of chance; a warning where the
-        validation error is at 0.9 of chance or above.
-    Why: a gap alone is normal; one that grows means that what is learned no longer carries over.
+    Fires: three or more evaluations of both splits, with a gap of 0.1 or more in accuracy at the last, larger than at the
+        middle one, which is larger than at the first; a warning from 0.3. Code `loss`: three or more validation losses, the
+        last above chance and at least 1.25 times the lowest, while the training loss is below a quarter of chance; a warning
+        where the validation error is at least 0.9 of chance.
+    Why: a gap alone is normal; a gap that grows means that what is learned no longer generalises.
     What fools it: splits of a few hundred images, where the gap is noise, and training errors measured with dropout on, which
-        hide it. A few held-out examples that are surely wrong raise the validation loss while the error still falls.
+        hide it. A few validation examples with confident wrong answers raise the validation loss while the error still falls.
     Fix: compare the two splits (`trainability check` with the validation loader); then more augmentation, weight decay or
         dropout, or stop at the best validation step.
     Source: Zhang et al., AutoTrainer, ICSE 2021; own thresholds.
@@ -276,7 +277,7 @@ def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
                 Measurement(name="validation loss over chance", value=losses[-1] / chance, threshold=1.0),
                 Measurement(name="training loss over chance", value=recent / chance, threshold=0.25),
             ),
-            cause="what is learned holds of the training examples alone",
+            cause="what is learned holds for the training examples only",
             remedy="compare the splits: trainability check with the validation loader; then more data, augmentation or decay",
             source="own; AutoTrainer, ICSE 2021",
         )
@@ -285,23 +286,24 @@ def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning", "hint"))
 def constant_as_good(evidence: Evidence) -> list[Finding]:
-    """The answers cost as much as one constant answer for every example.
+    """The outputs cost as much as one constant output for every example.
 
-    Fires: the loss stands still at 0.95 of the cost of the best constant answer or above. Of a run, after 100 steps: a warning
-        from 300 or at the end of its plan, where the gradient does not grow. That cost is known by the kind of the loss; of any
-        other loss it is searched for before the run; Monitor alone reads it off the gradient of the outputs, batch by batch. In
-        a rehearsal of 20 steps and more whose loss came down to within 2 % of that cost and stays there: a hint; of a
-        loss of another kind, after 50 steps, between 0.95 and 1.1 of it, while outputs differ less between examples than at
-        the start (code `rehearsed`). Code
-        `evaluation`: the last two evaluations after step 300 are no better than that, in error or squared error, and the loss,
-        where it is watched, is not below 0.9 of it either. A warning with code `solved`: a loss of the model's own answers, of
-        their derivatives or of goals that they make, is zero where every answer is one number, for a thousand examples of the
-        data, and is not where it is another number; and a bias moves all answers alike.
-    Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has found
-        them and nothing else, however far it fell.
-    What fools it: targets that nothing in the input predicts; few examples, whose variance is not that of all; a slow start.
-    Fix: one batch alone tells model and loss from data: outputs that do not go by inputs, or labels that do not belong to
-        them (`trainability check`); then learning rate and initialisation.
+    Fires: the loss no longer falls and is at least 0.95 of the cost of the best constant answer, the same output for every
+        example. In a run, after 100 steps: a warning from 300 steps or at the end of its plan, unless the gradient grows. The
+        cost is known for the usual losses; for any other loss it is searched for before the run; Monitor alone reads it off the
+        gradient of the outputs, batch by batch. Code `rehearsed`: in a rehearsal of 20 steps or more the loss came within 2 %
+        of that cost and stays there, a hint; for an unknown loss, after 50 steps it is between 0.95 and 1.1 of that cost, while
+        outputs differ less between examples than at the start. Code `evaluation`: the last two evaluations after step 300 are
+        no better than the constant, in error or squared error, and the watched loss, if there is one, is not below 0.9 of its
+        cost. A warning with code `solved`: a loss of the model's own outputs, of their derivatives or of targets made from
+        them, is zero for a thousand examples of the data if every output is one particular number, and is not for another
+        number; and a bias moves all outputs alike.
+    Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has
+        learned them and nothing else, however far it fell.
+    What fools it: targets that nothing in the input predicts; few examples, whose variance differs from that of all; a slow
+        start.
+    Fix: train on a single batch, which separates the model and loss from the data: either outputs do not depend on inputs, or
+        labels do not belong to them (`trainability check`); then try learning rate and initialisation.
     Source: own; ZeroR, the baseline that any model has to beat.
     """
     if (solved := reading.facts(evidence).solved_by) is not None:
@@ -323,32 +325,32 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss or error", value=value, threshold=0.95 * cost),
                 Measurement(name=f"of {name}", value=cost),
             ),
-            cause="the outputs differ less between examples than at the start: so far one answer for all was learned"
+            cause="the outputs differ less between examples than at the start: so far one answer for all examples was learned"
             if code == "rehearsed"
-            else "the outputs do not depend on the inputs, or nothing in the inputs tells the targets",
+            else "the outputs do not depend on the inputs, or nothing in the inputs predicts the targets",
             remedy=_beyond_a_constant(evidence),
             source="own",
         )
     ]
 
 
-_MOSTLY_ONE = 0.4  # of what knowing nothing costs: the cost of the frequencies where one class of four has nine tenths
+_MOSTLY_ONE = 0.4  # of chance level: the cost of the class frequencies where one class of four has nine tenths
 
 
 def _beyond_a_constant(evidence: Evidence) -> str:
-    """What to change; where examples have no targets, and the loss is of a kind of its own, it is what else the loss holds."""
+    """What to change; without targets, under an unknown loss, the weight of its other terms."""
     facts, tried = evidence.facts, evidence.rehearsal
     alone = facts is not None and facts.num_gradients and not facts.target_shape
     if alone and tried is not None and tried.constant_loss is not None and not tried.opposed:
         return (
-            "a smaller weight for what the loss holds beside the error of what is restored (a divergence, a penalty): from 0 "
-            "on, growing over a third of the run to the 1 that a bound has, of sums over units"
+            "a smaller weight for the terms beside the reconstruction error (a divergence, a penalty): raise it from 0 to 1, "
+            "its value in the variational bound with sums over units, over a third of the run"
         )
     at, classes = standing(evidence), facts.graph.num_outputs if facts is not None and facts.graph is not None else None
     if at is not None and at.code == "frequencies" and classes and at.cost < _MOSTLY_ONE * math.log(max(classes, 2)):
         return (
-            "one class is nearly all there is: count the rare ones for more, torch.nn.CrossEntropyLoss(weight=1 / share of "
-            "each class); and read errors per class"
+            "almost all examples are of one class: weight the rare ones more, torch.nn.CrossEntropyLoss(weight=1 / share of "
+            "each class), and look at errors per class"
         )
     return f"{ONE_BATCH}; then learning rate and initialisation"
 
@@ -382,7 +384,7 @@ def _evaluations_at_constant(evidence: Evidence) -> Found | None:
 
 
 def _at_constant(seen: Evaluation) -> tuple[str, float, float] | None:
-    """Name, value and the constant's, where the evaluation is no better than it by two standard errors."""
+    """Name, value and cost of the constant, where the evaluation is not better by two standard errors."""
     count = seen.num_examples or 0
     if seen.r_squared is not None and seen.target_variance is not None:
         at = seen.r_squared < 2 / math.sqrt(count)
@@ -392,4 +394,4 @@ def _at_constant(seen: Evaluation) -> tuple[str, float, float] | None:
     cost = 1 - seen.largest_label_fraction
     if seen.counted_error < cost - 2 * math.sqrt(cost * (1 - cost) / count):
         return None
-    return f"always naming class {seen.largest_label}", seen.counted_error, cost
+    return f"always predicting class {seen.largest_label}", seen.counted_error, cost

@@ -1,4 +1,4 @@
-"""The experiments: a change that was tried and makes the program learn"""
+"""Experiments: changes that were tried and make the program learn"""
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import figures
@@ -13,11 +13,11 @@ def confirmed_change(evidence: Evidence) -> list[Finding]:
 
     Fires: of the changes that were tried alone on copies, the best one, which no other finding calls for, reached a loss that
         the program as it is does not come near to: with two seeds, and in a fifth of the steps where there was time for them.
-    Why: a cause is what, changed alone, makes the program learn. The program as it is must stay at chance, or leave four times
-        as much of the way from chance to the ideal loss, a quarter of it at least; docs/experiments.md says how often that is
-        right.
-    What fools it: two causes of which one change takes away the worse; a start so slow that the steps were too few to see its
-        end; a change that memorises the few batches that were kept.
+    Why: a cause is a change that, made alone, lets the program learn. The unchanged program must stay at chance, or leave at
+        least four times as much of the way from chance to the ideal loss, and at least a quarter of it; docs/experiments.md
+        says how often that is right.
+    What fools it: two causes, where one change removes the worse one; a start so slow that the steps were too few to see its
+        end; a change that memorises the few batches that were used.
     Fix: make the change.
     Source: own; the experiment itself.
     """

@@ -1,4 +1,4 @@
-"""Losses that start far above what makes sense: far from any answer, or from the best one for all examples. No rule."""
+"""Losses that start far too high: far from any sensible output, or from the best constant answer. No rule."""
 
 import math
 
@@ -23,7 +23,7 @@ WIDE_GAIN, WIDE_STEPS, WIDE_LEFT = 8.0, 100, 0.7
 
 
 def falls_at_once(evidence: Evidence) -> Finding | None:
-    """A start that is far from any answer that makes sense."""
+    """A start far from any sensible output."""
     losses = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
     later = [abs(loss) for loss in losses[len(losses) // 2 :]]
     if len(losses) < 8 or not 1e3 <= losses[0] < math.inf or not max(later) < 1e-3 * losses[0]:
@@ -35,17 +35,17 @@ def falls_at_once(evidence: Evidence) -> Finding | None:
         seen=f"the loss starts at {losses[0]:.3g}, and is at most {max(later):.3g} in the second half of the rehearsal",
         measurements=(Measurement(name="loss at the start", value=losses[0], threshold=1e3),),
         cause="the first outputs are far from the targets: a bias, a scale of weights, or targets that are not normalised",
-        remedy="start the last layer's bias at what is usual of the targets (of a rate, its logarithm), and its weights small",
+        remedy="start the last layer's bias at a typical target (for a rate, its logarithm), and its weights small",
         source="own",
     )
 
 
 # Source: Sitzmann et al., Implicit neural representations with periodic activation functions, 2020, section 3.2.
-_BEHIND_SINE = "; behind sin(w * x) torch.nn.init.uniform_ within sqrt(6 / fan_in) / w"
+_BEHIND_SINE = "; after sin(w * x), torch.nn.init.uniform_ within sqrt(6 / fan_in) / w"
 
 
 def above_constant(evidence: Evidence) -> Finding | None:
-    """A start that costs many times what one answer for every example does, and that the first steps do not leave."""
+    """A start that costs many times the best constant answer, and that the first steps do not leave."""
     constant, losses = best_constant(evidence), _losses(evidence)
     if (
         constant is None
@@ -62,7 +62,7 @@ def above_constant(evidence: Evidence) -> Finding | None:
     at = standing(evidence)
     enough = number >= (FEWEST_STEPS if evidence.steps else _FEWEST_STEPS) and not _comes_down_soon(evidence, cost)
     stays = enough and first >= FAR_ABOVE * cost and last >= LEFT_ABOVE * cost
-    if blown:  # through time weights multiply themselves: exploding_gradient tells which
+    if blown:  # through time, weights multiply themselves: exploding_gradient reports those
         stays = first >= FAR_BEFORE_BLOWN * cost and orthogonal_recurrence(evidence) is None
     never = at is not None and at.is_no_better and first >= FAR_ABOVE_AND_NO_BETTER * cost
     if (not stays and not never) or (not blown and (_outputs_grow(evidence) or _leaves(evidence, first, last, cost))):
@@ -80,26 +80,26 @@ def above_constant(evidence: Evidence) -> Finding | None:
             *left,
             Measurement(name="loss of the best constant answer", value=cost),
         ),
-        cause="the first outputs are large numbers at random: weights are drawn too wide, or what they make is multiplied",
+        cause="the first outputs are large random numbers: initial weights are too large, or the output is multiplied",
         remedy=_smaller_outputs(evidence),
         source="own",
     )
 
 
 def _outputs_grow(evidence: Evidence) -> bool:
-    """Whether a rehearsal's outputs became larger: then it was not their size that made the first loss large."""
+    """Whether a rehearsal's outputs became larger: then their size was not what made the first loss large."""
     looks = evidence.rehearsal.reference if evidence.rehearsal is not None else ()
     sizes = [seen.output_rms for seen in looks if seen.output_rms is not None]
     return len(sizes) > 1 and sizes[-1] > GROWN * sizes[0]
 
 
 def _leaves(evidence: Evidence, first: float, last: float, cost: float) -> bool:
-    """Whether a rehearsal, which knows no end, left nearly all of what the start costs above the constant behind."""
+    """Whether a rehearsal without a planned end removed nearly all of the start's cost above the constant."""
     return not evidence.steps and last - cost < LEFT_BEHIND * (first - cost)
 
 
 def drawn_wide(evidence: Evidence, chance: float) -> tuple[str, ...]:
-    """Layers whose gain is far too large, where half of all are so and the steps that were taken have not made up for it."""
+    """Layers with a far too large gain, if at least half are so and the steps made have not corrected it."""
     probe, rehearsal = evidence.probe, evidence.rehearsal
     gained = [s for s in probe.layers if s.gain is not None and s.kind != "norm"] if probe is not None else []
     wide = tuple(s.name for s in gained if (s.gain or 0.0) >= WIDE_GAIN)
@@ -113,7 +113,7 @@ def drawn_wide(evidence: Evidence, chance: float) -> tuple[str, ...]:
 
 
 def _comes_down_soon(evidence: Evidence, cost: float) -> bool:
-    """Whether a rehearsal's loss, at the pace of its second half, is at the constant's cost within a quarter of the plan."""
+    """Whether a rehearsal's loss, at the pace of its second half, reaches the constant's cost within a quarter of the plan."""
     rehearsal = evidence.rehearsal
     if evidence.steps or rehearsal is None or len(rehearsal.reference) < 3:
         return False
@@ -126,7 +126,7 @@ def _comes_down_soon(evidence: Evidence, cost: float) -> bool:
 
 
 def _losses(evidence: Evidence) -> list[float]:
-    """Of the run from its first step on; where it was not watched from there, of the rehearsal."""
+    """From the run, if it was watched from its first step on; otherwise from the rehearsal."""
     if reading.started_at_zero(evidence):
         return [step.loss for step in evidence.steps if not step.skipped]
     rehearsal = evidence.rehearsal
@@ -141,12 +141,12 @@ def _rehearsed(evidence: Evidence) -> int:
 
 
 def _smaller_outputs(evidence: Evidence) -> str:
-    """Weights drawn anew; where the outputs are far larger than what the last layer makes, the factor between."""
+    """New weights; where the outputs are far larger than the last layer's, the factor between the two."""
     size = reading.facts(evidence).output_rms
     layers = [s for s in (evidence.probe.layers if evidence.probe is not None else ()) if s.activation_rms]
     made = layers[-1].activation_rms if layers else None
     if size is not None and made and size > MULTIPLIED * made:
         times = number(size / made)
-        return f"divide outputs by {times}: they are as many times what the last layer makes (a temperature, a scale)"
+        return f"divide outputs by {times}: they are that many times the last layer's output (a temperature, a scale)"
     takes_sine = evidence.facts is not None and evidence.facts.takes_sine
-    return "layer.reset_parameters() for every layer, PyTorch's own draw" + (_BEHIND_SINE if takes_sine else "")
+    return "layer.reset_parameters() for every layer, PyTorch's default initialisation" + (_BEHIND_SINE if takes_sine else "")

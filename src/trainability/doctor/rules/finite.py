@@ -1,4 +1,4 @@
-"""Where NaN and infinity come from: of functions the remedies, of the batch the finding. No rule."""
+"""Where NaN and infinity come from: remedies for functions, and the finding for a batch. No rule."""
 
 import itertools
 import math
@@ -8,30 +8,30 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
-# Of the first, what losses and gradient norms come to before one batch makes NaN; below, what a step moves of a weight.
+# Losses and gradient norms over the first, before one batch makes NaN; below, the step over the weight.
 _HELD, _STEADY, _USUAL = 1.5, 3.0, 0.3
-_HUGE = 1e8  # a first loss: targets and inputs of a usual size make none of it
-# What keeps a function finite, by its name; where it is "mean", nothing was selected to take the mean of.
+_HUGE = 1e8  # a first loss: targets and inputs of a usual size do not cause it
+# What keeps a function finite, by its name; "mean" is a mean over nothing selected.
 _KEPT_FINITE = {
     "sqrt": "add 1e-8 under the square root, whose slope at 0 is infinite",
     "log": "log(x.clamp(min=1e-8)) in place of log(x)",
-    "div": "add 1e-8 to what is divided by",
-    "reciprocal": "add 1e-8 to what is divided by",
+    "div": "add 1e-8 to the denominator",
+    "reciprocal": "add 1e-8 to the denominator",
     "rsqrt": "add 1e-8 under the square root",
-    "pow": "x.clamp(min=1e-8) under the power",
+    "pow": "x.clamp(min=1e-8) before the power",
     "exp": "exp(x.clamp(max=50)) in place of exp(x)",
-    "std": "add 1e-8 to the variance, and take its root: equal values have no slope",
+    "std": "add 1e-8 to the variance, and take its root: at equal values the standard deviation has no slope",
     "var": "unbiased=False: the variance of one value is 0 / 0",
     "mean": "leave out the mean where nothing is selected: if mask.any()",
-    "nll_loss_forward": "leave out batches without a target: all of these are ignore_index",
-    "nll_loss2d_forward": "leave out batches without a target: all of these are ignore_index",
-    "softmax": "leave each query a key that is not masked: softmax of -inf alone is NaN",
-    "log_softmax": "leave each row a class that is not masked: log_softmax of -inf alone is NaN",
+    "nll_loss_forward": "skip batches without a target: all of these are ignore_index",
+    "nll_loss2d_forward": "skip batches without a target: all of these are ignore_index",
+    "softmax": "leave every query at least one key unmasked: softmax over only -inf is NaN",
+    "log_softmax": "leave every row at least one class unmasked: log_softmax over only -inf is NaN",
 }
 
 
 def kept_finite(evidence: Evidence, *, by_itself: bool = False) -> str | None:
-    """What to change at the function that was found; None where none was, or only steps that are too large bring it there.
+    """What to change at the function found; None if none was, or if only steps that are too large lead there.
 
     Args:
         evidence: with the rehearsal.
@@ -45,10 +45,10 @@ def kept_finite(evidence: Evidence, *, by_itself: bool = False) -> str | None:
 
 
 def breaks_by_itself(evidence: Evidence) -> bool:
-    """Whether loss or gradient are NaN after losses and gradients that did not grow: no step was too large.
+    """Whether loss or gradient is NaN after losses and gradients that did not grow, so that no step was too large.
 
-    A slope is infinite there, as of a square root at 0; or one batch holds what the loss has no number for, as softmax has none
-    for a row of nothing but -inf. Read off the run, and off the rehearsal where no run was watched.
+    A slope is infinite there, like that of a square root at 0; or the loss of one batch is undefined, like softmax over only
+    -inf. Read off the run, or off the rehearsal if no run was watched.
     """
     seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
     known = [(s.loss, s.gradient_norm) for s in seen if s.loss is not None and s.gradient_norm is not None]
@@ -63,7 +63,7 @@ def breaks_by_itself(evidence: Evidence) -> bool:
 
 
 def _is_of_one_batch(evidence: Evidence, before: list[tuple[float, float]]) -> bool:
-    """Whether a loss that is NaN comes out of steps of a usual size, in a format whose numbers end far above."""
+    """Whether a NaN loss follows steps of a usual size, in a number format with a far larger range."""
     losses, norms = zip(*before, strict=True)
     ratios = [layer.update_ratio for sample in evidence.samples for layer in sample.layers if layer.update_ratio is not None]
     moved = max(filter(math.isfinite, ratios), default=0.0)
@@ -72,18 +72,18 @@ def _is_of_one_batch(evidence: Evidence, before: list[tuple[float, float]]) -> b
 
 
 def made_finite(evidence: Evidence, by_itself: bool) -> str:
-    """What to change: at the function that was found, else the steps, unless these were not to blame."""
+    """What to change: at the function found, otherwise the steps, unless they are not the cause."""
     if (kept := kept_finite(evidence, by_itself=by_itself)) is not None:
         return kept
     if by_itself and _starts_huge(evidence):
-        return "layer.reset_parameters() for every layer, PyTorch's own draw: the first outputs overflow the loss"
+        return "layer.reset_parameters() for every layer, PyTorch's default initialisation: the first outputs overflow the loss"
     if by_itself:
         return "look at the scale of the inputs and at log, sqrt, division and empty selections in the loss"
     return "start again, and " + smaller_steps(evidence)
 
 
 def _starts_huge(evidence: Evidence) -> bool:
-    """Whether the first loss is a finite number without sense, and no input is to blame: what is left are the weights."""
+    """Whether the first loss is finite but far too large, and no input is the cause, which leaves the weights."""
     facts, rehearsal = evidence.facts, evidence.rehearsal
     looks = rehearsal.reference if rehearsal is not None else ()
     firsts = [evidence.steps[0].loss] if evidence.steps else [looks[0].loss] if looks else []
@@ -93,7 +93,7 @@ def _starts_huge(evidence: Evidence) -> bool:
 
 
 def nonfinite_batch(evidence: Evidence) -> list[Finding]:
-    """A tensor of the first batch that holds NaN or infinity, where the loss does, too: a mask may hold -inf."""
+    """A tensor of the first batch that holds NaN or infinity, if the loss does too: a mask may hold -inf."""
     facts = evidence.facts
     if facts is None or not facts.nonfinite_inputs or facts.loss is None or math.isfinite(facts.loss):
         return []
@@ -105,8 +105,8 @@ def nonfinite_batch(evidence: Evidence) -> list[Finding]:
             severity="error",
             seen=f"tensor {place} of the first batch holds NaN or infinity, and so does the loss",
             measurements=(Measurement(name="such tensors", value=float(len(facts.nonfinite_inputs)), threshold=0.0),),
-            cause="a division by zero where the data are made, or a damaged file",
-            remedy=f"add 1e-8 below the line, or clamp(min=1), where tensor {place} of the batch is made",
+            cause="a division by zero where the data is made, or a damaged file",
+            remedy=f"add 1e-8 to the denominator, or clamp(min=1) it, where tensor {place} of the batch is made",
             source="own; IEEE 754 arithmetic",
         )
     ]

@@ -1,4 +1,4 @@
-"""Losses that are flat in part: for a layer, for most examples, or but for rounding. No rule."""
+"""Losses that are partly flat: for a layer, for most examples, or except for rounding. No rule."""
 
 import math
 
@@ -7,13 +7,13 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rate_choice import settings_of
 
-FIRST_STEPS = 20  # whose losses are looked at
+FIRST_STEPS = 20  # steps whose losses are compared
 ROUNDED, MOST_EXAMPLES = 1e-3, 0.8
-NO_SLOPE = 1e-3  # norm of a gradient that rounding may be, of numbers near 1
+NO_SLOPE = 1e-3  # gradient norm that rounding of numbers near 1 can cause
 
 
 def flat_in_part(evidence: Evidence) -> list[Finding]:
-    """What `flat_loss` finds where some weight has a gradient that is not zero."""
+    """Findings of `flat_loss` where some weight has a gradient that is not zero."""
     return (
         underflow(evidence)
         or chosen_from_one(evidence)
@@ -23,18 +23,18 @@ def flat_in_part(evidence: Evidence) -> list[Finding]:
     )
 
 
-# What to compute in place of a function whose result rounds to zero in front of a logarithm.
+# What to compute instead of a function whose result rounds to zero before a logarithm.
 _IN_LOGARITHMS = {
-    "exp": "compute densities as logarithms and add them up there: torch.logsumexp(log_weight + log_density, dim=1), without "
-    "exp and without an epsilon",
-    "softmax": "cross_entropy or log_softmax of the logits, in place of log(softmax(...) + epsilon)",
-    "sigmoid": "binary_cross_entropy_with_logits or logsigmoid of the logits, in place of log(sigmoid(...) + epsilon)",
-    "prod": "add up logarithms in place of the logarithm of a product: log_prob.sum(dim=1)",
+    "exp": "compute log-densities and add them up: torch.logsumexp(log_weight + log_density, dim=1), without exp and without "
+    "an epsilon",
+    "softmax": "cross_entropy or log_softmax of the logits, instead of log(softmax(...) + epsilon)",
+    "sigmoid": "binary_cross_entropy_with_logits or logsigmoid of the logits, instead of log(sigmoid(...) + epsilon)",
+    "prod": "sum logarithms instead of taking the logarithm of a product: log_prob.sum(dim=1)",
 }
 
 
 def underflow(evidence: Evidence) -> list[Finding]:
-    """Logarithms of an epsilon, since what stands beside it is zero: they are constant, and have no slope."""
+    """Logarithms of an epsilon added to zero: they are constant and have no slope."""
     facts, rehearsal = reading.facts(evidence), evidence.rehearsal
     if facts.underflow is None:
         return []
@@ -45,35 +45,35 @@ def underflow(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code="flat_loss.underflow",
             severity="error" if facts.no_weight_moves or (norms and not any(norms)) else "warning",
-            seen=f"{share:.0%} of the numbers that the loss takes a logarithm of are the epsilon alone, {epsilon:.3g}: "
-            f"{function}() underflows to zero, so that the logarithm stands at {math.log(epsilon):.4g} and has no slope",
+            seen=f"of the numbers whose logarithm the loss takes, {share:.0%} are just the epsilon, {epsilon:.3g}: "
+            f"{function}() underflows to zero, so that the logarithm is constant at {math.log(epsilon):.4g} and has no slope",
             measurements=(Measurement(name="share of the logarithms", value=share, threshold=MOST_EXAMPLES),),
             cause="probabilities or densities are so small that their number format rounds them to zero",
-            remedy=_IN_LOGARITHMS[function] + "; and targets and predictions of one scale",
+            remedy=_IN_LOGARITHMS[function] + "; and bring targets and predictions to the same scale",
             source="own; read off the graph of the loss",
         )
     ]
 
 
 def chosen_from_one(evidence: Evidence) -> list[Finding]:
-    """A softmax inside the model that runs over one number, and weights that no gradient comes back to, at any step."""
+    """A softmax inside the model over a single number, which gives weights behind it no gradient at any step."""
     facts, rehearsal, settings = reading.facts(evidence), evidence.rehearsal, settings_of(evidence)
     names = tuple(name for name in facts.zero_gradient if not name.endswith("bias"))
     if facts.graph is None or not facts.graph.lone_softmax or not names:
         return []
-    decays = settings is not None and bool(settings.weight_decay)  # moves what has no gradient
+    decays = settings is not None and bool(settings.weight_decay)  # decay moves weights without a gradient
     if rehearsal is not None and not decays and not set(names) & set(rehearsal.unmoved):
-        return []  # the first batch alone was that short
+        return []  # only the first batch was that short
     return [
         Finding(
             rule="flat_loss",
             code="flat_loss.softmax_of_one",
             severity="warning",
-            seen=f"a softmax in the model runs over a dimension of size 1, so it is 1 whatever goes in: the gradient of "
+            seen="a softmax in the model runs over a dimension of size 1, so it is always 1: the gradient of "
             f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} is exactly zero",
             measurements=(Measurement(name="weights with a gradient of exactly zero", value=float(len(names)), threshold=0.0),),
-            cause="softmax runs over another dimension than that of what is chosen from",
-            remedy="dim=-1 in softmax, or the dimension of the keys, in place of one of size 1",
+            cause="softmax runs over the wrong dimension",
+            remedy="dim=-1 in softmax, or the dimension of the keys, not one of size 1",
             source="own; read off the graph of the loss",
             layers=names,
         )
@@ -81,7 +81,7 @@ def chosen_from_one(evidence: Evidence) -> list[Finding]:
 
 
 def nothing_to_learn(evidence: Evidence) -> list[Finding]:
-    """Losses that are zero but for rounding, on both sides of it, from the first step on."""
+    """Losses that are zero except for rounding in both directions, from the first step on."""
     tried = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
     losses = [step.loss for step in (tried or evidence.steps)[:FIRST_STEPS] if step.loss is not None]
     norms = [step.gradient_norm for step in (tried or evidence.steps)[:FIRST_STEPS] if step.gradient_norm is not None]
@@ -96,22 +96,22 @@ def nothing_to_learn(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code="flat_loss.zero",
             severity="warning",
-            seen=f"the loss is zero but for rounding from the first step on: at most {max(map(abs, losses)):.1g}",
+            seen=f"the loss is zero except for rounding from the first step on: at most {max(map(abs, losses)):.1g}",
             measurements=(Measurement(name="largest loss", value=max(map(abs, losses)), threshold=1e-6),),
-            cause="the targets are the model's own outputs, or the same as they are",
-            remedy="take the targets from the data, or from a teacher that is another model than the one that learns",
+            cause="the targets are the model's own outputs, or equal to them",
+            remedy="take the targets from the data, or from a teacher that is another model than the trained one",
             source="own",
         )
     ]
 
 
 _CANCELS = (
-    "the terms of the loss cancel each other, whatever the weights: one factor stands before a sum that is zero, "
-    "as the mean of all logarithms before the sum of rewards less their mean"
+    "the terms of the loss cancel each other, whatever the weights: a common factor multiplies a sum that is zero, such as "
+    "the mean of all logarithms times the sum of (reward - mean reward)"
 )
 _EACH_BY_ITS_OWN = (
-    "multiply each term by its own weight before the mean: (log_prob * advantage).mean(), and not "
-    "log_prob.mean() * advantage.sum() or log_prob.mean() * advantage.mean()"
+    "multiply each term by its own weight before the mean: (log_prob * advantage).mean(), not log_prob.mean() * "
+    "advantage.sum() or log_prob.mean() * advantage.mean()"
 )
 
 
@@ -120,7 +120,7 @@ def _of_a_policy(largest: float) -> Finding:
         rule="flat_loss",
         code="flat_loss.rounding",
         severity="warning",
-        seen=f"the step draws by its own outputs, as a policy acts, and its loss is rounding alone: at most {largest:.1g}",
+        seen=f"the step samples from its own outputs, like a policy, and its loss is only rounding: at most {largest:.1g}",
         measurements=(Measurement(name="largest loss", value=largest, threshold=1e-6),),
         cause=_CANCELS,
         remedy=_EACH_BY_ITS_OWN,
@@ -129,7 +129,7 @@ def _of_a_policy(largest: float) -> Finding:
 
 
 def _rounding(evidence: Evidence) -> list[Finding]:
-    """Terms that cancel each other, so that the gradient is what float32 leaves of zero."""
+    """Terms that cancel each other, so that the gradient is only float32's rounding error."""
     found = reading.facts(evidence).rounded_gradient
     if found is None:
         return []
@@ -139,7 +139,7 @@ def _rounding(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code="flat_loss.rounding",
             severity="warning",
-            seen=f"the gradient is rounding: its norm is {single:.2g} in float32, and {double:.2g} in float64",
+            seen=f"the gradient is only rounding: its norm is {single:.2g} in float32, and {double:.2g} in float64",
             measurements=(Measurement(name="norm in float64 over float32", value=double / single, threshold=ROUNDED),),
             cause=_CANCELS,
             remedy=_EACH_BY_ITS_OWN,
@@ -149,12 +149,12 @@ def _rounding(evidence: Evidence) -> list[Finding]:
 
 
 def flat_for_all(evidence: Evidence) -> list[Finding]:
-    """Why no weight has a gradient, where it is a limit that the loss has: of a number format, or of a clamp."""
+    """Why no weight has a gradient, where a limit of the number format or a clamp is the cause."""
     return held_outputs(evidence) or underflow(evidence) or flat_examples(evidence, "error") or _at_limit(evidence)
 
 
 def held_outputs(evidence: Evidence) -> list[Finding]:
-    """Answers that a clamp of the model makes all of, beyond its limits: no slope comes back through it."""
+    """Outputs of a clamp at the end of the model that are all beyond its limits, where it has no slope."""
     facts = reading.facts(evidence)
     held = facts.graph.held_by if facts.graph is not None and facts.no_weight_moves else None
     if held is None:
@@ -164,11 +164,11 @@ def held_outputs(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code="flat_loss.held",
             severity="error",
-            seen=f"{held} makes what the model returns, and every answer to the first batch is at its limit: the gradient of "
-            "every weight is exactly zero",
-            measurements=(Measurement(name="answers inside the limits", value=0.0, threshold=0.0),),
-            cause=f"beyond its limits {held} has no slope, and the answers start there",
-            remedy=f"train without {held}, and limit what is predicted alone: if not self.training: x = x.{held}"
+            seen=f"the model returns the result of {held}, and every output for the first batch is at its limit: the gradient "
+            "of every weight is exactly zero",
+            measurements=(Measurement(name="outputs inside the limits", value=0.0, threshold=0.0),),
+            cause=f"beyond its limits {held} has no slope, and the outputs start there",
+            remedy=f"train without {held}, and limit only predictions: if not self.training: x = x.{held}"
             if held.startswith("clamp")
             else f"train without {held}; torch.tanh has a slope everywhere",
             source="PyTorch, torch.clamp; read off the graph of the loss",
@@ -202,17 +202,17 @@ def filled_extreme(evidence: Evidence) -> list[Finding]:
 
 
 _BEYOND = (
-    "the loss is constant where answers do not overlap what they are held against, or are beyond a limit: at the start, or "
-    "for good where the two are of another unit, order or scale"
+    "the loss is constant where outputs do not overlap their targets, or are beyond a limit: at the start, or always, if "
+    "outputs and targets differ in unit, order or scale"
 )
 _FROM_AFAR = (
-    "add a term that falls from afar, as l1_loss, or take a generalised IoU, which has a slope where nothing overlaps; and "
-    "bring answers and targets to one unit and order (pixels or parts of the side, corners or centre and size)"
+    "add a term with a slope at any distance, such as l1_loss, or use a generalised IoU, which has a slope where nothing "
+    "overlaps; and bring outputs and targets to the same unit and order (pixels or fractions, corners or centre and size)"
 )
 
 
 def _at_limit(evidence: Evidence) -> list[Finding]:
-    """A clamp in the loss that passes nothing, for the whole batch."""
+    """A clamp in the loss that is at its limit for the whole batch."""
     if not reading.facts(evidence).all_at_limit:
         return []
     return [
@@ -220,7 +220,7 @@ def _at_limit(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code="flat_loss.at_limit",
             severity="error",
-            seen="a clamp in the loss is at its limit for every example, as an overlap of zero is: the gradient of every "
+            seen="a clamp in the loss is at its limit for every example, such as an overlap of zero: the gradient of every "
             "weight is exactly zero",
             measurements=(Measurement(name="examples with a slope", value=0.0, threshold=0.0),),
             cause=_BEYOND,
@@ -231,7 +231,7 @@ def _at_limit(evidence: Evidence) -> list[Finding]:
 
 
 def flat_examples(evidence: Evidence, severity: Severity = "warning") -> list[Finding]:
-    """A term of the loss that tells most examples nothing, as an overlap does where nothing overlaps."""
+    """A term of the loss without a slope for most examples, such as an overlap where nothing overlaps."""
     found = reading.facts(evidence).flat_examples
     if found is None:
         return []
@@ -241,7 +241,7 @@ def flat_examples(evidence: Evidence, severity: Severity = "warning") -> list[Fi
             rule="flat_loss",
             code="flat_loss.most_examples",
             severity=severity,
-            seen=f"a term of the loss is {cost:.4g} for {share:.0%} of the examples, its worst, and has no slope there",
+            seen=f"a term of the loss is at its maximum, {cost:.4g}, for {share:.0%} of the examples, and has no slope there",
             measurements=(Measurement(name="share of the examples without a slope", value=share, threshold=MOST_EXAMPLES),),
             cause=_BEYOND,
             remedy=_FROM_AFAR,

@@ -1,4 +1,4 @@
-"""Losses that fall without end: along an output, along what is learned beside it, or as they are watched. No rule."""
+"""Losses that fall without end: along an output, along a learned parameter, or over the steps. No rule."""
 
 import math
 
@@ -7,11 +7,14 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 
-FAR_BELOW, FASTER_BELOW = 30.0, 100.0  # a loss under zero, over the size of the first; the latter where it falls ever faster
+FAR_BELOW, FASTER_BELOW = (
+    30.0,
+    100.0,
+)  # a negative loss, over the size of the first; the latter where it falls faster and faster
 
 
 def one_output(facts: Facts) -> list[Finding]:
-    """A deviation, a temperature or a weight that the model sets, and pays nothing for."""
+    """A deviation, a temperature or a weight that the model predicts at no cost."""
     if facts.one_output is None:
         return []
     return [
@@ -19,11 +22,11 @@ def one_output(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.one_output",
             severity="error",
-            seen=f"output {facts.one_output} alone takes the loss to nothing, whatever the other outputs say",
+            seen=f"output {facts.one_output} alone takes the loss to zero, whatever the other outputs are",
             measurements=(Measurement(name="number of the output", value=float(facts.one_output)),),
-            cause="the loss is divided by something that the model puts out, and its growth costs nothing",
-            remedy="add the logarithm of what is divided by (torch.nn.functional.gaussian_nll_loss has both terms)",
-            source="own; 20 added to one output, and taken away",
+            cause="the loss is divided by an output of the model, and a larger output costs nothing",
+            remedy="add the logarithm of the denominator (torch.nn.functional.gaussian_nll_loss has both terms)",
+            source="own; 20 added to one output, and subtracted",
         )
     ]
 
@@ -38,10 +41,10 @@ def floorless(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.floorless",
             severity="error",
-            seen=f"the loss falls ever faster, below any number, as {which} moves away",
-            measurements=(Measurement(name="place of the output", value=float(facts.floorless)),),
+            seen=f"the loss falls faster and faster, below any number, as {which} grows",
+            measurements=(Measurement(name="index of the output", value=float(facts.floorless)),),
             cause=f"a term that grows with the square of {which} is subtracted",
-            remedy=f"add the term of {which} to the loss in place of subtracting it (an error, a divergence, a penalty)",
+            remedy=f"add the term of {which} to the loss instead of subtracting it (an error, a divergence, a penalty)",
             source="own; the loss computed again with the output moved by 20 and 40 times its size, "
             "or by a quarter or a sixteenth of that where it would not be finite",
         )
@@ -49,7 +52,7 @@ def floorless(facts: Facts) -> list[Finding]:
 
 
 def boundless(facts: Facts) -> list[Finding]:
-    """The logarithm of a variance, or of another weight that is learned, is subtracted and not added."""
+    """The logarithm of a variance, or of another learned weight, is subtracted instead of added."""
     if facts.boundless is None:
         return []
     return [
@@ -57,13 +60,13 @@ def boundless(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.boundless",
             severity="error",
-            seen=f"the loss falls without end along {facts.boundless}, and far away nothing else has a gradient",
+            seen=f"the loss falls without end along {facts.boundless}, and far out nothing else has a gradient",
             measurements=(
-                Measurement(name="gradient of all else, far away, over that at the start", value=rest, threshold=1e-3),
+                Measurement(name="gradient of everything else, far out over at the start", value=rest, threshold=1e-3),
             )
             if (rest := facts.boundless_rest) is not None
             else (),
-            cause=f"what {facts.boundless} costs is subtracted: the larger it is, the less the errors count",
+            cause=f"the cost of {facts.boundless} is subtracted: the larger it is, the less the errors count",
             remedy=f"put a plus before the term of {facts.boundless} alone, as in error * exp(-s) + s",
             source="Kendall, Gal and Cipolla, CVPR 2018, equation 7; moved by 20 and 40, or by 1e5 and 2e5",
         )
@@ -71,7 +74,7 @@ def boundless(facts: Facts) -> list[Finding]:
 
 
 def pole(facts: Facts) -> list[Finding]:
-    """An overlap of raw outputs: below zero they make nothing of what it is divided by."""
+    """An overlap of raw outputs: negative ones can make its denominator zero."""
     if facts.pole is None:
         return []
     return [
@@ -79,17 +82,17 @@ def pole(facts: Facts) -> list[Finding]:
             rule="loss_below_floor",
             code="loss_below_floor.pole",
             severity="error",
-            seen=f"outputs that pass {facts.pole:.3g} together take the loss to one infinity, and bring it back from the other",
+            seen=f"as all outputs together pass {facts.pole:.3g}, the loss goes to one infinity and returns from the other",
             measurements=(Measurement(name="where the loss is divided by zero", value=facts.pole),),
-            cause="the loss is divided by a sum of outputs that may be below zero: it takes probabilities, not raw outputs",
-            remedy="torch.sigmoid (or softmax) of the outputs before the loss",
+            cause="the loss is divided by a sum of outputs that may be negative: it expects probabilities, not raw outputs",
+            remedy="apply torch.sigmoid (or softmax) to the outputs before the loss",
             source="Milletari, Navab and Ahmadi, V-Net, 3DV 2016, for an overlap of probabilities; own search",
         )
     ]
 
 
 def endless(evidence: Evidence) -> list[Finding]:
-    """A loss that goes far below zero, faster and faster: some part of it has no floor."""
+    """A loss that goes far below zero, faster and faster: one of its terms has no floor."""
     rehearsal = evidence.rehearsal
     if reading.is_opposed(evidence):
         return []
@@ -114,8 +117,8 @@ def endless(evidence: Evidence) -> list[Finding]:
                         Measurement(name="loss half-way", value=before),
                     ),
                     cause="a term of the loss has the wrong sign, and grows without end",
-                    remedy="put the opposite sign before the term of the loss that goes below zero (or before the whole): each "
-                    "is to be lowest where the answer is best",
+                    remedy="reverse the sign of the term of the loss that goes below zero (or of the whole loss): each term "
+                    "must be lowest where the output is best",
                     source="own",
                 )
             ]

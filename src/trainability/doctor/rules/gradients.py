@@ -25,9 +25,9 @@ from trainability.doctor.rules.undone import undone_by_steps
 
 _TINY = 1e-5  # gradient over weight
 _THROWN = 1.2  # of the first losses after the first, over it
-_DRAWN_TO_KEEP = 0.3  # rms of a weight times the root of its fan-in: 0.58 as PyTorch draws it, 1.4 after He
-_DROWNED, _FEWEST_STEPS = 0.01, 100  # change of an answer over that without padding; steps of a run that has not learned
-_FEW_REHEARSED = 50  # steps, below which a loss that stands says little
+_DRAWN_TO_KEEP = 0.3  # rms of a weight times the root of its fan-in: 0.58 with PyTorch's default, 1.4 with He's scheme
+_DROWNED, _FEWEST_STEPS = 0.01, 100  # change of an output over that without padding; steps of a run that has not learned
+_FEW_REHEARSED = 50  # steps; before that a constant loss says little
 _DEAF = 1e-3  # fall of the loss over the loss
 
 
@@ -50,25 +50,25 @@ _DEAF = 1e-3  # fall of the loss over the loss
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
-    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation. Of a run whose loss has
-        not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it count,
-        too. A hint in a run whose loss is below its first since, unless its gradients are all zero now or a smaller rate did
-        so much better, or of which one step was watched; a warning there where the first step moved most layers by more than
-        their size, which leaves nothing of the weights that were drawn, and the loss rose by a fifth. Of SGD whose gradient
-        becomes NaN, a layer's ratio at the first step times what the norm grew by until then, at two steps at least. Silent
-        where the first step's own is not finite, and where loss or gradient is NaN though neither grew before.
-    Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
-        depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
-        nets.
-    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a search along a
-        line (LBFGS), and models of one layer, for which the picture holds at any distance. There the loss falls.
-    Fix: the learning rate that is named. Under SGD, where the rate itself is below what the critical step allows, clip the
-        gradient norm; draw recurrent weights orthogonal where their gain is far above 1.
+    Fires: the rms of a step is larger than the rms of the weight, more than 1 times, in any layer except normalisation. In a
+        run whose loss has not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was
+        seen before it count too. A hint in a run whose loss is below its first one since, unless all its gradients are now
+        zero, a smaller rate did that much better, or only one step was watched; a warning there where the first step moved most
+        layers by more than their size, which leaves nothing of the initial weights, and the loss rose by a fifth. Under SGD, if
+        the gradient becomes NaN: a layer's ratio at the first step times the growth of the norm until then, over at least two
+        steps. Silent where the very first step is not finite, and where loss or gradient is NaN though neither grew before.
+    Why: gradient descent relies on the loss being nearly linear around the weights, and a step of ratio 1 leaves that region,
+        whatever the depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) raise false
+        alarms on wide healthy nets.
+    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a line search
+        (LBFGS), and models of one layer, for which the linear picture holds at any distance. There the loss falls.
+    Fix: the learning rate that the finding gives. Under SGD, where the rate is already below what the critical step allows,
+        clip the gradient norm; make recurrent weights orthogonal where their gain is far above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
     if _not_finite_at_once(evidence) or breaks_by_itself(evidence):
-        return []  # what is not finite did not come from a step
-    # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
+        return []  # a value that was not finite before any step
+    # Steps that replaced the weights made them large, or killed the net: the ratio is small again, but nothing is learned.
     better = outdone(evidence) if evidence.steps else None
     overshot = better is not None and better.scale < 1
     replaced = _replaced_most(evidence)
@@ -97,22 +97,22 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
 
 
 def _replaced_most(evidence: Evidence) -> bool:
-    """Whether the first step moved most layers, two at least, by more than their size: nothing of the start is left then.
+    """Whether the first step moved most layers, at least two, by more than their size: nothing of the initial weights is left.
 
-    Of weights as large as those that are drawn to keep the signal; tables and small weights hold little that could be lost.
+    Counts weights large enough to keep the signal; tables and small weights have little to lose.
     """
     first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
     sized = [s for s in first if s.fan_in and s.weight_rms and s.weight_rms * math.sqrt(s.fan_in) >= _DRAWN_TO_KEEP]
     ratios = [s.update_ratio for s in sized if s.update_ratio is not None]
     losses = [step.loss for step in evidence.steps[:6]]
-    threw = len(losses) > 1 and max(losses[1:]) > _THROWN * losses[0]  # a search along a line goes far, and down
+    threw = len(losses) > 1 and max(losses[1:]) > _THROWN * losses[0]  # a line search moves far, and downhill
     return threw and len(ratios) > 1 and all(map(math.isfinite, ratios)) and statistics.median(ratios) > 1.0
 
 
 def _not_finite_at_once(evidence: Evidence) -> bool:
-    """Whether loss or gradient of the very first step is not finite; a step that a loss scaler skipped does not count.
+    """Whether loss or gradient of the very first step is not finite; steps skipped by a loss scaler do not count.
 
-    Of the run, and of the rehearsal, where a batch that came later in the run may have come first.
+    Asked of the run and of the rehearsal, whose first batch may come later in the run.
     """
     rehearsed = next(iter(evidence.rehearsal.steps), None) if evidence.rehearsal is not None else None
     if evidence.steps and rehearsed is not None and rehearsed.loss is not None and math.isnan(rehearsed.loss):
@@ -125,9 +125,10 @@ def _not_finite_at_once(evidence: Evidence) -> bool:
 
 
 def _grown(evidence: Evidence) -> list[LayerStats]:
-    """Layers that SGD moved by more than their size on the way to NaN: its step grew as the gradient did.
+    """Layers that SGD moved by more than their size before the NaN: its step grew with the gradient.
 
-    By the first step's ratio and the norms since; at two finite steps at least, so that one spike, as of sqrt at 0, is none.
+    From the first step's ratio and the norms since; over at least two finite steps, so that one spike (sqrt at 0) does not
+    count.
     """
     seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
     norms = [s.gradient_norm for s in seen if s.gradient_norm is not None]
@@ -148,7 +149,7 @@ def _grown(evidence: Evidence) -> list[LayerStats]:
 
 
 def _nothing_learned(evidence: Evidence) -> bool:
-    """Whether the loss has not fallen in what was watched; or every gradient is exactly zero now: nothing can be learned."""
+    """Whether the watched loss has not fallen, or every gradient is now exactly zero, so that nothing can be learned."""
     if not evidence.steps:
         return True
     if any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps):
@@ -164,7 +165,7 @@ def _stopped(evidence: Evidence) -> bool:
 
 
 def _stood(evidence: Evidence) -> bool:
-    """Whether a run's loss is below its first in spite of its steps; with one step alone that is not known yet."""
+    """Whether a run's loss is below its first in spite of its steps; not known after a single step."""
     losses = [step.loss for step in evidence.steps if not step.skipped]
     if len(losses) < 2:
         return bool(losses) and math.isfinite(losses[0])
@@ -173,7 +174,7 @@ def _stood(evidence: Evidence) -> bool:
 
 
 def _finite_or_infinite(ratio: float | None) -> float:
-    """Read NaN as infinity, so that it sorts as the worst ratio."""
+    """Treat NaN as infinity, so that it sorts as the worst ratio."""
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
@@ -188,21 +189,20 @@ def _finite_or_infinite(ratio: float | None) -> float:
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
-    Fires: the largest gradient-to-weight ratio of all layers is below 1e-5; or the first layer's gradient is below 1e-4 and
-        below 1e-3 of the last layer's. A hint under an optimizer that divides by the gradient's own size, as Adam does, unless
-        a run of 100 steps is at chance; then its first step counts, too. Code `loss`: along three rehearsed updates and more
-        the loss falls by less than a thousandth of itself at any length, though such steps replace the weights, and 50 steps
-        do not change it by as much. Code `padding`: a recurrent model's answer changes with the words of sequences that end in
-        padding by less than a hundredth of what it does where the padding is in front, and 50 rehearsed steps or 100 of the run
-        have not learned (a hint where there were fewer to rehearse); of a watched run, too, where half of the steps that a
-        recurrent layer is given are zeros behind the words, and its first weights had a gradient of less than 1e-4 of that
-        of its recurrent ones.
-    Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
-        the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
-    What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
-        loss is below chance, where small gradients are success, unless the last evaluation names few classes or the loss stands
-        where the best constant answer does, and where a normalisation leaves nothing.
-    Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
+    Fires: the largest gradient-to-weight ratio of all layers is below 1e-5; or the first layer's gradient is below 1e-4, and
+        below 1e-3 of the last layer's. A hint under an optimizer that divides by the gradient's own size, such as Adam, unless
+        a run of 100 steps is at chance; then its first step counts too. Code `loss`: along three or more rehearsed updates the
+        loss falls by less than a thousandth of itself at any length, though such steps replace the weights, and 50 steps change
+        it by less than that. Code `padding`: in sequences that end in padding, the words change a recurrent model's output by
+        less than a hundredth of what they do when the padding is in front, and 50 rehearsed steps or 100 steps of the run have
+        not learned (a hint if fewer could be rehearsed); also in a watched run where half of the steps given to a recurrent
+        layer are zeros after the words, and its input weights had a gradient of less than 1e-4 of its recurrent weights'.
+    Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so the
+        usual check, the ratio of first to last layer, does not see it; with tanh and sigmoid the first layers vanish first.
+    What fools it: loss scaling that the doctor does not know of, and a loss that is divided by a large number. Silent once the
+        loss is below chance, where small gradients mean success, unless the last evaluation predicts few classes or the loss is
+        at the best constant answer's cost; and where a normalisation outputs zeros.
+    Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU instead of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
@@ -213,18 +213,18 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     collapsed = reading.predictions_collapsed(evidence)
     at = standing(evidence)
     known = chance is not None or at is not None
-    constant = at is not None and at.is_no_better and not still_falls(evidence)  # far as the loss may have come down to it
+    constant = at is not None and at.is_no_better and not still_falls(evidence)  # even if the loss has come down to that cost
     if (reading.has_learned(evidence) and not (collapsed or constant)) or solved or (evidence.steps and not known):
         return _deaf_loss(evidence)
     layers = _with_gradient(reading.latest_layers(evidence))
     stuck = collapsed or _at_chance(evidence, chance) or (at is not None and at.is_no_better)
-    if stuck and not _fades(layers):  # what training did to it came to nothing
+    if stuck and not _fades(layers):  # what training did to it had no effect
         layers = _with_gradient(_start_layers(evidence))
     is_constant = reading.emptied_norms(evidence) or reading.facts(evidence).pooled_norm
-    if not _fades(layers) or is_constant:  # no gradient comes back through what is constant
+    if not _fades(layers) or is_constant:  # nothing constant passes a gradient back
         return _deaf_loss(evidence)
     if not faded_at_start(evidence) and undone_by_steps(evidence) is not None:
-        return []  # steps that were too large have made it so
+        return []  # steps that were too large are the cause
     ratios = [(s.gradient_rms or 0.0) / (s.weight_rms or 1.0) for s in layers]
     first, last = layers[0].gradient_rms or 0.0, layers[-1].gradient_rms or 0.0
     together = max(ratios) < _TINY
@@ -232,7 +232,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="vanishing_gradient",
             code="vanishing_gradient.everywhere" if together else "vanishing_gradient.first_layers",
-            # Optimizers that divide by the gradient's own size do not mind its scale, as long as anything is learned.
+            # Optimizers that divide by the gradient's size are insensitive to its scale, as long as anything is learned.
             severity="hint" if reading.is_adaptive(evidence) and not stuck else "warning",
             seen="the gradient is tiny in every layer"
             if together
@@ -255,14 +255,14 @@ def _with_gradient(layers: tuple[LayerStats, ...]) -> list[LayerStats]:
 
 
 def _start_layers(evidence: Evidence) -> tuple[LayerStats, ...]:
-    """Layers at the first step, of the run or of the probe."""
+    """Layers at the first step of the run, or in the probe."""
     if evidence.samples and evidence.samples[0].step == 1 and not evidence.samples[0].blind:
         return evidence.samples[0].layers
     return evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
 
 
 def _fades(layers: list[LayerStats]) -> bool:
-    """Whether the gradient is tiny in every layer, or in the first beside the last."""
+    """Whether the gradient is tiny in every layer, or in the first relative to the last."""
     if len(layers) < 2:
         return False
     first, last = layers[0].gradient_rms or 0.0, layers[-1].gradient_rms or 0.0
@@ -272,28 +272,30 @@ def _fades(layers: list[LayerStats]) -> bool:
 
 
 def faded_at_start(evidence: Evidence) -> bool:
-    """Whether next to nothing came back to the first layer before the first step."""
+    """Whether almost no gradient reached the first layer before the first step."""
     return _fades(_with_gradient(_start_layers(evidence)))
 
 
 def _at_chance(evidence: Evidence, chance: float | None) -> bool:
-    """Whether a run of a hundred steps or more is where knowing nothing is."""
+    """Whether a run of 100 steps or more is at chance."""
     recent = reading.recent_loss(evidence)
     return chance is not None and recent is not None and reading.num_steps(evidence) >= 100 and recent >= 0.95 * chance
 
 
 def _behind_padding(evidence: Evidence) -> list[Finding]:
-    """A recurrent layer that has read padding for so long that it has forgotten the words before it."""
+    """A recurrent layer that reads so much padding that it forgets the words before it."""
     facts = reading.facts(evidence)
     if facts.drowned is not None and facts.drowned < _DROWNED:
-        seen = f"where padding follows, a sequence's words change the answer by {facts.drowned:.1g} of what they do at its end"
-        measured = Measurement(name="change before padding over that at the end", value=facts.drowned, threshold=_DROWNED)
-        how = "words exchanged"
+        seen = f"if padding follows, a sequence's words change the output by {facts.drowned:.1g} of what they change it without"
+        measured = Measurement(
+            name="change with padding after the words over that without", value=facts.drowned, threshold=_DROWNED
+        )
+        how = "own: words replaced"
     elif facts.padded_layer is not None:
         layer, padded = facts.padded_layer
-        seen = f"next to no gradient reaches the words that {layer} reads: {padded:.0%} of the steps are zeros behind them"
+        seen = f"almost no gradient reaches the words that {layer} reads: {padded:.0%} of the steps are zeros after them"
         measured = Measurement(name="share of the steps that are padding", value=padded, threshold=0.5)
-        how = "gradients of the first step"
+        how = "own: gradients of the first step"
     else:
         return []
     if evidence.steps:
@@ -301,7 +303,7 @@ def _behind_padding(evidence: Evidence) -> list[Finding]:
     else:
         stays = reading.stands_still(evidence)
     tried = evidence.rehearsal.reference if evidence.rehearsal is not None and not evidence.steps else ()
-    # So few steps that a slow program had time for show little, and weights that did not move are no sign of their rate.
+    # The few steps that a slow program had time for show little, and unmoved weights say nothing about their rate.
     is_short = len(tried) > 1 and tried[-1].step < _FEW_REHEARSED and tried[-1].loss > 0.9 * tried[0].loss
     if not (stays or is_short):
         return []
@@ -312,7 +314,7 @@ def _behind_padding(evidence: Evidence) -> list[Finding]:
             severity="warning" if stays else "hint",
             seen=seen,
             measurements=(measured,),
-            cause="the last step's output is read, and the recurrent layer has read padding for many steps before it",
+            cause="the last step's output is used, after the recurrent layer has read padding for many steps",
             remedy="torch.nn.utils.rnn.pack_padded_sequence(..., lengths, batch_first=True, enforce_sorted=False) and the last "
             "hidden state; or the output at each sequence's own last word",
             source=f"PyTorch, torch.nn.utils.rnn.pack_padded_sequence; {how}",
@@ -322,7 +324,7 @@ def _behind_padding(evidence: Evidence) -> list[Finding]:
 
 
 def _deaf_loss(evidence: Evidence) -> list[Finding]:
-    """A loss that stays the same to a thousandth at steps of every length, those that replace the weights among them."""
+    """A loss that stays the same to a thousandth for steps of any length, even those that replace the weights."""
     rehearsal = evidence.rehearsal
     critical = [step for _, step in rehearsal.critical] if rehearsal is not None else []
     if rehearsal is None or len(critical) < 3 or len(rehearsal.steps) < 50:
@@ -341,11 +343,11 @@ def _deaf_loss(evidence: Evidence) -> list[Finding]:
             rule="vanishing_gradient",
             code="vanishing_gradient.loss",
             severity="warning",
-            seen=f"along {len(critical)} updates, at every length up to replacing the weights, the loss falls by at most "
+            seen=f"along {len(critical)} updates, at any length up to replacing the weights, the loss falls by at most "
             f"{max(falls):.1g} of itself",
             measurements=(Measurement(name="largest fall over the loss", value=max(falls), threshold=_DEAF),),
-            cause="the loss hardly depends on the outputs: they are divided by something large before it is taken",
-            remedy="divide outputs by a temperature of 1 or less (similarities within [-1, 1] by 0.1), not by a large one; or "
+            cause="the loss hardly depends on the outputs: they are divided by a large number first",
+            remedy="divide outputs by a temperature of 1 or less (similarities in [-1, 1] by 0.1), not by a large one; or "
             + larger_steps(evidence),
             source="own; followed in the rehearsal",
         )

@@ -1,4 +1,4 @@
-"""Between the model's outputs and the loss: shapes, functions that are applied twice, ranges, signs."""
+"""Between the model's outputs and the loss: shapes, functions applied twice, ranges, signs."""
 
 import math
 
@@ -20,35 +20,34 @@ NOTHING_LEARNED = (
     "prediction_collapse",
 )
 
-CENTRED = 1e-3  # mean over rms, of factors that are less their own mean
+CENTRED = 1e-3  # mean over rms, of centred factors
 
 
 def shown_place(graph: LossGraph | None, made: str | None) -> str:
     """The call to change, where it was seen."""
-    return graph.made_at if graph is not None and graph.made_at else f"the {made} behind the last layer"
+    return graph.made_at if graph is not None and graph.made_at else f"the {made} after the last layer"
 
 
 @rule(severities=("error", "warning", "hint"), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))
 def target_broadcast(evidence: Evidence) -> list[Finding]:
-    """The loss sets every output against every target, because their shapes are broadcast.
+    """The loss compares every output with every target, because their shapes are broadcast.
 
-    Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
-        elements each, and makes more of them: (64, 64); Monitor, which is given no targets, reads the shapes off the graph of
-        the loss. Code `unpaired`: exchanging the targets between the examples of the batch leaves the gradient of the outputs
-        as it is to 1e-4, and one target for all does not, to 0.01; or log-sigmoid or softplus is taken once, of the sum over
-        all examples, which has one term less with one example less (of a watched loop: three tensors of as many names go in),
-        and no target has a part in it. Code `one_for_all`: a loss of PyTorch sets all outputs of an
-        example, (64, 4), against one number, (64, 1); a warning where whole numbers of the batch, one an example, could name
-        one of the outputs, and turning them leaves the loss as it is to the bit; else a hint; a
-        warning, too, where a loss of transitions goes by each example's largest output alone, and such numbers are not read.
-        Code `outer`: products of (n,)
-        and (n, 1), as of logarithms of probabilities and advantages, of which one mean or sum is taken, and with one example
-        less there are fewer; an error where the mean of the factors is less than 1e-3 of their size, else a warning.
-    Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
-        all where the loss is written by hand. Shapes are read, so this is certain.
-    What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
-        distributions, and has no pairs; several answers to one question, as of an ensemble, hence the hint.
-    Fix: target.unsqueeze(1), or output.squeeze(1), so that both have one shape.
+    Fires: an elementwise operation of the loss takes an output and a target of different shapes with the same number of
+        elements, (64, 1) and (64,), and broadcasts them to (64, 64); Monitor, which does not get the targets, reads the shapes
+        off the graph of the loss. Code `unpaired`: permuting the targets between the examples of the batch leaves the gradient
+        of the outputs unchanged to 1e-4, and one target for all changes it by 0.01; or log-sigmoid or softplus is taken once,
+        of a sum over all examples (one example less, one term less; in a watched loop, three tensors with the same number of
+        names go in), in which no target takes part. Code `one_for_all`: a loss of PyTorch compares all outputs of an example,
+        (64, 4), with a single number, (64, 1). A warning where integers of the batch, one per example, could select one of the
+        outputs, and changing them leaves the loss the same, bit for bit; else a hint. A warning also where a loss of
+        transitions depends only on each example's largest output, and such integers are not used. Code `outer`: products of
+        (n,) and (n, 1), for example of log-probabilities and advantages, of which one mean or sum is taken; an error where the
+        mean of the factors is less than 1e-3 of their size, else a warning.
+    Why: averaged over all pairs, the best output for every example is the mean of the targets. PyTorch warns once, or not at
+        all if the loss is written by hand. Shapes are read, so this is certain.
+    What fools it: a loss that compares all pairs on purpose with tensors of these shapes; a loss between two distributions,
+        which has no pairs; several outputs for one target, as in an ensemble, hence the hint.
+    Fix: target.unsqueeze(1), or output.squeeze(1), so that both have the same shape.
     Source: PyTorch, Broadcasting semantics; `torch.nn.functional.mse_loss` warns of it.
     """
     facts = reading.facts(evidence)
@@ -69,9 +68,9 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
             rule="target_broadcast",
             severity="error",
             seen=f"outputs have shape {facts.output_shape}, targets {facts.target_shape}: the loss is over "
-            f"{facts.broadcast_shape}, every output against every target",
+            f"{facts.broadcast_shape}, every output with every target",
             measurements=(Measurement(name="terms of the loss", value=float(terms), threshold=float(own)),),
-            cause="two shapes with as many elements are broadcast against each other",
+            cause="two shapes with the same number of elements are broadcast against each other",
             remedy="target.unsqueeze(-1) in the loss, or output.squeeze(-1)" if squeezed else "target.squeeze(-1) in the loss",
             source="PyTorch, Broadcasting semantics",
         )
@@ -79,42 +78,42 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
 
 
 def _outer(size: int, balance: float) -> Finding:
-    """A weight, reward or advantage for each example that multiplies every example's term."""
+    """A weight, reward or advantage per example that multiplies every example's term."""
     centred = balance < CENTRED
     return Finding(
         rule="target_broadcast",
         code="target_broadcast.outer",
         severity="error" if centred else "warning",
-        seen=f"({size},) times ({size}, 1) is ({size}, {size}): every example's term is multiplied by every example's factor, "
-        "and one mean is taken of all"
-        + (f"; the factors' mean is {balance:.1g} of their size, so next to nothing is left" if centred else ""),
+        seen=f"({size},) times ({size}, 1) is ({size}, {size}): every example's term is multiplied by every example's factor "
+        "before the mean"
+        + (f"; the factors' mean is {balance:.1g} of their size, so almost nothing is left" if centred else ""),
         measurements=(
             Measurement(name="terms of the loss", value=float(size * size), threshold=float(size)),
             Measurement(name="mean of the factors over their rms", value=balance, threshold=CENTRED),
         ),
-        cause="two shapes with as many elements are broadcast: the mean is that of all terms times that of all factors, and no "
-        "term has its own factor",
-        remedy="squeeze(1) of the one that is (n, 1), so that both are (n,)",
+        cause="two shapes with the same number of elements are broadcast: the result is the mean term times the mean factor, "
+        "so no term gets its own factor",
+        remedy="squeeze(1) the tensor of shape (n, 1), so that both are (n,)",
         source="PyTorch, Broadcasting semantics",
         explains=("flat_loss", "zero_gradient", "unmoved_parameter") if centred else (),
     )
 
 
 def _one_for_all(outputs: int, place: str) -> Finding:
-    """Values of all actions that are asked for what one of them earned."""
+    """Values of all actions that are compared with the target of one action."""
     return Finding(
         rule="target_broadcast",
         code="target_broadcast.one_for_all",
         severity="warning" if place else "hint",
         seen=f"all {outputs} outputs of an example are compared with the same number"
-        + (f", and nothing reads batch{place}, which could pick one of them" if place else ""),
-        measurements=(Measurement(name="outputs beside one target", value=float(outputs), threshold=1.0),),
-        cause=f"the output that batch{place} names is not picked: (n, {outputs}) and (n, 1) are broadcast"
+        + (f", and nothing uses batch{place}, which could select one of them" if place else ""),
+        measurements=(Measurement(name="outputs per target", value=float(outputs), threshold=1.0),),
+        cause=f"the output given by batch{place} is not selected: (n, {outputs}) and (n, 1) are broadcast"
         if place
         else f"outputs (n, {outputs}) and targets (n, 1) are broadcast: all outputs learn the same",
         remedy=f"output.gather(1, batch{place}[:, None]) in the loss, which is (n, 1) like the target"
         if place
-        else f"one output in place of {outputs}; of several that are to agree, target.expand_as(output)",
+        else f"one output instead of {outputs}; if several outputs should agree, target.expand_as(output)",
         source="Mnih et al., Nature 2015, algorithm 1 (the value of the action that was taken)"
         if place
         else "PyTorch, Broadcasting semantics",
@@ -122,48 +121,50 @@ def _one_for_all(outputs: int, place: str) -> Finding:
 
 
 def _largest_for_all(outputs: int, place: str) -> Finding:
-    """The value of the best action, asked for what another earned."""
+    """The value of the best action, compared with the target of another action."""
     return Finding(
         rule="target_broadcast",
         code="target_broadcast.one_for_all",
         severity="warning",
-        seen=f"of {outputs} outputs the loss goes by each example's largest; nothing reads batch{place}, which could pick one",
+        seen=f"the loss depends only on each example's largest of {outputs} outputs; nothing uses batch{place}, which could "
+        "select one",
         measurements=(Measurement(name="outputs of an example", value=float(outputs), threshold=1.0),),
-        cause=f"what the action in batch{place} earned is asked of the action that the model prefers, whichever was taken",
-        remedy=f"output.gather(1, batch{place}.view(-1, 1)).squeeze(1) in the loss, in place of the state's largest output; "
-        "the largest belongs into the target alone, of the next state",
+        cause=f"the target of the action in batch{place} is given to the action that the model prefers, whichever was taken",
+        remedy=f"output.gather(1, batch{place}.view(-1, 1)).squeeze(1) in the loss, instead of the state's largest output; "
+        "the maximum belongs only in the target, over the next state's outputs",
         source="Mnih et al., Nature 2015, algorithm 1 (the value of the action that was taken)",
     )
 
 
 def _summed(size: int) -> Finding:
-    """A loss of pairs, of all of which there is but one number when it comes to log-sigmoid."""
+    """A loss of pairs that takes log-sigmoid of a single number for all pairs."""
     return Finding(
         rule="target_broadcast",
         code="target_broadcast.unpaired",
         severity="error",
-        seen=f"the differences of all pairs, {size} here, are added up, and log-sigmoid (or softplus) is taken of the one "
-        "number: once the sum is large, no pair is asked for anything, however wrong it is",
+        seen=f"the differences of all {size} pairs are summed, and log-sigmoid (or softplus) is taken of the sum: once that "
+        "is large, no pair has a gradient, however wrong it is",
         measurements=(Measurement(name="pairs in one number", value=float(size), threshold=1.0),),
-        cause="the sum over the factors of an embedding runs over the batch as well (a sum without dim)",
-        remedy="sum over the factors alone, and take the mean last: difference = (user * (item - other)).sum(dim=-1); loss = "
+        cause="the sum over the embedding's factors also runs over the batch (a sum without dim)",
+        remedy="sum over the factors only, and take the mean last: difference = (user * (item - other)).sum(dim=-1); loss = "
         "-torch.nn.functional.logsigmoid(difference).mean()",
         source="Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009; read off the graph",
     )
 
 
 def _unpaired() -> Finding:
-    """A loss of sums, means or sorted values over the batch, before output and target meet."""
+    """A loss that sums, averages or sorts over the batch before it compares outputs with targets."""
     return Finding(
         rule="target_broadcast",
         code="target_broadcast.unpaired",
         severity="error",
-        seen="exchanging the targets of a batch between its examples leaves every output's gradient as it is; others do not",
+        seen="permuting the targets between the examples of a batch leaves every output's gradient unchanged; other targets "
+        "change it",
         measurements=(Measurement(name="change of the gradient", value=0.0, threshold=1e-4),),
-        cause="the loss does not set each output beside its own target: it averages, sums or sorts over the batch first, or "
-        "compares all with all",
+        cause="the loss does not compare each output with its own target: it averages, sums or sorts over the batch first, "
+        "or compares all with all",
         remedy="compare output and target example by example, and take the mean of the differences last",
-        source="own; the loss computed again with the targets exchanged",
+        source="own; the loss computed again with the targets permuted",
     )
 
 
@@ -171,17 +172,17 @@ def _unpaired() -> Finding:
 def misread_logits(evidence: Evidence) -> list[Finding]:
     """The loss reads the logits in another layout than the model writes them.
 
-    Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view as (batch, classes,
-        length), which is no transpose; or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the
-        softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`:
-        images have images for targets, of whose variance each place of the image explains a tenth and more, or maps (batch,
-        channels, height, width) are viewed as (batch, height, width, ...); and the answers that are held against the targets
-        look at other places: a correlation of 0.5 and less, of rows or columns. Code `sequences`: under `ctc_loss`, which
-        takes (steps, batch, classes), an example that is exchanged changes the sequences of others, though the model keeps
+    Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view, not a transpose,
+        as (batch, classes, length); or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the softmax
+        of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`: the
+        targets are images, and each place of the input image explains a tenth or more of their variance; or maps (batch,
+        channels, height, width) are viewed as (batch, height, width, ...); and each output compared with a target is computed
+        from another place: a correlation of 0.5 or less between the two, in rows or columns. Code `sequences`: with `ctc_loss`,
+        which takes (steps, batch, classes), replacing an example changes the sequences of others, though the model keeps
         examples apart.
-    Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
-        logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
-    What fools it: nothing that is known.
+    Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that the logits of one
+        position are taken from several. The loss is recomputed this way and agrees to 0.01 %, so this is certain.
+    What fools it: nothing known.
     Fix: output.transpose(1, 2), or output.flatten(0, 1) with target.flatten().
     Source: PyTorch, `torch.nn.CrossEntropyLoss` (shape) and `torch.Tensor.view`; own check.
     """
@@ -199,7 +200,7 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
             + ("as (-1, classes)" if pixels else "as (batch, classes, length)")
             + ", which does not transpose them",
             measurements=(Measurement(name="loss", value=facts.loss or 0.0, unit="nats"),),
-            cause="view or reshape in place of transpose",
+            cause="view or reshape instead of transpose",
             remedy="cross_entropy(output, target), as they are"
             if pixels
             else "cross_entropy(output.transpose(1, 2), target), or output.flatten(0, 1) with target.flatten()",
@@ -209,7 +210,7 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
 
 
 def _over_batch(facts: Facts) -> Finding:
-    """Examples compete for a class, in place of classes for an example."""
+    """Softmax over the examples of the batch instead of over classes."""
     return Finding(
         rule="misread_logits",
         code="misread_logits.over_batch",
@@ -224,11 +225,11 @@ def _over_batch(facts: Facts) -> Finding:
 
 @rule(severities=("error",), verdict="broken loss", explains=(*NOTHING_LEARNED, "unreachable_target", "exploding_gradient"))
 def swapped_arguments(evidence: Evidence) -> list[Finding]:
-    """Binary cross-entropy gets the targets as outputs and the outputs as targets.
+    """Binary cross-entropy gets outputs and targets in the wrong order.
 
-    Fires: in the graph of the loss the first argument of binary cross-entropy has no gradient and the second has one.
-    Why: the loss is linear in its second argument, so what is in its place runs off to where the loss is lowest, without end.
-    What fools it: a teacher whose outputs are meant as targets and are not detached.
+    Fires: in the graph of the loss, the first argument of binary cross-entropy has no gradient and the second has one.
+    Why: the loss is linear in its second argument, so the outputs in its place grow without end towards a lower loss.
+    What fools it: a teacher whose outputs are used as targets and are not detached.
     Fix: loss(output, target), in this order.
     Source: PyTorch, `torch.nn.functional.binary_cross_entropy_with_logits(input, target)`.
     """
@@ -241,7 +242,7 @@ def swapped_arguments(evidence: Evidence) -> list[Finding]:
             severity="error",
             seen="the gradient goes to the second argument of binary cross-entropy, which is the target",
             measurements=(Measurement(name="losses whose target has a gradient", value=1.0, threshold=0.0),),
-            cause="output and target are exchanged in the call of the loss",
+            cause="output and target are swapped in the call of the loss",
             remedy="loss(output, target), in this order",
             source="PyTorch, torch.nn.functional.binary_cross_entropy_with_logits",
         )
@@ -252,14 +253,16 @@ def swapped_arguments(evidence: Evidence) -> list[Finding]:
 def softmax_twice(evidence: Evidence) -> list[Finding]:
     """The model ends in softmax or sigmoid, and the loss applies softmax or sigmoid again.
 
-    Fires: in the graph of the loss a softmax or sigmoid is the direct input of log-softmax, or of the sigmoid inside binary
-        cross-entropy with logits; from Monitor alone, too, where it is given the loss with its graph. Or, without a graph,
-        every output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits,
-        within 0.1 %. Code `exp`: `poisson_nll_loss` takes the exponential of outputs of an exponential, softplus, ReLU,
-        sigmoid or absolute value, which may have a small number added.
+    Fires: in the graph of the loss, a softmax or sigmoid is the direct input of log-softmax, or of the sigmoid inside binary
+        cross-entropy with logits; also from Monitor alone, if it is given the loss with its graph. Without a graph: every
+        output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits, within
+        0.1 %. Code `exp`: `poisson_nll_loss` takes the exponential of outputs that come from an exponential, softplus, ReLU,
+        sigmoid or absolute value, possibly plus a small number.
     Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
-        which is 1.46 with ten classes; with one logit, not below 0.31 for ones and 0.69 for zeros. The net learns, capped.
-    What fools it: outputs between 0 and 1 that are meant as logits, such as cosine similarities with a temperature behind.
+        which is 1.46 with ten classes; with a single logit, it cannot fall below 0.31 for ones and 0.69 for zeros. The net
+        learns, but its loss is capped.
+    What fools it: outputs between 0 and 1 that are used as logits, such as cosine similarities multiplied by a temperature
+        later.
     Fix: remove the softmax or sigmoid at the end of the model; `cross_entropy` and `binary_cross_entropy_with_logits` take
         logits.
     Source: docs/theory.md, section 5; Schoop et al., UMLAUT, CHI 2021.
@@ -294,21 +297,21 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
 
 
 def _rates_twice(made: str) -> Finding:
-    """A rate that is taken for the logarithm of one: it cannot be below 1, or below 2."""
+    """A rate taken as the logarithm of a rate: the result cannot be below 1, or below 2."""
     return Finding(
         rule="softmax_twice",
         code="softmax_twice.exp",
         severity="error",
-        seen=f"the model ends in {made}, which makes rates, and poisson_nll_loss takes their exponential: none is below 1",
+        seen=f"the model ends in {made}, which gives rates, and poisson_nll_loss takes their exponential: none is below 1",
         measurements=(Measurement(name="lowest possible rate", value=1.0, threshold=0.0),),
-        cause="the loss expects logarithms of rates (log_input=True, as is usual)",
-        remedy=f"log_input=False in the loss; or remove the {made} behind the last layer",
+        cause="the loss expects logarithms of rates (log_input=True, the default)",
+        remedy=f"log_input=False in the loss; or remove the {made} after the last layer",
         source="PyTorch, torch.nn.PoissonNLLLoss",
     )
 
 
 def _takes_probabilities(probe: ProbeResult) -> bool:
-    """Whether the loss is the cross-entropy of probabilities taken as logits."""
+    """Whether the loss is cross-entropy with probabilities taken as logits."""
     entropy = probe.cross_entropy
     if not probe.outputs_are_probabilities or entropy is None or not probe.num_logits:
         return False
@@ -319,13 +322,13 @@ def _takes_probabilities(probe: ProbeResult) -> bool:
 def clamped_logits(evidence: Evidence) -> list[Finding]:
     """The logits come out of a ReLU or tanh, and cannot take the values that they need.
 
-    Fires: in the graph of the loss a ReLU or tanh is the direct input of log-softmax or of the sigmoid inside binary
+    Fires: in the graph of the loss, a ReLU or tanh is the direct input of log-softmax, or of the sigmoid inside binary
         cross-entropy with logits. An error for a ReLU before a sigmoid.
-    Why: a logit that cannot be negative cannot say no: behind a ReLU a sigmoid is 0.5 at least, and the loss of a zero ln 2.
-        Behind softmax such a net may still learn, but an output that is zero for all examples has no gradient left. A tanh
-        bounds the difference of two logits by 2.
-    What fools it: a bounded logit that is multiplied by a temperature behind the loss's first function; none is known.
-    Fix: remove the activation behind the last layer.
+    Why: a logit that cannot be negative cannot predict "no": after a ReLU, a sigmoid is at least 0.5, and the loss of a zero at
+        least ln 2. With softmax such a net may still learn, but an output that is zero for all examples has no gradient. A tanh
+        limits the difference of two logits to 2.
+    What fools it: a bounded logit that is multiplied by a temperature after the loss's first function; none is known.
+    Fix: remove the activation after the last layer.
     Source: PyTorch, `torch.nn.CrossEntropyLoss`: input is expected to contain the unnormalized logits.
     """
     graph = reading.facts(evidence).graph
@@ -337,13 +340,14 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
             rule="clamped_logits",
             code=f"clamped_logits.{graph.made_by}",
             severity="error" if halved else "warning",
-            seen=f"the logits come out of a {graph.made_by}" + (": no probability below 0.5 can be said" if halved else ""),
+            seen=f"the logits come out of a {graph.made_by}"
+            + (": it cannot predict a probability below 0.5" if halved else ""),
             measurements=(
                 Measurement(
                     name="lowest possible logit", value=0.0 if graph.made_by == "relu" else -1.0, threshold=float("-inf")
                 ),
             ),
-            cause="the last layer has an activation, as the hidden ones do",
+            cause="the last layer has an activation, like the hidden ones",
             remedy=f"remove {shown_place(graph, graph.made_by)}: the last layer's outputs are the logits",
             source="PyTorch, torch.nn.CrossEntropyLoss",
         )
@@ -352,14 +356,14 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning", "hint"), explains=NOTHING_LEARNED)
 def linear_stack(evidence: Evidence) -> list[Finding]:
-    """Linear layers follow each other with nothing between, so that together they are one.
+    """Linear layers follow each other without an activation, so that together they are one.
 
-    Fires: in the traced model a linear layer alone reads another's output; a convolution, where nothing at all is nonlinear. A
-        warning where no operation of the whole model is nonlinear and the width between the two narrows nothing; else a hint.
-    Why: the product of two matrices is a matrix: without a nonlinear function no depth makes a straight boundary bend, and XOR
-        stays at ln 2. Operations are read, so this is certain.
-    What fools it: a factorisation on purpose, which narrows between the two and stays a hint; a linear model written as two
-        layers.
+    Fires: in the traced model, a linear layer's only input is another's output; a convolution counts where nothing at all is
+        nonlinear. A warning where no operation of the whole model is nonlinear and the width between the two is not a
+        bottleneck; else a hint.
+    Why: the product of two matrices is a matrix: without a nonlinear function no depth bends a straight boundary, and XOR stays
+        at ln 2. Operations are read, so this is certain.
+    What fools it: a factorisation on purpose, which has a bottleneck and stays a hint; a linear model written as two layers.
     Fix: an activation between the two, such as torch.nn.ReLU().
     Source: Minsky and Papert, Perceptrons, 1969, for XOR; own check.
     """
@@ -373,7 +377,7 @@ def linear_stack(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="linear_stack",
             severity="warning" if whole else "hint",
-            seen=f"layer {first.second} takes the output of layer {first.first} as it is: without an activation between, the "
+            seen=f"layer {first.second} takes the output of layer {first.first} directly: without an activation between, the "
             "two are one linear layer" + ("; nothing in the model is nonlinear" if whole else ""),
             measurements=(Measurement(name="such pairs", value=float(len(facts.stacked)), threshold=0.0),),
             cause="an activation is missing between the layers",

@@ -16,28 +16,28 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 from trainability.doctor.rules.start import began_saturated
 
-_MANY_STEPS = 300  # of a run that shows that it does not learn
+_MANY_STEPS = 300  # steps of a run that show that it does not learn
 # Images and waves, each by half of its points, PyTorch's draw, w of 20 to 30: of the 12 nets of three sines, whose third goes
-# this far, none tells the other half (0.5 and more of its variance is left); some of two sines do, as of a wave.
+# this far, none tells the other half (0.5 or more of its variance is left); some of two sines do, as of a wave.
 TURNS_OF_THREE = 8.0
-TURNS = 10.0  # radians: two deviations either way are six times round; the weights that sines need keep it at 1
+TURNS = 10.0  # radians: two deviations either way wrap round six times; the weights that sines need keep it at 1
 MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gradient
 
 
 @rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
 def saturation(evidence: Evidence) -> list[Finding]:
-    """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
+    """Most of a layer's tanh or sigmoid outputs are where the slope is almost zero.
 
-    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, unless 80 %
-        of three layers' and more, most of those with such a function, were so before the first step, and half of the first loss
-        is left; and behind the last layer alone: a probability near 0 or 1 is an answer, as is an image's black and white. In a
-        watched run alone a hint, with the same exception, unless it stands after 100 steps at chance, or at what one answer
-        for all costs.
+    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, unless in
+        three layers or more, most of those with such an activation, 80 % were so before the first step, and half of the first
+        loss is left; a hint also after the last layer alone, where a probability near 0 or 1 is an answer, like black and white
+        in an image. In a watched run alone a hint, with the same exception, unless after 100 steps the loss is at chance, or at
+        the best constant answer's cost.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
-    What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
-        sees, hence the hint.
-    Fix: initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`), and normalise the input. Of three layers with a
-        sigmoid and more, whose slope is 1/4 at most: ReLU.
+    What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned gives confident
+        outputs, hence the hint.
+    Fix: initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`), and normalise the input. With three or more
+        sigmoid layers, whose slope is at most 1/4: use ReLU.
     Source: Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks, AISTATS 2010;
         threshold: TheDeepChecker, TOSEM 2022.
     """
@@ -46,7 +46,7 @@ def saturation(evidence: Evidence) -> list[Finding]:
     if not full:
         return []
     is_answer = full == [layers[-1]]
-    # What a copy of a trained network says of its few steps, or a policy's loss, is no more than that units are at a limit.
+    # For a copy of a trained network with few steps, or a policy's loss, this only says that units are at a limit.
     is_open = bool(evidence.steps) and evidence.probe is None and not comes_to_nothing(evidence)
     is_open |= reading.has_learned(evidence)
     worst = max(full, key=lambda s: s.saturated_fraction or 0.0)
@@ -54,10 +54,12 @@ def saturation(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="saturation",
             severity="hint" if is_answer or (is_open and not began_saturated(evidence)) else "warning",
-            seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {reading.called(worst)} are "
+            seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs after {reading.called(worst)} are "
             "saturated",
-            measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),
-            cause="weights or inputs too large for the activation",
+            measurements=(
+                Measurement(name="share of saturated outputs", value=worst.saturated_fraction or 0.0, threshold=0.5),
+            ),
+            cause="weights or inputs are too large for the activation",
             remedy=_unsaturated(evidence, worst, layers),
             source="Glorot and Bengio, AISTATS 2010; threshold: TheDeepChecker, TOSEM 2022",
             layers=reading.names(full),
@@ -66,7 +68,7 @@ def saturation(evidence: Evidence) -> list[Finding]:
 
 
 def _unsaturated(evidence: Evidence, worst: LayerStats, layers: tuple[LayerStats, ...]) -> str:
-    """Weights that keep the signal where the slope is; no scale of theirs helps where many sigmoids follow each other."""
+    """Weights that keep the signal where the slope is large; with many sigmoids in a row no scale helps."""
     same = [s for s in layers if s.activation == worst.activation]
     if worst.activation in SIGMOIDS and len(same) >= MANY_SIGMOIDS:
         return drawn_for_signal(evidence, tuple(same))
@@ -90,17 +92,16 @@ def _unsaturated(evidence: Evidence, worst: LayerStats, layers: tuple[LayerStats
     predicts=True,
 )
 def dead_units(evidence: Evidence) -> list[Finding]:
-    """ReLU units are zero on every example of the batch.
+    """ReLU units are zero for every example of the batch.
 
-    Fires: the share of such units in a layer is above 0.5 + 1.5 / sqrt(units), at most 0.95; with 16 or more examples. An
-        error where all units of a layer are dead, because nothing passes; a hint once the loss is below chance. Silent on
-        units that died in training where the first layer's gradient was below 1e-4 and 1e-3 of the last's before the first
-        step: what no signal went through was not killed by a step.
-    Why: without biases a unit is as likely to be dead as not when all examples look alike, so one half is normal at the start;
-        the rest are three binomial standard errors for the layer's width. A published limit of 50 % alarms on small healthy
-        layers.
-    What fools it: units that answer to one class only and sleep through a batch without it, and spare units of a net that has
-        learned.
+    Fires: the share of such units in a layer is above 0.5 + 1.5 / sqrt(units), at most 0.95, over 16 or more examples. An error
+        where all units of a layer are dead, because nothing passes; a hint once the loss is below chance. Silent on units that
+        died during training if, before the first step, the first layer's gradient was below 1e-4 and below 1e-3 of the last
+        layer's: a layer that no signal reached was not killed by a step.
+    Why: without biases, when all examples look alike, a unit is dead with probability one half, so half is normal at the start;
+        the rest are three binomial standard errors for the layer's width. A published limit of 50 % raises false alarms on
+        small healthy layers.
+    What fools it: units that respond to one class only, in a batch without it, and spare units of a net that has learned.
     Fix: lower the learning rate; where units were dead from the start, draw weights with std sqrt(2 / fan_in) and start biases
         at zero.
     Source: TheDeepChecker, TOSEM 2022; own threshold by width.
@@ -135,22 +136,22 @@ def dead_units(evidence: Evidence) -> list[Finding]:
 
 
 def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str, str, str]:
-    """A word, cause and remedy: a layer that was dead before the first step was not killed by one."""
+    """A word, cause and remedy; a layer that was dead before the first step was not killed by a step."""
     biased = evidence.facts is not None and layer.name in evidence.facts.biases_dead
     first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
     probed = evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
     at_start = any(s.name == layer.name and (s.dead_fraction or 0.0) > limit for s in (*first, *probed))
     if biased:
-        return "bias", "its biases start so far below zero that nothing passes", f"start the bias of {layer.name} at zero"
+        return "bias", "its biases start so far below zero that no signal passes", f"start the bias of {layer.name} at zero"
     if at_start:
         return (
             "start",
-            "the units were so before the first step: the weights, or the input of the layer",
+            "the units were dead before the first step: the weights or the layer's input are the cause",
             "draw weights with std sqrt(2 / fan_in), start biases at zero, and look at the scale and sign of the input",
         )
     return (
         "large_step",
-        "a step that was too large pushed biases far below zero, or the layer's input has died",
+        "a step that was too large pushed biases far below zero, or the layer's input is dead",
         smaller_steps(evidence),
     )
 
@@ -170,15 +171,16 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
     ),
 )
 def heavy_dropout(evidence: Evidence) -> list[Finding]:
-    """Dropout leaves almost no unit.
+    """Dropout leaves almost no units.
 
-    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, and a warning where a run of 300 steps and more
-        has not learned and its loss does not fall any more, or a rehearsal of 50 leaves nine tenths of the loss. Code `state`:
-        all that a recurrence remembers goes through one dropout module at each step, which leaves less than a thousandth over a
-        sequence; a hint below 0.5.
-    Why: `torch.nn.Dropout(p)` takes the share to drop, and other libraries and papers name the share to keep: a p of 0.99 that
-        was meant as the share to keep leaves one unit in a hundred, and ten times the spread in what it hands on.
-    What fools it: input masks of masked training that are drawn by a dropout module.
+    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, or a warning where a run of 300 steps or more
+        has not learned and its loss no longer falls, or a rehearsal of 50 steps leaves nine tenths of the loss. Code `state`:
+        the whole state of a recurrence goes through the same dropout module at each step, which leaves less than a thousandth
+        of it over a sequence; a hint below 0.5.
+    Why: `torch.nn.Dropout(p)` takes the probability of dropping a unit, while other libraries and papers give the probability
+        of keeping it: a p of 0.99 that was meant as the latter leaves one unit in a hundred, with ten times the spread in the
+        output.
+    What fools it: input masks for masked training that are drawn by a dropout module.
     Fix: torch.nn.Dropout(1 - p).
     Source: Srivastava et al., Dropout, JMLR 2014 (p is the share to keep); `torch.nn.Dropout` (p is the share to drop).
     """
@@ -187,7 +189,7 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
         return _forgetful(reading.facts(evidence).dropped_state)
     heavy = facts.dropout >= HEAVY_DROPOUT
     if evidence.steps:
-        long = reading.num_steps(evidence) >= _MANY_STEPS  # what drops four fifths learns, and slowly
+        long = reading.num_steps(evidence) >= _MANY_STEPS  # a net that drops four fifths learns, but slowly
         stays = long and not reading.has_learned(evidence) and not still_falls(evidence)
     else:
         stays = reading.stands_still(evidence)
@@ -196,9 +198,9 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="heavy_dropout",
             severity="warning" if heavy or stays else "hint",
-            seen=f"{facts.heavy_dropout[0] or 'the model'} drops {facts.dropout:.1%} of what it gets",
-            measurements=(Measurement(name="share that is dropped", value=facts.dropout, threshold=threshold),),
-            cause="the share to keep was given where torch takes the share to drop",
+            seen=f"{facts.heavy_dropout[0] or 'the model'} drops {facts.dropout:.1%} of its input",
+            measurements=(Measurement(name="dropped share", value=facts.dropout, threshold=threshold),),
+            cause="the share to keep was passed, where torch takes the share to drop",
             remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
             source="Dropout, JMLR 2014; torch.nn.Dropout",
             layers=facts.heavy_dropout,
@@ -207,7 +209,7 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
 
 
 def _forgetful(state: tuple[str, float, int] | None) -> list[Finding]:
-    """A share that is usual for one layer, taken from the same memory again and again."""
+    """A share that is usual for one layer, dropped from the same state again and again."""
     if state is None or (1 - state[1]) ** state[2] >= FORGETFUL_STATE:
         return []
     name, share, steps = state
@@ -217,10 +219,10 @@ def _forgetful(state: tuple[str, float, int] | None) -> list[Finding]:
             rule="heavy_dropout",
             code="heavy_dropout.state",
             severity="warning" if share >= 0.5 else "hint",
-            seen=f"{name} drops {share:.0%} of the state at each of {steps} steps: {left:.1g} of a memory is left",
-            measurements=(Measurement(name="share that is left", value=left, threshold=FORGETFUL_STATE),),
-            cause="dropout of the state that a recurrence carries on: each step forgets at random",
-            remedy=f"apply {as_code(name)} to what each step puts out, or to its inputs, and carry the state on as it is",
+            seen=f"{name} drops {share:.0%} of the state at each of {steps} steps: {left:.1g} of it is left at the end",
+            measurements=(Measurement(name="remaining share", value=left, threshold=FORGETFUL_STATE),),
+            cause="dropout is applied to the state that a recurrence carries on: each step forgets a random part",
+            remedy=f"apply {as_code(name)} to each step's output or input, and carry the state on unchanged",
             source="Zaremba, Sutskever and Vinyals, Recurrent Neural Network Regularization, 2014",
             layers=(name,),
         )
@@ -240,18 +242,19 @@ def _forgetful(state: tuple[str, float, int] | None) -> list[Finding]:
     ),
 )
 def weights_decayed(evidence: Evidence) -> list[Finding]:
-    """Weight decay has shrunk the weights to a small part of what they were.
+    """Weight decay has shrunk the weights to a small part of their initial size.
 
-    Fires: under weight decay, the typical layer's weight is below a twentieth of what it was at the first sampled step, and the
-        loss is not below chance; or is below a hundredth, of a decay of 0.05 and more that is part of the gradient of an
-        optimizer that divides by its size, and the loss stands above three tenths of its first. Before a run (code
-        `outpulled`): a decay of 0.05 or more pulls at the typical weight three times as hard as the first gradient, and the
-        rehearsed loss falls by less than a tenth, or stands in the same way from the half of 50 steps and more.
-    Why: decay pulls by lr times decay a step, whatever the gradient says. A weight at a twentieth shrinks the signal of every
-        layer by as much, and with it all gradients: the vanishing gradient is then what follows. Adam divides the sum of
-        gradient and decay by its own size, so that the larger of the two sets the direction of a whole step.
-    What fools it: nets whose layers are normalised do not care about the scale of their weights; those that learn are silent.
-    Fix: a tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
+    Fires: under weight decay, the typical layer's weight is below a twentieth of its size at the first sampled step, and the
+        loss is not below chance; or below a hundredth, with a decay of 0.05 or more that is part of the gradient of an
+        optimizer that divides by the gradient's size, and the loss stands still above three tenths of its first value. Code
+        `outpulled`, before a run: a decay of 0.05 or more pulls on the typical weight three times as hard as the first
+        gradient, and the rehearsed loss falls by less than a tenth, or stands still in the same way over the second half of 50
+        steps or more.
+    Why: decay shrinks each weight by lr times decay per step, whatever the gradient is. At a twentieth of its size, a weight
+        shrinks the signal of its layer by that factor, and with it all gradients, so that vanishing gradients follow. Adam
+        divides the sum of gradient and decay by its size, so that the larger of the two sets the direction of the whole step.
+    What fools it: nets whose layers are normalised do not depend on the scale of their weights; those that learn are silent.
+    Fix: a tenth of the weight decay, or less: as much as removes at most a third of a weight in the whole run.
     Source: own; Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, for what decay does.
     """
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
@@ -273,9 +276,9 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="weights_decayed",
             severity="warning",
-            seen=f"the typical weight is at {statistics.median(shrunk):.1%} of its size at step {evidence.samples[0].step}",
+            seen=f"the typical weight has {statistics.median(shrunk):.1%} of its size at step {evidence.samples[0].step}",
             measurements=(
-                Measurement(name="weight now over at first", value=statistics.median(shrunk), threshold=0.05),
+                Measurement(name="weight now over initial weight", value=statistics.median(shrunk), threshold=0.05),
                 Measurement(name="weight decay", value=settings.weight_decay),
             ),
             cause="weight decay pulls faster than the gradient pushes",
@@ -288,16 +291,16 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning", "hint"), predicts=True)
 def activation_scale(evidence: Evidence) -> list[Finding]:
-    """A layer's output is off its predicted scale.
+    """A layer's output is far from its predicted scale.
 
-    Fires: the measured rms of a layer's output differs from the predicted one by more than a factor 4, before anything was
-        learned. The first such layer is named. Code `sine`: a sine is taken of what a layer with weights makes of another sine,
-        with nothing but sums and factors between, and that has an rms above 10. Code `third_sine`: so of a third sine behind
-        two, and above 8; a warning, whatever the training loss does.
+    Fires: before anything is learned, the measured rms of a layer's output differs from the predicted one by more than a factor
+        4; the first such layer is reported. Code `sine`: the argument of a sine, computed by layers with weights from another
+        sine with only sums and factors between, has an rms above 10. Code `third_sine`: the same for a third sine after two,
+        and an rms above 8; a warning, whatever the training loss does.
     Why: on random nets the prediction holds within a factor 2 in 95 % of cases, so a factor 4 is far in the tail.
     What fools it: weights that are not independent draws (pretrained, orthogonal, tied). They differ from the prediction and
         are not wrong; hence a hint.
-    Fix: look at the initialisation of the layer that is named, and at what is applied to its input.
+    Fix: check the initialisation of the layer in the finding, and the operations on its input.
     Source: docs/theory.md, sections 1 to 3, and the test on 200 random nets there.
     """
     probe = reading.probe_at_start(evidence)
@@ -313,13 +316,13 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
             Finding(
                 rule="activation_scale",
                 severity="hint",
-                seen=f"the output of {reading.called(layer)} has rms {measured:.3g}, random weights would give {predicted:.3g}",
+                seen=f"the output of {reading.called(layer)} has rms {measured:.3g}; random weights would give {predicted:.3g}",
                 measurements=(
                     Measurement(name="measured over predicted", value=measured / predicted, threshold=4.0),
                     Measurement(name="predicted rms", value=predicted),
                 ),
-                cause="weights that are not independent of each other or of the input, or an operation that is not seen",
-                remedy=f"look at the initialisation of {layer.name} and at what is applied to its input",
+                cause="weights that are not independent of each other or of the input, or an operation that was not seen",
+                remedy=f"check the initialisation of {layer.name} and the operations on its input",
                 source="docs/theory.md, section 2",
                 layers=(layer.name,),
             )
@@ -332,15 +335,15 @@ def _wound_up(size: float, code: str) -> Finding:
         rule="activation_scale",
         code=f"activation_scale.{code}",
         severity="warning",
-        seen=f"sines are taken of numbers of rms {size:.3g} that other sines and weights made: they go round several times",
+        seen=f"a sine's argument, computed from other sines and weights, has rms {size:.3g}: it wraps round several times",
         measurements=(
             Measurement(
-                name="rms of what a sine is taken of", value=size, threshold=TURNS_OF_THREE if code == "third_sine" else TURNS
+                name="rms of a sine's argument", value=size, threshold=TURNS_OF_THREE if code == "third_sine" else TURNS
             ),
         ),
-        cause="usual weights, or too large a factor, in a net of sines: its outputs are noise between the examples",
-        remedy="sin(w x) with a w of 20 to 30, hidden weights drawn uniformly within sqrt(6 / fan_in) / w of zero, the first "
-        "layer's within 1 / fan_in",
+        cause="default weights, or too large a factor, in a net of sines: between the examples its outputs are noise",
+        remedy="sin(w x) with a w of 20 to 30, hidden weights drawn uniformly within sqrt(6 / fan_in) / w of zero, those of "
+        "the first layer within 1 / fan_in",
         source="Sitzmann et al., Implicit Neural Representations with Periodic Activation Functions, NeurIPS 2020, section 3.2",
     )
 
@@ -349,10 +352,10 @@ def _wound_up(size: float, code: str) -> Finding:
 def padded_pointwise(evidence: Evidence) -> list[Finding]:
     """A 1x1 convolution has padding.
 
-    Fires: a convolution whose kernel is 1 in every dimension, and whose padding is not 0.
-    Why: the padding frames the map with the bias alone, and the map grows by two rows and columns per layer.
-    What fools it: a net that is padded so on purpose, to take weights that were published for it.
-    Fix: padding=0 in the layers that are named; then the map keeps its size.
+    Fires: a convolution whose kernel size is 1 in every dimension has nonzero padding.
+    Why: the padding surrounds the map with the bias alone, and the map grows by two rows and columns per layer.
+    What fools it: a net that is padded this way on purpose, to load weights published for it.
+    Fix: padding=0 in the layers of the finding; the map then keeps its size.
     Source: own; the log's configuration C ended in a map of 8x8 where the paper has 7x7.
     """
     layers: tuple[LayerStats, ...] = evidence.probe.layers if evidence.probe is not None else ()
