@@ -45,7 +45,7 @@ LONG_MEMORY_STEPS = 200.0  # of momentum: 0.995; usual values remember 10 (0.9) 
 def long_momentum(evidence: Evidence) -> list[Finding]:
     """Momentum remembers more steps than the run has, or hundreds of them.
 
-    Fires: momentum is 0.995 or more (200 steps and more are remembered). A hint once the loss is below chance and
+    Fires: momentum is 0.995 or more (200 steps or more are remembered). A hint once the loss is below chance and
         does not rise. Code `betas`: of Adam and its kin beta1 ** 2 is not below the root of beta2; always a warning where beta1
         is the larger of the two.
         Code `dampening`: 1 - dampening is less than a tenth of 1 - momentum.
@@ -238,7 +238,7 @@ def _does_not_normalise(evidence: Evidence) -> bool:
 def zero_rate(evidence: Evidence) -> list[Finding]:
     """The learning rate is zero.
 
-    Fires: in all of ten watched steps and more, or at all of three rehearsed steps of the optimizer and more. A hint where
+    Fires: in all of ten watched steps or more, or at all of three rehearsed steps of the optimizer or more. A hint where
         it is so of some of the optimizer's groups (code `group`).
     Why: the step is the learning rate times something finite, so no weight moves. The rate is read off the optimizer, so this
         is certain.

@@ -147,7 +147,7 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss is the batch size times the mean cross-entropy of the same logits, within 1 %. A hint once the run, or its
         rehearsal, learns: then the rate is right for the sum. Code `terms`: the loss is one of PyTorch's with reduction="sum",
-        of 16 terms and more; a warning under SGD where a rehearsal is unstable, or a run is not finite or has not learned in
+        of 16 terms or more; a warning under SGD where a rehearsal is unstable, or a run is not finite or has not learned in
         100 steps; else a hint. Code `beside_means`, a warning: of the terms that are added to the loss, some are those of both
         halves of the batch together and others their mean, and the gradient of the sums is as many times that of the means as
         the batch has examples, by the parameters that both reach; the means reach all that the sums do, and more. Code
@@ -283,12 +283,12 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
 
     Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat. A
         warning from 20 ln C, until the loss is below half of ln C. A warning with code `wide`, where half of the weight layers
-        multiply the mean square of what they get by 8 and more, and 100 steps leave the loss above 0.7 ln C. A hint with code
+        multiply the mean square of what they get by 8 or more, and 100 steps leave the loss above 0.7 ln C. A hint with code
         `falls`, where the loss is of no known kind: it starts at 1,000 or more, and the second half of the rehearsal costs less
         than a thousandth of that; a warning from 100,000. A warning with code `constant`: the loss starts at ten times the cost
-        of the best constant answer, and is still at twice that after 100 steps and more, or 20 rehearsed ones whose pace does
+        of the best constant answer, and is still at twice that after 100 steps or more, or 20 rehearsed ones whose pace does
         not bring it there within a quarter of the plan; at a hundred times, and is not finite then; or at twenty times, and a
-        run of 100 steps and more is at 0.95 of that cost or above. Silent where a rehearsal's outputs more than doubled, so
+        run of 100 steps or more is at 0.95 of that cost or above. Silent where a rehearsal's outputs more than doubled, so
         that they were not large, or where its steps left 98 % of what the start costs above the constant behind.
     Why: a net that knows nothing and says so costs ln C; under other losses, as much as the best answer that is the same for
         every example. What lies above it are confident wrong guesses. A hint as a rule: a good VGG with He's initialisation

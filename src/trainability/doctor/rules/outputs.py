@@ -39,7 +39,7 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         layer without batch_first is given as many steps as there are examples, and half of them where half are asked; of a loop
         that is watched, where the loss has one answer for each of its steps, and these are not as many as its examples. Code
         `place`: it does not change with its neighbours, and by as much when the batch is asked in another order. Code
-        `softmax`: in a watched run a softmax of the forward pass takes (examples, 2 and more) and runs over the examples. So
+        `softmax`: in a watched run a softmax of the forward pass takes (examples, 2 or more) and runs over the examples. So
         where (layers, examples, features), with fewer layers than examples, is viewed as a row for each example.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
@@ -262,7 +262,7 @@ def constant_output(evidence: Evidence) -> list[Finding]:
         normalisation's output is below 1e-3 of its scale, so what it is given does not differ within what it normalises over;
         or a layer is given a mean straight over a normalisation's output, the same for every example to 1e-5, and so is the
         answer.
-    Why: healthy deep ReLU nets show 0.1 and more. Below 1e-3 the gradient is nearly the same for every example, and all that
+    Why: healthy deep ReLU nets show 0.1 or more. Below 1e-3 the gradient is nearly the same for every example, and all that
         SGD can learn is how frequent each label is. A single number less its own mean is zero, and so is a constant.
     What fools it: a batch of nearly equal inputs, and a last bias that is large on purpose.
     Fix: start biases at zero and weights with std sqrt(2 / fan_in); check that the input is not constant; a norm over several
@@ -338,7 +338,7 @@ def _emptied(norms: list[LayerStats]) -> Finding:
 def collapsed_output(evidence: Evidence) -> list[Finding]:
     """Training makes the outputs of all examples alike.
 
-    Fires: in 50 rehearsed steps and more, under a loss of an unknown kind, the standard deviation of the outputs over the
+    Fires: in 50 rehearsed steps or more, under a loss of an unknown kind, the standard deviation of the outputs over the
         examples of a fixed batch falls below a tenth of what it was, and below a fifth of the outputs' rms; and so does the
         loss, below a tenth. Code `pulled`: the loss is a function of the products of all pairs, pulls some together from both
         sides, pushes none apart, near each other or not, and is as low with one output for all as with any; of what a step's

@@ -156,7 +156,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its weights at most:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
-        Code `as_drawn`: two frozen layers and more, in front of what is trained, have the weights that PyTorch drew; a warning
+        Code `as_drawn`: two frozen layers or more, in front of what is trained, have the weights that PyTorch drew; a warning
         of eight, and of three where the rehearsed steps promise nothing, or 100 steps of a run leave 0.8 of what one answer for
         every example costs.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
@@ -344,11 +344,11 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
         model or in cross-entropy, runs over a dimension of size 1: a warning where weights of the model have a gradient of
         exactly zero for it, and the others have one. Code `step_function`: round, sign or the like is applied to
-        what is trained. Warnings: code `zero`: the losses of the first 20 steps are 1e-6 and less, some of them 0 or less by
+        what is trained. Warnings: code `zero`: the losses of the first 20 steps are 1e-6 or less, some of them 0 or less by
         rounding, and no gradient is above 1e-3; `rounding`: so, of a step that draws by its own outputs; or of a loss below
-        1e-3, float64 leaves a thousandth of the gradient and less; `most_examples`: of
-        a term of the loss, four fifths of the examples and more have no slope, and none costs more than they do; `underflow`:
-        of numbers that the loss takes a logarithm of, four fifths and more are an epsilon beside what exp, softmax, sigmoid
+        1e-3, float64 leaves a thousandth of the gradient or less; `most_examples`: of
+        a term of the loss, four fifths of the examples or more have no slope, and none costs more than they do; `underflow`:
+        of numbers that the loss takes a logarithm of, four fifths or more are an epsilon beside what exp, softmax, sigmoid
         or a product rounded to zero. These two are errors where no weight has a gradient, and so is `at_limit`: a clamp of the
         loss is at its limit for every example, `held`: a clamp makes the model's answers, all of them beyond its limits, and
         `filler`: a maximum or minimum takes in every row one number, infinite or a thousand times as large as all others.

@@ -24,8 +24,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several. Of a softmax under a
         difference, too, where as many have targets that sum to something else than 0.9 to 1.1, and no answer gets below a
         tenth of their variance. Under a loss of another kind a warning, where the model ends in a ReLU and one number an
-        example, and of outputs that are all zero the loss wants a quarter and more lower, and not without end, as it wants
-        distances. Code `one_sided`: a ReLU makes all that is added to an input, or taken from it, and a quarter and more of the
+        example, and of outputs that are all zero the loss wants a quarter or more lower, and not without end, as it wants
+        distances. Code `one_sided`: a ReLU makes all that is added to an input, or taken from it, and a quarter or more of the
         targets are on the other side: a warning.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.

@@ -273,9 +273,9 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
         are done; or the scheduler, stepped on without the loop, comes to that before half of the plan and stays. A warning
         where the length of the run is not known; there also where the rate is a hundredth of its largest at the end of one pass
         over the loader, and all steps of the pass come to a quarter of as many at the largest rate, or less, and to 100 at
-        most; a hint where the rehearsal has learned before, where the rate is 0 at the end and the steps come to 45 and more,
+        most; a hint where the rehearsal has learned before, where the rate is 0 at the end and the steps come to 45 or more,
         and of a scheduler that is given beside a loop that nobody has written down, which is then not stepped. Of a run of 100
-        steps and more: the rate is a hundredth of its largest or less, and all steps together come to a twentieth of as many at
+        steps or more: the rate is a hundredth of its largest or less, and all steps together come to a twentieth of as many at
         the largest rate, or less; a warning, and a hint where the run has learned, unless the rate is nothing in all of its
         second half, or the loss is no better than that of one answer for every example.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.

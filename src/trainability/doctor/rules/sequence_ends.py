@@ -19,9 +19,9 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
         words, the answers for all stay the same when the last word of each is exchanged, and change when all are. Code
         `padding`: no answer changes when all other words of its sequence are exchanged while the sequence has padding, and
         answers do, or are not finite, once words stand in its place; or shares or a mask of attention hide all words of four
-        sequences and more, of three lengths and more, and show what is padding. Of a watched loop: masks of
+        sequences or more, of three lengths or more, and show what is padding. Of a watched loop: masks of
         `torch.nn.MultiheadAttention`, and words that no gradient comes back to, as it does to padding. Code `state`: a
-        recurrent layer is to take three steps and more, and the gradient of its recurrent weights is exactly zero, as that of
+        recurrent layer is to take three steps or more, and the gradient of its recurrent weights is exactly zero, as that of
         its others is not.
     Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone,
         and so has the last state of a packed sequence whose length is said to be 1.

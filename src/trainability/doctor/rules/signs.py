@@ -26,21 +26,21 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         those more than wrong ones. Code `sure`: sure answers, right or wrong, cost less than a tenth of undecided
         ones, and the loss falls from these to the wrong ones. Code
         `endless`: the loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and
-        in 300 steps and more never slower. Code `together`: the losses of two models that play against each other want the same
+        in 300 steps or more never slower. Code `together`: the losses of two models that play against each other want the same
         of what the one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that
         weighs them, by a correlation of 0.9, and the variable is named a reward, return, gain or advantage. A warning with code
         `pairs`: the loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard
         errors; or by 5 in the direction in which they are furthest apart beside the others, and in none are they nearer. Code
         `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Code
-        `floorless`: the loss falls by 20 times its size and more as an output moves by 20 times its own, and by three times
+        `floorless`: the loss falls by 20 times its size or more as an output moves by 20 times its own, and by three times
         that at 40. Code `boundless`: a small parameter, or columns of an output, moved by 20 and by 40 (or by 1e5 and 2e5),
         takes the loss down along a line (or a logarithm), alike for every example, and everything else then has a thousandth of
-        its gradient and less. Code `censored`: of times and of ends that were seen or not, a later end and an end that is taken
+        its gradient or less. Code `censored`: of times and of ends that were seen or not, a later end and an end that is taken
         back move an output in opposite directions, in 95 % of the questions. A warning with code `company`: of pairs of names
         that the loss pushes apart, pairs of two with the same two others are more frequent than by chance by 10 standard
         deviations, and by three times as many as of those that it pulls together. Negative, too, is a loss below zero of whose
         known terms (cross-entropy, squared difference) each lowers it by growing. An error, where the batch has labels and the
-        loss is a function of the products of all pairs: it pulls together pairs of which 98 % and more have different labels,
+        loss is a function of the products of all pairs: it pulls together pairs of which 98 % or more have different labels,
         and pushes pairs apart of which as many have the same. A warning with code `no_positives`: it pushes pairs of one label,
         or of what the model returns in several tensors or calls, apart, and pulls none together. Code `views`: all
         rows that are made of one example it pushes apart, and pulls rows of different ones together, wherever the outputs lie;

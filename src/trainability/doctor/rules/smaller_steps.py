@@ -214,7 +214,7 @@ def was_unstable(evidence: Evidence) -> bool:
 
 
 def steps_round_to_nothing(evidence: Evidence) -> bool:
-    """Whether rehearsed steps were far too small: the loss falls along a thousand times each and more."""
+    """Whether rehearsed steps were far too small: the loss falls along a thousand times each or more."""
     critical = evidence.rehearsal.critical if evidence.rehearsal is not None else ()
     multiples = [step.multiple for _, step in critical if step.multiple is not None]
     return bool(multiples) and min(multiples) > TINY_STEPS

@@ -70,7 +70,7 @@ def softened_divergence(evidence: Evidence) -> Finding | None:
 
 
 def _stands(evidence: Evidence) -> bool:
-    """Whether steps lead nowhere: 100 and more of a run, or those of a rehearsal that could be a thousand times as long."""
+    """Whether steps lead nowhere: 100 or more of a run, or those of a rehearsal that could be a thousand times as long."""
     if evidence.steps:
         recent = reading.recent_loss(evidence)
         first = statistics.median(step.loss for step in evidence.steps[:_FIRST_STEPS])  # batches differ from each other

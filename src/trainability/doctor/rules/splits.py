@@ -133,8 +133,8 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
         where simple features tell nothing, and outputs of the rehearsed net do. Code `shuffled`: validation's accuracy is lower
         by 5 standard errors, no renaming helps, and within validation features say nothing of the labels (2 standard errors),
         where in as many training examples they do (5). A watched script: `renamed` where the model itself, which has learned,
-        tells seven in ten of ten examples and more of a class as one and the same other, and one in ten at most as what they
-        are called, of two classes and more. Silent where the mean features of the two are half a standard deviation apart;
+        tells seven in ten of ten examples or more of a class as one and the same other, and one in ten at most as what they
+        are called, of two classes or more. Silent where the mean features of the two are half a standard deviation apart;
         of `shuffled`, also where validation's are spread twice as wide as training's, or half as wide.
     Why: classes are numbered by whoever reads the folders; read twice, they may be numbered in another order, or from 1. The
         loss on training falls all the same. Inputs of another domain lower the accuracy, and no renaming brings it back.
@@ -214,7 +214,7 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         no training example read is of: 20 examples and a twentieth of validation, and so many that a split at random leaves
         them out less than once in a million times; silent where training comes in another order than at random, and where two
         classes that it has are five times rarer in it than in validation, beside the typical one: there may be few of others.
-        Code `meaning`: ridge regression on training tells three tenths and more of the variance of values that it was not
+        Code `meaning`: ridge regression on training tells three tenths or more of the variance of values that it was not
         fitted to, and a third of that at most in validation, though inputs look alike (means, spreads, names) and validation's
         own tell its own values. So where counts of training's words tell its classes, and validation's no better than chance,
         though its own words tell them, and no renaming of the classes does. So of a watched script, where within three passes
@@ -355,7 +355,7 @@ def mirrored(evidence: Evidence) -> list[Finding]:
 
     Fires: at some place, validation images are further than 0.4 standard deviations from their own mirror image, and training
         images less than half as far. A warning with code `alone`: `collate_fn`, given the same examples three times, mirrors a
-        tenth of the images and more, targets that are images or numbers (not 0 and 1 alone) stay bit for bit the same, and of
+        tenth of the images or more, targets that are images or numbers (not 0 and 1 alone) stay bit for bit the same, and of
         one of their numbers a linear map of the difference of the images' two sides explains three tenths of the variance, held
         out. A warning with code `apart`: of the same examples, read five times, images and targets are flipped, turned by
         quarters or shifted, value for value, and where the image is as it was, or only shifted, the target is turned or shifted

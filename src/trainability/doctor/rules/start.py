@@ -76,7 +76,7 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
 
 
 def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, depth: int, ends: bool) -> Severity:
-    """How far the band speaks for this net: it was found under SGD, with zero biases and eight and more layers."""
+    """How far the band speaks for this net: it was found under SGD, with zero biases and eight or more layers."""
     if depth < PILOT_DEPTH and total > BUDGET_HIGH:
         return "error" if _borne_out(evidence, probe) else "hint"
     if depth < PILOT_DEPTH:
@@ -206,12 +206,12 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
     """The layers' gains multiply to almost nothing, so signal and gradient die on their way.
 
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is below -5, before anything was
-        learned. An error on plain nets of 8 and more weight layers with zero biases. With biases that start away from zero it
+        learned. An error on plain nets of 8 or more weight layers with zero biases. With biases that start away from zero it
         is a warning below -8 and a hint above. A hint, too, under Adam and its kin, in shallower nets, and where the predicted
         stay at chance ends within the run; but a warning of the first two where it is below -8, hidden biases start at zero,
         and from the first step on, for 50 rehearsed steps and a tenth of the plan, outputs differ by less than 1e-5 of their
-        size; or where the run bears it out: four layers and more, each with less than half of the output of the one before at
-        the first step, gradients below 1e-5 of the weights, and a loss that 50 steps and more leave above six tenths of its
+        size; or where the run bears it out: four layers or more, each with less than half of the output of the one before at
+        the first step, gradients below 1e-5 of the weights, and a loss that 50 steps or more leave above six tenths of its
         first. The same of a loop that Monitor alone saw: code `measured`. Code `norms`: before the first step, the weights of
         half of the normalisations have both signs and an rms below 0.3; a hint, unless 50 rehearsed steps leave the loss.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
@@ -272,7 +272,7 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
     """The layers' gains multiply to too much, so logits are huge and steps overshoot.
 
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is above 2.7, before anything was
-        learned. A hint in nets of fewer than 8 weight layers, unless the loss starts at 20 ln C and more and the mean square of
+        learned. A hint in nets of fewer than 8 weight layers, unless the loss starts at 20 ln C or more and the mean square of
         the input is below 10; of a loss of no known kind, unless the outputs are 32 times as large as 1 and the targets, and
         a loss after the first is not finite.
     Why: the logits' mean square is 2 * 10^budget, so at 2.7 their rms is 32 and the loss starts at many times ln C. Of 12 runs

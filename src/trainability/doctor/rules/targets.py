@@ -77,7 +77,7 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
         there. Code `answers`: the loss asks for the next token at the beginning of every sequence and never at its end, and of
         the tokens that it leaves out there less than 0.9 are one and the same, as padding is. Code `shown`: values of the
         batch that no output changes with are others with other random numbers, and the loss asks for none of them and for 0.95
-        of the others and more, which the model is given as they are, and returns as many numbers as there are; or the loss
+        of the others or more, which the model is given as they are, and returns as many numbers as there are; or the loss
         asks for words at some places, each of which the model is given there, and most are one that stands nowhere else;
         in a watched loop, numbers are hidden behind one and the same, and the loss asks for the others alone. A
         hint with code `class`: of pixels, `ignore_index` of the loss is a class that the model has an output for, and that
@@ -142,7 +142,7 @@ def target_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
         difference; of a loop that Monitor alone saw, of its first step. A warning from 1,000 times, and where a run of 100
-        steps and more, or a rehearsal of 50, is not below 0.8 of what the mean of the targets costs, or is not finite after a
+        steps or more, or a rehearsal of 50, is not below 0.8 of what the mean of the targets costs, or is not finite after a
         first step that was; an error from 10,000
         times. Code `small`: their rms is 1e-4 or less, a warning; under a loss of another kind where they have both
         signs, and the first loss is as large as that of the outputs alone, which are 100 times as large.
@@ -263,7 +263,7 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         those that the model reads. Code `fed`: the model is given its target beside its input, and the output for a step goes
         by the target of the same step and of none behind it. The output for a token must depend on it: a decoder that shifts
         its input by itself, as T5's does, reads up to the token before, and is rightly asked for the token itself. A warning
-        with code `present` or `given`: of 100 examples and more, each input holds its target, a number, value for value, at one
+        with code `present` or `given`: of 100 examples or more, each input holds its target, a number, value for value, at one
         and the same place: inputs are windows of a series, some of which overlap, or a table of columns that go together. A
         hint with code `copy`: answers are held against the model's own input, and linear layers, none narrower than it, can
         copy it.
@@ -304,7 +304,7 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     ]
 
 
-_RARE = 0.85  # share of the largest class: a net learns the others of three quarters and less without help
+_RARE = 0.85  # share of the largest class: a net learns the others of three quarters or less without help
 
 
 @rule(severities=("warning", "hint"), explains=("prediction_collapse",))
@@ -316,11 +316,11 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         `ignore_index` of the loss is a class that examples of the batch have and the model has an output for; or each
         word has one, and words of many kinds that stand between others have that class and begin sequences, or have it
         now and then, some more often than others, where words themselves are not asked for. Code `filled`: of a column
-        of numbers as targets, 30 % and more are one number that lies between the others, of which none is a sixth as
+        of numbers as targets, 30 % or more are one number that lies between the others, of which none is a sixth as
         frequent; these go with the input (8 standard deviations above shuffled ones), where that number stands does not
         (3.5, nor with products of three columns), and the loss changes with it. Code `one_class`: cross-entropy is
         asked of targets with several places each (pixels, tokens, marks), or a loss of their difference of targets with
-        any, and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or
+        any, and all places of 64 examples or more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or
         less though a quarter of the batch's targets are positive at most (2 or more where three quarters are), or the
         class weights of cross-entropy are larger for the more frequent of any two classes of which one is three times
         as frequent. Code `padding`: targets hold a number below zero where sequences of words are padding, and the

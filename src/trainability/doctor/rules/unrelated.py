@@ -42,7 +42,7 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         if watched_alone:
             cause += "; or the target is noise that was drawn anew, and not the noise that the input has"
         seen += (
-            "; the loss stood still for two passes over the examples and more, and fell as they came again" if by_heart else ""
+            "; the loss stood still for two passes over the examples or more, and fell as they came again" if by_heart else ""
         )
         if relation.held_out_z is not None and relation.held_out_z >= SURE:
             seen += "; those of validation do"
@@ -113,7 +113,7 @@ def _related_by_place(relation: Relation) -> bool:
 
 
 def _no_better(evidence: Evidence) -> bool:
-    """Whether 50 rehearsed steps and more got no lower than the best constant answer."""
+    """Whether 50 rehearsed steps or more got no lower than the best constant answer."""
     tried = evidence.rehearsal
     if tried is None or tried.task.chance is None or not tried.reference or tried.reference[-1].step < 50:
         return False

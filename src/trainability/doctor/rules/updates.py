@@ -21,7 +21,7 @@ from trainability.doctor.rules.smaller_steps import (
 )
 from trainability.doctor.rules.undone import undone_by_steps
 
-# Share of a weight's elements that a step does not move (own, 16 small programs in bfloat16: at 0.7 and more the loss ends 10
+# Share of a weight's elements that a step does not move (own, 16 small programs in bfloat16: at 0.7 or more the loss ends 10
 # to 40 % above float32's, at 0.6 and less by 10 % at most); steps that were looked at; loss over the first, below which steps
 # are small because little is left to learn.
 MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
@@ -107,17 +107,17 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     """The typical update is far from 1e-3 of the weight, or another rate did better.
 
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
-        where it is below 1e-5 and was so at the first step, or where 300 steps and more together come to less than a twentieth
-        of the weight (100 and more, to less than a hundredth), and neither rate nor gradient grows; if clipping leaves more
-        than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more, or by 5 % to chance. So where a
+        where it is below 1e-5 and was so at the first step, or where 300 steps or more together come to less than a twentieth
+        of the weight (100 or more, to less than a hundredth), and neither rate nor gradient grows; if clipping leaves more
+        than a hundredth, and the loss has fallen by less than 2 % in 100 steps or more, or by 5 % to chance. So where a
         rehearsal at another rate, in no more steps than the run took, came to less than half of the run's loss; and where a run
         has taken all steps of its plan, its loss still falls and is above half of the best constant answer's cost, the last
         tenth of the steps, at a rate that stayed, brought a quarter of the usual tenth or more, and the loss fell along every
         rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
         such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
         along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
-        typical one. A warning where 50 rehearsed steps and more, at no less than the best constant answer's cost, leave outputs
-        that differ between examples by less than 1e-3 of their size, though they did by 0.01 and more before, and do by a tenth
+        typical one. A warning where 50 rehearsed steps or more, at no less than the best constant answer's cost, leave outputs
+        that differ between examples by less than 1e-3 of their size, though they did by 0.01 or more before, and do by a tenth
         of that after as many steps at a smaller rate. Silent on small steps where a twentieth of the loss of the first steps is
         left.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on

@@ -345,7 +345,7 @@ def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plat
     ]
     reason = f"gain budget with the input {total:+.1f} is outside the band of {BUDGET_LOW:g} to {BUDGET_HIGH:g}"
     if here := ", ".join(word for word in differs if word):
-        reason += f" that was found with {PILOT_DEPTH} and more weight layers, zero biases and SGD; this program has {here}"
+        reason += f" that was found with {PILOT_DEPTH} or more weight layers, zero biases and SGD; this program has {here}"
     if plateau is not None:
         reason += f"; its loss is predicted to leave chance within {plateau:.0f} steps"
     if total < BUDGET_LOW and adaptive:

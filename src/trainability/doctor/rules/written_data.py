@@ -20,8 +20,8 @@ def overwritten_data(evidence: Evidence) -> list[Finding]:
     """Reading an example overwrites the stored data, or what was read before.
 
     Fires: of 16 examples, code `shared`: each is one and the same tensor, and shows the values of the last that was read; of a
-        watched loop, a warning where in three sampled batches and more, of eight rows and more, all rows of the input are the
-        same, another in each batch, and their classes differ. A warning with code `stored`: two of four readings and more
+        watched loop, a warning where in three sampled batches or more, of eight rows or more, all rows of the input are the
+        same, another in each batch, and their classes differ. A warning with code `stored`: two of four readings or more
         change what the data set stores of an example, and not only its order; what is returned is what then stands there; other
         values, put there, come back at the next reading; and what stands beside it in the batch, such as a label, stays as it
         is, or three quarters of what changes become one value.
