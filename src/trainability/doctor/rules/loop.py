@@ -1,4 +1,4 @@
-"""The training loop: its modes, its optimizer, its schedule, and whether the monitor sees it."""
+"""The training loop: its modes, optimizer and schedule, and whether Monitor sees it."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
-# What follows where a normalisation does not normalise.
+# Symptoms of a normalisation that does not normalise.
 OF_NO_NORM = (
     "exploding_gradient",
     "not_finite",
@@ -23,7 +23,7 @@ OF_NO_NORM = (
     "constant_as_good",
     "loss_at_start",
 )
-DAMPED = 0.1  # of lr times gradient: what a steady gradient moves; a mean of gradients, dampening=momentum, has 1
+DAMPED = 0.1  # of lr times gradient: the step under a steady gradient; a mean of gradients, dampening=momentum, gives 1
 LONG_MEMORY_STEPS = 200.0  # of momentum: 0.995; usual values remember 10 (0.9) or 100 (0.99) steps
 
 
@@ -43,16 +43,15 @@ LONG_MEMORY_STEPS = 200.0  # of momentum: 0.995; usual values remember 10 (0.9) 
     ),
 )
 def long_momentum(evidence: Evidence) -> list[Finding]:
-    """Momentum remembers more steps than the run has, or hundreds of them.
+    """Momentum averages over hundreds of steps, or more than the run has.
 
-    Fires: momentum is 0.995 or more (200 steps or more are remembered). A hint once the loss is below chance and
-        does not rise. Code `betas`: of Adam and its kin beta1 ** 2 is not below the root of beta2; always a warning where beta1
-        is the larger of the two.
-        Code `dampening`: 1 - dampening is less than a tenth of 1 - momentum.
-    Why: the step is the sum of all gradients, each weighed by momentum to the power of its age, so with 0.999 it grows to a
-        thousand times the gradient, and goes on for as long after the gradient has turned: the loss swings or runs away.
-        Dampening takes its share off each gradient but the first, so that the sum of all comes to (1 - dampening) /
-        (1 - momentum) of the gradient; at 1 only the first enters.
+    Fires: momentum is 0.995 or more (it averages over 200 steps or more). A hint once the loss is below chance and does not
+        rise. Code `betas`: for Adam and similar optimizers, beta1 ** 2 is not below the root of beta2; always a warning where
+        beta1 is the larger of the two. Code `dampening`: 1 - dampening is less than a tenth of 1 - momentum.
+    Why: the step is the sum of all gradients, each weighted by momentum to the power of its age. With 0.999 it grows to a
+        thousand times the gradient, and goes on for that long after the gradient has reversed: the loss oscillates or diverges.
+        Dampening scales every gradient but the first, so that their sum comes to (1 - dampening) / (1 - momentum) of the
+        gradient; at 1 only the first gradient counts.
     What fools it: dampening, and huge batches over very long runs.
     Fix: momentum=0.9.
     Source: Goh, Why Momentum Really Works, Distill 2017: 1 / (1 - momentum) steps are remembered.
@@ -71,9 +70,9 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="long_momentum",
             severity="hint" if fine else "warning",
-            seen=f"momentum {momentum:g} remembers the gradients of {memory:,.0f} steps",
-            measurements=(Measurement(name="steps remembered", value=memory, unit="steps", threshold=LONG_MEMORY_STEPS),),
-            cause="steps go on in a direction that the gradient left long ago, and add up",
+            seen=f"momentum {momentum:g} averages the gradients of {memory:,.0f} steps",
+            measurements=(Measurement(name="steps averaged", value=memory, unit="steps", threshold=LONG_MEMORY_STEPS),),
+            cause="steps continue in a direction that the gradient left long ago, and add up",
             remedy=f"{settings.name}(..., momentum=0.9)",
             source="Why Momentum Really Works, Distill 2017",
         )
@@ -81,13 +80,13 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
 
 
 def _dampened(evidence: Evidence, settings: OptimizerSettings, momentum: float) -> Finding:
-    """Hardly anything of a gradient enters the momentum."""
+    """Only a small part of each gradient enters the momentum."""
     entering = 1 - (settings.dampening or 0.0)
     return Finding(
         rule="long_momentum",
         code="long_momentum.dampening",
         severity="hint" if reading.has_learned(evidence) else "warning",
-        seen=f"dampening {settings.dampening:g} lets {entering:.2g} of each gradient but the first into the momentum",
+        seen=f"with dampening {settings.dampening:g}, only {entering:.2g} of each gradient but the first enters the momentum",
         measurements=(
             Measurement(name="steps over learning rate times gradient", value=entering / (1 - momentum), threshold=DAMPED),
         ),
@@ -99,16 +98,16 @@ def _dampened(evidence: Evidence, settings: OptimizerSettings, momentum: float) 
 
 
 def _betas(evidence: Evidence, name: str, first: float, second: float) -> Finding:
-    """The numerator of the step remembers longer than its denominator."""
+    """The numerator of the step averages over more steps than its denominator."""
     learned = reading.has_learned(evidence)
     return Finding(
         rule="long_momentum",
         code="long_momentum.betas",
-        # Exchanged, they are a mistake even where a run gets somewhere with them.
+        # Swapped, they are a mistake even in a run that learns with them.
         severity="warning" if second < first or not learned or reading.trend(evidence) == "rising" else "hint",
-        seen=f"betas=({first:g}, {second:g}): the mean of the gradients remembers longer than that of their squares",
+        seen=f"betas=({first:g}, {second:g}): the mean of the gradients covers more steps than the mean of their squares",
         measurements=(Measurement(name="beta1 ** 2 over root of beta2", value=first**2 / math.sqrt(second), threshold=1.0),),
-        cause="the two betas are exchanged" if second < first else "beta2 is too small for beta1",
+        cause="the two betas are swapped" if second < first else "beta2 is too small for beta1",
         remedy=f"{name}(..., betas=(0.9, 0.999))",
         source="Kingma and Ba, Adam, ICLR 2015, theorem 4.1",
     )
@@ -116,13 +115,13 @@ def _betas(evidence: Evidence, name: str, first: float, second: float) -> Findin
 
 @rule(severities=("error",), verdict="cannot tell")
 def blind(evidence: Evidence) -> list[Finding]:
-    """The monitor saw nothing run at a sampled step, so its silence means nothing.
+    """Monitor saw no layer run at a sampled step, so its silence means nothing.
 
     Fires: one sampled step or more at which neither the model nor any module with weights was called.
-    Why: rules on layers stay silent without measurements, and a silent doctor reads like a healthy run.
-    What fools it: nothing that is known; each sampled step either calls hooks or does not.
-    Fix: give Monitor the module that the loop calls, and call it as model(images); not model.forward(images), nor a function
-        compiled from it.
+    Why: rules on layers stay silent without measurements, and silence looks like a healthy run.
+    What fools it: nothing known; at each sampled step, hooks are either called or not.
+    Fix: pass the module that the loop calls to Monitor, and call it as model(images); not model.forward(images), and not a
+        function compiled from it.
     Source: `torch.nn.Module.register_forward_hook`: hooks fire in `__call__`, and not in code compiled before they were added.
     """
     samples = [s for s in evidence.samples if s.blind]
@@ -132,10 +131,10 @@ def blind(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="blind",
             severity="error",
-            seen=f"the monitor saw no layer at {len(samples)} of {len(evidence.samples)} sampled steps",
+            seen=f"Monitor saw no layer at {len(samples)} of {len(evidence.samples)} sampled steps",
             measurements=(Measurement(name="blind samples", value=float(len(samples)), threshold=0.0),),
-            cause="the loop runs another module than the one that is watched, or a compiled function of it",
-            remedy="give Monitor the module that the loop calls, and call it as model(images)",
+            cause="the loop runs another module than the watched one, or a function compiled from it",
+            remedy="pass the module that the loop calls to Monitor, and call it as model(images)",
             source="own; hooks added after compilation never fire",
         )
     ]
@@ -151,16 +150,16 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
 
     Fires: at every sampled step after the first, some parameter has a gradient other than zero before the first backward pass
         of the step.
-    Why: `backward` adds to `.grad`. Without a reset the step follows the sum of all gradients so far, whose norm grows with
-        the number of steps. One clean sampled step is enough to clear the loop.
-    What fools it: gradients that are carried over on purpose (a hand-written momentum). Accumulation is not mistaken for it,
-        because only the first micro-batch of a step is looked at.
+    Why: `backward` adds to `.grad`. Without zero_grad, each step follows the sum of all gradients so far, whose norm grows with
+        the number of steps. One clean sampled step is enough to rule this out.
+    What fools it: gradients that are kept on purpose (a hand-written momentum). Accumulation is not mistaken for it, because
+        only the first micro-batch of a step is looked at.
     Fix: call optimizer.zero_grad() once per step.
     Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own check.
     """
     later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
     stale = [s for s in later if (s.gradient_norm_before_backward or 0.0) > 0]
-    # Before the first step there was no gradient to clear: one that is seen there is of this very pass.
+    # Before the first step there is no gradient to clear: one that is seen there comes from the same pass.
     unsure = any(s.step == 1 and s.gradient_norm_before_backward for s in evidence.samples)
     if not stale or len(stale) < len(later) or unsure:
         return []
@@ -173,7 +172,7 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
                 Measurement(
                     name="gradient before backward", value=stale[-1].gradient_norm_before_backward or 0.0, threshold=0.0
                 ),
-                Measurement(name="sampled steps with it", value=float(len(stale)), threshold=0.0),
+                Measurement(name="sampled steps with old gradients", value=float(len(stale)), threshold=0.0),
             ),
             cause="optimizer.zero_grad() is missing, or accumulation never ends",
             remedy="call optimizer.zero_grad() once per step",
@@ -184,15 +183,16 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning",), explains=("overfit",))
 def wrong_mode(evidence: Evidence) -> list[Finding]:
-    """The model is in eval mode while it is trained, or in train mode while it is evaluated.
+    """The model is trained in eval mode, or evaluated in train mode.
 
-    Fires: at one sampled step, or in one recorded evaluation of the validation split. Training accuracy is often counted while
-        training, in train mode. Of training, silent where no batch norm or dropout is in what is trained (parts of which no
-        parameter is trained stay in eval mode for good), and where a part with parameters was put in train mode by itself.
-    Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes
-        the answer for one image depend on its batch. Where half of the normalisations put out less than half or more than
-        twice their scale at the first step, nothing is normalised, and what explodes, vanishes or stands still is listed here.
-    What fools it: fine-tuning of all weights in eval mode on purpose, and Monte-Carlo dropout, where train mode is.
+    Fires: at a sampled step, or in a recorded evaluation of the validation split (training accuracy is often measured during
+        training, in train mode). For training, silent where the trained part has no batch norm or dropout (parts without
+        trainable parameters stay in eval mode anyway), and where a part with parameters was set to train mode separately.
+    Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes the
+        output for one image depend on its batch. If half of the normalisations put out less than half or more than twice their
+        scale at the first step, nothing is normalised, and the resulting exploding, vanishing or constant values are listed
+        here.
+    What fools it: fine-tuning all weights in eval mode on purpose, and Monte-Carlo dropout, which evaluates in train mode.
     Fix: model.train() at the start of every epoch, model.eval() before every evaluation.
     Source: PyTorch, `torch.nn.Module.eval`; own check.
     """
@@ -208,9 +208,9 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
             code="wrong_mode.training" if training else "wrong_mode.evaluation",
             severity="warning",
             explains=OF_NO_NORM if training and _does_not_normalise(evidence) else (),
-            seen="the model is in eval mode while it is trained: dropout is off, batch norm frozen"
+            seen="the model is trained in eval mode: dropout is off, batch norm is frozen"
             if training
-            else "the model is in train mode while it is evaluated: dropout drops, batch norm mixes the batch",
+            else "the model is evaluated in train mode: dropout is on, batch norm uses the batch's statistics",
             measurements=(
                 Measurement(name="sampled steps in eval mode", value=float(len(off)), threshold=0.0),
                 Measurement(name="evaluations in train mode", value=float(len(on)), threshold=0.0),
@@ -238,14 +238,14 @@ def _does_not_normalise(evidence: Evidence) -> bool:
 def zero_rate(evidence: Evidence) -> list[Finding]:
     """The learning rate is zero.
 
-    Fires: in all of ten watched steps or more, or at all of three rehearsed steps of the optimizer or more. A hint where
-        it is so of some of the optimizer's groups (code `group`).
-    Why: the step is the learning rate times something finite, so no weight moves. The rate is read off the optimizer, so this
+    Fires: in all of ten or more watched steps, or at all of three or more rehearsed steps of the optimizer. A hint where this
+        holds for some of the optimizer's parameter groups (code `group`).
+    Why: the step is the learning rate times a finite number, so no weight moves. The rate is read from the optimizer, so this
         is certain.
-    What fools it: a warm-up that holds the rate at zero for longer than was seen, and a group that is frozen this way on
+    What fools it: a warm-up that keeps the rate at zero longer than was watched, and a group that is frozen this way on
         purpose.
-    Fix: give the optimizer its learning rate; look at what sets group["lr"], such as a scheduler whose factor is 0, or a
-        division of integers.
+    Fix: give the optimizer its learning rate; check what sets group["lr"], for example a scheduler whose factor is 0, or an
+        integer division.
     Source: own; PyTorch, `torch.optim.lr_scheduler`.
     """
     rates = [s.lr for s in evidence.steps if s.lr is not None]
@@ -263,9 +263,9 @@ def zero_rate(evidence: Evidence) -> list[Finding]:
             severity="error" if everywhere else "hint",
             seen=f"the learning rate is 0 at all of {number} steps" + ("" if everywhere else f" for {', '.join(some[:4])}"),
             measurements=(Measurement(name="steps at a rate of 0", value=float(number), threshold=0.0),),
-            cause="the optimizer was given 0, or a scheduler sets it: a whole-number division, or a warm-up that stays at 0",
-            remedy='give the optimizer its learning rate; where a scheduler sets group["lr"], divide with / in place of //, '
-            "and begin a warm-up above 0: min(1.0, (step + 1) / warmup_steps)",
+            cause="the optimizer was given 0, or a scheduler sets it: an integer division, or a warm-up that stays at 0",
+            remedy='give the optimizer its learning rate; where a scheduler sets group["lr"], divide with / instead of //, '
+            "and start a warm-up above 0: min(1.0, (step + 1) / warmup_steps)",
             source="own",
             layers=some,
         )
@@ -274,12 +274,12 @@ def zero_rate(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error",))
 def lr_schedule(evidence: Evidence) -> list[Finding]:
-    """The learning rate is not the one that the schedule gives.
+    """The learning rate differs from the schedule's.
 
-    Fires: at one step or more the optimizer's rate differs from the expected one by more than 0.1 %. Only where the loop says
-        what it expects.
-    Why: both numbers are known exactly, so 0.1 % covers rounding alone. Usual after a resume that restored the optimizer and
-        not the scheduler.
+    Fires: at one step or more, the optimizer's rate differs from the expected one by more than 0.1 %. Only where the loop
+        reports the expected rate.
+    Why: both numbers are known exactly, so 0.1 % only covers rounding. Usual after a resume that restored the optimizer but not
+        the scheduler.
     What fools it: a rate that is changed by hand during the run.
     Fix: save and load the scheduler's state_dict with the optimizer's.
     Source: own; the log's resume forgot the schedule.
@@ -296,7 +296,7 @@ def lr_schedule(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="lr_schedule",
             severity="error",
-            seen=f"from step {first.step} the learning rate is {first.lr:.3g}, the schedule gives {first.expected_lr:.3g}",
+            seen=f"from step {first.step} the learning rate is {first.lr:.3g}; the schedule gives {first.expected_lr:.3g}",
             measurements=(
                 Measurement(name="learning rate", value=first.lr or 0.0, threshold=first.expected_lr),
                 Measurement(name="steps off schedule", value=float(len(off)), unit="steps", threshold=0.0),
@@ -310,14 +310,13 @@ def lr_schedule(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning",))
 def accumulation(evidence: Evidence) -> list[Finding]:
-    """Some steps collect more micro-batches than the others.
+    """Some steps accumulate more micro-batches than the others.
 
-    Fires: most steps have two micro-batches or more, all the same number, and at most a quarter have more. Fewer is normal
-        at the end of an epoch. Silent where most steps have one: what goes backward a second time at some steps is then a term
-        of its own (adversarial examples, a penalty at every so many steps), and nothing counts micro-batches.
-    Why: the gradients of such a step are a sum of more terms under the same divisor, so the step is too long. The counts are
-        exact.
-    What fools it: a number of micro-batches that is raised during the run on purpose, and has not been for long.
+    Fires: most steps have the same number of micro-batches, two or more, and at most a quarter of the steps have more. Fewer is
+        normal at the end of an epoch. Silent where most steps have one: a second backward pass at some steps is then a separate
+        term (adversarial examples, a penalty every few steps), and micro-batches are not counted.
+    Why: the gradients of such a step sum more terms under the same divisor, so the step is too long. The counts are exact.
+    What fools it: a number of micro-batches that is raised during the run on purpose, and has not been raised for long.
     Fix: step when (i + 1) % k == 0, with i counted from 0 in every epoch.
     Source: own; the log's accumulation took 3 micro-batches where 2 were meant.
     """
@@ -348,10 +347,10 @@ def accumulation(evidence: Evidence) -> list[Finding]:
 def eps_underflow(evidence: Evidence) -> list[Finding]:
     """The optimizer's eps is zero in the number format of the parameters.
 
-    Fires: all trainable parameters are float16, and eps is positive and below 3e-8, the half of the smallest float16.
+    Fires: all trainable parameters are float16, and eps is positive and below 3e-8, half of the smallest float16.
     Why: Adam divides by sqrt(v) + eps in the parameters' own format. Squares of gradients below 2.4e-4 are zero there, and so
         is an eps of 1e-8: zero over zero is NaN at the first step.
-    What fools it: an optimizer that keeps its state in float32 by itself.
+    What fools it: an optimizer that keeps its own state in float32.
     Fix: keep parameters in float32 and use torch.autocast with GradScaler; or eps=1e-4.
     Source: IEEE 754 binary16; Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1.
     """
@@ -364,7 +363,7 @@ def eps_underflow(evidence: Evidence) -> list[Finding]:
             severity="error",
             seen=f"eps = {facts.eps:g} rounds to zero in {facts.low_precision}, the format of the parameters",
             measurements=(Measurement(name="eps", value=facts.eps, threshold=2.0**-25),),
-            cause="parameters are in half precision, and the optimizer's eps is made for float32",
+            cause="parameters are in half precision, and the optimizer's eps is meant for float32",
             remedy="parameters in float32 with torch.autocast and GradScaler; or eps=1e-4",
             source="IEEE 754 binary16; Mixed Precision Training, ICLR 2018",
         )

@@ -1,4 +1,4 @@
-"""The loss function and the metric: what they compute, against what their names say."""
+"""The loss function and the metric: what they compute, compared with what their names say."""
 
 import math
 
@@ -12,35 +12,35 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.summed_terms import summed_terms
 
 FAR_ABOVE = 20.0  # times ln C; a healthy VGG-D at twice its width starts at 4
-_FEW_OUTPUTS = 8  # unused ones that cost little and are soon unlearned
+_FEW_OUTPUTS = 8  # unused outputs that cost little and are soon unlearned
 _TOLD_BY_METRIC = {
-    "raised": ("", "a function of a list of (output, target), or of one; it is given the model's own outputs"),
+    "raised": ("", "a function of a list of (output, target) pairs, or of one pair; it receives the model's own outputs"),
     "batching": (
-        "counts of one batch are divided by another number than that batch's, or means of batches are averaged",
+        "the counts of one batch are divided by another batch's size, or means over batches are averaged",
         "sum correct counts and examples over all batches, and divide once",
     ),
-    "state": ("it keeps what it counted before", "reset the counts before every evaluation"),
+    "state": ("it keeps earlier counts", "reset the counts before every evaluation"),
     "threshold": (
-        "it cuts at another value than where the model's output becomes a yes: 0 for logits, 0.5 for probabilities",
-        "compare logits with 0, or put torch.sigmoid before",
+        "its threshold is not where the model's output becomes a yes: 0 for logits, 0.5 for probabilities",
+        "compare logits with 0, or apply torch.sigmoid first",
     ),
     "form": (
-        "outputs and targets are compared in another shape or form than the model's own",
-        "bring outputs and targets to one shape, and logits to what it takes, before the metric",
+        "it compares outputs and targets in another shape or form than the model's",
+        "bring outputs and targets to the same shape, and logits to the form that it takes, before the metric",
     ),
-    "unknown": ("it is neither an accuracy nor an error, or is scaled", "nothing, if it is meant so"),
+    "unknown": ("it is neither an accuracy nor an error, or it is scaled", "nothing, if this is intended"),
     "value": (
-        "the metric does not compute what its name says",
+        "it does not compute what its name says",
         "sum correct counts and examples over all batches, and divide once",
     ),
 }
 
 
 def _metric_word(audit: MetricAudit) -> str | None:
-    """Which of the mistakes of a metric it is; None for none."""
+    """Kind of the metric's mistake; None if it has none."""
     wrong = audit.wrong
     if not wrong:
-        # What raises is not what the loop hands over; what gives a wrong number may be.
+        # An input that raises is not the loop's; one with a wrong result may be.
         return None if audit.raises or audit.asked_as in ("as they are", "with ten classes") else "form"
     names = {case.name for case in wrong}
     if any(case.error for case in wrong):
@@ -51,23 +51,23 @@ def _metric_word(audit: MetricAudit) -> str | None:
         return "batching"
     if audit.measure == "unknown":
         return "unknown"
-    # What was asked first is right, and what was asked later is not.
+    # Right when first called, and wrong later.
     kept = "every answer right" not in names and "48 of 120 right, asked again" in names
     return "state" if kept and len({case.got for case in audit.cases[2:4]}) > 1 else "value"
 
 
 @rule(severities=("error", "warning", "hint"), verdict="broken metric")
 def metric_wrong(evidence: Evidence) -> list[Finding]:
-    """The metric misses a known answer, or depends on how the same data is batched.
+    """The metric is wrong on a known case, or depends on how the data is batched.
 
-    Fires: one of the audit's questions, put in the shape of the model's own outputs, is answered wrong by 1e-4 or more, or
-        raises. A warning where only answers close to the threshold of yes and no are wrong (code `threshold`), and where what
-        the metric computes is not known and depends on the batches. A hint where it is right only if outputs are reshaped, or
-        made probabilities or classes first (code `form`), and where what it computes is not known and its best value is
-        neither 0 nor 1 (code `unknown`).
-    Why: the right values are counted by hand, so only rounding may differ, and rounding is below 1e-6 at these sizes.
-    What fools it: a metric of several numbers of which the first is not the one that is meant. Measures other than accuracy,
-        cross-entropy and the usual distances are asked only whether they repeat, and ignore order and batches.
+    Fires: on one of the audit's known cases, in the shape of the model's own outputs, the metric is off by 1e-4 or more, or
+        raises. A warning where only outputs close to the threshold between yes and no are wrong (code `threshold`), and where
+        it is not known what the metric computes and it depends on the batches. A hint where it is right only if outputs are
+        first reshaped, or converted to probabilities or classes (code `form`), and where it is not known what it computes and
+        its best value is neither 0 nor 1 (code `unknown`).
+    Why: the right values are counted by hand, so only rounding may differ, which is below 1e-6 at these sizes.
+    What fools it: a metric that returns several numbers and not the relevant one first. Measures other than accuracy,
+        cross-entropy and the usual distances are only tested for repeatability, and for independence of order and batching.
     Fix: sum correct counts and examples over all batches, and divide once at the end.
     Source: own; the log divided the last batch's count by the size of the whole set.
     """
@@ -84,9 +84,9 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
             rule="metric_wrong",
             code=f"metric_wrong.{word}",
             severity="hint" if word in ("form", "unknown") else "warning" if unsure else "error",
-            seen=f"the metric is wrong on the model's outputs as they are, and right on them {audit.asked_as}"
+            seen=f"the metric is wrong on the model's outputs as they are, and right on the same outputs {audit.asked_as}"
             if word == "form"
-            else f"{shown[0].name}: the metric says {shown[0].got:.4g}, right is {shown[0].expected:.4g}"
+            else f"{shown[0].name}: the metric returns {shown[0].got:.4g}, {shown[0].expected:.4g} is right"
             + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
             measurements=tuple(Measurement(name=case.name, value=case.got, threshold=case.expected) for case in shown[:4]),
             cause=raised or cause,
@@ -100,11 +100,11 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
 def head_width(evidence: Evidence) -> list[Finding]:
     """The head has more outputs than the data has classes.
 
-    Fires: the number of classes is known from the caller or the data, and there are more logits. A hint below twice as many,
-        and for fewer than eight unused outputs.
-    Why: the extra classes are never right. The loss starts ln(outputs / classes) too high, and the first steps go into
-        unlearning them; with 1,000 outputs for 257 classes that is 1.36 nats.
-    What fools it: a head that keeps room for classes to come. Fewer outputs than classes is `label_range`.
+    Fires: the number of classes is known from the caller or the data, and there are more logits. A hint if there are fewer than
+        twice as many, or fewer than eight unused outputs.
+    Why: the extra classes are never right. The loss starts ln(outputs / classes) too high, and the first steps only unlearn
+        them; with 1,000 outputs for 257 classes that is 1.36 nats.
+    What fools it: a head that keeps outputs for classes to be added later. Fewer outputs than classes is `label_range`.
     Fix: build the head with as many outputs as there are classes.
     Source: own; the log's trials caltech-1 to -3, which start at ln 1000 and not at ln 257.
     """
@@ -143,23 +143,22 @@ def head_width(evidence: Evidence) -> list[Finding]:
     predicts=True,
 )
 def sum_for_mean(evidence: Evidence) -> list[Finding]:
-    """The loss is the sum over the batch, not the mean.
+    """The loss is the sum over the batch instead of the mean.
 
     Fires: the loss is the batch size times the mean cross-entropy of the same logits, within 1 %. A hint once the run, or its
-        rehearsal, learns: then the rate is right for the sum. Code `terms`: the loss is one of PyTorch's with reduction="sum",
-        of 16 terms or more; a warning under SGD where a rehearsal is unstable, or a run is not finite or has not learned in
-        100 steps; else a hint. Code `beside_means`, a warning: of the terms that are added to the loss, some are those of both
-        halves of the batch together and others their mean, and the gradient of the sums is as many times that of the means as
-        the batch has examples, by the parameters that both reach; the means reach all that the sums do, and more. Code
-        `beside_each`, a warning: one number that is a sum over all examples, which a layer has made, is added as it is to
-        one number of each example, before the mean or sum of these. Code `beside_mean`, a warning: the error of a
-        variational autoencoder is a mean over all numbers, the divergence of its code weighs as often as much as an example
-        has numbers, or more, and the first unit of information saves less than half of what it costs; silent where the
-        rehearsal came below the cost of the best answer for all, and where the decoder is given more of the example than
-        the code.
+        rehearsal, learns: the learning rate is then right for the sum. Code `terms`: the loss is one of PyTorch's with
+        reduction="sum", of 16 terms or more; a warning under SGD where a rehearsal is unstable, or a run is not finite or has
+        not learned in 100 steps; else a hint. Code `beside_means`, a warning: some terms of the loss, for both halves of the
+        batch together, are the sum of the halves' values and others the mean, and the gradient of the sums is as many times
+        that of the means as the batch has examples, over the parameters that both reach; the means reach all parameters that
+        the sums do, and more. Code `beside_each`, a warning: one number that is a sum over all examples, computed by a layer,
+        is added to one number per example, before the mean or sum of these. Code `beside_mean`, a warning: the error of a
+        variational autoencoder is a mean over all numbers, its divergence counts at least as many times as much as an example
+        has numbers, and the first unit of information saves less than half of its cost; silent where the rehearsal came below
+        the best constant answer's cost, and where the decoder gets more of the example than the code.
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
-    What fools it: a loss that is scaled by the batch size on purpose, with a learning rate to match.
+    What fools it: a loss multiplied by the batch size on purpose, with a learning rate to match.
     Fix: use reduction='mean', or divide the learning rate by the batch size.
     Source: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022.
     """
@@ -171,7 +170,7 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="sum_for_mean",
             severity="hint" if reading.has_learned(evidence) else "warning",
-            seen=f"the loss is {ratio:.0f} times the mean cross-entropy, as many as the batch has examples",
+            seen=f"the loss is {ratio:.0f} times the mean cross-entropy, the number of examples in the batch",
             measurements=(Measurement(name="loss over mean cross-entropy", value=ratio, threshold=1.0),),
             cause="the loss sums over the batch",
             remedy="use reduction='mean', or divide the learning rate by the batch size",
@@ -181,7 +180,7 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
 
 
 def _factor_of(larger: float, smaller: float, tolerance: float) -> int | None:
-    """Return the whole number from 2 to 64 that one is of the other; None if none is near."""
+    """Return the integer from 2 to 64 that is near the ratio of the two; None if there is none."""
     if not smaller > 0 or not math.isfinite(larger / smaller):
         return None
     factor = round(larger / smaller)
@@ -190,20 +189,21 @@ def _factor_of(larger: float, smaller: float, tolerance: float) -> int | None:
 
 @rule(severities=("warning", "hint"))
 def loss_divided(evidence: Evidence) -> list[Finding]:
-    """The loss that is logged is a whole fraction of the cross-entropy.
+    """The logged loss is the cross-entropy divided by an integer.
 
     Fires: the cross-entropy of the logits is 2 to 64 times the probe's loss, within 0.5 %; or 2 to 64 times the first logged
-        loss, within 5 % with a probe and 2 % without one, where ln C stands for it. Where a step takes k micro-batches: the
-        first loss is a k-th of the probe's, within 10 %, or the last 20 rest at ln C / k, within 1 %. A hint without a probe,
-        and where `Monitor` was told the loss that goes backward and the step takes as many micro-batches: then backward is
-        right, and the log alone may be off.
-    Why: dividing by the accumulation steps for backward is right, and logging the divided value makes curves of different
-        settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
-    What fools it: a loss that is weighted by 1 / k on purpose, a net that was not untrained at the first logged step, and a
-        loss of another kind: a focal loss with gamma 2 on two classes starts at ln 2 / 4, and one that asks of each class
-        whether it is so at ln 2. Hence the hint where ln C is all that is known, for two classes and a power of two, and for a
-        loss of ln 2; silent where the graph shows a binary loss or a difference.
-    Fix: log the loss before dividing it; divide for backward only.
+        loss, within 5 % with a probe and 2 % without one, where ln C is used instead. With k micro-batches per step: the first
+        loss is 1/k of the probe's, within 10 %, or the last 20 stay at ln C / k, within 1 %. A hint without a probe, and where
+        `Monitor` receives the loss that goes backward and the step has that many micro-batches: backward is then right, and
+        only the log may be off.
+    Why: dividing by the number of accumulation steps for backward is right, but logging the divided value makes curves of
+        different settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for
+        dropout.
+    What fools it: a loss that is multiplied by 1 / k on purpose, a net that was already trained at the first logged step, and a
+        loss of another kind: a focal loss with gamma 2 on two classes starts at ln 2 / 4, and a yes-or-no loss for each class
+        at ln 2. Hence the hint where only ln C is known, for two classes and powers of two, and for a loss of ln 2; silent
+        where the graph shows a binary loss or a difference.
+    Fix: log the loss before dividing it; divide only for backward.
     Source: own; the log's trials caltech-1 to -4 start at ln(1000) / 2.
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
@@ -221,11 +221,11 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
             and factor & (factor - 1) == 0
             and probe.cross_entropy > 0.9 * chance
         )
-        # Yes or no for each class costs ln 2 at first, which is a whole fraction of ln C for 4, 8 and 16 classes.
+        # A binary loss for each class starts at ln 2, which is ln C over an integer for 4, 8 and 16 classes.
         guessed |= takes != "log_softmax" and math.isclose(probe.loss, math.log(2), rel_tol=0.05)
-    # A focal loss is no cross-entropy, and its first value says nothing about one.
+    # A focal loss is not a cross-entropy, and its first value says nothing about one.
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
-    # A first batch of one class costs what the net happens to think of that class, not ln C.
+    # A first batch of one class costs what the net happens to predict for that class, not ln C.
     of_one_class = bool(evidence.samples) and evidence.samples[0].num_classes == 1
     if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
         first = evidence.steps[0].loss
@@ -242,7 +242,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     if seen is None:
         return []
     expected, logged, factor = seen
-    # Of a loop of one's own what is told is the tensor that goes backward, which is to be divided.
+    # A user's own loop passes the tensor that goes backward, which has to be divided.
     is_told = evidence.facts is not None and evidence.facts.graph is not None
     accumulated = is_told and any(step.micro_batches == factor for step in evidence.steps)
     return [
@@ -262,7 +262,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
 
 
 def _over_micro_batches(evidence: Evidence) -> tuple[float, float, int] | None:
-    """Cross-entropy, loss and how often the one is the other, where a step's micro-batches are as many; None otherwise."""
+    """Cross-entropy, loss and their ratio, where it is the number of micro-batches per step; None otherwise."""
     factor = reading.loss_divisor(evidence)
     if factor <= 1:
         return None
@@ -279,24 +279,24 @@ def _over_micro_batches(evidence: Evidence) -> tuple[float, float, int] | None:
     explains=("dead_units", "exploding_gradient", "not_finite", "constant_as_good", "oscillation", "loss_cliff", "clipping"),
 )
 def loss_at_start(evidence: Evidence) -> list[Finding]:
-    """The first loss is far above what knowing nothing costs, or what the logits predict.
+    """The first loss is far above chance level, or above what the logits predict.
 
     Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat. A
-        warning from 20 ln C, until the loss is below half of ln C. A warning with code `wide`, where half of the weight layers
-        multiply the mean square of what they get by 8 or more, and 100 steps leave the loss above 0.7 ln C. A hint with code
-        `falls`, where the loss is of no known kind: it starts at 1,000 or more, and the second half of the rehearsal costs less
-        than a thousandth of that; a warning from 100,000. A warning with code `constant`: the loss starts at ten times the cost
-        of the best constant answer, and is still at twice that after 100 steps or more, or 20 rehearsed ones whose pace does
-        not bring it there within a quarter of the plan; at a hundred times, and is not finite then; or at twenty times, and a
-        run of 100 steps or more is at 0.95 of that cost or above. Silent where a rehearsal's outputs more than doubled, so
-        that they were not large, or where its steps left 98 % of what the start costs above the constant behind.
-    Why: a net that knows nothing and says so costs ln C; under other losses, as much as the best answer that is the same for
-        every example. What lies above it are confident wrong guesses. A hint as a rule: a good VGG with He's initialisation
-        starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go into unlearning.
-    What fools it: nets with large logits that are healthy, such as He's initialisation without normalisation.
-    Fix: divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps. Of the codes
-        `wide` and `constant`, draw the weights smaller, as layer.reset_parameters() does; of `falls`, start the last layer's
-        bias at what is usual of the targets.
+        warning from 20 ln C, until the loss is below half of ln C. Code `wide`, a warning: half of the weight layers multiply
+        the mean square of their input by 8 or more, and 100 steps leave the loss above 0.7 ln C. Code `falls`, a hint, for a
+        loss of an unknown kind: it starts at 1,000 or more, and is below a thousandth of that in the second half of the
+        rehearsal; a warning from 100,000. Code `constant`, a warning: the loss starts at ten times the cost of the best
+        constant answer, and is still at twice that cost after 100 steps or more, or after 20 rehearsed ones whose pace does not
+        reach it within a quarter of the plan; or it starts at a hundred times that cost and then is not finite; or at twenty
+        times, and a run of 100 steps or more is at 0.95 of that cost or above. Silent where a rehearsal's outputs more than
+        doubled, so that they were not large at first, or where its steps removed 98 % of the start's cost above the constant.
+    Why: a net that knows nothing and predicts equal probabilities costs ln C; under other losses, as much as the best constant
+        answer. Anything above that comes from confident wrong guesses. Usually a hint: a good VGG with He's initialisation
+        starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps only unlearn.
+    What fools it: healthy nets with large logits, such as He's initialisation without normalisation.
+    Fix: divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps. For `wide` and
+        `constant`, use smaller initial weights, as layer.reset_parameters() draws them; for `falls`, start the last layer's
+        bias at a typical target.
     Source: docs/theory.md, section 5, equation (7).
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
@@ -326,16 +326,17 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
             severity="warning" if far or wide else "hint",
             seen=f"the loss starts at {start:.2f}; "
             + (
-                f"knowing nothing costs ln C = {chance:.2f}"
+                f"chance level is ln C = {chance:.2f}"
                 if is_twice
                 else f"the scale of the logits predicts {expected:.2f}, and ln C is {chance:.2f}"
             )
-            + (f"; {len(wide)} layers multiply the mean square of what they get by {WIDE_GAIN:g} and more" if wide else ""),
+            + (f"; {len(wide)} layers multiply the mean square of their input by {WIDE_GAIN:g} or more" if wide else ""),
             measurements=tuple(measurements),
-            cause="weights are drawn too wide in most layers; normalisation hides it from the layers, and not from the logits"
+            cause="initial weights are too large in most layers; normalisation hides it in the layers, but not in the logits"
             if wide
-            else "logits are large at the start, so the first steps unlearn confident guesses",
-            remedy="draw the weights with a standard deviation of 0.02, as GPT-2 does, or let every layer.reset_parameters()"
+            else "logits are large at the start, so the first steps only unlearn confident guesses",
+            remedy="draw the weights with a standard deviation of 0.02, as in GPT-2, or call layer.reset_parameters() for "
+            "every layer"
             if wide
             else "divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps",
             source="docs/theory.md, section 5",

@@ -1,15 +1,15 @@
-"""What losses of PyTorch are given in place of what they take. No rule."""
+"""Losses of PyTorch that are given the wrong arguments. No rule."""
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 
 _TOLD = {
-    "probabilities": "probabilities; it takes their logarithms",
-    "raw": "numbers above zero; it takes logarithms of probabilities",
-    "log_target": "probabilities as target though log_target=True says that they are logarithms",
-    "elsewhere": "numbers that are no logarithms of the classes' probabilities: these sum to 1 over the last dimension",
-    "below_zero": "numbers below zero for rates (log_input=False); it takes their logarithms, which are NaN",
-    "negative": "a soft target below zero: its weights are to be probabilities",
+    "probabilities": "probabilities; it expects their logarithms",
+    "raw": "numbers above zero; it expects logarithms of probabilities",
+    "log_target": "probabilities as target, while log_target=True means that they are logarithms",
+    "elsewhere": "numbers that are not log-probabilities of the classes: probabilities sum to 1 over the last dimension",
+    "below_zero": "negative numbers for rates (log_input=False); it takes their logarithms, which are NaN",
+    "negative": "a negative soft target: its entries must be probabilities",
 }
 _CAUSES = {
     "probabilities": "the logarithm is missing",
@@ -20,15 +20,15 @@ _CAUSES = {
 
 
 def wrong_arguments(facts: Facts) -> list[Finding]:
-    """A loss whose argument is no logarithm of probabilities, or no probabilities: it is lowest somewhere else."""
+    """A loss whose argument is not log-probabilities, or not probabilities: its minimum is then elsewhere."""
     function, word = facts.wrong_argument or ("", "")
     if word not in _TOLD:
         return []
     code = {"kl_div": "divergence", "ctc_loss": "ctc", "poisson_nll_loss": "rates"}.get(function, "soft_target")
     remedy = {
         "log_target": "target.log() in place of target, or log_target=False",
-        "below_zero": "log_input=True, with outputs that are logarithms of rates; or torch.nn.Softplus() behind the last layer",
-        "negative": "torch.softmax(target, dim=1) in place of target: what is given as target are logits",
+        "below_zero": "log_input=True, with outputs that are logarithms of rates; or torch.nn.Softplus() after the last layer",
+        "negative": "torch.softmax(target, dim=1) instead of target: the target holds logits",
     }.get(word, f"torch.nn.functional.log_softmax(output, dim=-1) in place of what {function} is given as its first argument")
     return [
         Finding(
@@ -45,7 +45,7 @@ def wrong_arguments(facts: Facts) -> list[Finding]:
 
 
 def zeros_for_signs(facts: Facts) -> list[Finding]:
-    """Labels 0 and 1 for a loss that takes -1 and 1."""
+    """Labels 0 and 1 for a loss that expects -1 and 1."""
     function, word = facts.wrong_argument or ("", "")
     if word != "zeros":
         return []
@@ -54,9 +54,9 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
             rule="label_range",
             code="label_range.signs",
             severity="error",
-            seen=f"{function} is given labels 0 and 1; it takes -1 and 1",
+            seen=f"{function} is given labels 0 and 1; it expects -1 and 1",
             measurements=(Measurement(name="smallest label", value=0.0, threshold=-1.0),),
-            cause="of a label 0 nothing is learned, or the opposite",
+            cause="nothing is learned from a label 0, or the opposite",
             remedy=f"2 * label - 1 in place of label in the call of {function}",
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )
@@ -64,7 +64,7 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
 
 
 def blank_labels(facts: Facts) -> list[Finding]:
-    """A symbol that has the number of CTC's blank."""
+    """A symbol with the index of CTC's blank."""
     if facts.wrong_argument is None or facts.wrong_argument[1] != "blank":
         return []
     return [
@@ -72,13 +72,12 @@ def blank_labels(facts: Facts) -> list[Finding]:
             rule="label_range",
             code="label_range.blank",
             severity="error",
-            seen="targets of ctc_loss hold the number of the blank between other labels",
+            seen="targets of ctc_loss hold the index of the blank between other labels",
             measurements=(Measurement(name="losses with such targets", value=1.0, threshold=0.0),),
-            cause="a symbol has the number of the blank: whoever reads the outputs leaves it out, and whatever stands on both "
-            "sides of it runs together",
-            remedy="number the symbols from 1 in the table that makes labels of them, leave 0 to the blank (blank=0), and give "
-            "the last layer one output more than there are symbols; or keep the numbers, with as many outputs, and give "
-            "ctc_loss blank=number of symbols, in the decoder, too",
+            cause="a symbol has the index of the blank: decoders drop it, and merge the symbols on both sides of it",
+            remedy="number the symbols from 1, keep 0 for the blank (blank=0), and give the last layer one more output than "
+            "there are symbols; or keep the numbers, with that many outputs, and pass blank=number of symbols to ctc_loss "
+            "and the decoder",
             source="PyTorch, torch.nn.CTCLoss: targets cannot be blank; Graves et al., Connectionist Temporal Classification, "
             "ICML 2006; read off the call",
         )
@@ -86,7 +85,7 @@ def blank_labels(facts: Facts) -> list[Finding]:
 
 
 def weights_against_rare(facts: Facts) -> list[Finding]:
-    """Weights of a loss that make the imbalance worse which they are meant to undo."""
+    """Weights of a loss that increase the imbalance that they should remove."""
     function, word = facts.wrong_argument or ("", "")
     if word != "rare_lighter":
         return []
@@ -99,10 +98,10 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
             seen=f"{'pos_weight' if binary else 'weight'} of {function} is smaller for what is rare in the batch than for what "
             "is frequent",
             measurements=(Measurement(name="losses with such weights", value=1.0, threshold=0.0),),
-            cause="the weights are turned round: shares of the classes in place of their inverse",
+            cause="the weights are inverted: shares of the classes instead of their inverse",
             remedy="pos_weight = number of negatives / number of positives"
             if binary
-            else "weight = 1 / counts of the classes, over its mean",
+            else "weight = 1 / counts of the classes, divided by its mean",
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )
     ]

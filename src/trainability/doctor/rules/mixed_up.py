@@ -1,20 +1,20 @@
-"""Of several networks, one optimizer that is given the wrong one's parameters. No rule."""
+"""Of several networks, an optimizer with the wrong network's parameters. No rule."""
 
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.finding import Finding, Measurement
 
 
 def of_two(judge: str, maker: str) -> Finding:
-    """A generator that its discriminator's steps make worse."""
+    """A generator that its discriminator's optimizer makes worse."""
     return Finding(
         rule="foreign_optimizer",
         code="foreign_optimizer.opponent",
         severity="warning",
-        seen=f"the optimizer of {judge} holds the parameters of {maker} as well, and steps them for the loss of {judge}; the "
-        f"optimizer of {maker} steps them for a loss that wants other answers",
+        seen=f"the optimizer of {judge} also holds the parameters of {maker}, and steps them for the loss of {judge}; the "
+        f"optimizer of {maker} steps them for an opposing loss",
         measurements=(Measurement(name="optimizers that move the same parameters", value=2.0, threshold=1.0),),
-        cause=f"the parameters of both models are given to one optimizer: each of its steps undoes what {maker} learned",
-        remedy=f"give the optimizer of {judge} the parameters of {judge} alone, and detach what {maker} makes in its loss",
+        cause=f"the parameters of both models are in one optimizer: each of its steps undoes what {maker} learned",
+        remedy=f"give the optimizer of {judge} only the parameters of {judge}, and detach the outputs of {maker} in its loss",
         source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
     )
 
@@ -25,29 +25,29 @@ def of_one(judge: str, maker: str) -> Finding:
         rule="foreign_optimizer",
         code="foreign_optimizer.opponent",
         severity="warning",
-        seen=f"one optimizer holds the parameters of {judge} and {maker}, and steps for two losses that want opposite answers "
-        f"of {judge}, with a gradient for the same parameters",
+        seen=f"one optimizer holds the parameters of {judge} and {maker}, and steps for two losses that want opposite outputs "
+        f"of {judge}, with gradients for the same parameters",
         measurements=(Measurement(name="losses that move the same parameters", value=2.0, threshold=1.0),),
-        cause=f"the parameters of both models are given to one optimizer: what {judge} learns by one loss, the other undoes",
-        remedy=f"an optimizer of {judge} and another of {maker}, each with the parameters of its own model; and detach what "
-        f"{maker} makes in the loss of {judge}",
+        cause=f"the parameters of both models are in one optimizer: one loss undoes what {judge} learns from the other",
+        remedy=f"one optimizer for {judge} and another for {maker}, each with its own model's parameters; and detach the "
+        f"outputs of {maker} in the loss of {judge}",
         source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
     )
 
 
 def of_the_same(num_shared: int, num_left: int) -> Finding:
-    """Two optimizers of one network, and none of another."""
+    """Two optimizers for one network, and none for another."""
     return Finding(
         rule="foreign_optimizer",
         code="foreign_optimizer.twice",
         severity="error",
-        seen=f"two optimizers step the same {num_shared} parameters, and {num_left} others that the loss goes through, with a "
-        "gradient, are in no optimizer",
+        seen=f"two optimizers step the same {num_shared} parameters, and {num_left} others that get a gradient from the loss "
+        "are in no optimizer",
         measurements=(
             Measurement(name="parameters in two optimizers", value=float(num_shared), threshold=0.0),
             Measurement(name="parameters with a gradient in none", value=float(num_left), threshold=0.0),
         ),
-        cause="one of the optimizers was given the parameters of another network than its own",
+        cause="one of the optimizers was given another network's parameters",
         remedy="give each optimizer the parameters of its own network: Adam(generator.parameters(), ...), "
         "Adam(critic.parameters(), ...)",
         source="own; counted in the groups of the optimizers",
@@ -55,21 +55,21 @@ def of_the_same(num_shared: int, num_left: int) -> Finding:
 
 
 def of_another(settings: OptimizerSettings) -> Finding:
-    """An optimizer of another network's parameters, whose name is said where the program has one for it."""
+    """An optimizer with another network's parameters; the network is named where the program has a name for it."""
     maker, holds = f"torch.optim.{settings.name}(model.parameters(), lr={settings.lr:g})", settings.holds
     return Finding(
         rule="foreign_optimizer",
         severity="error",
         seen=f"the {settings.name} optimizer holds none of the model's {len(settings.unmanaged)} trainable parameters"
-        + (f": those that it holds are of {holds}" if holds else ""),
+        + (f": it holds those of {holds}" if holds else ""),
         measurements=(
             Measurement(name="the model's parameters in the optimizer", value=0.0, threshold=1.0),
             Measurement(name="trainable parameters", value=float(len(settings.unmanaged))),
         ),
-        cause=f"the optimizer was given the parameters of {holds}, and the loss goes through another network"
+        cause=f"the optimizer was given the parameters of {holds}, but the loss is computed by another network"
         if holds
-        else "the model was built anew, copied or replaced after the optimizer was made",
-        remedy=f"give it the parameters of the network that the loss goes through, in place of those of {holds}: {maker}"
+        else "the model was rebuilt, copied or replaced after the optimizer was made",
+        remedy=f"give it the parameters of the network that computes the loss, instead of those of {holds}: {maker}"
         if holds
         else f"make the optimizer after the model: {maker}",
         source="PyTorch, torch.optim",

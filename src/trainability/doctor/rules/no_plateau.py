@@ -15,9 +15,9 @@ _NOT_PLAIN = {
 def why_no_plateau(probe: ProbeResult) -> str:
     """The first condition of the closed form that does not hold."""
     if probe.optimizer is None:
-        return "predicted where the optimizer is given (optimizer=)"
+        return "predicted only if the optimizer is given (optimizer=)"
     if probe.optimizer.name != "SGD":
-        return f"predicted under SGD; this is {probe.optimizer.name}"
+        return f"predicted for SGD; this is {probe.optimizer.name}"
     if probe.structure in _NOT_PLAIN:
         return f"predicted for plain ReLU nets; this one {_NOT_PLAIN[probe.structure]}"
     if probe.biased:

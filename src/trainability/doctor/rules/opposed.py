@@ -1,4 +1,4 @@
-"""Losses that do not tell by falling or rising what is learned: against another network's, of goals of its own, of a policy."""
+"""Losses whose fall or rise does not show learning: against another network, with the net's own targets, of a policy."""
 
 import math
 import statistics
@@ -10,31 +10,31 @@ _LOUDER = 3.0  # outputs over those of the first sampled step
 
 
 def why_no_loss_tells(evidence: Evidence) -> str | None:
-    """The reason why a run is not judged by its loss, with what is measured in its place; None where it is."""
+    """Why a run is not judged by its loss, with what is measured instead; None if it is judged by its loss."""
     if reading.is_opposed(evidence):
         norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
         moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and reading.is_matrix(s)]
         told = [f"gradient norm {statistics.median(norms[-reading.WINDOW_STEPS :]):.2g}"] if norms else []
         told += [f"steps of {statistics.median(moved):.1g} of the weights"] if moved and evidence.samples else []
         return (
-            "its loss and another network's work against each other: that one falls or rises does not tell what is learned"
-            f"{' (' + ', '.join(told) + ')' if told else ''}; a measure of what the networks make does"
+            "its loss and another network's work against each other: whether one falls or rises does not show what is "
+            f"learned{' (' + ', '.join(told) + ')' if told else ''}; a measure of what the networks generate would"
         )
     if reading.makes_goals(evidence):
         return (
-            "at each step the network, or another of its kind, is also called without gradients, as to make its own targets, "
-            f"which move: that the loss falls or rises does not tell what is learned{growth_of_outputs(evidence)}; the reward "
-            "of an episode does, or another measure"
+            "at each step the network, or one like it, is also called without gradients, as for targets of its own, which "
+            f"move: whether the loss falls or rises does not show what is learned{growth_of_outputs(evidence)}; the reward of "
+            "an episode would, or another measure"
         )
-    # A loop of known targets draws for other ends: text that it logs, or a word in place of the one before.
+    # A loop with known targets samples for other reasons: text to log, or a word to replace the previous one.
     has_targets = bool(evidence.samples) and all(s.constant_loss is not None for s in evidence.samples)
     if evidence.facts is not None and evidence.facts.draws_own and not has_targets:
         return (
-            "it draws by its own outputs, as a policy acts: that such a loss falls or rises does not tell what is learned; the "
-            "reward of an episode does"
+            "it samples from its own outputs, as a policy acts: whether such a loss falls or rises does not show what is "
+            "learned; the reward of an episode would"
         )
     if reading.swings_around_zero(evidence):
-        return "the loss swings around zero, as a policy's does: that it falls or rises does not tell what is learned"
+        return "the loss swings around zero, like a policy's: whether it falls or rises does not show what is learned"
     return None
 
 

@@ -1,13 +1,13 @@
-"""Padding that a loss asks for, or that is at another end of the targets. No rule."""
+"""Padding that the loss counts, or that is at the other end of the targets. No rule."""
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 
-MOSTLY_PADDING = 0.5  # share of what is asked
+MOSTLY_PADDING = 0.5  # share of the places that the loss counts
 
 
 def padded_apart(facts: Facts) -> list[Finding]:
-    """Words padded at one end, and their targets at the other."""
+    """Words padded at one end, and targets at the other."""
     if facts.padded_apart is None:
         return []
     return [
@@ -15,36 +15,36 @@ def padded_apart(facts: Facts) -> list[Finding]:
             rule="shuffled_labels",
             code="shuffled_labels.padded",
             severity="warning",
-            seen="sequences are padded at one end and their targets at the other, by as much: beside each word stands the "
+            seen="sequences are padded at one end and their targets at the other, by the same number: each word gets the "
             "target of another",
-            measurements=(Measurement(name="share of the padding beside targets", value=facts.padded_apart, threshold=0.1),),
-            cause="the two are padded by functions with different defaults: keras's pad_sequences pads in front, "
-            "torch.nn.utils.rnn.pad_sequence behind",
-            remedy='pad both behind: pad_sequences(..., padding="post"), or torch.nn.utils.rnn.pad_sequence for both',
-            source="own; lengths of the padding of each sequence, counted",
+            measurements=(Measurement(name="share of the padding with a target", value=facts.padded_apart, threshold=0.1),),
+            cause="the two are padded by functions with different defaults: Keras's pad_sequences pads at the start, "
+            "torch.nn.utils.rnn.pad_sequence at the end",
+            remedy='pad both at the end: pad_sequences(..., padding="post"), or torch.nn.utils.rnn.pad_sequence for both',
+            source="own; padding lengths counted for each sequence",
         )
     ]
 
 
 def padding_asked(facts: Facts) -> list[Finding]:
-    """Places behind a sequence's end that count in the loss."""
+    """Places after a sequence's end that count in the loss."""
     if facts.padding_asked is None:
         return []
     kind, number, share = facts.padding_asked
     is_marked = kind == "marked"
     if not is_marked and share < MOSTLY_PADDING:
         return []
-    ignore = f"ignore_index={number}" if is_marked else "ignore_index=-100, and -100 in the targets where there is no word"
+    ignore = f"ignore_index={number}" if is_marked else "ignore_index=-100, and -100 in the targets at padding"
     return [
         Finding(
             rule="class_imbalance",
             code="class_imbalance.padding",
             severity="warning" if is_marked else "hint",
-            seen=(f"targets are {number} at the padding, and the loss still counts those places: " if is_marked else "")
+            seen=(f"targets are {number} at padding, and the loss still counts those places: " if is_marked else "")
             + f"{share:.0%} of the places that the loss counts are padding"
-            + ("" if is_marked else f", as class {number}, which words have, too"),
+            + ("" if is_marked else f", as class {number}, which words have too"),
             measurements=(Measurement(name="share of padding", value=share, threshold=0.0 if is_marked else MOSTLY_PADDING),),
-            cause="the loss at padding is easy to lower, and outweighs that at words",
+            cause="the loss at padding is easy to lower, and outweighs the loss at words",
             remedy=f"leave padding out of the loss: torch.nn.functional.cross_entropy(output, target, {ignore})",
             source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index); the gradient of the loss at each place",
         )

@@ -1,28 +1,28 @@
-"""Losses that compare examples, or names, and take the like for the unlike, or the later for the sooner. No rule."""
+"""Losses that compare examples or names, and swap like and unlike pairs, or later and earlier events. No rule."""
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import PairForces, Pulls
 
 FURTHER_APART = 4.0  # standard errors
-SURELY_FURTHER, NOT_NEARER = 5.0, 2.0  # the same, of the one direction in which pairs are furthest apart, or nearest
+SURELY_FURTHER, NOT_NEARER = 5.0, 2.0  # the same, in the one direction in which pairs are furthest apart, or nearest
 KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together
 _FEW_ALIKE = 0.02  # share of the pairs
 _LIES = {
-    "concatenated": "half of the rows apart (row i and row i + n of 2 n)",
-    "interleaved": "beside each other (rows 2 i and 2 i + 1)",
+    "concatenated": "n rows apart (row i and row i + n of 2 n)",
+    "interleaved": "in adjacent rows (rows 2 i and 2 i + 1)",
 }
 _POSITIVE_AT = {
-    "concatenated": "let row i have the other view of its example as its positive: of rows that are concatenated, "
-    "torch.cat([one, other]), positives = (torch.arange(2 * n) + n) % (2 * n); of two tables, row i of either",
-    "interleaved": "let row i have the other view of its example, which is beside it, as its positive: "
-    "positives = torch.arange(2 * n) ^ 1; or concatenate the views, torch.cat([one, other]), and leave positives as they are",
-    None: "let row i of the one view have row i of the other as its positive: target = torch.arange(len(rows))",
+    "concatenated": "the positive of row i is the other view of its example: with concatenated views, torch.cat([one, "
+    "other]), positives = (torch.arange(2 * n) + n) % (2 * n); with two tensors, row i of the other",
+    "interleaved": "the positive of row i is the adjacent row, the other view of its example: positives = torch.arange(2 * "
+    "n) ^ 1; or concatenate the views, torch.cat([one, other]), and leave positives unchanged",
+    None: "the positive of row i of one view is row i of the other: target = torch.arange(len(rows))",
 }
 
 
 def censored(facts: Facts) -> list[Finding]:
-    """Whoever was last seen alive is taken for whoever died before."""
+    """Censored examples that are treated as if their event came earlier."""
     if facts.censored is None:
         return []
     against, asked = facts.censored
@@ -31,19 +31,19 @@ def censored(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.censored",
             severity="error",
-            seen="a later end and an end that is taken back (last seen without it) move outputs in opposite directions, in "
-            f"{against} of {asked} questions: the loss takes what has not ended yet for what ended before",
-            measurements=(Measurement(name="questions in which the two work against each other", value=float(against)),),
-            cause="the sets of those still at risk hold those who are gone: a comparison of times, or a sort, is turned round",
-            remedy="let each end be compared with those whose time is as late or later (sort by time, descending, before "
+            seen=f"a later event and a censored one (not seen yet) move outputs in opposite directions, in {against} of "
+            f"{asked} tests: the loss treats censored examples as earlier events",
+            measurements=(Measurement(name="tests in which the two work against each other", value=float(against)),),
+            cause="the risk sets hold the examples whose event is over: a comparison of times, or a sort, is reversed",
+            remedy="compare each event with the examples of the same or a later time (sort by time, descending, before "
             "logcumsumexp)",
-            source="Cox, Regression Models and Life-Tables, 1972, section 5; one row changed at a time",
+            source="Cox, Regression Models and Life-Tables, 1972, section 5; own: one row changed at a time",
         )
     ]
 
 
 def against_company(facts: Facts) -> list[Finding]:
-    """A loss of pairs of names that takes what was drawn at random for what was observed."""
+    """A loss of pairs of names that swaps random and observed pairs."""
     company = facts.company
     if company is None or not company.pushed > max(KEEPS_COMPANY, MORE_COMPANY * company.pulled):
         return []
@@ -52,15 +52,15 @@ def against_company(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.company",
             severity="warning",
-            seen="of the pairs of names that the loss pushes apart, two go with the same two others more often than by chance, "
-            f"by {company.pushed:.0f} standard deviations; of those that it pulls together by {company.pulled:.0f}",
+            seen="in the pairs of names that the loss pushes apart, two names share partners more often than by chance, by "
+            f"{company.pushed:.0f} standard deviations; in those that it pulls together, by {company.pulled:.0f}",
             measurements=(
-                Measurement(name="company of the pairs pushed apart", value=company.pushed, threshold=KEEPS_COMPANY),
-                Measurement(name="company of the pairs pulled together", value=company.pulled),
+                Measurement(name="shared partners in pairs pushed apart", value=company.pushed, threshold=KEEPS_COMPANY),
+                Measurement(name="shared partners in pairs pulled together", value=company.pulled),
             ),
-            cause="what was observed and what was drawn at random are exchanged, or their difference has the wrong sign",
-            remedy="give the loss the observed pair in the place of the drawn one: -logsigmoid(observed - drawn)",
-            source="Rendle et al., BPR, UAI 2009, for the sign; own count of rectangles",
+            cause="observed and random pairs are swapped, or their difference has the wrong sign",
+            remedy="swap the observed and the random pair in the loss: -logsigmoid(observed - drawn)",
+            source="Rendle et al., BPR, UAI 2009, for the sign; own: rectangles counted",
         )
     ]
 
@@ -68,8 +68,8 @@ def against_company(facts: Facts) -> list[Finding]:
 def _seen_of_pairs(pulls: Pulls) -> str:
     if pulls.z < FURTHER_APART:
         return (
-            f"in one direction of the inputs the {pulls.num_pulled} pairs that the loss pulls together are further apart than "
-            f"the {pulls.num_pushed} that it pushes apart, and in none are they nearer"
+            f"in one direction of the inputs, the {pulls.num_pulled} pairs that the loss pulls together are further apart "
+            f"than the {pulls.num_pushed} that it pushes apart, and in no direction are they nearer"
         )
     if pulls.num_pulled < pulls.num_pushed / 10:
         return (
@@ -83,7 +83,7 @@ def _seen_of_pairs(pulls: Pulls) -> str:
 
 
 def against_pairs(facts: Facts) -> list[Finding]:
-    """A loss of pairs that takes the like for the unlike."""
+    """A loss of pairs that swaps like and unlike ones."""
     pulls = facts.pulls
     turned = pulls is not None and pulls.further_z >= SURELY_FURTHER and pulls.nearer_z < NOT_NEARER
     if pulls is None or (pulls.z < FURTHER_APART and not turned):
@@ -100,17 +100,17 @@ def against_pairs(facts: Facts) -> list[Finding]:
                 Measurement(name="distance of the pairs pulled together", value=pulls.apart_pulled),
                 Measurement(name="distance of the pairs pushed apart", value=pulls.apart_pushed),
             ),
-            cause="like and unlike pairs are exchanged: in the labels, in the order of the arguments, or by a sign",
-            remedy="exchange positive and negative examples in the call of the loss, or 1 - label for the label",
+            cause="like and unlike pairs are swapped: in the labels, in the order of the arguments, or by a sign",
+            remedy="swap positive and negative examples in the call of the loss, or use 1 - label as the label",
             source="own; read off the gradient between the embeddings",
         )
     ]
 
 
 def against_labels(facts: Facts) -> list[Finding]:
-    """A loss of pairs that pulls together what has different labels, or nothing at all."""
+    """A loss of pairs that pulls together examples with different labels, or none at all."""
     forces = facts.pair_forces
-    if forces is None or facts.broadcast_shape is not None:  # every pair then has every label
+    if forces is None or facts.broadcast_shape is not None:  # each pair then has every label
         return []
     few = forces.num_examples / 4
     if forces.strangers >= few:
@@ -137,11 +137,11 @@ def _of_views(forces: PairForces) -> Finding:
             Measurement(name="pairs of unlike rows pulled together", value=float(forces.strangers), threshold=0.0),
             Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
         ),
-        cause="the targets of a contrast are shifted against its rows, or its sign is wrong"
+        cause="the contrastive targets are shifted relative to the rows, or the sign is wrong"
         if forces.layout is None
-        else f"the two views of each example are {_LIES[forces.layout]}, and positives are looked up elsewhere",
+        else f"the two views of each example are {_LIES[forces.layout]}, but the positives are taken from elsewhere",
         remedy=_POSITIVE_AT[forces.layout],
-        source="own; read off the gradient of outputs at one angle to each other",
+        source="own; read off the gradient at outputs with equal angles between them",
     )
 
 
@@ -160,14 +160,14 @@ def _of_labels(forces: PairForces, *, exchanged: bool) -> Finding:
             Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
             Measurement(name="pairs with the same label", value=float(forces.num_alike or 0)),
         ),
-        cause="like and unlike pairs are exchanged: by a sign, by > for <, or in the order of the arguments"
+        cause="like and unlike pairs are swapped: by a sign, by > instead of <, or in the order of the arguments"
         if exchanged
-        else "no example has a positive but itself: the mask of positives is the diagonal, or empty",
-        remedy="exchange positive and negative pairs in the loss"
+        else "no example has a positive other than itself: the mask of positives is the diagonal, or empty",
+        remedy="swap positive and negative pairs in the loss"
         if exchanged
-        else "give each example a positive other than itself, whose distance the loss makes smaller"
+        else "give each example a positive other than itself, and let the loss reduce their distance"
         if not forces.num_alike
-        else "let the mask of positives be labels[:, None] == labels[None], without its diagonal, and leave the diagonal out "
-        "of what is divided by, too",
-        source="own; read off the gradient of outputs at one angle to each other",
+        else "the mask of positives is labels[:, None] == labels[None] without its diagonal; leave the diagonal out of the "
+        "denominator too",
+        source="own; read off the gradient at outputs with equal angles between them",
     )

@@ -1,4 +1,4 @@
-"""Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
+"""Which parameters are trained: their optimizer, their gradient, and what makes units differ."""
 
 import statistics
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ SYMPTOMS = (
 
 _FEWEST_STEPS = 100  # of a run that has not learned
 _SPENT = 1e-4  # of the first loss
-_ROUNDS_OF_TURNS = 20  # rehearsed steps without its turn, after which a model of several is said to have none
+_ROUNDS_OF_TURNS = 20  # rehearsed steps after which a model that was never trained is said to have no turn
 _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"}  # other reasons are codes themselves
 
 
@@ -61,17 +61,17 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     """The optimizer holds none of the model's parameters.
 
     Fires: the model has trainable parameters, none of them is in a group of the optimizer, and no other optimizer of the
-        process holds them. A warning with code `opponent`: of models that play against each other, the one's optimizer holds
-        the other's weights as well and steps them for its own loss, while the other's optimizer steps for a loss that wants
-        other answers; or one optimizer holds both and steps for two such losses, with a gradient for the same model. An error
-        with code `twice`: of a watched loop, two optimizers step the same parameters, and the loss goes through others that
-        get a gradient and that no optimizer holds.
-    Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those
-        of the parameters that the optimizer holds. Counted, so this is certain.
-    What fools it: parameters that are updated by hand, without an optimizer; beside two optimizers of one network, another
-        that stays as it is and is not frozen. Silent where Monitor saw no layer run, because
-        then it watches another model than the loop trains.
-    Fix: make the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
+        process holds them. A warning with code `opponent`: of adversarial models, one model's optimizer also holds the other's
+        weights and steps them for its own loss, while the other's optimizer steps them for an opposing loss; or one optimizer
+        holds both models and steps for two such losses, with gradients for the same model. An error with code `twice`: in a
+        watched loop, two optimizers step the same parameters, and other parameters that get a gradient from the loss are in no
+        optimizer.
+    Why: the optimizer steps, and the model does not change. Its gradients are never cleared either, because zero_grad clears
+        only the parameters that the optimizer holds. Parameters are counted, so this is certain.
+    What fools it: parameters that are updated by hand, without an optimizer; for `twice`, a network that is not trained on
+        purpose and not frozen, while another has two optimizers. Silent where Monitor saw no layer run, because it then watches
+        another model than the one that is trained.
+    Fix: create the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
     settings = settings_of(evidence)
@@ -88,16 +88,16 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers are in a plain list or dict, and the model does not know their weights.
+    """Layers are in a plain list or dict, so the model does not register their weights.
 
-    Fires: the loss depends on a trainable parameter that is in none of the model's modules, is found in a plain list, dict or
-        tuple that is an attribute of one, and that no optimizer of the process holds. A hint where an optimizer does hold it.
-        Code `made_in_forward`: weights in no module that each forward pass makes anew, or, as watched, makes and drops.
-    Why: `parameters()`, `to()`, `state_dict()` and `train()` see only what is registered. Such layers keep their random weights
-        while the rest is trained. Read from the graph of the loss, so this is certain.
-    What fools it: a network that is wrapped in a list to keep it out of the model, and meant to stay as it is without
+    Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict or tuple
+        that is an attribute of one, and is in no optimizer of the process. A hint where it is in an optimizer. Code
+        `made_in_forward`: weights in no module that each forward pass creates; in a watched loop, that it creates and drops.
+    Why: `parameters()`, `to()`, `state_dict()` and `train()` see only registered modules and parameters. Other layers keep
+        their random weights while the rest is trained. Read from the graph of the loss, so this is certain.
+    What fools it: a network that is wrapped in a list on purpose to keep it out of the model, and that stays fixed without
         requires_grad_(False).
-    Fix: torch.nn.ModuleList(layers) in place of the list (ModuleDict, ParameterList), before the optimizer is made.
+    Fix: torch.nn.ModuleList(layers) instead of the list (ModuleDict, ParameterList), before the optimizer is created.
     Source: PyTorch, `torch.nn.ModuleList`.
     """
     facts = reading.facts(evidence)
@@ -112,13 +112,14 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="unregistered_layers",
             severity="hint" if trained else "error",
-            seen=f"{len(graph.unregistered)} parameters in {holder} take part in the loss, and the model does not know them",
+            seen=f"{len(graph.unregistered)} parameters in {holder} take part in the loss, but the model does not register "
+            "them",
             measurements=(
                 Measurement(name="parameters in no module", value=float(len(graph.unregistered)), threshold=0.0),
                 Measurement(name="of these in no optimizer", value=float(graph.unregistered_untrained), threshold=0.0),
             ),
             cause=f"{holder} is a plain Python container",
-            remedy=f"{holder} = torch.nn.ModuleList(...), before the optimizer is made from model.parameters()",
+            remedy=f"{holder} = torch.nn.ModuleList(...), before the optimizer is created from model.parameters()",
             source="PyTorch, torch.nn.ModuleList",
             layers=graph.unregistered,
         )
@@ -126,15 +127,16 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
 
 
 def _made_in_forward(shapes: tuple[tuple[int, ...], ...]) -> Finding:
-    """Layers that are drawn at random in each forward pass."""
+    """Layers that are initialised in each forward pass."""
     return Finding(
         rule="unregistered_layers",
         code="unregistered_layers.made_in_forward",
         severity="error",
-        seen=f"each forward pass makes weights of its own, of shape {shapes[0]}, and drops them",
-        measurements=(Measurement(name="weights made in forward", value=float(len(shapes)), threshold=0.0),),
-        cause="a layer is made in forward: its weights are drawn anew each time, and no optimizer has them",
-        remedy="make the layer in __init__, and call it in forward (torch.nn.LazyLinear takes its width from the first batch)",
+        seen=f"each forward pass creates new weights of shape {shapes[0]}, and drops them",
+        measurements=(Measurement(name="weights created in forward", value=float(len(shapes)), threshold=0.0),),
+        cause="a layer is created in forward: its weights are initialised each time, and no optimizer holds them",
+        remedy="create the layer in __init__, and call it in forward (torch.nn.LazyLinear takes its width from the first "
+        "batch)",
         source="PyTorch, torch.nn.Module; two passes compared",
     )
 
@@ -148,24 +150,24 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """Parameters are frozen, in no optimizer, or do not move.
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
-        three sampled steps. An error where no layer moves, or what is in no optimizer alone has a gradient that is not exactly
-        zero, as a head of zeros; a hint where requires_grad is False or a part in no optimizer runs under no_grad, which is
-        usually meant (a warning where half of the weights are frozen and the loss gets no lower than one answer for every
-        example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
-        where it is half of the weights, and 100 steps have not learned), where a run that has learned comes to rest, and where
-        what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its weights at most:
-        the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
-        than one answer for every example makes it.
-        Code `as_drawn`: two frozen layers or more, in front of what is trained, have the weights that PyTorch drew; a warning
-        of eight, and of three where the rehearsed steps promise nothing, or 100 steps of a run leave 0.8 of what one answer for
-        every example costs.
-    Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
-        rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`, told by one step where
-        all are cleared before it; `not_written` where the optimizer is given it, and it is large enough for float32 to move the
-        weight by itself. One unchanged step could be skipped; three are a pattern. A step of SGD below float32's resolution is
-        left to the rules that look at the gradient, and so is a gradient whose square is infinite, by which Adam divides.
-    What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
-    Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
+        three sampled steps. An error where no layer moves, or where only parameters in no optimizer have a gradient that is not
+        exactly zero, as before a head of zeros. A hint where requires_grad is False, or a part in no optimizer runs under
+        no_grad, which is usually intended (a warning where this is half of the weights and the loss gets no lower than the best
+        constant answer's cost, or gets lower at no learning rate); where no gradient reaches a layer that may be unused (a
+        warning where it is half of the weights, and 100 steps have not learned); where a run that has learned comes to rest;
+        and where the parameters in no optimizer are tables or vectors of the model itself, not of a layer, and at most a tenth
+        of its weights: the rest of the model adapts to their initial values (a codebook, proxies, a random code), unless the
+        loss of a run gets no lower than the best constant answer's cost. Code `as_drawn`: two frozen layers or more before the
+        trained part have PyTorch's initial weights; a warning from eight, and from three where the rehearsal predicts no
+        training, or 100 steps of a run leave 0.8 of the best constant answer's cost.
+    Why: everything is counted, nothing is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a
+        learning rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`: the gradient is
+        gone at the step; one step is enough where all gradients are cleared before it. Code `not_written`: the optimizer gets a
+        gradient that is large enough for float32 to move the weight by itself. A single unchanged step could be skipped; three
+        are a pattern. An SGD step below float32's resolution is left to the rules on gradients, and so is a gradient whose
+        square, by which Adam divides, is infinite.
+    What fools it: experts to which no example was routed, and a learning rate of zero during warm-up.
+    Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what happens
         between backward and step.
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; torchtest; own number of samples.
     """
@@ -182,8 +184,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
                 "frozen",
                 frozen,
                 len(frozen),
-                cause="frozen on purpose, or left so (requires_grad=False)",
-                remedy="parameter.requires_grad_(True), unless it is meant",
+                cause="frozen on purpose, or left frozen (requires_grad=False)",
+                remedy="parameter.requires_grad_(True), unless it is intended",
                 severity="warning" if frozen_is_needed(evidence, frozen) else "hint",
             )
         )
@@ -199,7 +201,7 @@ def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
         "unmanaged",
         names,
         len(names),
-        cause="built before or after what the optimizer was given",
+        cause="created before or after the parameters that the optimizer was given",
         remedy="pass model.parameters() to the optimizer, after the model is complete",
         severity="error" if alone else "hint" if is_meant else "warning",
         explains=("zero_gradient",) if alone else (),
@@ -207,23 +209,23 @@ def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
 
 
 def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
-    """Layers that no sampled step has moved; what a schedule that is over leaves where it is belongs to `rate_dies`."""
+    """Layers that no sampled step has moved; a schedule that has ended is reported by `rate_dies`."""
     word, cause, remedy = why_unmoved(evidence, still[0])
     if word == "lr_zero" and spent_in_the_run(evidence):
         return []
     moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
     severe = word in ("lr_zero", "gradient_lost", "not_written", "no_gradient") and not moving
     names = tuple(layer.name for layer in still)
-    # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
+    # A head for another phase has no gradient either; a table whose result is dropped has no other phase.
     looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
     if cut_off := word == "no_gradient" and not evidence.samples[-1].blind and (not moving or _most(evidence, still)):
         remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
     spare = word == "no_gradient" and not looked_up and not cut_off
-    # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
+    # A recurrent layer that runs one step from a state of zeros does not use its recurrent weights.
     spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
-    # An optimizer may stop where nothing is left.
+    # An optimizer may stop when the loss is gone.
     arrived = word in ("gradient_lost", "not_written") and (reading.has_learned(evidence) or _is_spent(evidence))
-    # Where those that move hardly move either, the steps are too small: update_ratio says so.
+    # Where the others hardly move either, the steps are too small: update_ratio reports it.
     rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
     severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
     shown = [reading.called(s) for s in still]
@@ -231,13 +233,13 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
 
 
 def _is_spent(evidence: Evidence) -> bool:
-    """Whether the loss is next to nothing beside the first: L-BFGS gets there in a few steps, and then makes none."""
+    """Whether almost nothing is left of the first loss: L-BFGS gets there in a few steps, and then stops."""
     losses = [step.loss for step in evidence.finite_steps]
     return len(losses) > 1 and 0 <= losses[-1] < _SPENT * losses[0]
 
 
 def _most(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
-    """Whether a run that has not learned leaves half of its weights without a gradient: no head that another phase uses."""
+    """Whether a run that has not learned leaves half of its weights without a gradient, too many for another phase's head."""
     weights = [s for s in evidence.samples[-1].layers if reading.is_matrix(s) and s.update_ratio is not None]
     enough = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
     return enough and 2 * len([s for s in still if s.gradient_rms is None]) >= len(weights)
@@ -276,23 +278,22 @@ def _untrained(
     explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter", "constant_as_good", "dead_units"),
 )
 def unreached_parameter(evidence: Evidence) -> list[Finding]:
-    """A parameter of the optimizer is reached by no gradient, with the reason.
+    """A parameter of the optimizer gets no gradient, with the reason.
 
-    Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss changes with it, and the gradient is
-        cut off, also where only a term without targets reaches it (a codebook's own cost), or where it is so of some units of a
-        layer alone, or of all steps of a sequence but the last three, as of a detached state; or a draw by `sample()` is used,
-        and its log-probability is not. Code `dropped`: its module runs, or should, and the model drops what it makes. Code
-        `left_out`: the model returns it, and the loss does not use that. A warning; of `left_out` a hint, since what a model
-        returns besides may be for others than the loss. A hint is one of several models or optimizers that no loss of the
-        first batch reaches, and an error where those of 20 steps did not either. Code `unused`: nothing calls its module, or
-        uses a single vector beside others of its module that are used: a hint; an error where the optimizer holds nothing else.
-        Silent of what a gradient reaches at a later rehearsed step.
-    Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
-        numbers.
-    What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
-        an online probe of more than one layer, where the loss that teaches what it is given has no weights of its own.
-    Fix: use the module's result (add the positions to the embeddings), or take away detach(), .data, no_grad() or argmax
-        between the parameter and the loss.
+    Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss depends on it, but the gradient is
+        cut off; also where only a term without targets reaches it (a codebook's own cost), where this holds for some units of a
+        layer, or for all but the last three steps of a sequence, as with a detached state; or `sample()` is used, and its
+        log-probability is not. Code `dropped`: its module runs, or should, and the model drops the result. Code `left_out`: the
+        model returns the result, and the loss does not use it. A warning; for `left_out` a hint, since additional outputs may
+        be used elsewhere. With several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and
+        an error where 20 steps do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose
+        siblings in the module are used: a hint; an error where the optimizer holds nothing else. Silent on parameters that get
+        a gradient at a later rehearsed step.
+    Why: the reason is found by a test: the parameter is changed, and the loss is computed again with the same random numbers.
+    What fools it: experts to which no example of this batch was routed, and parts used in a later phase of training; an online
+        probe of more than one layer on features whose own loss has no weights.
+    Fix: use the module's result (add the positions to the embeddings), or remove detach(), .data, no_grad() or argmax between
+        the parameter and the loss.
     Source: PyTorch, `DistributedDataParallel`, find_unused_parameters; own check of the reason.
     """
     found = tuple(p for p in reading.facts(evidence).unreached if not reached_later(evidence, p.name))
@@ -301,7 +302,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     if idle := holds_only_unused(evidence):
         return idle
     reasons = {p.reason for p in found}
-    reason = next(each for each in UNREACHED if each in reasons)  # the first is told
+    reason = next(each for each in UNREACHED if each in reasons)  # the first is reported
     names = tuple(p.name for p in found if p.reason == reason)
     told = UNREACHED[reason]
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
@@ -341,23 +342,23 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
 def flat_loss(evidence: Evidence) -> list[Finding]:
     """The gradient of every weight is exactly zero before the first step.
 
-    Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
-        model or in cross-entropy, runs over a dimension of size 1: a warning where weights of the model have a gradient of
-        exactly zero for it, and the others have one. Code `step_function`: round, sign or the like is applied to
-        what is trained. Warnings: code `zero`: the losses of the first 20 steps are 1e-6 or less, some of them 0 or less by
-        rounding, and no gradient is above 1e-3; `rounding`: so, of a step that draws by its own outputs; or of a loss below
-        1e-3, float64 leaves a thousandth of the gradient or less; `most_examples`: of
-        a term of the loss, four fifths of the examples or more have no slope, and none costs more than they do; `underflow`:
-        of numbers that the loss takes a logarithm of, four fifths or more are an epsilon beside what exp, softmax, sigmoid
-        or a product rounded to zero. These two are errors where no weight has a gradient, and so is `at_limit`: a clamp of the
-        loss is at its limit for every example, `held`: a clamp makes the model's answers, all of them beyond its limits, and
-        `filler`: a maximum or minimum takes in every row one number, infinite or a thousand times as large as all others.
-    Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
-        dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
-    What fools it: a loss with a margin that is met on the whole batch, as of a model that was trained before.
-    Fix: for one output use sigmoid with binary cross-entropy; for boxes that do not overlap a generalised IoU, or l1_loss
-        beside it; logsumexp of log densities in place of log(density + epsilon); else look at what stands between the last
-        layer and the loss.
+    Fires: no weight with two or more dimensions has a nonzero gradient, and the loss is not zero; or softmax, in the model or
+        in cross-entropy, runs over a dimension of size 1, a warning if it leaves some weights of the model with a gradient of
+        exactly zero and others with one. Code `step_function`: round, sign or similar is applied to a trained value. Warnings:
+        code `zero`: the losses of the first 20 steps are 1e-6 or less, some of them 0 or negative through rounding, and no
+        gradient is above 1e-3; `rounding`: the same, in a step that samples from its own outputs; or, for a loss below 1e-3,
+        the gradient in float64 is a thousandth or less of that in float32; `most_examples`: for four fifths of the examples or
+        more, a term of the loss has no slope, and none costs more than they do; `underflow`: four fifths or more of the numbers
+        whose logarithm the loss takes are an epsilon added to what exp, softmax, sigmoid or a product rounded to zero. The last
+        two are errors where no weight has a gradient, and so are `at_limit`: a clamp in the loss is at its limit for every
+        example, `held`: the model's outputs come from a clamp, and all are beyond its limits, and `filler`: a maximum or minimum
+        returns the same number in every row, infinite or a thousand times as large as all others.
+    Why: exactly zero is not a matter of scale: something between every weight and the loss does not change with the weights.
+        Softmax over a dimension of size 1 is always 1; sign, round and comparisons are flat.
+    What fools it: a margin loss that the whole batch already satisfies, as with a pretrained model.
+    Fix: for one output, use sigmoid with binary cross-entropy; for boxes that do not overlap, a generalised IoU, or an
+        additional l1_loss; logsumexp of log-densities instead of log(density + epsilon); otherwise check what is between the
+        last layer and the loss.
     Source: own; Wardat et al., DeepDiagnosis, ICSE 2022, for the constant output.
     """
     facts = reading.facts(evidence)
@@ -376,21 +377,21 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code=f"flat_loss.{word}".rstrip("."),
             severity="error",
-            seen="softmax runs over a dimension of size 1, so every probability is 1 and the loss never changes"
+            seen="softmax runs over a dimension of size 1, so every probability is 1 and the loss is constant"
             if single
             else "the gradient of every weight is exactly zero" + (", and all outputs are equal" if constant else ""),
             measurements=(
                 Measurement(name="parameters with a gradient of exactly zero", value=float(len(facts.zero_gradient))),
                 Measurement(name="parameters with a gradient", value=float(facts.num_gradients or 0)),
             ),
-            cause="an activation that does not fit"
+            cause="an unsuitable activation"
             if single
-            else "between weights and loss, something does not change with them",
+            else "something between the weights and the loss does not depend on them",
             remedy="binary_cross_entropy_with_logits for one output, without softmax; or two outputs and cross_entropy"
             if single
-            else f"take the loss of what goes into {step}: its slope is zero; it may stand where predictions are read"
+            else f"compute the loss from the input of {step}, whose slope is zero; use {step} only for predictions"
             if step
-            else "look at what stands between the last layer and the loss; draw weights at random where they are zero",
+            else "check what is between the last layer and the loss; draw weights at random where they are zero",
             source="own",
         )
     ]

@@ -1,4 +1,4 @@
-"""The processes of a data-parallel run: what must be the same in all of them, and what must not."""
+"""The processes of a data-parallel run: what must be equal in all of them, and what must differ."""
 
 import math
 
@@ -22,13 +22,13 @@ def unreduced_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter has no gradient, and DistributedDataParallel waits for one.
 
     Fires: after the backward pass that reduces the gradients, a parameter that the wrapper holds has none, and the wrapper was
-        made without find_unused_parameters and static_graph.
-    Why: the wrapper reduces gradients in buckets, each when all of its gradients are there. The bucket of this parameter is not
-        reduced in this step, nor are those that come after it, and the next forward pass stops with "Expected to have
-        finished reduction". Monitor names the parameter in the step before that, as a warning too.
-    What fools it: nothing that is known; where another process does use the parameter, that one waits and stops instead.
-    Fix: use the parameter in forward, or freeze it (requires_grad_(False)) before the model is wrapped;
-        find_unused_parameters=True where it is meant.
+        created without find_unused_parameters and static_graph.
+    Why: the wrapper reduces gradients in buckets, each when all of its gradients are ready. The bucket of this parameter is not
+        reduced in this step, nor are later ones, and the next forward pass stops with "Expected to have finished reduction".
+        Monitor reports the parameter one step earlier, also as a warning.
+    What fools it: nothing known; where another process does use the parameter, that process waits and stops instead.
+    Fix: use the parameter in forward, or freeze it (requires_grad_(False)) before the model is wrapped; pass
+        find_unused_parameters=True where it is intended.
     Source: PyTorch, `DistributedDataParallel`, find_unused_parameters.
     """
     names = evidence.processes.unreduced if evidence.processes is not None else ()
@@ -42,7 +42,8 @@ def unreduced_parameter(evidence: Evidence) -> list[Finding]:
             seen=f"{shown}: no gradient arrives, and DistributedDataParallel stops at its next forward pass",
             measurements=(Measurement(name="parameters without a gradient", value=float(len(names)), threshold=0.0),),
             cause="the loss does not depend on it",
-            remedy="use it in forward, or requires_grad_(False) before wrapping; find_unused_parameters=True where it is meant",
+            remedy="use it in forward, or requires_grad_(False) before wrapping; find_unused_parameters=True where it is "
+            "intended",
             source="PyTorch, DistributedDataParallel",
             layers=names,
         )
@@ -53,17 +54,17 @@ def unreduced_parameter(evidence: Evidence) -> list[Finding]:
 def unsynchronised(evidence: Evidence) -> list[Finding]:
     """The processes of a data-parallel run do not train the same weights.
 
-    Fires: at a sampled step the weights of two processes differ by more than 1e-4 of their norm, what the step adds to them by
-        1 % of its norm, the gradients that the optimizer gets by 0.1 % in norm, what clipping leaves of them by 2 %, or the
-        learning rates by 0.1 %. A warning where DistributedDataParallel does not know a parameter and no step was compared; a
-        hint where the model is in no wrapper and nothing reduces gradients: then separate models may be meant.
-    Why: data-parallel training computes one step in many pieces, so every process must hold the same weights and take the
-        same step. Processes that are not synchronised each train a different model, and the rank that saves decides which is
-        kept. The cause is read off in this order: parameters that the wrapper does not know, a wrapper that was not called, a
+    Fires: at a sampled step, the weights of two processes differ by more than 1e-4 of their norm, the updates by 1 % of their
+        norm, the gradients that the optimizer gets by 0.1 % in norm, the clip ratios by 2 %, or the learning rates by 0.1 %. A
+        warning where DistributedDataParallel does not hold a parameter and no step was compared; a hint where the model is in
+        no wrapper and nothing reduces gradients: separate models may then be intended.
+    Why: data-parallel training computes one step in many pieces, so every process must hold the same weights and take the same
+        step. Processes that are not synchronised each train a different model, and the rank that saves decides which one is
+        kept. The cause is determined in this order: parameters that the wrapper does not hold, a wrapper that was not called, a
         last backward pass under no_sync, a communication hook, clipping, learning rates, weights that differ from the start,
-        and, where all else is the same, the optimizer's state.
-    What fools it: weights that are averaged every few steps on purpose (local SGD); torch's post_localSGD_hook is known.
-        Shards of fully_shard are not compared, being different parts. Processes without a Monitor are not compared.
+        and, if all of these are the same, the optimizer's state.
+    What fools it: weights that are averaged every few steps on purpose (local SGD); torch's post_localSGD_hook is recognised.
+        Shards of fully_shard are not compared, because they are different parts. Processes without a Monitor are not compared.
     Fix: what the finding names.
     Source: PyTorch, `DistributedDataParallel`, `fully_shard`; own check and thresholds.
     """
@@ -96,15 +97,15 @@ def unsynchronised(evidence: Evidence) -> list[Finding]:
 
 
 def _outside(processes: Processes) -> Finding:
-    """Nothing was compared, and the wrapper cannot reduce what it does not know."""
+    """Nothing was compared, but the wrapper cannot reduce parameters that it does not hold."""
     cause, remedy = _TOLD[f"outside {processes.wrapper}"]
     names = processes.outside
     return Finding(
         rule="unsynchronised",
         code="unsynchronised.outside",
         severity="warning",
-        seen=f"{processes.wrapper} does not know {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}",
-        measurements=(Measurement(name="parameters unknown to the wrapper", value=float(len(names)), threshold=0.0),),
+        seen=f"{processes.wrapper} does not hold {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}",
+        measurements=(Measurement(name="parameters outside the wrapper", value=float(len(names)), threshold=0.0),),
         cause=cause,
         remedy=remedy,
         source=_SOURCE,
@@ -114,15 +115,15 @@ def _outside(processes: Processes) -> Finding:
 
 _TOLD = {
     "outside DistributedDataParallel": (
-        "they were replaced or added after the model was wrapped; the wrapper reduces those that it saw then",
+        "they were replaced or added after the model was wrapped; the wrapper reduces only the earlier ones",
         "build the model whole, then wrap it: DistributedDataParallel(model) after the last change of its layers",
     ),
     "outside fully_shard": (
-        "fully_shard was not called on a module that holds them, so that nothing reduces their gradients",
+        "fully_shard was not called on a module that holds them, so nothing reduces their gradients",
         "call fully_shard(model) on the root, after its blocks",
     ),
     "wrapper": (
-        "the loop calls the module inside of the wrapper ({ranks}), and only the wrapper's forward reduces gradients",
+        "the loop calls the module inside the wrapper ({ranks}), and only the wrapper's forward reduces gradients",
         "call the wrapper: output = ddp(inputs), not ddp.module(inputs) or model(inputs)",
     ),
     "no_sync": (
@@ -131,37 +132,38 @@ _TOLD = {
     ),
     "reduction": (
         "the communication hook {hook} does not leave the same gradient everywhere",
-        "without the hook; or one that returns what was reduced over all processes",
+        "remove the hook; or use one that returns gradients reduced over all processes",
     ),
     "clipping": (
-        "gradients are scaled by a factor that each process takes from its own part",
+        "gradients are scaled by a factor that each process computes from its own part",
         "clip after the reduction, by torch.nn.utils.clip_grad_norm_(model.parameters(), ...), the same in all processes",
     ),
     "learning_rate": (
-        "each process sets its own, as a schedule does that follows the process's own loss",
-        "reduce the number that the schedule follows over all processes, or step it on one and broadcast the rate",
+        "each process sets its own rate, for example by a schedule that follows its own loss",
+        "reduce the number that the schedule follows over all processes, or step the schedule on one process and broadcast "
+        "the rate",
     ),
     "start": (
-        "weights were set in each process by itself: other seeds without a broadcast, or after the model was wrapped",
+        "each process set its own weights: with different seeds and no broadcast, or after the model was wrapped",
         "the same weights everywhere before the first step: set them before wrapping, or broadcast them from one process",
     ),
     "optimizer": (
-        "gradients and rates are the same, so the optimizer's state or settings are not: restored in one process alone",
+        "gradients and rates are the same, so the optimizer's state or settings differ: restored in one process only",
         "load the optimizer's state_dict in every process",
     ),
     "gradients": (
-        "not known: the wrapper was called and its gradients differ; something writes gradients after the reduction",
-        "nothing but the same arithmetic in every process between backward and step",
+        "not known: the wrapper was called and its gradients differ; something changes gradients after the reduction",
+        "do the same arithmetic in every process between backward and step",
     ),
     "alone": (
         "the model is in no wrapper, and nothing reduces its gradients",
-        "DistributedDataParallel(model), and call what it returns; or nothing, where separate models are meant",
+        "DistributedDataParallel(model), and call the result; or nothing, where separate models are intended",
     ),
 }
 
 
 def _gradient_norms(row: Comparison) -> tuple[float, ...]:
-    """As the optimizer gets them, where that was seen."""
+    """Gradient norms as the optimizer gets them, where they were seen."""
     return row.step_gradient_norms if all(map(math.isfinite, row.step_gradient_norms)) else row.gradient_norms
 
 
@@ -237,13 +239,14 @@ def _ranks(ranks: tuple[int, ...]) -> str:
 
 @rule(severities=("warning",))
 def local_clipping(evidence: Evidence) -> list[Finding]:
-    """Gradients are clipped before they are reduced, by another factor in each process.
+    """Gradients are clipped before they are reduced, by a different factor in each process.
 
-    Fires: between two backward passes of a step with accumulation, gradients shrink, and in two processes by factors that
-        differ by more than 2 %.
-    Why: what has been accumulated so far is the process's own under no_sync. Clipping it there weighs the parts of the batch
-        by their size, and the sum is no longer the gradient of the batch. The weights stay the same everywhere.
-    What fools it: clipping by example or by process on purpose (differential privacy).
+    Fires: between two backward passes of a step with accumulation, gradients shrink, by factors that differ by more than 2 %
+        between two processes.
+    Why: under no_sync, what is accumulated so far belongs to the process alone. Clipping it there weights the parts of the
+        batch by the size of their gradients, and the sum is no longer the gradient of the batch. The weights stay the same in
+        all processes.
+    What fools it: clipping per example or per process on purpose (differential privacy).
     Fix: clip once, after the last backward pass of the step and before optimizer.step().
     Source: own; PyTorch, `DistributedDataParallel.no_sync`.
     """
@@ -262,7 +265,7 @@ def local_clipping(evidence: Evidence) -> list[Finding]:
                 Measurement(name="spread of the factors", value=spread(found[0].between_ratios), threshold=_RATIO),
                 Measurement(name="smallest factor", value=low, threshold=1.0),
             ),
-            cause="clip_grad_norm_ is inside of the accumulation, and clips what is not reduced yet",
+            cause="clip_grad_norm_ is inside the accumulation, and clips gradients before they are reduced",
             remedy="clip once per step, after its last backward pass and before optimizer.step()",
             source="own; PyTorch, DistributedDataParallel.no_sync",
         )
@@ -273,15 +276,15 @@ def local_clipping(evidence: Evidence) -> list[Finding]:
 def same_batches(evidence: Evidence) -> list[Finding]:
     """Several processes read the same batches.
 
-    Fires: at every sampled step that was compared, the model's inputs are the same in two processes. A hint where that was one
-        step only. Only under DistributedDataParallel and fully_shard: separate models may read the same.
-    Why: a step of N processes then sees the examples of fewer, and costs N times as much as it has to. Usual without a
-        DistributedSampler, with one that was given the local rank on several machines, or with generated data and the
-        same seed everywhere.
-    What fools it: inputs that are the same on purpose, such as fixed coordinates. Inputs without any tensor, or of one
-        constant, are not compared.
-    Fix: DistributedSampler(dataset, num_replicas=world_size, rank=rank) as the loader's sampler, and its set_epoch every epoch;
-        another seed in each process for data that are drawn.
+    Fires: at every compared step, the model's inputs are the same in two processes. A hint where only one step was compared.
+        Only under DistributedDataParallel and fully_shard: separate models may read the same.
+    Why: a step of N processes then sees the examples of fewer, and costs N times as much as necessary. Usually there is no
+        DistributedSampler, or it was given the local rank on several machines, or data is generated with the same seed
+        everywhere.
+    What fools it: inputs that are the same on purpose, such as fixed coordinates. Inputs without a tensor, or with constant
+        values, are not compared.
+    Fix: DistributedSampler(dataset, num_replicas=world_size, rank=rank) as the loader's sampler, with set_epoch in every epoch;
+        for generated data, another seed in each process.
     Source: PyTorch, `torch.utils.data.distributed.DistributedSampler`; own check.
     """
     processes = evidence.processes
@@ -305,8 +308,8 @@ def same_batches(evidence: Evidence) -> list[Finding]:
                 Measurement(name="compared steps", value=float(len(rows)), unit="steps"),
                 Measurement(name="spread of their losses", value=spread([losses[rank] for rank in largest])),
             ),
-            cause="the loader has no DistributedSampler, or one with the same rank in several processes",
-            remedy="sampler=DistributedSampler(dataset, num_replicas=world_size, rank=rank); for data that are drawn, another "
+            cause="the loader has no DistributedSampler, or several processes give it the same rank",
+            remedy="sampler=DistributedSampler(dataset, num_replicas=world_size, rank=rank); for generated data, another "
             "seed in each process",
             source="PyTorch, DistributedSampler",
         )

@@ -16,20 +16,20 @@ WANTED_BELOW = 0.25  # share of the outputs
     explains=(*NOTHING_LEARNED, "capped_loss", "loss_below_floor", "exploding_gradient", "loss_cliff", "oscillation"),
 )
 def unreachable_target(evidence: Evidence) -> list[Finding]:
-    """Targets lie where the model's last function cannot go.
+    """Targets are outside the range of the model's last function.
 
-    Fires: the loss is of the difference of output and target, its outputs come out of a ReLU, softplus, exponential, sigmoid or
+    Fires: the loss is of the difference of output and target, the outputs come from a ReLU, softplus, exponential, sigmoid or
         softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
-        `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
-        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several. Of a softmax under a
-        difference, too, where as many have targets that sum to something else than 0.9 to 1.1, and no answer gets below a
-        tenth of their variance. Under a loss of another kind a warning, where the model ends in a ReLU and one number an
-        example, and of outputs that are all zero the loss wants a quarter or more lower, and not without end, as it wants
-        distances. Code `one_sided`: a ReLU makes all that is added to an input, or taken from it, and a quarter or more of the
-        targets are on the other side: a warning.
-    Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
-        of their values below 0.
-    What fools it: targets with noise around the range, of which a few lie outside.
+        `binary_cross_entropy_with_logits`, one target outside [0, 1] is an error (code `binary`). Code `exclusive`: under a
+        binary loss, outputs sum to 1, and 5 % or more of the examples have no mark or several. Also for a softmax under a
+        difference, where as many examples have targets that do not sum to 0.9 to 1.1, and no output gets below a tenth of their
+        variance. Under another loss, a warning where the model ends in a ReLU with one number per example, and for a quarter or
+        more of the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code `one_sided`, a
+        warning: everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or more of the
+        targets are on the other side.
+    Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
+        are below 0.
+    What fools it: noisy targets around the range, a few of which lie outside.
     Fix: remove the last activation, or bring the targets into its range.
     Source: own; the ranges of the functions.
     """
@@ -71,11 +71,11 @@ def _on_one_side(share: float) -> Finding:
         rule="unreachable_target",
         code="unreachable_target.one_sided",
         severity="warning",
-        seen=f"a ReLU makes all that the model adds to what it is given: {share:.0%} of the targets are on the other side",
+        seen=f"everything that the model adds to its input comes from a ReLU: {share:.0%} of the targets are on the other side",
         measurements=(Measurement(name="share of the targets out of reach", value=share, threshold=WANTED_BELOW),),
-        cause="what is added or taken away has one sign, whatever the weights",
-        remedy="remove the ReLU behind the last layer of what is added",
-        source="own; the answer without what the ReLU adds, beside the targets",
+        cause="what is added or subtracted has one sign, whatever the weights",
+        remedy="remove the ReLU after the last layer of the added part",
+        source="own; the output without the ReLU's part, compared with the targets",
     )
 
 
@@ -84,44 +84,46 @@ def _held_at_zero(share: float) -> Finding:
         rule="unreachable_target",
         code="unreachable_target.relu",
         severity="warning",
-        seen=f"the model ends in a ReLU, and of outputs of zero the loss wants {share:.0%} lower",
+        seen=f"the model ends in a ReLU, and the loss wants {share:.0%} of the outputs below zero",
         measurements=(Measurement(name="share of the outputs", value=share, threshold=WANTED_BELOW),),
-        cause="an output that cannot be negative, under a loss whose best answers are",
-        remedy="remove the ReLU behind the last layer; or torch.nn.functional.softplus where a number above zero is meant",
+        cause="the output cannot be negative, but the loss is lowest for negative outputs",
+        remedy="remove the ReLU after the last layer; or use torch.nn.functional.softplus where positive numbers are intended",
         source="own; the gradient of the loss at the outputs",
     )
 
 
 def _not_exclusive(share: float) -> Finding:
-    """Softmax over answers of which several may be right, or none."""
+    """Softmax over labels of which several may be right, or none."""
     return Finding(
         rule="unreachable_target",
         code="unreachable_target.exclusive",
         severity="error",
-        seen=f"the outputs of an example sum to 1, and {share:.0%} of the examples have no mark or several",
-        measurements=(Measurement(name="share of the examples with other than one mark", value=share, threshold=0.05),),
-        cause="softmax makes the answers exclude each other, and the targets do not",
-        remedy="sigmoid in place of softmax; or no activation, and binary_cross_entropy_with_logits",
+        seen=f"the outputs of an example sum to 1, but {share:.0%} of the examples have no positive label, or several",
+        measurements=(
+            Measurement(name="share of the examples without exactly one positive label", value=share, threshold=0.05),
+        ),
+        cause="softmax makes labels mutually exclusive, and the targets are not",
+        remedy="sigmoid instead of softmax; or no activation, and binary_cross_entropy_with_logits",
         source="PyTorch, torch.nn.BCELoss",
     )
 
 
 def _not_one_in_all(graph: LossGraph, share: float) -> Finding:
-    """Values of which each may be met, and all of an example together may not."""
+    """Values of an example that can be met one by one, but not all together."""
     return Finding(
         rule="unreachable_target",
         code="unreachable_target.softmax",
         severity="error" if share >= 0.25 else "warning",
-        seen=f"the outputs of an example sum to 1, and the targets of {share:.0%} of the examples do not",
+        seen=f"the outputs of an example sum to 1, but the targets of {share:.0%} of the examples do not",
         measurements=(Measurement(name="share of examples whose targets sum to something else", value=share, threshold=0.05),),
-        cause="the model ends in softmax, and the targets are no shares of a whole",
+        cause="the model ends in softmax, but the targets are not shares of a whole",
         remedy=f"remove {shown_place(graph, 'softmax')}; or divide the targets of each example by their sum",
         source="own",
     )
 
 
 def _no_probabilities(facts: Facts, share: float) -> Finding:
-    """Targets that are no probabilities: the loss then has no floor, and falls as the logits grow without end."""
+    """Targets that are not probabilities: the loss then has no floor, and falls as the logits grow without end."""
     return Finding(
         rule="unreachable_target",
         code="unreachable_target.binary",
@@ -131,7 +133,7 @@ def _no_probabilities(facts: Facts, share: float) -> Finding:
             Measurement(name="share of the targets outside", value=share, threshold=0.0),
             Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
         ),
-        cause="binary cross-entropy takes probabilities as targets: masks of 0 and 255, or labels of -1 and 1, are none",
-        remedy="bring the targets to 0 and 1: target / 255 for masks, (target + 1) / 2 for labels of -1 and 1",
+        cause="binary cross-entropy expects probabilities as targets, not masks of 0 and 255 or labels of -1 and 1",
+        remedy="scale the targets to 0 and 1: target / 255 for masks, (target + 1) / 2 for labels of -1 and 1",
         source="PyTorch, torch.nn.BCEWithLogitsLoss",
     )

@@ -1,4 +1,4 @@
-"""The rehearsal: what some steps of the loop's own body on a copy show for certain."""
+"""The rehearsal: what some steps of the loop's own body, made on a copy, show for certain."""
 
 import math
 
@@ -20,7 +20,7 @@ LONGEST_ACCUMULATION = 16
 DEAD_RATE = 1e-3
 CAPPED_SHARE = 0.1
 CRAWLS = 1e-5  # of their size, that weights went in a rehearsal
-# A divisor of the logits that is large, a difference of logits that tells no classes apart, and one that does.
+# A large divisor of the logits, a difference of logits that does not separate classes, and one that does.
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
 
 
@@ -38,11 +38,11 @@ def _stepped(evidence: Evidence) -> Rehearsal | None:
 def never_steps(evidence: Evidence) -> list[Finding]:
     """The loop never calls the optimizer's step, so no weight changes.
 
-    Fires: at 16 rehearsed steps or more, no optimizer stepped and no parameter changed; or Monitor saw 16 backward passes or
+    Fires: in 16 rehearsed steps or more, no optimizer stepped and no parameter changed; or Monitor saw 16 backward passes or
         more, its optimizer never stepped, and nothing wrote to the weights.
-    Why: these are counted. Gradients that are accumulated over fewer than 16 batches show a step within that many.
-    What fools it: accumulation over more than 16 batches. A loop that moves weights without an optimizer is not mistaken.
-    Fix: call optimizer.step() after loss.backward(), on the optimizer that check was given.
+    Why: calls are counted. Accumulation over fewer than 16 batches would show a step within that many.
+    What fools it: accumulation over more than 16 batches. A loop that changes weights without an optimizer is recognised.
+    Fix: call optimizer.step() after loss.backward(), on the optimizer that was passed to check.
     Source: PyTorch, `torch.optim.Optimizer.step`; own count.
     """
     rehearsal = evidence.rehearsal
@@ -77,9 +77,9 @@ def stale_gradients(evidence: Evidence) -> list[Finding]:
 
     Fires: at more than half of the rehearsed optimizer steps after the first, some gradient held values from before the
         previous step.
-    Why: `backward` adds to `.grad`. It is counted at every backward pass whether the gradient was empty or zero before it.
-    What fools it: gradients that are carried over on purpose. Accumulation over batches and two optimizers that clear each
-        other's gradients are not mistaken for it.
+    Why: `backward` adds to `.grad`. Every backward pass counts whether the gradient was empty or zero before it.
+    What fools it: gradients that are kept on purpose. Accumulation over batches, and two optimizers that clear each other's
+        gradients, are recognised.
     Fix: call optimizer.zero_grad() once per optimizer step, before loss.backward().
     Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own count.
     """
@@ -111,10 +111,10 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     """The optimizer finds no gradient, or one that is exactly zero, at every step.
 
     Fires: at every rehearsed step of an optimizer, three at least, the norm over all gradients was 0.
-    Why: no rounding makes a gradient of a loss exactly zero in every parameter. It was cleared after backward, or no path leads
+    Why: rounding cannot make a gradient exactly zero in every parameter. Either it was cleared after backward, or no path leads
         from the loss to the weights, or every path is cut (all units dead).
     What fools it: the first step of some penalties; hence three steps.
-    Fix: optimizer.zero_grad(), loss.backward(), optimizer.step(), each once a step and in this order; no .detach(), .item(),
+    Fix: call optimizer.zero_grad(), loss.backward(), optimizer.step() once per step, in this order; no .detach(), .item(),
         argmax or torch.no_grad() between the model and the loss.
     Source: own count.
     """
@@ -130,18 +130,18 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
             seen=f"the gradient is exactly zero at each of {len(norms)} rehearsed steps",
             measurements=(Measurement(name="largest gradient norm", value=0.0, threshold=0.0),),
             cause="gradients are cleared between backward and step, or no path leads from the loss to the weights",
-            remedy="optimizer.zero_grad(), loss.backward(), optimizer.step(): each once a step, in this order"
+            remedy="call optimizer.zero_grad(), loss.backward(), optimizer.step() once per step, in this order"
             + ("" if reached else "; and no detach(), no_grad() or argmax between the model and the loss"),
             source="own; counted in the rehearsal",
         )
     ]
 
 
-# Cause and remedy of weights that did not move, by what is known of them.
+# Cause and remedy for weights that did not move, by what is known about them.
 _UNMOVED = {
     "without_gradient": (
         "no gradient reaches them: forward does not use them, or their output is cut off",
-        "let the loss that their optimizer steps on reach them: no detach(), .data, no_grad() or argmax on the way; and use "
+        "let the loss that their optimizer steps for reach them: no detach(), .data, no_grad() or argmax on the way; and use "
         "them in forward, or remove them",
     ),
     "rounding": ("their steps are smaller than their number format resolves", ""),
@@ -159,20 +159,21 @@ _UNMOVED = {
     explains=("plateau", "cannot_overfit", "constant_as_good", *_SYMPTOMS),
 )
 def unmoved_parameter(evidence: Evidence) -> list[Finding]:
-    """Weights hold, bit for bit, what they held before the rehearsal.
+    """Weights are bitwise unchanged after the rehearsal.
 
     Fires: a trainable parameter other than a bias is unchanged after 3 optimizer steps or more at a learning rate above zero.
-        An error where no parameter changed, a hint where some did and the steps of the others round to nothing; of models
-        that play against each other a warning, where all that one optimizer holds went less than 1e-5 of its size.
+        An error where no parameter changed, a hint where some did and the steps of the others round to nothing. For adversarial
+        models, a warning where everything that one optimizer holds moved by less than 1e-5 of its size.
     Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
-        pass does not use it, or its output is cut off. Code `rounding`: it had one and the optimizer holds it, so the steps are
-        smaller than its number format resolves; a gradient that vanishes does that. Code `step_function`: its gradient is
-        exactly zero, and the model rounds, or takes a sign, of what is trained. Code `not_written`: no parameter changed,
-        and the gradient alone, times the learning rate, would have changed them. Code `with_gradient`: it had one, and
-        whether the optimizer holds it is not known; or of most parameters less than a hundredth of each update is left when
-        the next begins, at some steps in a row.
+        pass does not use it, or its output is cut off. Code `rounding`: it had a gradient and the optimizer holds it, so the
+        steps are smaller than its number format resolves, as with a vanishing gradient. Code `step_function`: its gradient is
+        exactly zero, and the model rounds, or takes the sign of, a trained value. Code `not_written`: no parameter changed,
+        though the gradient alone, times the learning rate, would have changed them. Code `with_gradient`: it had a gradient,
+        and it is not known whether the optimizer holds it; or, for most parameters, less than a hundredth of each update is
+        left when the next one begins, over several steps.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
-        is left out; so is what untrained_parameter names, what forward does not call, and what it returns besides the loss.
+        is left out; so are parameters that untrained_parameter reports, modules that forward does not call, and outputs that
+        are not used in the loss.
     Fix: use the parameter in forward, or remove it; give model.parameters() to the optimizer once the model is complete; where
         steps round to nothing, a larger learning rate, or a start whose gradients do not vanish.
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
@@ -185,7 +186,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     if not any(step.lr for step in rehearsal.steps):
         return []
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    uncalled = ("spare", "unused", "not in the loss")  # unreached_parameter says it
+    uncalled = ("spare", "unused", "not in the loss")  # unreached_parameter reports it
     spare = {p.name for p in reading.facts(evidence).unreached if p.reason in uncalled}
     named = {*(settings.unmanaged if settings is not None else ()), *spare}
     nothing = len(rehearsal.unmoved) == rehearsal.num_parameters
@@ -195,7 +196,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     lost = [name for name in still if name in rehearsal.without_gradient]
     concerned = tuple(lost or still)
     is_held = settings is not None and not set(concerned) & named
-    # Of models with losses of their own each is its optimizer's: one that hardly moves what it holds has too small a rate.
+    # Each model with its own loss has its own optimizer; one that hardly moves its parameters has too small a rate.
     crawls = any(0 < distance < CRAWLS for distance in rehearsal.distances)
     is_held |= crawls
     reason = "without_gradient" if lost else "rounding" if is_held else "with_gradient"
@@ -228,11 +229,11 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
 def evaluation_mode(evidence: Evidence) -> list[Finding]:
     """The loop runs dropout or batch norm in evaluation mode while it trains.
 
-    Fires: a module that acts differently in training ran in evaluation mode with gradients on. A hint where the model itself is
-        in training mode and only some of its modules are not.
-    Why: model.eval() turns dropout off and freezes batch norm's statistics at what they were, mean 0 and variance 1 at first:
-        such a network is not normalised, so that what explodes, vanishes or stands still then is listed here.
-    What fools it: fine-tuning with frozen batch norm, where this is meant.
+    Fires: a module that behaves differently in training ran in evaluation mode with gradients on. A hint where the model itself
+        is in training mode and only some of its modules are not.
+    Why: model.eval() turns dropout off and freezes batch norm's statistics, initially mean 0 and variance 1. Such a network is
+        not normalised, so exploding, vanishing or constant values are listed here.
+    What fools it: fine-tuning with frozen batch norm, where this is intended.
     Fix: call model.train() at the start of every epoch, and after every evaluation.
     Source: PyTorch, `torch.nn.Module.eval`; own count.
     """
@@ -267,20 +268,20 @@ def _normalises(evidence: Evidence, names: tuple[str, ...]) -> bool:
     explains=("plateau", "slow_start", "update_ratio", "untrained_parameter", "constant_as_good"),
 )
 def rate_dies(evidence: Evidence) -> list[Finding]:
-    """The scheduler takes the learning rate to almost nothing within the first steps.
+    """The scheduler reduces the learning rate to almost nothing within the first steps.
 
-    Fires: at the end of the rehearsal the rate is a thousandth of its largest or less, and less than half of the planned steps
-        are done; or the scheduler, stepped on without the loop, comes to that before half of the plan and stays. A warning
-        where the length of the run is not known; there also where the rate is a hundredth of its largest at the end of one pass
-        over the loader, and all steps of the pass come to a quarter of as many at the largest rate, or less, and to 100 at
-        most; a hint where the rehearsal has learned before, where the rate is 0 at the end and the steps come to 45 or more,
-        and of a scheduler that is given beside a loop that nobody has written down, which is then not stepped. Of a run of 100
-        steps or more: the rate is a hundredth of its largest or less, and all steps together come to a twentieth of as many at
-        the largest rate, or less; a warning, and a hint where the run has learned, unless the rate is nothing in all of its
-        second half, or the loss is no better than that of one answer for every example.
-    Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.
-    What fools it: a cyclic schedule at its lowest point; a run of less than 100 steps, of a part of the loader, whose length is
-        not given (`planned_steps`).
+    Fires: at the end of the rehearsal the rate is a thousandth of its largest value or less, and less than half of the planned
+        steps are done; or the scheduler, stepped further without the loop, gets there before half of the plan and stays. A
+        warning where the length of the run is not known; then also where the rate is a hundredth of its largest at the end of
+        one pass over the loader, and the sum of the rates over the pass is at most a quarter of as many steps at the largest
+        rate, and at most 100 such steps; a hint where the rehearsal has already learned, where the rate is 0 at the end and the
+        sum is 45 steps or more, and for a scheduler passed with a loop that is not given, which is then not stepped. In a run
+        of 100 steps or more: the rate is a hundredth of its largest or less, and the sum of the rates is at most a twentieth of
+        as many steps at the largest rate; a warning, or a hint where the run has learned, unless the rate is zero in all of its
+        second half, or the loss is no better than the best constant answer's cost.
+    Why: the rate is read at each step. What is left of it moves weights a thousand times slower than intended.
+    What fools it: a cyclic schedule at its lowest point; a run of less than 100 steps, over a part of the loader, whose length
+        is not given (`planned_steps`).
     Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.
     Source: PyTorch, `torch.optim.lr_scheduler`; own threshold.
     """
@@ -291,13 +292,13 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error",), verdict="broken loss", explains=("loss_at_start", "cannot_overfit"))
 def loss_below_floor(evidence: Evidence) -> list[Finding]:
-    """The loss has no lowest value, or fell below the lowest that it can have.
+    """The loss has no minimum, or fell below its lowest possible value.
 
-    Fires: `nll_loss` is computed from outputs that are no log-probabilities (code `unbounded`); or the reference loss is below
-        the least that the recognised loss can reach on these targets (code `impossible`). Code `pole`: of a loss of another
-        kind and outputs that nothing limits, one number for all outputs next to which it has the two infinities.
-    Why: minus an output that nothing limits falls without end, and what falls is its scale, not the error.
-    What fools it: nothing that is known; the loss is recognised by computing it anew from outputs and targets.
+    Fires: `nll_loss` is computed from outputs that are not log-probabilities (code `unbounded`); or the reference loss is below
+        the lowest value of the recognised loss on these targets (code `impossible`). Code `pole`: under an unrecognised loss
+        with unlimited outputs, there is a number next to which, as the value of all outputs, the loss goes to both infinities.
+    Why: minus an unlimited output falls without end, and what falls is its scale, not the error.
+    What fools it: nothing known; the loss is recognised by computing it from outputs and targets.
     Fix: end the model in log_softmax, or use cross_entropy on the outputs.
     Source: PyTorch, `torch.nn.NLLLoss`; own computation.
     """
@@ -316,11 +317,11 @@ def loss_below_floor(evidence: Evidence) -> list[Finding]:
             rule="loss_below_floor",
             code="loss_below_floor." + ("unbounded" if unbounded else "impossible"),
             severity="error",
-            seen=f"{rehearsal.task.loss} of outputs that are no log-probabilities has no lowest value"
+            seen=f"{rehearsal.task.loss} of outputs that are not log-probabilities has no lowest value"
             if unbounded
             else f"the loss reached {lowest:.3g}; the lowest possible is {floor:.3g}",
             measurements=(Measurement(name="lowest loss", value=lowest, threshold=None if unbounded else floor),),
-            cause="the loss takes log-probabilities and gets something else",
+            cause="the loss expects log-probabilities and gets something else",
             remedy="end the model in log_softmax, or use cross_entropy on its outputs",
             source="PyTorch, torch.nn.NLLLoss; own computation",
         )
@@ -329,17 +330,17 @@ def loss_below_floor(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "warning"), verdict="capped", explains=("plateau", "cannot_overfit", "loss_at_start"))
 def capped_loss(evidence: Evidence) -> list[Finding]:
-    """The model's last function limits its outputs, so that the loss cannot come near zero.
+    """The model's last function limits its outputs, so the loss cannot come near zero.
 
     Fires: the outputs come from a softmax, sigmoid, tanh or ReLU, and the lowest loss that such outputs can reach on these
-        targets is more than a tenth of what the best constant answer costs. Code `temperature`: the logits are divided by 20 or
-        more on their way to cross-entropy, differ by less than 0.1 then, and the loss has fallen by less than 2 %. A warning
-        with this code under SGD where the loss is a divergence from soft targets at a temperature, times a tenth of the
-        temperature's square at most, the answers differ by less than 0.1, and 100 steps of a run, or a rehearsal whose updates
-        could each be a thousand times as long, took less than 5 % of it.
-    Why: both are computed: the floor from the range of the outputs, the other from the targets. The function is read off the
-        graph of the backward pass, the loss is recognised by computing it anew.
-    What fools it: targets that a bounded output is meant to clip.
+        targets is more than a tenth of the best constant answer's cost. Code `temperature`: the logits are divided by 20 or
+        more before cross-entropy, then differ by less than 0.1, and the loss has fallen by less than 2 %. A warning with this
+        code under SGD, where the loss is a divergence from soft targets at a temperature, multiplied by at most a tenth of the
+        temperature's square, the outputs differ by less than 0.1, and 100 steps of a run, or a rehearsal in which each update
+        could be a thousand times as long, reduced it by less than 5 %.
+    Why: both losses are computed: the floor from the range of the outputs, the constant's cost from the targets. The function
+        is read off the graph of the backward pass, and the loss is recognised by computing it.
+    What fools it: targets that a bounded output should clip.
     Fix: remove the last activation (losses named `with_logits` and cross_entropy take logits), or scale the targets into its
         range.
     Source: docs/theory.md, section 5; own computation.
@@ -364,7 +365,7 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
                 Measurement(name="lowest possible loss", value=task.floor, threshold=CAPPED_SHARE * task.chance),
                 Measurement(name="loss of the best constant answer", value=task.chance),
             ),
-            cause=f"the last function of the model limits what {task.loss} gets",
+            cause=f"the last function of the model limits the input of {task.loss}",
             remedy=f"remove {at}; or scale the targets into its range",
             source="docs/theory.md, section 5; computed in the rehearsal",
         )

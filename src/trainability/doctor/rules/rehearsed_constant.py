@@ -32,10 +32,10 @@ def rehearsal_at_constant(evidence: Evidence) -> Found | None:
 
 
 def _rehearsal_at_searched(rehearsal: Rehearsal) -> Found | None:
-    """Of a loss of an unknown kind, by the last steps: the search was made on batches of their size.
+    """For an unknown loss, by the last steps: the constant was searched for on batches of their size.
 
-    Where the outputs come to differ more between examples than at the start, as those of a code that begins to be used, a loss
-    at the constant's cost is a stage.
+    If outputs begin to differ more between examples than at the start, as when a code comes into use, a loss at the constant's
+    cost is only a stage.
     """
     cost, late = rehearsal.constant_loss, [step.loss for step in rehearsal.steps[-LATE_STEPS:] if step.loss is not None]
     if cost is None or rehearsal.opposed or len(rehearsal.steps) < _FEWEST_SEARCHED or not late:
