@@ -111,6 +111,7 @@ def setup_of(built: Built) -> Setup:
         train_loader=built.train,
         optimizer=built.optimizer,
         scheduler=built.scheduler,
+        scheduler_interval="step",
         val_loader=built.validation,
         metric=program.metric,
         clip=program.clip,

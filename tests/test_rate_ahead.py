@@ -112,6 +112,38 @@ def test_a_schedule_of_epochs_that_is_given_beside_a_loss_does_not_end_the_rehea
     assert optimizer.param_groups[0]["lr"] == 0.01
 
 
+# Of a plan of 40 passes over 24 batches: what makes the scheduler, when it is stepped, and how severe a finding is.
+PLANNED: dict[str, tuple[Callable[[Any], Any], str | None, list[str]]] = {
+    "a tenth after 14, nobody said when": (lambda o: lr_scheduler.StepLR(o, 14, gamma=0.1), None, ["hint"]),
+    "per step": (lambda o: lr_scheduler.StepLR(o, 14, gamma=0.1), "step", ["error"]),
+    "per epoch": (lambda o: lr_scheduler.StepLR(o, 14, gamma=0.1), "epoch", []),
+    "by half per epoch": (lambda o: lr_scheduler.ExponentialLR(o, 0.5), "epoch", ["error"]),
+    "by half, nobody said when": (lambda o: lr_scheduler.ExponentialLR(o, 0.5), None, ["error"]),
+    "of the plan": (lambda o: lr_scheduler.CosineAnnealingLR(o, 960), None, []),
+    "a factor of zero, behind the last epoch": (lambda o: lr_scheduler.StepLR(o, 60, gamma=0.0), None, ["error"]),
+}
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_schedule_that_may_be_stepped_per_epoch_is_no_error(name: str) -> None:
+    schedule, interval, expected = PLANNED[name]
+    x, y = digits()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    scheduler = schedule(optimizer)
+    words: dict[str, Any] = {"scheduler": scheduler, "scheduler_interval": interval, "planned_steps": 960}
+    loader = [(x[k : k + 32], y[k : k + 32]) for k in range(0, 768, 32)]
+    found = check(model, loader, F.cross_entropy, optimizer=optimizer, **words)
+    assert [f.severity for f in found.findings if f.rule == "rate_dies"] == expected
+    assert optimizer.param_groups[0]["lr"] == 0.05
+
+
+def test_an_interval_is_step_or_epoch() -> None:
+    with pytest.raises(ValueError, match="'batch'"):
+        Setup(model=nn.Linear(2, 2), train_loader=[(torch.zeros(1, 2), torch.zeros(1))], scheduler_interval="batch")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("planned", "confirmed"), [(None, []), (1000, ["rate_dies"])])
 def test_experiments_hold_the_schedule_that_the_rehearsal_held(planned: int | None, confirmed: list[str]) -> None:
     x, y = digits()

@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,7 @@ def check(
     training_step: Callable[[Any, Any], Any] | None = None,
     step: Callable[[Any, Any, Any], Any] | None = None,
     scheduler: Any = None,
+    scheduler_interval: Literal["step", "epoch"] | None = None,
     val_loader: Iterable[Any] | None = None,
     metric: Any = None,
     num_classes: int | None = None,
@@ -76,7 +77,8 @@ def check(
             predicted plateau.
         training_step: of (model, batch): the loss, without backward and optimizer step.
         step: of (model, optimizer, batch): the whole body of the loop; returns the loss.
-        scheduler: stepped after each step where `step` does not do that itself, and it lasts longer than a pass.
+        scheduler: of the learning rate; `step`, where it is given, steps it itself.
+        scheduler_interval: when the loop steps it: `"step"` or `"epoch"`; `None` if that is not known.
         val_loader: as `train_loader`; `None` if there is none.
         metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one
             (logits, labels); it is asked questions whose answers are known. `None` leaves it out.
@@ -94,7 +96,7 @@ def check(
     """
     if isinstance(model, Setup):
         beside = (train_loader, loss_fn, optimizer, training_step, step, scheduler, val_loader, metric, num_classes, clip)
-        if any(part is not None for part in (*beside, planned_steps)):
+        if any(part is not None for part in (*beside, planned_steps, scheduler_interval)):
             raise ValueError("a Setup holds the whole program; put the other arguments into it (dataclasses.replace)")
         return check_setup(model)
     return check_setup(
@@ -107,6 +109,7 @@ def check(
             val_loader=val_loader,
             optimizer=optimizer,
             scheduler=scheduler,
+            scheduler_interval=scheduler_interval,
             metric=metric,
             num_classes=num_classes,
             clip=clip,
@@ -350,7 +353,7 @@ def _rehearsed(
 
 def _loop_of(setup: Setup) -> dict[str, Any]:
     """What a rehearsal is told of the loop."""
-    names = ("training_step", "step", "scheduler", "clip", "planned_steps")
+    names = ("training_step", "step", "scheduler", "scheduler_interval", "clip", "planned_steps")
     return {"loss_fn": setup.loss, **{name: getattr(setup, name) for name in names}}
 
 

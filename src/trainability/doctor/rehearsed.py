@@ -220,8 +220,9 @@ class Rehearsal:
             of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
         rates_of_pass: where the length of the run is not known, the steps of one pass over the loader, all rates to its end (or
             to the last step that was made) over the largest, added up, and the last of them; None where they are not known.
-        schedule_held: the scheduler, which no body of the program steps and no plan goes with, was not stepped: after each
-            batch it would be over in a pass, so it may be meant for epochs.
+        schedule_held: the scheduler, which no body of the program steps, was not stepped: the loop steps it after each epoch,
+            or may do so, as after each update it would be spent in a pass, or before half of the plan.
+        scheduler_interval: "step" or "epoch", as the caller said; None where nobody said.
         batch_statistics: with the weights that the steps left, the mean loss where batch norm takes each batch's statistics,
             that where it takes the running ones, which were brought up to date, and the examples of a batch; None without
             batch norm, or where that was not asked.
@@ -262,6 +263,7 @@ class Rehearsal:
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
     schedule_held: bool = False
+    scheduler_interval: str | None = None
     batch_statistics: tuple[float, float, int] | None = None
     labels_compared: LabelsCompared | None = None
     in_place: bool = False

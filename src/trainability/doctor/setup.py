@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from trainability.doctor.told import told
 _FUNCTIONS = {"loss_fn": "output, labels", "training_step": "model, batch", "step": "model, optimizer, batch"}
 
 
+INTERVALS = ("step", "epoch")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """A training that has not begun; the function that `trainability check MODULE:FUNCTION` calls returns one.
@@ -40,8 +43,10 @@ class Setup:
         val_loader: as `train_loader`; `None` if there is none.
         optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal (unless `step` has
             its own optimizer), update ratios and the predicted plateau.
-        scheduler: stepped after each step where `step` does not do that itself, unless it would be over in one pass and
-            `planned_steps` is not given; `None` for a constant rate.
+        scheduler: of the learning rate; `None` for a constant rate. `step`, where it is given, steps it itself.
+        scheduler_interval: when the loop steps the scheduler: `"step"`, after each update, or `"epoch"`, after each pass over
+            the loader. `None`, not known: it is stepped after each update, unless that would spend the schedule in one pass, or
+            before half of `planned_steps` where it lasts longer if it is stepped per epoch; then it is not stepped.
         metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one
             (logits, labels); `None` leaves it out.
         num_classes: of the task.
@@ -62,6 +67,7 @@ class Setup:
     val_loader: Iterable[Any] | None = None
     optimizer: Any = None
     scheduler: Any = None
+    scheduler_interval: Literal["step", "epoch"] | None = None
     metric: Any = None
     num_classes: int | None = None
     clip: float | None = None
@@ -84,6 +90,8 @@ class Setup:
             )
         check_clip(self.clip)
         check_seconds(rehearse_seconds=0 if self.rehearse_seconds is None else self.rehearse_seconds)
+        if self.scheduler_interval not in (None, *INTERVALS):
+            raise ValueError(f'scheduler_interval is {told(self.scheduler_interval)}; expected "step", "epoch", or None')
         check_known_counts(num_classes=self.num_classes, planned_steps=self.planned_steps)
 
     @property

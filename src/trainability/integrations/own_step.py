@@ -34,7 +34,7 @@ def network_of(module: Any, optimizer: torch.optim.Optimizer) -> tuple[str, nn.M
     return (names[0], part) if names and not has_forward else ("", module)
 
 
-def own_forms(module: Any, name: str, base: type, clip: float | None) -> dict[str, Callable[..., Any]]:
+def own_forms(module: Any, name: str, base: type, clip: float | None) -> dict[str, Any]:
     """What a step is: `training_step`, and `step` where the module clears, steps or goes backward by itself.
 
     Args:

@@ -55,7 +55,7 @@ def first_nonfinite(
     Returns:
         The function and its line in the program; None where none was found, or the loop's objects cannot be copied.
     """
-    loop = {key: value for key, value in loop.items() if key != "planned_steps"}
+    loop = {key: value for key, value in loop.items() if key not in ("planned_steps", "scheduler_interval")}
     step, training_step, scheduler = loop["step"], loop["training_step"], loop.pop("scheduler")
     if isinstance(batches, Iterator) or any(reaches(function, model, optimizer) for function in (step, training_step)):
         return None

@@ -43,27 +43,66 @@ def schedule_ahead(
     return {}
 
 
-def over_in_a_pass(scheduler: Any, optimizer: Any, batches: Iterable[Any], *, fewest: int) -> tuple[int, float, float] | None:
-    """Ask of a scheduler that no body steps whether steps after each batch would use it up: it is then meant for epochs.
+def held_schedule(
+    scheduler: Any, optimizer: Any, batches: Iterable[Any], *, fewest: int, planned: int | None, interval: str | None
+) -> dict[str, Any] | None:
+    """Decide whether a scheduler that no body steps is left alone, since it is, or may be, stepped once per epoch.
 
     Args:
         scheduler: of a run from its first step.
         optimizer: that it sets the rates of, or several.
         batches: the loader.
         fewest: steps that are rehearsed, which may be more than a pass has.
+        planned: steps of the run; None where they are not known.
+        interval: "epoch"; None where nobody said.
 
     Returns:
-        What `rates_of_pass` returns where its rate falls from the start and is spent; None elsewhere.
+        Fields of a rehearsal: of a plan `rate_spent`, where the schedule is stepped per epoch as it is said to be, else where
+        it is stepped after each batch; without a plan `rates_of_pass`. None where it is to be stepped after each batch.
     """
+    size = _length(batches)
+    if interval is not None:
+        spent = None
+        if planned is not None and size:
+            spent = rate_spent(_rates(scheduler, optimizer, -(-planned // size)), -(-planned // size))
+        return {"rate_spent": ((spent[0] - 1) * size + 1, *spent[1:]) if spent is not None and size else None}
+    if size is None:
+        return None
+    if planned is None:
+        held = _over_in_a_pass(scheduler, optimizer, max(size, fewest))
+        return {"rates_of_pass": held} if held is not None else None
+    rates, epochs = _rates(scheduler, optimizer, planned), _rates(scheduler, optimizer, -(-planned // size))
+    spent = rate_spent(rates, planned)
+    if not rates or not epochs or spent is None or spent[0] > planned / 2 or rates[0] < max(rates):
+        return None
+    late = rate_spent(epochs, len(epochs))
+    # A schedule that changes nothing in as many epochs is not meant for epochs.
+    return {"rate_spent": spent} if min(epochs) < epochs[0] and (late is None or late[0] > len(epochs) / 2) else None
+
+
+def _length(batches: Any) -> int | None:
+    try:
+        return len(batches) or None
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def _rates(scheduler: Any, optimizer: Any, until: int) -> list[float] | None:
+    """The largest rate before each step of a copy of a scheduler; None where it cannot be copied or read ahead."""
     found = optimizers(optimizer)
     memo = {id(p): p for item in found for group in item.param_groups for p in group["params"]}
-    with contextlib.suppress(Exception):  # a loader may have no length, and what cannot be copied is stepped as it is told
+    with contextlib.suppress(Exception):  # what cannot be copied is stepped as it is told
         twin, *copies = copy.deepcopy((scheduler, *found), memo)
-        size = max(len(batches), fewest)  # type: ignore[arg-type]
-        rates = rates_ahead([twin], copies, done=0, until=size)
-        told = rates_of_pass([], rates, size)
-        if told is not None and rates is not None and rates[0] == max(rates) and told[2] <= SPENT_RATE:
-            return told if told[1] <= min(PASS_SHARE * size, PASS_STEPS) else None
+        return rates_ahead([twin], copies, done=0, until=until)
+    return None
+
+
+def _over_in_a_pass(scheduler: Any, optimizer: Any, size: int) -> tuple[int, float, float] | None:
+    """What `rates_of_pass` returns where the rate falls from the start and is spent after so many steps; None elsewhere."""
+    rates = _rates(scheduler, optimizer, size)
+    told = rates_of_pass([], rates, size)
+    if told is not None and rates is not None and rates[0] == max(rates) and told[2] <= SPENT_RATE:
+        return told if told[1] <= min(PASS_SHARE * size, PASS_STEPS) else None
     return None
 
 

@@ -39,7 +39,7 @@ from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
-from trainability.doctor.measure.rate_ahead import over_in_a_pass
+from trainability.doctor.measure.rate_ahead import held_schedule
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
@@ -60,6 +60,7 @@ def rehearse(
     training_step: TrainingStep | None = None,
     step: Step | None = None,
     scheduler: Any = None,
+    scheduler_interval: str | None = None,
     clip: float | None = None,
     planned_steps: int | None = None,
     max_steps: int = 100,
@@ -81,8 +82,9 @@ def rehearse(
         loss_fn: of (output, target), for batches (input, target) or (input, ..., target).
         training_step: of (model, batch): the loss. Backward, clipping and the optimizer's step are done here.
         step: of (model, optimizer, batch): the loop's whole body; returns the loss.
-        scheduler: stepped after each step, unless nothing says how long the run is and it would then be over in a pass; a
-            `step` steps its own.
+        scheduler: stepped after each step, unless `held_schedule` says that it is, or may be, stepped per epoch; a `step` steps
+            its own.
+        scheduler_interval: "step" or "epoch"; None where that is not known.
         clip: gradient-norm threshold; a `step` clips by itself.
         planned_steps: length of the run.
         max_steps: at most as many steps, and no more than planned.
@@ -123,13 +125,15 @@ def rehearse(
                     is_own = scale == schedule_steps == 1
                     return seen | (after_steps(loop, seen, planned_steps, batches, held_out) if is_own else {})
 
-        by_hand = scheduler is not None and step is None and planned_steps is None
-        held = over_in_a_pass(scheduler, optimizer, batches, fewest=max_steps) if by_hand else None
+        by_hand = scheduler is not None and step is None and scheduler_interval != "step"
+        asked: dict[str, Any] = {"fewest": max_steps, "planned": planned_steps, "interval": scheduler_interval}
+        held = held_schedule(scheduler, optimizer, batches, **asked) if by_hand else None
         scheduler = scheduler if held is None else None
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
         in_place, found = on_copy_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place, len(kept))
     if held is not None:
-        found |= {"rates_of_pass": held, "schedule_held": True}
+        found |= {**held, "schedule_held": True}
+    found["scheduler_interval"] = scheduler_interval
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
 
 

@@ -63,7 +63,22 @@ def _spent_ahead(rehearsal: Rehearsal | None) -> list[Finding]:
     step, rate, most = rehearsal.rate_spent
     if step > rehearsal.planned_steps / 2:
         return []
-    return [died([most, rate], step - 1, AHEAD, rehearsal.planned_steps, "error")]
+    is_open = rehearsal.schedule_held and rehearsal.scheduler_interval is None
+    found = died([most, rate], step - 1, AHEAD, rehearsal.planned_steps, "hint" if is_open else "error")
+    if rehearsal.scheduler_interval == "epoch":
+        remedy = "give the schedule the run's number of epochs, or a factor nearer to 1"
+        found = replace(found, cause="the schedule falls in fewer epochs than the run has", remedy=remedy)
+    return [_if_per_batch(found)] if is_open else [found]
+
+
+def _if_per_batch(found: Finding) -> Finding:
+    """The finding, of a scheduler that nobody said is stepped after each batch."""
+    return replace(
+        found,
+        seen=f"{found.seen}, if the scheduler is stepped after each batch; the rehearsal did not step it",
+        cause="its numbers may be those of epochs, and a loop may step it after each batch",
+        remedy='step it once per epoch, and tell check so: scheduler_interval="epoch"',
+    )
 
 
 def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
@@ -78,10 +93,7 @@ def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
     is_open = may_be_meant or rehearsal.schedule_held or rehearsal.ended_by == "enough"  # which has learned before
     severity: Severity = "hint" if is_open else "warning"
     found = died([most, last * most], max(size, len(rehearsal.steps)), SPENT_RATE, None, severity)
-    if rehearsal.schedule_held:
-        seen = f"{found.seen}, where the scheduler is stepped after each batch; in the rehearsal it was not"
-        found = replace(found, seen=seen, cause="its numbers are those of epochs, and a loop may step it per batch")
-    return [found]
+    return [_if_per_batch(found)] if rehearsal.schedule_held else [found]
 
 
 def died(rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity) -> Finding:
