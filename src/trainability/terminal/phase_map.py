@@ -70,6 +70,8 @@ def words(phase_map: PhaseMap, ends: dict[Cell, Outcome]) -> list[str]:
     for outcome, meaning in OUTCOMES.items():
         count = f", {counts[outcome]} runs" if ends else ""
         lines.append(f" {MARKS[outcome][0]}  {outcome}{count}: {meaning}")
+    if any(phase_map.predicted(b, lr) is None for b in phase_map.budgets for lr in phase_map.rates):
+        lines.append(f" {_UNKNOWN[0]}  theory cannot tell: `check` rehearses at one of them, --runs 100 fills in the map")
     if ends:
         lines.append(f"    bold: {len(ends)} runs of {phase_map.steps:,} steps; dim: what closed form and critical step say")
     else:

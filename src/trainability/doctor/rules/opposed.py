@@ -17,8 +17,8 @@ def why_no_loss_tells(evidence: Evidence) -> str | None:
         told = [f"gradient norm {statistics.median(norms[-reading.WINDOW_STEPS :]):.2g}"] if norms else []
         told += [f"steps of {statistics.median(moved):.1g} of the weights"] if moved and evidence.samples else []
         return (
-            "its loss and another network's work against each other: whether one falls or rises does not show what is "
-            f"learned{' (' + ', '.join(told) + ')' if told else ''}; a measure of what the networks generate would"
+            "its loss depends on a network that another optimizer trains, as in a GAN: whether it falls or rises does not "
+            f"show what is learned{' (' + ', '.join(told) + ')' if told else ''}; a measure of what the networks generate would"
         )
     if reading.makes_goals(evidence):
         return (
