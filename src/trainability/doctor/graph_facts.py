@@ -83,6 +83,8 @@ class LossGraph:
         beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
             model returns do not, by their graphs.
         heads: heads of attention that are read in another order than they are written; None if there are none.
+        bounded_term: a distance of the loss that compares what a bounded function makes with targets beyond its bounds, as
+            autograd calls it, the function, and the share of these targets; None if there is none.
         viewed_across: the shapes of a view of (layers, examples, features) as a row for each example; None if there is none.
         held_by: a clamp that makes an output of the model and holds all of it beyond its limits, as code; None if none does.
         constant_slope: the loss sets a derivative that has no graph against what the same weights make of the same input.
@@ -108,6 +110,7 @@ class LossGraph:
     constant_slope: bool = False
     heads: MisreadHeads | None = None
     summed_beside: int | None = None
+    bounded_term: tuple[str, str, float] | None = None
     held_by: str | None = None
     viewed_across: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 

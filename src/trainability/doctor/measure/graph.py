@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.facts import LossGraph
+from trainability.doctor.measure.bounded_terms import bounded_term
 from trainability.doctor.measure.heads import misread_heads
 from trainability.doctor.measure.nodes import name_of, parents_of
 from trainability.doctor.measure.summed_beside import summed_beside
@@ -130,6 +131,7 @@ def loss_graph(
         beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
         heads=misread_heads(loss.grad_fn),
         summed_beside=summed_beside(loss.grad_fn),
+        bounded_term=bounded_term(nodes_of_loss(loss.grad_fn)),
     )
 
 

@@ -27,6 +27,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         more of the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code `one_sided`, a
         warning: everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or more of the
         targets are on the other side.
+        Also a warning where one term of the loss, a distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid,
+        softmax or tanh with targets, a quarter or more of which are outside its range.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -41,7 +43,13 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_not_exclusive(facts.rows_off_one)]
     if facts.graph is not None and facts.graph.takes is None and (facts.wanted_below or 0.0) >= WANTED_BELOW:
         return [_held_at_zero(facts.wanted_below or 0.0)]
-    if facts.graph is None or not is_difference:
+    found = _last_function(facts)
+    return found or ([_of_one_term(*facts.graph.bounded_term)] if facts.graph is not None and facts.graph.bounded_term else [])
+
+
+def _last_function(facts: Facts) -> list[Finding]:
+    """What makes the outputs, compared with all targets."""
+    if facts.graph is None or facts.graph.takes != "distance":
         return []
     made = facts.graph.made_by
     if made == "softmax" and (facts.rows_off_one or 0.0) >= 0.05:
@@ -64,6 +72,21 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _of_one_term(distance: str, made: str, share: float) -> Finding:
+    """Some outputs of several, such as the size of a box beside its place."""
+    return Finding(
+        rule="unreachable_target",
+        code=f"unreachable_target.{made}",
+        severity="warning",
+        seen=f"a term of the loss ({distance}) compares outputs of a {made} with targets, {share:.0%} of which are outside its "
+        "range",
+        measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.25),),
+        cause=f"{made} is applied to outputs whose targets are not in its range, such as logarithms or offsets",
+        remedy=f"apply {made} only to the outputs whose targets are in its range; or scale these targets into it",
+        source="own; the targets that the loss function was given",
+    )
 
 
 def _on_one_side(share: float) -> Finding:
