@@ -1,4 +1,4 @@
-"""Every rule by name, and their pages: for the terminal, for Python and for docs/rules.md. No torch."""
+"""All rules by name, and their pages for the terminal, for Python and for docs/rules.md. No torch."""
 
 import difflib
 import functools
@@ -45,7 +45,7 @@ from trainability.doctor.told import told
 
 WIDTH = 110
 
-# By what their rules look at, in the order in which findings of equal severity are told: what lies upstream first.
+# Files by what their rules look at, in the order in which findings of equal severity are listed: upstream causes first.
 FILES: tuple[ModuleType, ...] = (
     written_data,
     data,
@@ -78,7 +78,7 @@ FILES: tuple[ModuleType, ...] = (
     experiments,
 )
 
-RATES = Path(__file__).with_name("rates.json")  # `benchmarks/faults.py rates` writes it; read where a page is made
+RATES = Path(__file__).with_name("rates.json")  # written by `benchmarks/faults.py rates`; read when a page is made
 
 RULES: dict[str, Rule] = {rule.name: rule for file in FILES for rule in vars(file).values() if isinstance(rule, Rule)}
 
@@ -147,12 +147,12 @@ def _by_file() -> dict[ModuleType, list[Rule]]:
 
 
 def _title(file: ModuleType) -> str:
-    """What the rules of a file look at: its docstring's first line, without the full stop."""
+    """What the rules of a file look at: the first line of its docstring, without the full stop."""
     return (inspect.getdoc(file) or "").partition("\n")[0].rstrip(".")
 
 
 def _facts(rule: Rule) -> dict[str, str]:
-    """What the rule's findings mean beside their text."""
+    """What the rule's findings mean, in addition to their text."""
     facts = {"Severity": ", ".join(rule.severities) + (f"; an error means: {rule.verdict}" if rule.verdict else "")}
     if rule.predicts:
         facts["Rank"] = "a prediction; where the rehearsed loss falls, its findings are hints"

@@ -61,7 +61,7 @@ def of_another(settings: OptimizerSettings) -> Finding:
         rule="foreign_optimizer",
         severity="error",
         seen=f"the {settings.name} optimizer holds none of the model's {len(settings.unmanaged)} trainable parameters"
-        + (f": it holds those of {holds}" if holds else ""),
+        + (f": those that it holds are of {holds}" if holds else ""),
         measurements=(
             Measurement(name="the model's parameters in the optimizer", value=0.0, threshold=1.0),
             Measurement(name="trainable parameters", value=float(len(settings.unmanaged))),

@@ -10,7 +10,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Severity
 
 Check = Callable[[Evidence], list[Finding]]
-# A run that stands still shows it in its loss, in its predictions, and beside the best constant answer: what explains the
+# A run that stands still shows it in its loss, in its predictions, and against the best constant answer: what explains the
 # first explains the others.
 _ALIKE = {"plateau": ("prediction_collapse", "constant_as_good", "collapsed_output")}
 SECTIONS = ("Fires", "Why", "What fools it", "Fix", "Source")
@@ -20,18 +20,18 @@ SECTIONS = ("Fires", "Why", "What fools it", "Fix", "Source")
 class Rule:
     """One cause or symptom that the doctor knows.
 
-    Its place in the order is where it is written: files in the order of `catalogue.FILES`, and within a file from top to
-    bottom, what lies upstream first.
+    Rules are ordered by file, as in `catalogue.FILES`, and within a file from top to bottom: upstream causes first.
 
     Attributes:
-        name: as findings name it.
-        check: evidence to findings; none where the parts that it needs are missing. Its docstring is the rule's page.
-        severities: those that its findings can have, the worst first.
+        name: as in findings.
+        check: function from evidence to findings; returns none if the parts that it needs are missing. Its docstring is the
+            rule's page.
+        severities: those that its findings can have, worst first.
         verdict: what an error of it says about the run; None if nothing.
-        explains: symptoms that this rule suppresses: where both fire, they are listed in this finding and not beside it.
-            Symptoms of symptoms follow by themselves.
-        predicts: what it says before a run is a prediction, by theory or by a threshold on one pass. It never overrules what
-            a rehearsal showed: where the rehearsed loss falls, its findings are hints.
+        explains: symptoms that this rule suppresses: if both fire, the symptoms are listed in this finding, not separately.
+            Symptoms of symptoms are included.
+        predicts: before a run, its findings are predictions, from theory or from a threshold on one pass. They never overrule a
+            rehearsal: where the rehearsed loss falls, they are hints.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Rule:
 
     @property
     def file(self) -> str:
-        """Name of the file that the rule is in, which is what it looks at."""
+        """Name of the rule's file, which is what the rule looks at."""
         return self.check.__module__.rpartition(".")[2]
 
     @property

@@ -1,4 +1,4 @@
-"""The losses of a run: whether they are finite, fall, swing or stand still."""
+"""The losses of a run: whether they are finite, fall, oscillate or stay constant."""
 
 import math
 import statistics
@@ -15,8 +15,8 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
 
 _ONE_BATCH = (
-    "no step was too large: something in this batch gives NaN, such as an example that is masked whole, a mean over nothing, "
-    "or log, sqrt or a division at 0"
+    "no step was too large: something in this batch gives NaN, such as a fully masked example, a mean over nothing, or log, "
+    "sqrt or a division at 0"
 )
 _SLOPE = "the gradient of the last finite loss is not: a division by zero, sqrt or log at 0"
 LEFT_CHANCE = 0.93  # of ln C: below, something was learned
@@ -26,12 +26,12 @@ LEFT_CHANCE = 0.93  # of ln C: below, something was learned
 def not_finite(evidence: Evidence) -> list[Finding]:
     """The loss or the gradient is NaN or infinite.
 
-    Fires: at one step, in the probe or in the rehearsal. Names the step; and the first layer, and whether it was in the
-        forward or the backward pass, where that step was sampled.
-    Why: no weight recovers from a NaN. Steps that a loss scaler skipped are its normal business, and silent.
-    What fools it: a loop that skips such steps itself without saying so to Monitor.
-    Fix: what is named: the function that makes NaN or infinity of finite numbers, with its line, and what keeps it finite; or
-        the learning rate, where large steps come before it. Normalise inputs or targets where they are large.
+    Fires: at any step, in the probe or in the rehearsal. The finding gives the step; and, where that step was sampled, the
+        first layer, in the forward or the backward pass.
+    Why: no weight recovers from a NaN. Steps skipped by a loss scaler are normal and do not count.
+    What fools it: a loop that skips such steps itself without reporting it to Monitor.
+    Fix: what the finding names: the function that produces NaN or infinity from finite numbers, with its line, and how to keep
+        it finite; or the learning rate, where large steps come first. Normalise inputs or targets where they are large.
     Source: IEEE 754 arithmetic; big_vision stops a run in the same way; own search for the layer.
     """
     step = next(
@@ -54,7 +54,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     at_once, alone = step is None or step.step == 1, breaks_by_itself(evidence)
     code = "not_finite.first_step" if at_once else "not_finite.clipped" if clipped else "not_finite"
     cause = {
-        "not_finite.first_step": "no step was made yet: an input, the starting weights or the loss itself overflows",
+        "not_finite.first_step": "no step was made yet: an input, the initial weights or the loss itself overflows",
         "not_finite.clipped": "overflow in spite of clipping",
         "not_finite": _SLOPE if in_backward else _ONE_BATCH if alone else "the steps are too large, or a value overflowed",
     }[code]
@@ -70,14 +70,14 @@ def not_finite(evidence: Evidence) -> list[Finding]:
             ),
             cause=cause,
             remedy=made_finite(evidence, at_once or in_backward or alone),
-            source="big_vision stops a run likewise; own layer search",
+            source="big_vision also stops a run; own layer search",
             layers=(forward or backward,) if (forward or backward) else (),  # type: ignore[arg-type]
         )
     ]
 
 
 def _in_rehearsal(evidence: Evidence) -> list[Finding]:
-    """A loss, or at the first step a gradient, that is not finite in the rehearsal, where no step of the run was watched."""
+    """A loss, or the first step's gradient, that is not finite in the rehearsal, if no step of a run was watched."""
     rehearsal = evidence.rehearsal if not evidence.steps else None
     steps = rehearsal.steps if rehearsal is not None else ()
     in_backward = bool(steps) and steps[0].gradient_norm is not None and not math.isfinite(steps[0].gradient_norm)
@@ -94,7 +94,7 @@ def _in_rehearsal(evidence: Evidence) -> list[Finding]:
             if in_backward
             else f"the loss is {step.loss} at step {step.step} of the rehearsal",
             measurements=(Measurement(name="step", value=float(step.step)), Measurement(name="loss", value=step.loss)),
-            cause="no step was made yet: an input, the starting weights or the loss itself overflows, or is a mean of nothing"
+            cause="no step was made yet: an input, the initial weights or the loss itself overflows, or is a mean of nothing"
             if at_once
             else (_SLOPE if in_backward else _ONE_BATCH)
             if alone
@@ -106,7 +106,7 @@ def _in_rehearsal(evidence: Evidence) -> list[Finding]:
 
 
 def _layers_at(evidence: Evidence, step: int | None) -> tuple[LayerStats, ...]:
-    """Layers as they were at the step, or in the probe; an earlier sample does not say where it arose."""
+    """Layers at that step, or in the probe; an earlier sample does not show where it arose."""
     if step is None:
         return evidence.probe.layers if evidence.probe is not None else ()
     return next((sample.layers for sample in evidence.samples if sample.step == step), ())
@@ -114,15 +114,15 @@ def _layers_at(evidence: Evidence, step: int | None) -> tuple[LayerStats, ...]:
 
 @rule(severities=("error",), verdict="unstable", explains=("plateau", "loss_cliff", "prediction_collapse"))
 def oscillation(evidence: Evidence) -> list[Finding]:
-    """The loss swings above chance from the start, and does not fall.
+    """The loss oscillates above chance from the start, and does not fall.
 
     Fires: after 50 steps, if the later half has a mean above 1.2 ln C and a standard deviation above a tenth of its mean, and
         the last 20 losses are above 0.8 of the first 20.
-    Why: steps that overshoot throw the net from one confident wrong answer to another, which costs more than knowing nothing.
-        Small batches swing, too, but at or below chance.
-    What fools it: a very noisy loss of a net that starts far above chance and comes down slowly.
-    Fix: the lower learning rate that is named. Under SGD, where the rate is too large by a factor of ten at most, clipping the
-        gradient norm at the run's median helps, too.
+    Why: steps that overshoot throw the net from one confident wrong answer to another, which costs more than chance level.
+        Small batches make the loss vary too, but at or below chance.
+    What fools it: a very noisy loss of a net that starts far above chance and improves slowly.
+    Fix: the lower learning rate in the finding. Under SGD, where the rate is too large by a factor of ten at most, clipping the
+        gradient norm at the run's median also helps.
     Source: Zhang et al., AutoTrainer, ICSE 2021; own condition on the level.
     """
     chance = reading.chance_loss(evidence)
@@ -138,7 +138,7 @@ def oscillation(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="oscillation",
             severity="error",
-            seen=f"the loss swings by {spread:.2g} around {mean:.2g}, above chance (ln C, {chance:.2f}), and does not fall",
+            seen=f"the loss varies by {spread:.2g} around {mean:.2g}, above chance (ln C, {chance:.2f}), and does not fall",
             measurements=(
                 Measurement(name="mean loss of the later half", value=mean, unit="nats", threshold=1.2 * chance),
                 Measurement(name="standard deviation over mean", value=spread / mean, threshold=0.1),
@@ -154,15 +154,15 @@ def oscillation(evidence: Evidence) -> list[Finding]:
 def loss_cliff(evidence: Evidence) -> list[Finding]:
     """The loss had fallen, and jumped back.
 
-    Fires: of windows of 20 steps one was below 0.8 of the level before learning, and a later one is more than twice the best
+    Fires: in windows of 20 steps, one was below 0.8 of the level before learning, and a later one is more than twice the best
         and above 0.9 of that level. A hint where the loss has fallen again since, and where chance is not known, unless it is
-        ten times the level that it began at.
-    Why: 20 steps average the noise of single batches. A spike in the first steps is none of it, because nothing had fallen
+        ten times its initial level.
+    Why: 20 steps average the noise of single batches. A spike in the first steps does not count, because nothing had fallen
         yet.
     What fools it: data that changes during the run (a curriculum, another task), and a loss that is restarted. Silent on losses
-        that go below zero, such as a policy's: they have no floor to fall to; and on losses of networks against each other.
-        A hint of another text (code `goals`) where the model, or one of its kind, makes the goals.
-    Fix: the lower learning rate that is named; under SGD clipping the gradient norm at the run's median helps, too.
+        that go below zero, such as a policy's, which have no known floor, and on losses of networks against each other. A hint
+        with code `goals` where the model, or one like it, makes its own targets.
+    Fix: the lower learning rate in the finding; under SGD, clipping the gradient norm at the run's median also helps.
     Source: own; the log's trial imagenet-D-fail. The factor 2 is that of PyTorch Lightning's spike detection.
     """
     windows = _windows(evidence)
@@ -192,11 +192,11 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss after over before", value=worst / before, threshold=2.0),
                 Measurement(name="loss after", value=worst, unit="nats", threshold=0.9 * level),
             ),
-            cause="the model, or a copy of it, makes its own targets (bootstrapping): they move, and the loss with them"
+            cause="the model, or a copy of it, makes its own targets (bootstrapping), which move, and so does the loss"
             if own
-            else "one step was too large for where it was taken",
-            remedy="judge by the reward; where outputs grow beyond what rewards add up to, take nothing from behind the end of "
-            "an episode (reward + gamma * (1 - done) * next), and let the target network follow more slowly"
+            else "one step was too large at that point",
+            remedy="judge by the reward; where outputs exceed the sum of rewards, add nothing after the end of an episode "
+            "(reward + gamma * (1 - done) * next), and update the target network more slowly"
             if own
             else smaller_steps(evidence),
             source="the log's imagenet-D-fail; Lightning's factor 2",
@@ -204,10 +204,10 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
     ]
 
 
-# Which half of the program to look at, where nothing that was seen says it.
+# Which half of the program to look at, where nothing else shows it.
 ONE_BATCH = (
-    "train on one and the same batch for 200 steps, without dropout: if that loss stays too, look at model, masks and loss "
-    "(trainability check does), and if it falls, print ten inputs with their labels or pairs as the loop has them"
+    "train on the same batch for 200 steps, without dropout: if that loss does not fall either, look at model, masks and "
+    "loss (trainability check does); if it falls, print ten inputs with their labels or pairs as the loop gets them"
 )
 
 
@@ -227,12 +227,13 @@ def plateau(evidence: Evidence) -> list[Finding]:
     Fires: after 100 steps, if the mean of the last 20 losses is above 0.95 ln C and less than 5 % below the first 20. A
         warning before step 300 and where the gradient has grown by half since the start; else an error. Silent within twice
         the stay that the probe predicted, and where 20 losses in a row were below 0.93 ln C on average.
-    Why: while all layers of a ReLU net grow together, so does their gradient; one that is not half as large again as at the
-        start is not on its way anywhere.
-    What fools it: a warm-up of the learning rate that is longer than what was seen, and tasks that sit at chance for hundreds
-        of steps before they are understood.
-    Fix: what the finding names: a learning rate or clip threshold that makes steps too small or too large; else one batch
-        alone, which tells model and loss from data, `trainability check` before the first step, and other learning rates.
+    Why: while all layers of a ReLU net grow together, so does their gradient; if it has not grown by half since the start, the
+        loss is not about to fall.
+    What fools it: a learning-rate warm-up longer than the watched part, and tasks that stay at chance for hundreds of steps
+        before they are learned.
+    Fix: what the finding names: a learning rate or clip threshold that makes steps too small or too large; otherwise train on a
+        single batch, which separates model and loss from data, run `trainability check` before the first step, and try other
+        learning rates.
     Source: own; docs/theory.md, section 7.
     """
     chance, recent = reading.chance_loss(evidence), reading.recent_loss(evidence)
@@ -241,7 +242,7 @@ def plateau(evidence: Evidence) -> list[Finding]:
         return []
     first = reading.loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:WINDOW_STEPS])
     expected = evidence.probe.plateau_steps if evidence.probe is not None else None
-    # What was below chance and came back is held there, as a net that another one plays against is.
+    # A loss that came back from below chance is held there, as in an adversarial net.
     came_back = min(_windows(evidence)) < LEFT_CHANCE * chance
     if recent < 0.95 * first or came_back or (expected is not None and math.isfinite(expected) and num_steps < 2 * expected):
         return []
@@ -256,7 +257,9 @@ def plateau(evidence: Evidence) -> list[Finding]:
     if growth is not None:
         measurements.append(Measurement(name="gradient now over at the start", value=growth, threshold=1.5))
     word, cause, remedy = _why_flat(evidence, at_chance)
-    state = "the gradient is growing: a slow start" if growing else "the gradient does not grow: nothing is on its way"
+    state = (
+        "the gradient is growing: a slow start" if growing else ("the gradient does not grow: the loss is not about to fall")
+    )
     return [
         Finding(
             rule="plateau",
@@ -274,12 +277,12 @@ def plateau(evidence: Evidence) -> list[Finding]:
 
 
 def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
-    """A word, cause and remedy, by what the steps show: their size against the weights, and how they are clipped."""
+    """A word, cause and remedy, by the steps' size relative to the weights, and by clipping."""
     moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
     ratio = statistics.median(moved) if moved and evidence.samples else None
     if ratio is not None and 0 < ratio < 1e-4:
         if (clip := raised_clip(evidence)) is not None:
-            return "clipped", "the clip threshold leaves nearly nothing of the gradient", clip
+            return "clipped", "the clip threshold leaves almost nothing of the gradient", clip
         if ratio < 1e-5:
             return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
     if ratio is not None and ratio > 0.1:
@@ -291,21 +294,21 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
     usual = "" if ratio is None else f"; its steps change the weights by {ratio:.1g} of their size"
     return (
         "at_chance" if at_chance else "above_chance",
-        "the run does not tell: outputs do not go by inputs (a mask, a layer, the loss), or inputs and what they are held "
-        f"against (labels, pairs, places) do not belong together, or the learning rate does not fit{usual}",
+        "the run does not tell: outputs do not depend on inputs (a mask, a layer, the loss), or inputs and their targets "
+        f"(labels, pairs, places) do not belong together, or the learning rate does not fit{usual}",
         _other_rates(evidence),
     )
 
 
 def _other_rates(evidence: Evidence) -> str:
-    """What to try where nothing says which way the rate is off; where other rates did no better, what else."""
+    """What to try where it is not known which way the rate is off; where other rates did no better, what else."""
     rehearsal, own, settings = evidence.rehearsal, own_rate(evidence), settings_of(evidence)
     if rehearsal is not None and len(rehearsal.other_rates) > 1:
-        return "index inputs and targets by one and the same order: other rates were tried, and do no better"
+        return "index inputs and targets with the same order: other rates were tried, and do no better"
     if reading.facts(evidence).maybe_steps_first:
         return (
-            "look with trainability check first: it asks whether layers without batch_first take the examples of a batch for "
-            "steps, which a run cannot tell; batch_first=True where they do"
+            "run trainability check first: it tests whether layers without batch_first take the examples of a batch as "
+            "steps, which a run cannot show; batch_first=True where they do"
         )
     rates = "a tenth and ten times the learning rate"
     if own is not None and settings is not None:

@@ -1,4 +1,4 @@
-"""Batch norm in evaluations that has other statistics than in training: its start's, several places', of no batch. No rule."""
+"""Batch norm with wrong statistics in evaluation: initial ones, shared ones, or those of no real batch. No rule."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
@@ -8,16 +8,16 @@ from trainability.doctor.layer_table import number
 from trainability.doctor.rate_choice import settings_of
 
 FAR_OFF = 1.25  # mean square of a normalised number, or 1 over it
-LOST, WORSE = 0.3, 2.0  # share of what the steps took off the loss; times the loss by each batch's own statistics
+LOST, WORSE = 0.3, 2.0  # share of what the steps took off the loss; times the loss with each batch's own statistics
 _SMALL_BATCH = 8
-KERAS = 0.9  # and more is what the past's share is elsewhere
+KERAS = 0.9  # and above, momentum is the past's share, as in other libraries
 # Digits, batches of 64: behind statistics of 2 to 4 examples accuracy is 0.05 to 0.5 lower, of 8 by 0.03, of 16 by nothing.
 FEWEST_BEHIND = 6.0
-MOSTLY_THE_START = 0.5  # share of the mean 0 and the variance 1 of the start
+MOSTLY_THE_START = 0.5  # share of the initial mean 0 and variance 1
 
 
 def of_other_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
-    """Ask whether batch norm normalises in evaluation by other statistics than in training: the first answer.
+    """Return the first finding on batch norm's statistics in evaluation.
 
     Args:
         evidence: of a check or of a run.
@@ -32,7 +32,7 @@ def of_other_statistics(evidence: Evidence, *, contradicts: bool) -> list[Findin
 
 
 def slow_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
-    """Ask what is left of the start in running statistics after all planned steps, or at the last evaluation.
+    """Test how much of the initial statistics is left after all planned steps, or at the last evaluation.
 
     Args:
         evidence: with the momentum of the slowest layer.
@@ -56,13 +56,15 @@ def slow_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
             rule="evaluation_path",
             code="evaluation_path.statistics",
             severity=severity,
-            seen=f"after {number:,} steps {left:.0%} of the running statistics of {name or 'the model'} are those of its start",
+            seen=f"after {number:,} steps {left:.0%} of the running statistics of {name or 'the model'} are still the initial "
+            "ones",
             measurements=(
                 Measurement(name="momentum", value=momentum),
-                Measurement(name="share of the start after these steps", value=left, threshold=MOSTLY_THE_START),
+                Measurement(name="share of the initial statistics", value=left, threshold=MOSTLY_THE_START),
             ),
-            cause="torch's momentum is the share of the new batch, not of the past; eval mode normalises with the start's",
-            remedy=f"{as_code(name)}.momentum = 0.1, as is usual, in every batch norm that has {momentum:g}",
+            cause="PyTorch's momentum is the share of the new batch, not of the past; eval mode normalises with the initial "
+            "statistics",
+            remedy=f"{as_code(name)}.momentum = 0.1, the default, in every batch norm that has {momentum:g}",
             source="PyTorch, torch.nn.BatchNorm2d (momentum)",
             layers=(name,),
         )
@@ -70,7 +72,7 @@ def slow_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
 
 
 def fast_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
-    """Ask whether evaluation goes by the few examples of the last batch, as the momentum keeps nothing of those before.
+    """Test whether evaluation uses statistics of only the few examples of the last batch, because of the momentum.
 
     Args:
         evidence: with the momentum of the fastest layer.
@@ -80,14 +82,14 @@ def fast_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
     if facts.fast_statistics is None:
         return []
     (name, momentum), (last, behind) = facts.fast_statistics, facts.examples_behind or (None, None)
-    # A momentum of 1 is no slip of another library's convention, and of a batch of all examples it is right.
+    # A momentum of 1 is not another library's convention, and is right for a batch of all examples.
     is_turned_round = KERAS <= momentum < 1
     is_few = behind is not None and behind < FEWEST_BEHIND
     if not is_few and not (is_turned_round and (behind is None or contradicts)):
         return []
     told = f"its running statistics are those of the last batch, {momentum:.0%} of them"
     if last is not None and behind is not None:
-        told += f": its {last:,} examples, as certain as {number(behind)} would be"
+        told += f": its {last:,} examples, as precise as {number(behind)} examples"
     return [
         Finding(
             rule="evaluation_path",
@@ -96,9 +98,13 @@ def fast_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
             seen=f"{name or 'the model'} has momentum={momentum:g}: in evaluation {told}",
             measurements=(
                 Measurement(name="momentum", value=momentum, threshold=KERAS),
-                *((Measurement(name="examples behind the mean", value=behind, threshold=FEWEST_BEHIND),) if behind else ()),
+                *(
+                    (Measurement(name="effective examples of the mean", value=behind, threshold=FEWEST_BEHIND),)
+                    if behind
+                    else ()
+                ),
             ),
-            cause="torch's momentum is the share of the new batch; other libraries mean that of the past",
+            cause="PyTorch's momentum is the share of the new batch; in other libraries it is that of the past",
             remedy=f"{as_code(name)}.momentum = {max(1 - momentum, 0.01) if is_turned_round else 0.1:.2g} in every batch norm "
             f"that has {momentum:g}" + ("; or drop_last=True in the training loader" if is_few else ""),
             source="PyTorch, torch.nn.BatchNorm2d (momentum)",
@@ -108,7 +114,7 @@ def fast_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
 
 
 def shared_by_calls(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
-    """Ask whether one batch norm serves places whose numbers differ, so that evaluation normalises none of them."""
+    """Test whether one batch norm is shared by places with different statistics, so that evaluation fits none of them."""
     shared = reading.facts(evidence).shared_statistics
     if shared is None or not shared[2] >= FAR_OFF:
         return []
@@ -118,12 +124,12 @@ def shared_by_calls(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
             rule="evaluation_path",
             code="evaluation_path.shared_norm",
             severity="warning" if contradicts else "hint",
-            seen=f"{name} is called {calls} times in a pass, on numbers of other means and variances: in evaluation, what it "
-            f"makes of one of them is off by a factor {off:.3g} in mean square",
+            seen=f"{name} is called {calls} times in a pass, on inputs with different means and variances: in evaluation, its "
+            f"output at one of them is off by a factor {off:.3g} in mean square",
             measurements=(Measurement(name="mean square over 1, or 1 over it", value=off, threshold=FAR_OFF),),
-            cause="one batch norm in several places: each is normalised by its own statistics in training, and by those of all "
-            "places together in evaluation",
-            remedy="a batch norm of its own for each place: torch.nn.ModuleList(torch.nn.BatchNorm2d(width) for _ in places)",
+            cause="one batch norm is used in several places: each is normalised by its own statistics in training, and by "
+            "those of all places together in evaluation",
+            remedy="use one batch norm per place: torch.nn.ModuleList(torch.nn.BatchNorm2d(width) for _ in places)",
             source="own; PyTorch, torch.nn.BatchNorm2d (running statistics)",
             layers=(name,),
         )
@@ -131,7 +137,7 @@ def shared_by_calls(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
 
 
 def fits_no_batch(evidence: Evidence) -> list[Finding]:
-    """Ask whether running statistics describe the batches that they were taken from."""
+    """Test whether running statistics describe the batches that they come from."""
     rehearsal = evidence.rehearsal
     if not loses_by_running(evidence) or rehearsal is None or rehearsal.batch_statistics is None:
         return []
@@ -143,26 +149,26 @@ def fits_no_batch(evidence: Evidence) -> list[Finding]:
             rule="evaluation_path",
             code="evaluation_path.batch_statistics",
             severity="warning",
-            seen=f"after the rehearsed steps the loss on {what} is {own:.3g} "
-            f"where batch norm takes each batch's statistics, and {running:.3g} where it takes the running ones",
+            seen=f"after the rehearsed steps the loss on {what} is {own:.3g} with each batch's statistics, and {running:.3g} "
+            "with batch norm's running statistics",
             measurements=(
-                Measurement(name="loss by running statistics", value=running, threshold=WORSE * own),
-                Measurement(name="loss by those of each batch", value=own),
-                Measurement(name="examples of a batch", value=float(size)),
+                Measurement(name="loss with running statistics", value=running, threshold=WORSE * own),
+                Measurement(name="loss with each batch's statistics", value=own),
+                Measurement(name="batch size", value=float(size)),
             ),
-            cause="batches are so small that each has a mean and variance of its own, which evaluation does not know"
+            cause="batches are so small that their means and variances differ, and evaluation does not have them"
             if is_small
-            else "batches differ from each other by their mean and variance, and evaluation knows their average alone",
-            remedy="torch.nn.GroupNorm in place of batch norm; or batches of 16 examples and more"
+            else "batches differ in mean and variance, and evaluation only has the average",
+            remedy="torch.nn.GroupNorm instead of batch norm; or batches of 16 examples or more"
             if is_small
-            else "torch.nn.GroupNorm in place of batch norm; or mix what batches are drawn from (shuffle=True)",
+            else "torch.nn.GroupNorm instead of batch norm; or mix the examples of batches (shuffle=True)",
             source="Wu and He, Group Normalization, ECCV 2018, figure 1; tried on a copy",
         )
     ]
 
 
 def loses_by_running(evidence: Evidence) -> bool:
-    """Whether most of what the rehearsed steps took off the loss is lost where batch norm takes its running statistics."""
+    """Whether most of what the rehearsed steps took off the loss is lost with batch norm's running statistics."""
     rehearsal = evidence.rehearsal
     if rehearsal is None or rehearsal.batch_statistics is None or not rehearsal.reference:
         return False

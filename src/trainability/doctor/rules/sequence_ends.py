@@ -1,4 +1,4 @@
-"""Sequences of which something is left out: their end, their last word, all words beside padding; where an episode ends."""
+"""Sequences with a part ignored: the end, the last word, all words next to padding; the end of an episode."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
@@ -12,21 +12,21 @@ FRESH = 3.0  # times as far
 
 @rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
 def ignored_end(evidence: Evidence) -> list[Finding]:
-    """An answer for a sequence leaves out its second half, its last word, or its words.
+    """An output for a sequence ignores its second half, its last word, or its words.
 
-    Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
-        second halves are exchanged between sequences, and change when the first halves are. Code `last`: of padded sequences of
-        words, the answers for all stay the same when the last word of each is exchanged, and change when all are. Code
-        `padding`: no answer changes when all other words of its sequence are exchanged while the sequence has padding, and
-        answers do, or are not finite, once words stand in its place; or shares or a mask of attention hide all words of four
-        sequences or more, of three lengths or more, and show what is padding. Of a watched loop: masks of
-        `torch.nn.MultiheadAttention`, and words that no gradient comes back to, as it does to padding. Code `state`: a
-        recurrent layer is to take three steps or more, and the gradient of its recurrent weights is exactly zero, as that of
-        its others is not.
-    Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone,
-        and so has the last state of a packed sequence whose length is said to be 1.
-        Exchanged and compared, so this is certain. Recurrent weights have a gradient as soon as one state is not zero.
-    What fools it: nothing that is known; padding that all examples have at their ends is left out.
+    Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay bitwise the same when the
+        second halves are exchanged between sequences, and change when the first halves are. Code `last`: with padded sequences
+        of words, the outputs stay the same when the last word of each is replaced, and change when all words are. Code
+        `padding`: no output changes when all other words of its sequence are replaced while the sequence has padding, and
+        outputs change, or are not finite, once words replace the padding; or an attention's weights or mask hide all words of
+        four or more sequences, of three or more lengths, and show the padding. In a watched loop: masks of
+        `torch.nn.MultiheadAttention`, and words that get no gradient, while padding does. Code `state`: a recurrent layer
+        should run three steps or more, but the gradient of its recurrent weights is exactly zero, and that of its other weights
+        is not.
+    Why: only at the last step has the state of a recurrent layer seen everything. `output[:, 0]` has seen only the first step,
+        and so has the last state of a packed sequence with a length of 1. Words are replaced and outputs compared, so this is
+        certain. Recurrent weights have a gradient as soon as one state is not zero.
+    What fools it: nothing known; padding that all examples have at their ends is left out.
     Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
     Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
     """
@@ -39,30 +39,32 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen="the outputs stay the same when the second halves of the sequences are exchanged",
             measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
-            cause="the output of an early step is read, which has not seen the later ones; of packed sequences, lengths that "
-            "end them early",
-            remedy="read the last step: output[:, -1]; of packed sequences, give the number of steps of each as its length",
-            source="own; exchanged and compared",
+            cause="the output of an early step is used, which has not seen the later ones; with packed sequences, lengths "
+            "that end them early",
+            remedy="use the last step: output[:, -1]; with packed sequences, pass the number of steps of each as its length",
+            source="own; replaced and compared",
         )
     ]
 
 
 @rule(severities=("warning", "hint"), explains=("constant_as_good", "loss_at_start"))
 def unread_ends(evidence: Evidence) -> list[Finding]:
-    """Goals that a model makes of what comes after do not go by where an episode ends.
+    """Targets that a model computes from the next state ignore where an episode ends.
 
-    Fires: the loss is given goals that a call without gradients makes of a second tensor of the batch, the batch holds marks,
-        0 or 1 for each example, and with all of them turned the loss is the same to the bit. A warning where what comes after
-        a mark of 1 is three times as far from what was before as elsewhere, as a fresh start is, or where other states than
-        before follow the same state and action at most marks, and the same one always elsewhere; else a hint. A warning with
-        code `same`: the second tensor is the first, value for value, in every example of sixteen batches, the loss goes by
-        both, and has no slope by the second. A warning with code `index`: the place of each row's largest number, as `argmax`
-        and the second result of `max(dim=1)` are, is added to numbers of the batch, and outputs are set against the sum.
-    Why: what ends earns nothing any more. Goals that go on count what another episode earns, so falling costs nothing, and
-        values grow to that of an episode without an end. Marks are turned and losses compared, so this is certain.
-    What fools it: marks of something else (a kind of sample), and of episodes that are cut by time alone, whose last state is
-        given: these do go on; hence the hint.
-    Fix: goal = reward + gamma * (1 - done) * value_of_next.
+    Fires: the loss uses targets that a call without gradients computes from a second tensor of the batch, the batch holds a
+        mark, 0 or 1, for each example, and with all marks flipped the loss is bitwise the same. A warning where the second
+        state after a mark of 1 is three times as far from the first as elsewhere, as a fresh start is, or where, at most marks,
+        another state than before follows the same state and action, while elsewhere it is always the same one; else a hint. A
+        warning with code `same`: the second tensor equals the first, value for value, in every example of sixteen batches, and
+        the loss depends on both, without a slope by the second. A warning with code `index`: the index of each row's largest
+        number, as returned by `argmax` or as second result of `max(dim=1)`, is added to numbers of the batch, and outputs are
+        compared with the sum.
+    Why: after the end of an episode there is no more reward. Targets that continue add the value of another episode, so failing
+        costs nothing, and values grow to those of an episode without an end. Marks are flipped and losses compared, so this is
+        certain.
+    What fools it: marks of something else (a kind of sample), and marks of episodes that are only cut by a time limit, whose
+        last state is given: these do continue; hence the hint.
+    Fix: target = reward + gamma * (1 - done) * value_of_next.
     Source: Mnih et al., Human-level control through deep reinforcement learning, Nature 2015, algorithm 1; Pardo et al., Time
         Limits in Reinforcement Learning, ICML 2018, for what is cut by time.
     """
@@ -81,34 +83,34 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="unread_ends",
             severity="warning" if fresh else "hint",
-            seen=f"the targets that the loss makes of the next state are the same whatever batch{place} holds (1 where "
-            "an episode ends)"
+            seen=f"the targets computed from the next state are the same whatever batch{place} holds (1 where an episode "
+            "ends)"
             + (
-                f"; where it is 1, the next state is {number(apart)} times as far away as elsewhere: it begins another episode"
+                f"; where it is 1, the next state is {number(apart)} times as far away as elsewhere: it starts another episode"
                 if far
-                else f"; where it is 1, another state than the first time follows the same state and action in {others} of "
-                f"{compared} cases, and elsewhere the same one always does: it begins another episode"
+                else f"; where it is 1, the state after the same state and action differs in {others} of {compared} cases, "
+                "while elsewhere it is always the same: it starts another episode"
                 if unlike
                 else ""
             ),
             measurements=(Measurement(name="distance at a mark over that elsewhere", value=apart, threshold=FRESH),),
-            cause="(1 - done) is missing where the value of what comes after is added to the reward",
-            remedy="goal = reward + gamma * (1 - done) * value_of_next",
-            source="Mnih et al., Nature 2015, algorithm 1; marks turned, losses compared",
+            cause="(1 - done) is missing where the next state's value is added to the reward",
+            remedy="target = reward + gamma * (1 - done) * value_of_next",
+            source="Mnih et al., Nature 2015, algorithm 1; own: marks flipped, losses compared",
         )
     ]
 
 
 def _of_a_place(choices: int) -> Finding:
-    """The number of the best action in place of what it is worth."""
+    """The index of the best action instead of its value."""
     return Finding(
         rule="unread_ends",
         code="unread_ends.index",
         severity="warning",
-        seen=f"a goal is a number of the batch plus the place, 0 to {choices - 1}, of the largest of {choices} outputs",
-        measurements=(Measurement(name="outputs of which the place is taken", value=float(choices), threshold=0.0),),
-        cause="max(dim=1) returns values and places, and the second was taken; or argmax(dim=1) stands where the value belongs",
-        remedy="goal = reward + gamma * (1 - done) * value.max(dim=1).values, which is the first that max returns",
+        seen=f"a target is a number of the batch plus the index, 0 to {choices - 1}, of the largest of {choices} outputs",
+        measurements=(Measurement(name="outputs whose index is used", value=float(choices), threshold=0.0),),
+        cause="max(dim=1) returns values and indices, and the indices were used; or argmax(dim=1) is used instead of the value",
+        remedy="target = reward + gamma * (1 - done) * value.max(dim=1).values, the first result of max",
         source="PyTorch, torch.max; Mnih et al., Nature 2015, algorithm 1",
     )
 
@@ -123,28 +125,28 @@ def _unread_words(which: str | None) -> list[Finding]:
             rule="ignored_end",
             code="ignored_end.last" if last else "ignored_end.padding",
             severity="warning",
-            seen="no answer changes when the last word of each sequence is exchanged"
+            seen="no output changes when the last word of each sequence is replaced"
             if last
-            else "of every sequence with padding the words are hidden from attention, and the padding is attended to"
+            else "in every sequence with padding, the words are hidden from attention, and the padding is attended to"
             if hidden
-            else "no answer changes when the other words of its sequence are exchanged, as long as there is padding",
+            else "no output changes when the other words of its sequence are replaced, as long as there is padding",
             measurements=(
                 Measurement(name="words attended to" if hidden else "change of the output", value=0.0, threshold=0.0),
             ),
-            cause="padding stands in front of the words, and lengths, or the place that is read, count from the front"
+            cause="padding is in front of the words, and lengths, or the index that is used, count from the front"
             if last
-            else "the padding mask is upside down: what is padding is attended to, and words are not",
-            remedy="pad behind the words; or read the last place, without packing"
+            else "the padding mask is inverted: padding is attended to, and words are not",
+            remedy="pad after the words; or use the last position, without packing"
             if last
             else "invert the mask: x == padding where True hides (key_padding_mask, masked_fill), and x != padding where True "
             "keeps (attn_mask of scaled_dot_product_attention)",
-            source="own; the mask of attention beside the batch" if hidden else "own; exchanged and compared",
+            source="own; the attention mask compared with the batch" if hidden else "own; replaced and compared",
         )
     ]
 
 
 def _stateless(layers: tuple[str, ...]) -> list[Finding]:
-    """A state that no step hands to the next."""
+    """A state that no step passes to the next."""
     if not layers:
         return []
     return [
@@ -152,12 +154,12 @@ def _stateless(layers: tuple[str, ...]) -> list[Finding]:
             rule="ignored_end",
             code="ignored_end.state",
             severity="warning",
-            seen=f"the recurrent weights of {layers[0]} have no gradient but zero: its state is zeros at every step",
+            seen=f"the gradient of the recurrent weights of {layers[0]} is exactly zero: its state is zero at every step",
             measurements=(Measurement(name="gradient of the recurrent weights", value=0.0, threshold=0.0),),
-            cause="the state starts anew at every step, or packed sequences are said to be one step long",
-            remedy="make the first state before the loop over the steps, and hand on what each step returns; of packed "
-            "sequences, give the number of steps of each as its length",
-            source="own; the gradient of recurrent weights is the state times what comes back",
+            cause="the state is reset at every step, or packed sequences have lengths of 1",
+            remedy="create the first state before the loop over the steps, and pass each returned state on; with packed "
+            "sequences, pass the number of steps of each as its length",
+            source="own; the gradient of recurrent weights is the state times the gradient of its output",
             layers=layers,
         )
     ]
@@ -168,10 +170,9 @@ def _stands_still(before: str, after: str) -> Finding:
         rule="unread_ends",
         code="unread_ends.same",
         severity="warning",
-        seen=f"batch{before} and batch{after}, of which the targets are made, are equal in every example: no state changes",
+        seen=f"batch{before} and batch{after}, from which targets are computed, are equal in every example: no state changes",
         measurements=(Measurement(name="examples whose two states differ", value=0.0, threshold=0.0),),
-        cause="what was kept is one state that goes on changing, and not a copy of what it was: each transition holds the same "
-        "array twice",
-        remedy="keep copies: state.copy() of an array, state.clone() of a tensor, before the environment's next step",
+        cause="a state was stored that keeps changing, not a copy of it: each transition holds the same array twice",
+        remedy="store copies: state.copy() of an array, state.clone() of a tensor, before the environment's next step",
         source="own; compared value for value",
     )

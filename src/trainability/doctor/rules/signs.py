@@ -1,4 +1,4 @@
-"""The sign of the loss: whether it is lowest where the answers are best."""
+"""The sign of the loss: whether it is lowest where the outputs are best."""
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
@@ -17,48 +17,47 @@ from trainability.doctor.rules.rule import rule
     explains=(*NOTHING_LEARNED, "not_finite", "loss_cliff", "exploding_gradient", "loss_below_floor", "constant_as_good"),
 )
 def wrong_sign(evidence: Evidence) -> list[Finding]:
-    """The loss has no floor: it falls as the answers get worse, or without end.
+    """The loss falls as the outputs get worse, or it falls without end.
 
     Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
-        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step whose
-        update was followed goes uphill at every length, and the loss has risen (code `uphill`), unless the model
-        makes its goals itself. Code `answers`: right answers in the place of the model's cost more than undecided ones, and
-        those more than wrong ones. Code `sure`: sure answers, right or wrong, cost less than a tenth of undecided
-        ones, and the loss falls from these to the wrong ones. Code
-        `endless`: the loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and
-        in 300 steps or more never slower. Code `together`: the losses of two models that play against each other want the same
-        of what the one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that
-        weighs them, by a correlation of 0.9, and the variable is named a reward, return, gain or advantage. A warning with code
-        `pairs`: the loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard
-        errors; or by 5 in the direction in which they are furthest apart beside the others, and in none are they nearer. Code
-        `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Code
-        `floorless`: the loss falls by 20 times its size or more as an output moves by 20 times its own, and by three times
-        that at 40. Code `boundless`: a small parameter, or columns of an output, moved by 20 and by 40 (or by 1e5 and 2e5),
-        takes the loss down along a line (or a logarithm), alike for every example, and everything else then has a thousandth of
-        its gradient or less. Code `censored`: of times and of ends that were seen or not, a later end and an end that is taken
-        back move an output in opposite directions, in 95 % of the questions. A warning with code `company`: of pairs of names
-        that the loss pushes apart, pairs of two with the same two others are more frequent than by chance by 10 standard
-        deviations, and by three times as many as of those that it pulls together. Negative, too, is a loss below zero of whose
-        known terms (cross-entropy, squared difference) each lowers it by growing. An error, where the batch has labels and the
-        loss is a function of the products of all pairs: it pulls together pairs of which 98 % or more have different labels,
-        and pushes pairs apart of which as many have the same. A warning with code `no_positives`: it pushes pairs of one label,
-        or of what the model returns in several tensors or calls, apart, and pulls none together. Code `views`: all
-        rows that are made of one example it pushes apart, and pulls rows of different ones together, wherever the outputs lie;
-        which rows these are is seen by exchanging examples, or they are like rows of several tensors.
-        Codes `divergence`, `ctc` and `soft_target`: `kl_div` or
-        `ctc_loss` is given numbers above zero for logarithms of probabilities, `ctc_loss` numbers whose exponentials do not sum
-        to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy a target below zero. Code
-        `rates`: `poisson_nll_loss` with log_input=False is given rates below zero. Code `volume`: a model returns points and
-        the logarithm of their Jacobian's determinant, to 1e-3, and the loss rises with it; or the loss is that of a flow to a
-        normal distribution, and what it counts for that logarithm misses it by what changes with the weights.
-        Code `backward`: a function of the program's own hands gradients back with the other sign, so that moves along them
-        change the loss by minus what they say, within a tenth, and no weight's is anything else but right. In a loop that is
-        watched: a multiple of such a loss by its graph, and below zero at the first step.
-    Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
-        of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
-        Examples of one kind are nearer to each other than others are, already as inputs.
-    What fools it: gradient ascent on purpose, such as an adversarial example or an adversary's loss; pairs that were chosen to
-        be hard, the like ones far apart and the unlike ones close.
+        0.1 %; or `nll_loss` is given probabilities or raw outputs instead of log-probabilities; or a negative loss consists of
+        known terms (cross-entropy, squared difference), each of which lowers it by growing; in a watched loop, its graph is a
+        multiple of such a loss, and it is negative at the first step. Code `uphill`: along every rehearsed update that was
+        followed, the loss rises at any length, and the loss has risen; not if the model makes its own targets. Code `answers`:
+        right answers in place of the model's outputs cost more than undecided ones, which cost more than wrong ones. Code
+        `sure`: confident answers, right or wrong, cost less than a tenth of undecided ones, and the loss falls from these to
+        the wrong ones. Code `endless`: the loss is negative and a hundred times as large as at first, and falls faster and
+        faster; or thirty times, and over 300 steps or more never more slowly. Code `together`: in the losses of two adversarial
+        models, both want the same output of one for the examples that the other generates. Code `policy`: the gradient of
+        log-probabilities has a correlation of 0.9 with a variable that weights them, and the variable is named a reward,
+        return, gain or advantage. A warning with code `pairs`: the loss pulls together pairs whose inputs are further apart
+        than those of the pairs that it pushes apart, by 4 standard errors; or by 5 in the direction of the largest difference,
+        and in no direction are they nearer. Code `one_output`: adding or subtracting 20 at one output unit takes the loss to a
+        billionth, whatever the other outputs are. Code `floorless`: the loss falls by 20 times its size or more as an output
+        moves by 20 times its own, and by three times that at 40. Code `boundless`: moving a small parameter, or columns of an
+        output, by 20 and by 40 (or by 1e5 and 2e5) lowers the loss along a line (or a logarithm), alike for every example, and
+        everything else then has a thousandth of its gradient or less. Code `censored`: with times and observed or censored
+        events, a later event and a censored one move an output in opposite directions, in 95 % of the tests. A warning with
+        code `company`: in pairs of names that the loss pushes apart, names share partners more often than by chance, by 10
+        standard deviations, and by three times as many as in those that it pulls together. An error, without a code of its own,
+        where the batch has labels and the loss is a function of the products of all pairs: of the pairs that it pulls together,
+        98 % or more have different labels, and of those that it pushes apart, as many have the same. A warning with code
+        `no_positives`: it pushes apart pairs with one label, or pairs that the model returns in several tensors or calls, and
+        pulls none together. Code `views`: it pushes apart all rows of the same example and pulls together rows of different
+        ones, wherever the outputs are; rows belong to an example if they change with it, or are equal rows of several tensors.
+        Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero as log-probabilities,
+        `ctc_loss` is given numbers whose exponentials do not sum to 1 over the classes (to 0.1 in the logarithm, at half of the
+        steps), or cross-entropy is given a negative target. Code `rates`: `poisson_nll_loss` with log_input=False is given
+        negative rates. Code `volume`: a model returns points and the log-determinant of their Jacobian, to 1e-3, and the loss
+        rises with it; or the loss is that of a flow to a normal distribution, and its term for that log-determinant is off by
+        an amount that changes with the weights. Code `backward`: a custom autograd function returns gradients with the opposite
+        sign, so that moves along them change the loss by minus the expected amount, within a tenth, while the gradients of all
+        other weights are right.
+    Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
+        outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
+        Examples of one kind are already nearer to each other as inputs than other examples.
+    What fools it: gradient ascent on purpose, such as for an adversarial example or an adversary's loss; hard pairs chosen on
+        purpose, like ones far apart and unlike ones close.
     Fix: remove the minus sign; or put log_softmax before `nll_loss`, or use `cross_entropy`.
     Source: PyTorch, `torch.nn.NLLLoss`; own check of the sign.
     """
@@ -95,10 +94,10 @@ def _without_logarithm(facts: Facts, paid: tuple[Measurement, ...]) -> Finding:
         rule="wrong_sign",
         code="wrong_sign.nll",
         severity="error",
-        seen=f"nll_loss is given {words}; it takes log-probabilities",
+        seen=f"nll_loss is given {words}; it expects log-probabilities",
         measurements=paid,
         cause="log_softmax is missing before nll_loss",
-        remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy in its place",
+        remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy instead",
         source="PyTorch, torch.nn.NLLLoss",
     )
 
@@ -127,38 +126,39 @@ def _against_answers(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.answers",
             severity="error",
-            seen=f"right answers cost {right:.3g}, wrong ones {wrong:.3g}: minimising this loss makes answers worse",
+            seen=f"right answers cost {right:.3g}, wrong ones {wrong:.3g}: minimising this loss makes outputs worse",
             measurements=(
                 Measurement(name="loss of right answers", value=right, threshold=wrong),
                 Measurement(name="loss of wrong answers", value=wrong),
             ),
-            cause="the sign of the loss is wrong, or a score that is best when large is minimised",
+            cause="the sign of the loss is wrong, or a score that should be large is minimised",
             remedy="minimise minus the score, or 1 - score (a Dice coefficient, a similarity, a log-likelihood)",
-            source="own; right and wrong answers put in the place of the model's",
+            source="own; right and wrong answers used as the model's outputs",
         )
     ]
 
 
 def _sure(wrong: float, undecided: float) -> Finding:
-    """Examples that count by how sure their right answer is: those that are wrong count for nothing."""
+    """Examples weighted by the probability of their right answer, so that wrong ones have no weight."""
     return Finding(
         rule="wrong_sign",
         code="wrong_sign.sure",
         severity="error",
-        seen=f"undecided answers cost {undecided:.3g}, and sure ones that are wrong {wrong:.3g}: the loss falls towards these",
+        seen=f"undecided answers cost {undecided:.3g}, and confident wrong ones {wrong:.3g}: the loss falls towards the latter",
         measurements=(
             Measurement(name="loss of wrong answers", value=wrong, threshold=undecided),
             Measurement(name="loss of undecided answers", value=undecided),
         ),
-        cause="examples count by the probability of their right answer, and not by that of the wrong ones",
-        remedy="weigh each example by (1 - p) ** gamma in place of p ** gamma, where p is the probability of its right answer",
-        source="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; right and wrong answers put in the place of the "
-        "model's",
+        cause="examples are weighted by the probability of their right answer instead of the wrong ones",
+        remedy="weight each example with (1 - p) ** gamma instead of p ** gamma, where p is the probability of its right "
+        "answer",
+        source="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; own: right and wrong answers used as the "
+        "model's outputs",
     )
 
 
 def _less_likely(facts: Facts) -> list[Finding]:
-    """A policy gradient that goes down: good outcomes lose probability."""
+    """A policy gradient with the wrong sign: good outcomes lose probability."""
     if facts.lowered is None:
         return []
     name, correlation = facts.lowered
@@ -177,7 +177,7 @@ def _less_likely(facts: Facts) -> list[Finding]:
 
 
 def _with_one_aim(facts: Facts) -> list[Finding]:
-    """A generator that is trained to be found out."""
+    """A generator that is trained to help its discriminator."""
     if not facts.same_aim:
         return []
     judge, maker = facts.same_aim
@@ -186,26 +186,26 @@ def _with_one_aim(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.together",
             severity="error",
-            seen=f"the loss of {maker} wants the same answers of {judge} to what {maker} makes as the loss of {judge} does",
-            measurements=(Measurement(name="losses of two that agree", value=2.0, threshold=1.0),),
-            cause=f"the target or the sign in the loss of {maker} is that of {judge}'s loss: nothing is played against",
-            remedy=f"in the loss of {maker} the opposite target for what it makes (ones, where {judge} is given zeros)",
+            seen=f"the losses of {maker} and {judge} want the same output of {judge} for what {maker} generates",
+            measurements=(Measurement(name="losses that agree", value=2.0, threshold=1.0),),
+            cause=f"the target or sign in the loss of {maker} is the same as in the loss of {judge}: the two do not compete",
+            remedy=f"use the opposite target for the outputs of {maker} in its own loss (ones, where {judge} is given zeros)",
             source="Goodfellow et al., Generative Adversarial Nets, 2014; signs of gradients compared over eight steps",
         )
     ]
 
 
 def _uphill(evidence: Evidence) -> list[Finding]:
-    """Updates along which the loss rises from the first bit on: what goes backward is minus the loss that is logged."""
+    """Updates along which the loss rises from the start: the gradient is that of minus the logged loss."""
     rehearsal = evidence.rehearsal
     if rehearsal is None or not goes_uphill(rehearsal) or (evidence.facts or Facts()).asks_itself:
-        return []  # goals that the model makes move with each step, so that the error may grow though each step is right
+        return []  # targets that the model makes move with each step, so the error may grow though each step is right
     return [
         Finding(
             rule="wrong_sign",
             code="wrong_sign.uphill",
             severity="error",
-            seen=f"along each of {len(rehearsal.critical)} updates that were followed the loss rises at every length",
+            seen=f"along each of {len(rehearsal.critical)} updates that were followed, the loss rises at any length",
             measurements=(
                 Measurement(name="updates that go uphill", value=float(len(rehearsal.critical)), threshold=1.0),
                 Measurement(name="loss after the rehearsal", value=rehearsal.reference[-1].loss),
@@ -221,18 +221,17 @@ _VOLUME_MISSING = Finding(
     rule="wrong_sign",
     code="wrong_sign.volume",
     severity="error",
-    seen="the loss is the negative log-likelihood of a flow, and the numbers that it adds as log-determinants are not those "
-    "of the flow's Jacobian",
-    measurements=(Measurement(name="likelihoods with another volume", value=1.0, threshold=0.0),),
-    cause="the log-determinant of one step is overwritten by that of the next, or a step has none: volume that is not counted "
-    "may shrink at no cost",
-    remedy="add up the logarithms of the determinants of all steps: log_det = log_det + change in each, from zeros on",
+    seen="the loss is the negative log-likelihood of a flow, but its log-determinants are not those of the flow's Jacobian",
+    measurements=(Measurement(name="likelihoods with a wrong log-determinant", value=1.0, threshold=0.0),),
+    cause="the log-determinant of one step is overwritten by that of the next, or a step has none: volume that is not "
+    "counted can shrink at no cost",
+    remedy="add up the log-determinants of all steps: log_det = log_det + change in each, starting from zeros",
     source="Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, equations (2) and (3)",
 )
 
 
 def _volume(facts: Facts) -> list[Finding]:
-    """A flow whose points are drawn into one, since the loss pays for it."""
+    """A flow that contracts all points to one, because the loss rewards it."""
     if facts.volume_missing:
         return [_VOLUME_MISSING]
     if not facts.volume_against:
@@ -242,17 +241,19 @@ def _volume(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.volume",
             severity="error",
-            seen="the model returns the logarithm of the volume beside its points, and the loss wants it the wrong way",
-            measurements=(Measurement(name="likelihoods with the wrong sign of it", value=1.0, threshold=0.0),),
-            cause="log p(x) is log p(z) plus log |det dz/dx|: minus the likelihood takes it with a minus sign",
-            remedy="turn the sign of the logarithm of the determinant in the loss: subtract that of x to z, add that of z to x",
+            seen="the model returns a log-determinant with its points, and the loss uses it with the wrong sign",
+            measurements=(
+                Measurement(name="likelihoods with the wrong sign of the log-determinant", value=1.0, threshold=0.0),
+            ),
+            cause="log p(x) is log p(z) plus log |det dz/dx|: the negative log-likelihood contains it with a minus sign",
+            remedy="reverse the sign of the log-determinant in the loss: subtract that of x to z, or add that of z to x",
             source="Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, equation (2)",
         )
     ]
 
 
 def _backward(facts: Facts) -> list[Finding]:
-    """Weights that climb the whole loss, behind a function that turns gradients."""
+    """Weights that increase the whole loss, before a function that reverses gradients."""
     if not facts.turned_gradients:
         return []
     names = facts.turned_gradients
@@ -261,11 +262,13 @@ def _backward(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.backward",
             severity="error",
-            seen=f"the gradient of {', '.join(names[:4])} is minus the slope of the loss: every part of it is climbed",
-            measurements=(Measurement(name="weights with the gradient turned", value=float(len(names)), threshold=0.0),),
-            cause="a function that turns gradients (a custom backward) stands before all losses, and not the adversary's alone",
-            remedy="give the turned features to the adversary's head alone, and all other heads what goes into that function",
-            source="Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015; moved and compared",
+            seen=f"the gradient of {', '.join(names[:4])} is minus the slope of the loss: each of its terms is increased",
+            measurements=(Measurement(name="weights with a reversed gradient", value=float(len(names)), threshold=0.0),),
+            cause="a function that reverses gradients (a custom backward) is applied before all losses, not only before the "
+            "adversary's",
+            remedy="pass the reversed features only to the adversary's head, and the function's input to all other heads",
+            source="Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015; own: weights moved, "
+            "losses compared",
             layers=names,
         )
     ]

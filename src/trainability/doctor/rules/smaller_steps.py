@@ -1,4 +1,4 @@
-"""Remedies for steps that are too large or too small: the rate to set, in the words of the loop's own optimizer. No rule."""
+"""Remedies for steps that are too large or too small: the rate to set, as code for the loop's optimizer. No rule."""
 
 import math
 import statistics
@@ -14,7 +14,7 @@ from trainability.doctor.outlook_limits import UNSTABLE
 from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 
-USUAL_RATIO = 1e-3  # update over weight, and below it of nets that have learned for a while
+USUAL_RATIO = 1e-3  # usual update over weight, and the lowest in nets that have trained for a while
 # Update over weight of the typical layer at the start, after the remedy: the middle of what nets that learn show, 1e-3 to 1e-2.
 WANTED_RATIO, LARGEST_RATIO = 3e-3, 1e-2
 # Update over weight of the worst layer, after the remedy: the typical layer is then near 1e-3 to 1e-2. Embeddings that start at
@@ -26,16 +26,16 @@ FEW = 10.0
 """A rate that is too large by no more than this may be kept, if the gradient norm is clipped."""
 
 TINY_STEPS = 1e3  # critical multiples of sound programs lie below (pilot of 43: 1 to 1,000)
-LOUD_RECURRENCE = 1.5  # rms of a recurrent weight times the root of its width: 1 of an orthogonal one, 0.58 as PyTorch draws it
+LOUD_RECURRENCE = 1.5  # rms of a recurrent weight times the root of its width: 1 if orthogonal, 0.58 with PyTorch's default
 
 
 def smaller_steps(evidence: Evidence, divisor: float | None = None, how: str = "") -> str:
-    """Propose a lower learning rate for the loop's optimizer: one that was tried, or what measurements ask for.
+    """Propose a lower learning rate for the loop's optimizer: one that was tried, or one from measurements.
 
     Args:
         evidence: with the rehearsal, where there was one.
-        divisor: of the rate, where no rehearsal says more; None reads it from the first updates, and takes ten without them.
-        how: what the divisor was read from, where it is given.
+        divisor: of the rate, if there is no rehearsal; None computes it from the first updates, or takes ten without them.
+        how: what the divisor was computed from, if it is given.
     """
     measured = _measured(evidence, smaller=True)
     if measured is not None:
@@ -44,7 +44,10 @@ def smaller_steps(evidence: Evidence, divisor: float | None = None, how: str = "
         return clip
     needed, how = _divisor(evidence) if divisor is None else (divisor, how)
     if (past := _past_the_slope(evidence)) > needed:
-        needed, how = past, ": the first step's slope leads below zero, or momentum adds up more than that allows"
+        needed, how = (
+            past,
+            (": along the first step's slope the loss would be below zero, or momentum adds up to more than that allows"),
+        )
     said = _rate(evidence, 1 / needed) + how
     if needed > FEW or reading.is_adaptive(evidence):
         return said
@@ -57,7 +60,7 @@ def smaller_steps(evidence: Evidence, divisor: float | None = None, how: str = "
 
 
 def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
-    """Propose a higher learning rate: one that was tried, or what measurements ask for.
+    """Propose a higher learning rate: one that was tried, or one from measurements.
 
     Without a rehearsal the update over weight is brought to what is usual: of the layer that moves most to 1/30 under Adam and
     its kin, whose first steps are as long as any; else of the typical layer to 3e-3. A run of a few hundred steps needs more:
@@ -73,21 +76,23 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     if measured is not None:
         return measured
     rates = [step.lr for step in evidence.steps if step.lr]
-    grows = bool(ratio and rates) and max(rates) > AGREES * rates[0]  # of a warm-up the first step is the smallest
+    grows = bool(ratio and rates) and max(rates) > AGREES * rates[0]  # in a warm-up the first step is the smallest
     worst = 0.0 if grows else _worst_at_first(evidence)
     if reading.is_adaptive(evidence) and worst * AGREES >= WORST_RATIO:
-        return f"leave the learning rate: its first step changed a layer by {worst:.2g} of its size, as is usual"
+        return f"keep the learning rate: its first step changed a layer by {worst:.2g} of its size, which is usual"
     if reading.is_adaptive(evidence) and 0 < worst < WORST_RATIO:
         return _rate(evidence, WORST_RATIO / worst) + f": a first step then changes no layer by more than {WORST_RATIO:.0%}"
     if not ratio:
-        return _rate(evidence, FEW) + ", and ten times as much again while the loss does not move"
+        return _rate(evidence, FEW) + ", and another factor of ten while the loss does not move"
     rehearsal, settings = evidence.rehearsal, settings_of(evidence)
     planned = settings.planned_steps if settings is not None else None
     planned = planned or (rehearsal.planned_steps if rehearsal is not None else None) or reading.num_steps(evidence)
     wanted = min(max(WANTED_RATIO, 3 / planned), LARGEST_RATIO) if planned else WANTED_RATIO
     at = last_updates(evidence)
     if wanted / ratio > MOST_AT_ONCE:
-        return _rate(evidence, MOST_AT_ONCE) + f", and look again; it may take {wanted / ratio:.0f} times today's in all{at}"
+        return _rate(evidence, MOST_AT_ONCE) + (
+            f", then check again; in all it may take {wanted / ratio:.0f} times the present rate{at}"
+        )
     return _rate(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size{at}"
 
 
@@ -108,7 +113,7 @@ def raised_clip(evidence: Evidence) -> str | None:
 
 
 def toward_usual(evidence: Evidence, ratio: float) -> str:
-    """Propose a rate by the update over weight of the typical layer, in whichever direction it is off."""
+    """Propose a rate from the update over weight of the typical layer, whether it is too large or too small."""
     return (
         larger_steps(evidence, ratio)
         if ratio < USUAL_RATIO
@@ -117,12 +122,12 @@ def toward_usual(evidence: Evidence, ratio: float) -> str:
 
 
 def last_updates(evidence: Evidence) -> str:
-    """Which updates a proposal rests on: those of a later look at the same run are others."""
+    """Name the updates that a proposal is based on; a later diagnosis of the same run has others."""
     return f", by the updates of step {evidence.samples[-1].step:,}" if evidence.samples else ""
 
 
 def _measured(evidence: Evidence, *, smaller: bool) -> str | None:
-    """The rate that was tried or that the critical step asks for, if it lies on the side that the finding speaks of."""
+    """The rate that was tried, or that the critical step gives, if it is on the finding's side."""
     own, tried, asked = own_rate(evidence), chosen(evidence), guess(evidence)
     rate = tried.rate if tried is not None else asked
     if own is None or rate is None or not (rate < own / AGREES * 1.01 if smaller else rate > own * AGREES / 1.01):
@@ -133,7 +138,7 @@ def _measured(evidence: Evidence, *, smaller: bool) -> str | None:
     said += f": {tried.steps} rehearsed steps at it took the loss on a fixed batch from {written(tried.first)} "
     said += f"to {written(tried.last)}"
     said += f" (at {own:g} to {written(tried.own)})"
-    return said if tried.learns else said + "; none that was tried got further, so the rate is not all that is wrong"
+    return said if tried.learns else said + "; no rate that was tried got further, so the rate is not the only problem"
 
 
 def _rate(evidence: Evidence, scale: float) -> str:
@@ -152,7 +157,7 @@ def _rate(evidence: Evidence, scale: float) -> str:
 
 
 def _clip_alone(evidence: Evidence) -> str | None:
-    """A clip under SGD, where the critical step says that the rate itself is right: what is too large are single gradients."""
+    """Clipping under SGD, where the critical step shows that the rate is right and only single gradients are too large."""
     own, asked, settings = own_rate(evidence), guess(evidence), settings_of(evidence)
     if own is None or asked is None or asked < own / AGREES or settings is None:
         return None
@@ -166,7 +171,7 @@ def _clip_alone(evidence: Evidence) -> str | None:
 
 
 def _divisor(evidence: Evidence) -> tuple[float, str]:
-    """How much smaller steps must be by the first updates that were seen, and how that was found."""
+    """How much smaller steps must be, from the first updates seen, and how that was found."""
     worst = _worst_at_first(evidence)
     if worst / WORST_RATIO <= FEW:
         return FEW, ""
@@ -174,9 +179,9 @@ def _divisor(evidence: Evidence) -> tuple[float, str]:
 
 
 def _past_the_slope(evidence: Evidence) -> float:
-    """How much smaller SGD's rate must be by the run's first loss and gradient; 0 where they are not known.
+    """How much smaller SGD's rate must be, from the run's first loss and gradient; 0 if they are not known.
 
-    Along the first gradient a loss that cannot be below zero is there after loss / norm ** 2 at the latest, and begins to rise
+    Along the first gradient, a non-negative loss reaches zero at a rate of loss / norm ** 2 at the latest, and begins to rise
     before. Momentum adds up to 1 / (1 - momentum) such steps. A third of that is asked for, as a loss that bends allows half.
     """
     settings, first = settings_of(evidence), evidence.steps[0] if reading.started_at_zero(evidence) else None
@@ -201,7 +206,7 @@ def _worst_at_first(evidence: Evidence) -> float:
 
 
 def replaced_at_first(evidence: Evidence) -> bool:
-    """Whether the first step changed a layer by a third of its size or more, which no net that learns does."""
+    """Whether the first step changed a layer by a third of its size or more, which does not happen in a net that learns."""
     return _worst_at_first(evidence) >= 10 * WORST_RATIO
 
 
@@ -221,7 +226,7 @@ def steps_round_to_nothing(evidence: Evidence) -> bool:
 
 
 def orthogonal_recurrence(evidence: Evidence) -> str | None:
-    """Propose orthogonal recurrent weights, and a clip beside them under SGD, where their gain is far above 1; else None.
+    """Propose orthogonal recurrent weights, and clipping under SGD, where their gain is far above 1; else None.
 
     Through time the gradient is multiplied by the recurrent weight at each step: at a gain of 3 and 20 steps by 3e9. No
     learning rate is small enough for that and large enough for the rest (Saxe et al. 2014; Pascanu et al. 2013).
@@ -236,7 +241,7 @@ def orthogonal_recurrence(evidence: Evidence) -> str | None:
         return None
     names = [name for name, gain in gains.items() if gain >= LOUD_RECURRENCE]
     said = " and ".join(f"torch.nn.init.orthogonal_({as_code(name)})" for name in names)
-    said += f", whose gain is {max(gains.values()):.2g} in place of 1"
+    said += f", whose gain is {max(gains.values()):.2g} instead of 1"
     settings = settings_of(evidence)
     if reading.is_adaptive(evidence) or (settings is not None and settings.clip is not None):
         return said
@@ -245,7 +250,7 @@ def orthogonal_recurrence(evidence: Evidence) -> str | None:
 
 
 def _of_steps(evidence: Evidence) -> str:
-    """What the usual norm is the median of: a later look at the same run has another."""
+    """Name the steps of the usual norm's median; a later diagnosis of the same run has others."""
     return f"the median of {len([s for s in evidence.steps if s.gradient_norm is not None]):,} steps"
 
 

@@ -1,4 +1,4 @@
-"""Logits that are divided by a temperature until classes, or what a teacher says of them, hardly count. No rule."""
+"""Logits divided by a temperature so large that classes, or a teacher's outputs, hardly matter. No rule."""
 
 import statistics
 
@@ -9,14 +9,14 @@ from trainability.doctor.layer_table import number
 from trainability.doctor.rules.smaller_steps import TINY_STEPS
 
 _FEWEST_STEPS, _FEWEST_UPDATES = 100, 2
-SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0  # divisor of the logits; their differences behind it
+SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0  # divisor of the logits; their differences after it
 _STANDS = 0.95  # of the loss at first
 _FIRST_STEPS = 20
-_MISSING = 10.0  # times, by which the square of the temperature is more than what the loss is multiplied by
+_MISSING = 10.0  # square of the temperature over the factor of the loss
 
 
 def softened(evidence: Evidence) -> Finding | None:
-    """Logits that are divided until no class can be told from another."""
+    """Logits divided until no class differs from another."""
     found = reading.facts(evidence).softened
     if found is None or found[0] < SOFTENED or not found[1] < NEARLY_ALIKE:
         return None
@@ -30,20 +30,20 @@ def softened(evidence: Evidence) -> Finding | None:
         rule="capped_loss",
         code="capped_loss.temperature",
         severity="error",
-        seen=f"logits are divided by {divisor:g} before cross-entropy, and then differ by {spread:.2g} between classes: "
-        "every class is as likely as any other",
+        seen=f"logits are divided by {divisor:g} before cross-entropy, and then differ by {spread:.2g} between classes: all "
+        "classes are about equally likely",
         measurements=(
             Measurement(name="divisor of the logits", value=divisor, threshold=SOFTENED),
             Measurement(name="difference of the logits", value=spread, threshold=NEARLY_ALIKE),
         ),
-        cause="the temperature is too large: no answer makes the loss small, and gradients shrink with it",
+        cause="the temperature is too large: no output makes the loss small, and gradients shrink with it",
         remedy=f"a temperature near {divisor * spread / LOGITS_APART:.1g}, so that logits differ by several units",
         source="own; measured in one pass",
     )
 
 
 def softened_divergence(evidence: Evidence) -> Finding | None:
-    """A divergence between softened answers that is not multiplied by the temperature's square, under steps of its length."""
+    """A divergence between softened outputs that is not multiplied by the temperature's square, under SGD."""
     facts = reading.facts(evidence)
     if facts.distilled is None or facts.loss is None or reading.optimizer_name(evidence) != "SGD":
         return None
@@ -56,12 +56,12 @@ def softened_divergence(evidence: Evidence) -> Finding | None:
         code="capped_loss.temperature",
         severity="warning",
         seen=f"logits are divided by {temperature:g} on both sides of a divergence, which makes its gradient about "
-        f"{number(due)} times smaller, and the loss is {number(facts.loss / divergence)} times the divergence",
+        f"{number(due)} times smaller, but the loss is only {number(facts.loss / divergence)} times the divergence",
         measurements=(
             Measurement(name="loss over divergence", value=facts.loss / divergence, threshold=due / _MISSING),
             Measurement(name="square of the temperature", value=due),
         ),
-        cause="the factor temperature ** 2 is missing: under SGD steps are as much shorter, and what little the loss is looks "
+        cause="the factor temperature ** 2 is missing: under SGD steps are shorter by that factor, and the small loss looks "
         "like success",
         remedy=f"multiply the divergence by the square of the temperature: loss = {temperature:g} ** 2 * divergence",
         source="Hinton et al., Distilling the Knowledge in a Neural Network, 2015, section 2",
@@ -70,7 +70,7 @@ def softened_divergence(evidence: Evidence) -> Finding | None:
 
 
 def _stands(evidence: Evidence) -> bool:
-    """Whether steps lead nowhere: 100 or more of a run, or those of a rehearsal that could be a thousand times as long."""
+    """Whether the loss stands still: over 100 steps of a run, or in a rehearsal whose steps could be 1,000 times as long."""
     if evidence.steps:
         recent = reading.recent_loss(evidence)
         first = statistics.median(step.loss for step in evidence.steps[:_FIRST_STEPS])  # batches differ from each other

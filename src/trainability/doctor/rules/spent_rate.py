@@ -1,4 +1,4 @@
-"""A schedule that is over after a few steps of the run, as it was watched. No rule."""
+"""A schedule that ends after a few steps of the run. No rule."""
 
 from dataclasses import replace
 
@@ -10,22 +10,22 @@ from trainability.doctor.outlook_limits import DEAD_RATE, PASS_SHARE, PASS_STEPS
 from trainability.doctor.rehearsed import Rehearsal
 
 _FEWEST_STEPS = 100
-# Of as many steps at the largest rate: one that falls by a factor e in a twentieth of the run. A rate that falls to 1e-4
-# of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
+# Sum of the rates over as many steps at the largest: a rate that falls by a factor e in a twentieth of the run. One that falls
+# to 1e-4 of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
 SPENT_SHARE = 0.05
 _SHORT_RUN = 45  # steps at the largest rate: a linear schedule over 100 steps comes to 50, with a warm-up to 45
-AHEAD = 1e-3  # of the largest rate: next to nothing, in a schedule that is read ahead
+AHEAD = 1e-3  # of the largest rate: almost nothing, in a schedule that is read ahead
 NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
 
 
 def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
-    """Ask whether the rate was large at a few steps only, which are then all that the run will have moved by.
+    """Test whether the rate was large at a few steps only, so that the run makes no other progress.
 
     Args:
         evidence: of a loop that was watched from its first step.
 
     Returns:
-        None before step 100, where nothing can be said.
+        None before step 100, when it cannot be known.
     """
     rates = [step.lr for step in evidence.steps if step.lr is not None]
     if len(rates) < _FEWEST_STEPS or not reading.started_at_zero(evidence):
@@ -33,8 +33,8 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
     most = max(rates)
     if not any(rates) or rates[-1] > SPENT_RATE * most or sum(rates) > SPENT_SHARE * len(rates) * most:
         return []
-    # A scheduler that waits for a plateau lowers the rate of what has learned; no such one stands at 0 for half of the run,
-    # and what one answer for every example does as well has learned nothing, however far its loss has come down.
+    # A scheduler that waits for a plateau lowers the rate of a run that has learned; it does not stay at 0 for half of the run,
+    # and a run no better than the best constant answer has learned nothing, however far its loss has come down.
     at = standing(evidence)
     moves = max(rates[len(rates) // 2 :]) > NO_RATE * most
     fine = moves and reading.has_learned(evidence) and (at is None or not at.is_no_better)
@@ -42,7 +42,7 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
 
 
 def spent_in_rehearsal(rehearsal: Rehearsal | None) -> list[Finding]:
-    """The same of the rehearsed steps, and of a schedule that was read on behind them."""
+    """The same for the rehearsed steps, and for a schedule that was read further after them."""
     rates = [step.lr for step in rehearsal.steps if step.lr is not None] if rehearsal is not None else []
     if rehearsal is None or not any(rates):
         return _spent_ahead(rehearsal)
@@ -57,7 +57,7 @@ def spent_in_rehearsal(rehearsal: Rehearsal | None) -> list[Finding]:
 
 
 def _spent_ahead(rehearsal: Rehearsal | None) -> list[Finding]:
-    """A schedule that was read to the planned end, and is over before half of it."""
+    """A schedule that was read to the planned end, and ends before half of it."""
     if rehearsal is None or rehearsal.rate_spent is None or not rehearsal.planned_steps:
         return []
     step, rate, most = rehearsal.rate_spent
@@ -82,13 +82,13 @@ def _if_per_batch(found: Finding) -> Finding:
 
 
 def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
-    """A run of unknown length, whose rate is hardly anything at the end of its first pass over the loader."""
+    """A run of unknown length, whose rate is almost zero at the end of its first pass over the loader."""
     if rehearsal.rates_of_pass is None:
         return []
     size, together, last = rehearsal.rates_of_pass
     if last > SPENT_RATE or together > min(PASS_SHARE * size, PASS_STEPS):
         return []
-    # A schedule that ends, and not before 100 steps, may be that of a run which takes a part of the loader.
+    # A schedule that ends after 100 steps or more may belong to a run over a part of the loader.
     may_be_meant = last == 0.0 and together > _SHORT_RUN
     is_open = may_be_meant or rehearsal.schedule_held or rehearsal.ended_by == "enough"  # which has learned before
     severity: Severity = "hint" if is_open else "warning"
@@ -97,7 +97,7 @@ def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
 
 
 def died(rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity) -> Finding:
-    """The finding: a rate that is hardly anything any more."""
+    """The finding: a rate that is almost zero."""
     return Finding(
         rule="rate_dies",
         severity=severity,
@@ -106,10 +106,10 @@ def died(rates: list[float], steps: int, limit: float, planned: int | None, seve
             Measurement(name="learning rate over its largest", value=rates[-1] / max(rates), threshold=limit),
             Measurement(name="steps", value=float(steps), unit="steps", threshold=planned),
         ),
-        cause="the schedule comes to a rate of 0 and stays there"
+        cause="the schedule reaches a rate of 0 and stays there"
         if rates[-1] == 0.0
-        else "the scheduler decays per step what was meant per epoch",
-        remedy="step the scheduler once per epoch, or give it the run's number of steps"
-        + ("; gamma=1, not 0, where no decay is meant" if rates[-1] == 0.0 else ""),
+        else "the scheduler decays per step instead of per epoch",
+        remedy="step the scheduler once per epoch, or pass the run's number of steps to it"
+        + ("; gamma=1, not 0, for no decay" if rates[-1] == 0.0 else ""),
         source="own; read at each step",
     )

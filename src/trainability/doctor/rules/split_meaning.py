@@ -1,4 +1,4 @@
-"""Inputs that stand for other things in validation than in training. No rule."""
+"""Inputs that mean something else in validation than in training. No rule."""
 
 import math
 
@@ -6,21 +6,21 @@ from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import ValuesCompared
 
-_TOLD, _LOST, _OWN = 0.3, 0.35, 0.6  # of the variance in training; of that in validation at most, and by its own inputs
+_TOLD, _LOST, _OWN = 0.3, 0.35, 0.6  # of the variance in training; at most of that in validation, and with validation's own fit
 # Of classes, above the share of the most frequent one: told in training at least; of that in validation at most, and by its own
 # words. Standard errors: of what is lost and what its own words tell at least, and of what a renaming may gain.
 _TOLD_CLASSES, _LOST_CLASSES, _OWN_CLASSES, _PLAIN = 0.15, 0.2, 0.5, 5.0
 
 
 def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
-    """What was fitted once on each part: statistics of a scale, an encoder's names, a vocabulary."""
+    """A preprocessing fitted separately on each part: a scaler, an encoder, a vocabulary."""
     if seen is None or seen.training < _TOLD or seen.validation > _LOST * seen.training or seen.own < _OWN * seen.training:
         return []
     found = (
         f"ridge regression on training explains {seen.training:.0%} of the variance of other training targets and "
         f"{max(seen.validation, -9.99):.0%} of that of validation's; fitted on validation, {seen.own:.0%}"
     )
-    scaled = "; in both parts every column has the mean 0 and the spread 1, to rounding" if seen.scaled_apart else ""
+    scaled = "; in both parts every column has mean 0 and standard deviation 1, to rounding" if seen.scaled_apart else ""
     return [
         Finding(
             rule="split_shift",
@@ -32,19 +32,19 @@ def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
                 Measurement(name="variance explained in training", value=seen.training, threshold=_TOLD),
                 Measurement(name="variance explained by a fit on validation", value=seen.own, threshold=_OWN * seen.training),
             ),
-            cause="each part was scaled by its own mean and spread"
+            cause="each part was scaled by its own mean and standard deviation"
             if seen.scaled_apart
-            else "what turns raw values into inputs (a scaler, an encoder, an index of names) was fitted again on validation",
-            remedy="fit it on training once, and use it as it is on validation: scaler.transform(validation) in place of "
-            "fit_transform; one index of names for both",
-            source="own; ridge regression on one part, asked about the other",
+            else "the preprocessing (a scaler, an encoder, a vocabulary) was fitted again on validation",
+            remedy="fit it once on training, and use it unchanged on validation: scaler.transform(validation) instead of "
+            "fit_transform; one vocabulary for both",
+            source="own; ridge regression on one part, scored on the other",
             explains=("overfit", "evaluation_path"),
         )
     ]
 
 
 def words_mean_otherwise(seen: LabelsCompared | None) -> list[Finding]:
-    """An index of words that was made anew on validation."""
+    """A vocabulary that was rebuilt on validation."""
     if seen is None:
         return []
     told, kept, own = (x - seen.chance for x in (seen.accuracy_training, seen.accuracy_validation, seen.own_accuracy))
@@ -59,17 +59,17 @@ def words_mean_otherwise(seen: LabelsCompared | None) -> list[Finding]:
             rule="split_shift",
             code="split_shift.meaning",
             severity="warning",
-            seen=f"counts of training's words tell the class of {seen.accuracy_training:.0%} of training and of "
-            f"{seen.accuracy_validation:.0%} of validation, {seen.chance:.0%} of which is of one class; validation's own words "
-            f"tell {seen.own_accuracy:.0%}",
+            seen=f"a classifier on training's word counts is right on {seen.accuracy_training:.0%} of training and on "
+            f"{seen.accuracy_validation:.0%} of validation, {seen.chance:.0%} of which is one class; one fitted on validation "
+            f"is right on {seen.own_accuracy:.0%}",
             measurements=(
                 Measurement(name="accuracy on validation", value=seen.accuracy_validation, threshold=seen.chance),
                 Measurement(name="accuracy on training", value=seen.accuracy_training),
                 Measurement(name="of a classifier fitted on validation", value=seen.own_accuracy),
             ),
-            cause="the same word has another number in validation: an index of words was made for each part",
-            remedy="make the vocabulary (the tokenizer, the encoder) on training once, and use it as it is on validation",
-            source="own; ridge regression on counts of words in one part, asked about the other",
+            cause="the same word has another index in validation: a vocabulary was built for each part",
+            remedy="build the vocabulary (the tokenizer, the encoder) once on training, and use it unchanged on validation",
+            source="own; ridge regression on word counts of one part, scored on the other",
             explains=("overfit", "evaluation_path"),
         )
     ]

@@ -1,4 +1,4 @@
-"""Training images beside validation images: overlap, labels, and what differs between the two."""
+"""Training images compared with validation images: overlap, labels and other differences."""
 
 import math
 import statistics
@@ -34,15 +34,15 @@ _AT_RANDOM, _BY_CHANCE = 0.9, 1e-6  # changes of the label over those at random;
     ),
 )
 def short_length(evidence: Evidence) -> list[Finding]:
-    """The training data set counts its batches, or its sampler has too few weights.
+    """The data set's length is its number of batches, or its sampler lacks weights.
 
-    Fires: `dataset[len(dataset)]` is an example like the first, and so is each up to an index that is refused; and the length
-        is that index over the loader's batch size, rounded up or down, or over a number of the data set with "batch" in its
+    Fires: `dataset[len(dataset)]` is an example like the first, and so are all up to an index that raises; and the length is
+        that index divided by the loader's batch size, rounded up or down, or by a number of the data set with "batch" in its
         name. Code `weights`: the loader's `WeightedRandomSampler` has fewer weights than the data set has examples.
-    Why: a loader counts examples: it asks for no index from the length on, so all but the first `len(dataset)` are never
-        read. Of pictures in the order of their folders these are of one class or two, and the loss falls to nothing. A
-        sampler with one weight per class draws the first examples of the data set only, as many as there are classes.
-    What fools it: nothing that is known; a data set that answers any index, as one that draws its examples, is left alone.
+    Why: a DataLoader counts examples and requests no index from the length on, so only the first `len(dataset)` examples are
+        read. With images sorted by folder, these are of one class or two, and the loss falls to zero. A sampler with one weight
+        per class draws only as many examples as there are classes, the first ones.
+    What fools it: nothing known; a data set that accepts any index, such as one that generates its examples, is left alone.
     Fix: in `__len__`, return the number of examples: return len(self.samples). One weight per example:
         WeightedRandomSampler(class_weights[labels], len(labels)).
     Source: PyTorch, `torch.utils.data.Dataset`; own check. Keras' `Sequence` counts batches.
@@ -56,12 +56,12 @@ def short_length(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="short_length",
             severity="warning",
-            seen=f"len(dataset) is {found.declared}, and dataset[i] is an example for every i below {found.held}, which is as "
-            f"many batches of {found.batch_size}: {found.held - found.declared} examples are never read",
+            seen=f"len(dataset) is {found.declared}, but dataset[i] is an example for every i below {found.held}, which is "
+            f"that many batches of {found.batch_size}: {found.held - found.declared} examples are never read",
             measurements=(
-                Measurement(name="examples that are held", value=float(found.held), threshold=float(found.declared)),
+                Measurement(name="examples in the data set", value=float(found.held), threshold=float(found.declared)),
             ),
-            cause="__len__ of the data set counts batches; a DataLoader takes it for the number of examples",
+            cause="__len__ of the data set counts batches; a DataLoader takes it as the number of examples",
             remedy="in __len__, return the number of examples: the length of the list or array that __getitem__ reads",
             source="PyTorch, torch.utils.data.Dataset",
         )
@@ -88,13 +88,12 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
     """Validation images are also training images, or both loaders share one data set object.
 
     Fires: 1 % or more of the validation images read occur, value for value, among the training images read; or both loaders
-        draw from one and the same data set object.
-        Silent where examples are three numbers at most on an evenly spaced grid, unless all of validation occurs in training:
-        such grids have places in common.
-    Why: an image seen in training says nothing about new ones. With a shared object, a transform set for validation holds for
-        training too, and augmentation is silently off.
-    What fools it: augmented training images: they equal no validation image, so an overlap is seen only without augmentation.
-        A shared object without transforms is harmless.
+        draw from the same data set object. Silent where examples are at most three numbers on an evenly spaced grid, unless all
+        of validation occurs in training: such grids share points.
+    Why: an image seen in training says nothing about new ones. With a shared object, a transform set for validation also
+        applies to training, and augmentation is silently off.
+    What fools it: augmented training images: they equal no validation image, so an overlap is seen only without augmentation. A
+        shared object without transforms is harmless.
     Fix: make one data set object per split, each with its own transform; split by a hash of the image, before augmentation.
     Source: own; the log's Caltech-256 trials shared one object between two `Subset`s.
     """
@@ -108,14 +107,16 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
             rule="split_overlap",
             code="split_overlap.shared_dataset" if shared else "split_overlap.same_images",
             severity="warning",
-            seen="training and validation draw from one data set object, so a transform set for one holds for both"
+            seen="training and validation draw from the same data set object, so a transform set for one applies to both"
             if shared
             else f"{share:.0%} of the validation images are among the training images",
             measurements=(
                 Measurement(name="validation images seen in training", value=share, threshold=0.01),
                 Measurement(name="shared data set objects", value=float(shared), threshold=0.0),
             ),
-            cause="two Subsets of one data set" if shared else "the split was drawn with replacement, or duplicates",
+            cause="two Subsets of one data set"
+            if shared
+            else "the split was drawn with replacement, or the data has duplicates",
             remedy="make one data set per split, each with its own transform" if shared else "split by image hash",
             source="own; the log's Caltech-256",
         )
@@ -124,28 +125,30 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning",), explains=("overfit", "evaluation_path", "constant_as_good", "prediction_collapse"))
 def validation_labels(evidence: Evidence) -> list[Finding]:
-    """Validation numbers its classes otherwise than training, or its labels are shuffled.
+    """Validation numbers its classes differently from training, or its labels are shuffled.
 
-    Fires: a linear classifier of simple features, fitted on training, is right on training examples that it has not seen (8
-        standard errors above chance), and not on validation. Code `renamed`: a one-to-one renaming of the classes, found on
-        half of validation, gains 5 standard errors on the other half (on both, where they suggest the same) and loses as much
-        on training; with it the classifier keeps 70 % of its accuracy, and 80 % of what one fitted on validation reaches. Also
-        where simple features tell nothing, and outputs of the rehearsed net do. Code `shuffled`: validation's accuracy is lower
-        by 5 standard errors, no renaming helps, and within validation features say nothing of the labels (2 standard errors),
-        where in as many training examples they do (5). A watched script: `renamed` where the model itself, which has learned,
-        tells seven in ten of ten examples or more of a class as one and the same other, and one in ten at most as what they
-        are called, of two classes or more. Silent where the mean features of the two are half a standard deviation apart;
-        of `shuffled`, also where validation's are spread twice as wide as training's, or half as wide.
-    Why: classes are numbered by whoever reads the folders; read twice, they may be numbered in another order, or from 1. The
-        loss on training falls all the same. Inputs of another domain lower the accuracy, and no renaming brings it back.
-    What fools it: classes that neither simple features nor a rehearsed net tell apart are not judged, nor are fewer than 100
-        validation examples.
-    Fix: make the table from names to numbers once, on training, and use it for both; shuffle images and labels together.
+    Fires: a linear classifier on simple features, fitted on training, is right on other training examples (8 standard errors
+        above chance), and not on validation. Code `renamed`: a one-to-one renaming of the classes, found on half of validation,
+        gains 5 standard errors on the other half (on both, if both halves give the same renaming) and loses as much on
+        training; with it the classifier keeps 70 % of its accuracy, and 80 % of that of one fitted on validation. Also if
+        simple features carry no signal but the rehearsed net's outputs do. Code `shuffled`: validation's accuracy is lower by 5
+        standard errors, no renaming helps, and within validation features are unrelated to labels (2 standard errors), while in
+        the same number of training examples they are related (5). In a watched script: `renamed` if, for two classes or more,
+        the trained model itself predicts the same other class for seven in ten of ten examples or more, and the labelled class
+        for one in ten at most. Silent where the mean features of the two splits are half a standard deviation apart; for
+        `shuffled`, also where validation's features have twice the spread of training's, or half.
+    Why: classes are numbered when folders are read; if they are read twice, they may be numbered in another order, or from 1.
+        The training loss falls all the same. Inputs of another domain also lower the accuracy, but then no renaming restores
+        it.
+    What fools it: classes that neither simple features nor a rehearsed net separate are not judged, and neither are fewer than
+        100 validation examples.
+    Fix: create the table from class names to indices once, on training, and use it for both; shuffle images and labels
+        together.
     Source: own; Shankar et al., Do ImageNet Classifiers Generalize, ICML 2019, for falls that are a shift and no mistake.
     """
     first = evidence.data.labels_compared if evidence.data is not None else reading.facts(evidence).words_compared
     rehearsed = evidence.rehearsal.labels_compared if evidence.rehearsal is not None else None
-    by_net = first is None and _is_renamed(rehearsed)  # a net may know its training examples by heart: no other code
+    by_net = first is None and _is_renamed(rehearsed)  # a net may have memorised its training examples: no other code
     compared = rehearsed if by_net else first
     if compared is None:
         return renamed_in_run(evidence)
@@ -162,7 +165,7 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
             seen=f"class {pairs} in validation: {by} is right on {compared.accuracy_training:.0%} of training, "
             f"on {compared.accuracy_validation:.0%} of validation, and after renaming on {compared.accuracy_renamed:.0%}"
             if renamed
-            else "in validation labels have nothing to do with images; in training they have",
+            else "in validation, labels have nothing to do with images; in training they do",
             measurements=(
                 Measurement(
                     name="accuracy on validation", value=compared.accuracy_validation, threshold=compared.accuracy_training
@@ -174,19 +177,19 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
                     name="signal within validation", value=compared.own_signal_z, unit="standard errors", threshold=2.0
                 ),
             ),
-            cause="class names are numbered anew for each split, in another order or from another number"
+            cause="class names are numbered separately for each split, in another order or from another number"
             if renamed
-            else "images or labels of validation are shuffled, one without the other",
-            remedy="make the table from class names to numbers once, and use it for both splits"
+            else "validation's images or labels are shuffled, one without the other",
+            remedy="create the table from class names to indices once, and use it for both splits"
             if renamed
-            else "index validation images and labels by one and the same order (one list of both, sorted once)",
+            else "index validation images and labels with the same order (one list of pairs, sorted once)",
             source="own",
         )
     ]
 
 
 def _is_renamed(compared: LabelsCompared | None) -> bool:
-    """Whether a renaming of the classes, and no other order of the colours, makes validation as right as training."""
+    """Whether a renaming of the classes, and no other order of the channels, restores validation's accuracy."""
     return (
         compared is not None
         and compared.domain_shift <= 0.5
@@ -199,7 +202,7 @@ def _is_renamed(compared: LabelsCompared | None) -> bool:
 
 
 def _is_shuffled(compared: LabelsCompared) -> bool:
-    """Whether in validation features tell nothing of the classes, and in training they do."""
+    """Whether features are unrelated to the classes in validation, and related in training."""
     is_alike = compared.domain_shift <= 0.5 and 1 / _SPREAD <= compared.spread <= _SPREAD and not in_another_order(compared)
     return is_alike and compared.fall_z > 5 and compared.own_signal_z < 2 and compared.training_signal_z > 5
 
@@ -209,26 +212,25 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     """Training and validation differ in mean, spread or meaning, or training lacks classes.
 
     Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2,
-        and both by more than five standard errors of a mean of as many examples.
-        Code `classes`: every class of training occurs in validation, and others with it, for which the model has outputs, that
-        no training example read is of: 20 examples and a twentieth of validation, and so many that a split at random leaves
-        them out less than once in a million times; silent where training comes in another order than at random, and where two
-        classes that it has are five times rarer in it than in validation, beside the typical one: there may be few of others.
-        Code `meaning`: ridge regression on training tells three tenths or more of the variance of values that it was not
-        fitted to, and a third of that at most in validation, though inputs look alike (means, spreads, names) and validation's
-        own tell its own values. So where counts of training's words tell its classes, and validation's no better than chance,
-        though its own words tell them, and no renaming of the classes does. So of a watched script, where within three passes
-        over the training data its cross-entropy is half of a constant answer's or less, and in evaluation passes validation is
-        told no better than by its most frequent class, at a loss above one answer's for all, then and later; silent where a
-        label stands for several classes, and where the passes leave out layers that are trained, as where features are
-        compared, or ask for gradients, as an attack does.
-        Code `channels`: of the classifier that `validation_labels` fits, another order of validation's three channels, found on
-        half of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and no less than any
-        renaming of the classes does.
-    Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter move both numbers
-        by far less than these limits. Of classes that it has not seen, no answer is right.
-    What fools it: splits that differ on purpose (another camera, another domain, classes that are to be told as new), and
-        examples that are parts of one series; of `meaning`, a relation that has changed between the two by itself.
+        and both by more than five standard errors of a mean over that many examples. Code `classes`: every training class
+        occurs in validation, together with others for which the model has outputs but no training example was read: 20 examples
+        and a twentieth of validation, so many that a random split would leave them out less than once in a million; silent
+        where training is not in random order, and where two training classes are five times rarer in training than in
+        validation, relative to the typical class, so that other classes may be rare too. Code `meaning`: ridge regression on
+        training explains three tenths or more of the variance of other training targets, and at most a third of that in
+        validation, though inputs look alike (means, spreads, names) and validation's own inputs explain its targets. The same
+        where training's word counts predict its classes and validation's no better than chance, though validation's own words
+        do, and no renaming of the classes helps. In a watched script: within three passes over the training data, cross-entropy
+        is half of the best constant answer's cost or less, while in evaluation passes validation is predicted no better than by
+        its most frequent class, at a loss above the constant's, then and later; silent where a label stands for several
+        classes, and where the passes skip trained layers, as in a comparison of features, or need gradients, as in an attack.
+        Code `channels`: for the classifier of `validation_labels`, another order of validation's three channels, found on half
+        of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and at least as much as any
+        renaming of the classes.
+    Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter change both numbers
+        by far less than these limits. For a class that it has not seen, no prediction is right.
+    What fools it: splits that differ on purpose (another camera, another domain, classes to be detected as new), and examples
+        that are parts of one series; for `meaning`, a relation that really changed between the two.
     Fix: normalise both with the training set's statistics, as the last step; shuffle before the split, or split each class.
     Source: own thresholds, far outside of what crops, mirroring and colour jitter do.
     """
@@ -243,7 +245,7 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         return meant
     if len(data.train.channel_means) != len(data.validation.channel_means):
         return []
-    if not data.train.channel_means:  # numbers of words have no scale
+    if not data.train.channel_means:  # word indices have no scale
         return []
     a, b = data.train, data.validation
     shifts = [
@@ -267,7 +269,7 @@ def split_shift(evidence: Evidence) -> list[Finding]:
                 Measurement(name="shift of a channel's mean", value=max(shifts), unit="standard deviations", threshold=limit),
                 Measurement(name="train over validation std", value=widest, threshold=factor),
             ),
-            cause="the two are normalised differently, or augmentation changes more than it should",
+            cause="the splits are normalised differently, or augmentation changes more than it should",
             remedy="normalise both with the training set's statistics, as the last step",
             source="own",
         )
@@ -281,7 +283,7 @@ def _means_otherwise(evidence: Evidence) -> list[Finding]:
 
 
 def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) -> list[Finding]:
-    """Classes of validation that training has not, as where a list in the order of its classes was cut in two."""
+    """Validation classes that training lacks, as when a list sorted by class was cut in two."""
     known = {c for c, count in enumerate(train.label_counts) if count}
     asked = {c: count for c, count in enumerate(held_out.label_counts) if count}
     lacking = {c: count for c, count in asked.items() if c not in known}
@@ -290,10 +292,10 @@ def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) 
     if not lacking or not known <= set(asked) or outputs is None or outputs <= max(lacking):
         return []
     order, share = train.order, lost / total
-    # What comes sorted, or class after class, is not all that there is: the audit reads the first examples.
+    # Data that is sorted, or class after class, was not read completely: the audit reads the first examples.
     if order is None or order.changes < _AT_RANDOM * order.expected_changes:
         return []
-    # Of a long tail, held against a balanced validation, the first examples lack classes, too.
+    # In a long-tailed training set with a balanced validation, the first examples lack classes too.
     often = sorted(train.label_counts[c] / asked[c] for c in known)
     if len(often) > 1 and often[1] < _AS_OFTEN * statistics.median(often):
         return []
@@ -305,12 +307,12 @@ def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) 
             rule="split_shift",
             code="split_shift.classes",
             severity="warning",
-            seen=f"{share:.0%} of validation is of classes {shown}, and none of {sum(train.label_counts)} training examples is",
+            seen=f"{share:.0%} of validation is of classes {shown}, but none of {sum(train.label_counts)} training examples is",
             measurements=(
                 Measurement(name="share of validation without a training example", value=share, threshold=_LEAST_LOST),
                 Measurement(name="such classes", value=float(len(lacking)), threshold=0.0),
             ),
-            cause="a list in the order of its classes was split before it was shuffled, or folders are missing",
+            cause="a list sorted by class was split before it was shuffled, or folders are missing",
             remedy="shuffle before the split: torch.utils.data.random_split(dataset, [0.8, 0.2]), or split each class",
             source="own; classes counted in both",
             explains=("overfit", "evaluation_path", "prediction_collapse"),
@@ -323,9 +325,9 @@ def split_size(evidence: Evidence) -> list[Finding]:
     """Training and validation images have no shape in common.
 
     Fires: no image shape occurs in both splits.
-    Why: objects then have another apparent size than the net was trained on, which costs accuracy. A hint: evaluation at
-        another scale is often intended, as in VGG's own protocol.
-    What fools it: nothing that is known; whether it is intended is for the reader to say.
+    Why: objects then have another apparent size than the net was trained on, which costs accuracy. A hint, because evaluation
+        at another scale is often intended, as in VGG's own protocol.
+    What fools it: nothing known; only the reader knows whether it is intended.
     Fix: crop validation images to the training size, unless another scale is meant.
     Source: Touvron et al., Fixing the Train-Test Resolution Discrepancy, NeurIPS 2019.
     """
@@ -342,7 +344,7 @@ def split_size(evidence: Evidence) -> list[Finding]:
                 Measurement(name="values per training image", value=float(math.prod(a))),
                 Measurement(name="values per validation image", value=float(math.prod(b))),
             ),
-            cause="the two are cropped or rescaled differently: objects have other sizes than the net was trained on",
+            cause="the splits are cropped or rescaled differently: objects have other sizes than the net was trained on",
             remedy="crop validation images to the training size, unless another scale is meant",
             source="own; Touvron et al., Fixing the Train-Test Resolution Discrepancy, NeurIPS 2019",
         )
@@ -355,19 +357,19 @@ def mirrored(evidence: Evidence) -> list[Finding]:
 
     Fires: at some place, validation images are further than 0.4 standard deviations from their own mirror image, and training
         images less than half as far. A warning with code `alone`: `collate_fn`, given the same examples three times, mirrors a
-        tenth of the images or more, targets that are images or numbers (not 0 and 1 alone) stay bit for bit the same, and of
-        one of their numbers a linear map of the difference of the images' two sides explains three tenths of the variance, held
-        out. A warning with code `apart`: of the same examples, read five times, images and targets are flipped, turned by
-        quarters or shifted, value for value, and where the image is as it was, or only shifted, the target is turned or shifted
-        otherwise, in eight pairs of readings and a fifth of them at least. Targets are what the loss goes by, row for row, and
-        what the model is not given: maps of places, tags of steps, or numbers of which two readings have one sum in all
-        examples, as places have in a mirror image.
+        tenth or more of the images, while targets that are images or numbers (other than only 0 and 1) stay bitwise the same,
+        and a linear map of the difference of the images' two sides explains three tenths of the held-out variance of one of
+        their numbers. A warning with code `apart`: over five reads of the same examples, images and targets are flipped,
+        rotated by quarters or shifted, value for value, and where the image is the same, or only shifted, the target is
+        flipped, rotated or shifted differently, in at least eight pairs of reads and a fifth of them. Targets are what the loss
+        depends on, row for row, and the model is not given: maps of places, tags of steps, or numbers of which two reads have
+        the same sum in all examples, as coordinates have in a mirror image.
     Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
-        digits), photographs are not. A target that is turned by a draw of its own is beside another place of the image: no
-        weights can tell where.
-    What fools it: classes that may face either way, where mirroring is what augmentation is for; hence a hint. Of `alone` and
-        `apart` nothing that is known.
-    Fix: leave mirroring out where it makes another thing of the image, as of a digit; draw once for an image and its target.
+        digits), photographs are not. A target that is flipped by a separate draw belongs to another place of the image, and no
+        weights can know which.
+    What fools it: classes that may face either way, for which mirroring is a useful augmentation; hence a hint. For `alone` and
+        `apart`, nothing known.
+    Fix: do not mirror where it changes the meaning of the image, as with a digit; draw once for an image and its target.
     Source: own; the log mirrored MNIST.
     """
     if (alone := mirrored_alone(reading.facts(evidence))) is not None:
@@ -389,7 +391,7 @@ def mirrored(evidence: Evidence) -> list[Finding]:
                 ),
             ),
             cause="training images are mirrored at random, though left and right differ in this data",
-            remedy="leave mirroring out where it makes another thing of the image, as of a digit",
+            remedy="do not mirror where it changes the meaning of the image, as with a digit",
             source="own; the log mirrored MNIST",
         )
     ]

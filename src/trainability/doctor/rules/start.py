@@ -1,4 +1,4 @@
-"""The start: the gain budget of the weights with the input, and how long the net will sit at chance."""
+"""The start: the gain budget of the weights and the input, and how long the net stays at chance."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDG
 
 LARGE_RECURRENCE = 5.0
 LOUD_OUTPUTS = 32.0  # rms, over that of the targets or 1: at the band's upper end
-LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance, where gains show in it; mean square of an input that is to blame
+LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance that shows the gains; mean square of an input that is the cause
 # Rehearsed steps, after which outputs that differ between examples by less than that share of their size are said to stay so;
 # loss over the first, of a run that made up for it; layers that shrink the signal one after the other.
 LONG_LOST, NO_SIGNAL, MADE_UP, FEWEST_SHRINKING = 50, 1e-5, 0.6, 4
@@ -76,7 +76,7 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
 
 
 def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, depth: int, ends: bool) -> Severity:
-    """How far the band speaks for this net: it was found under SGD, with zero biases and eight or more layers."""
+    """How well the band applies to this net: it was found under SGD, with zero biases and eight or more layers."""
     if depth < PILOT_DEPTH and total > BUDGET_HIGH:
         return "error" if _borne_out(evidence, probe) else "hint"
     if depth < PILOT_DEPTH:
@@ -93,21 +93,21 @@ def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, de
 
 
 def _borne_out_low(evidence: Evidence) -> bool:
-    """Whether what was tried shows what a low budget predicts: outputs that stay alike, or a run whose signal is lost."""
+    """Whether the rehearsal or the run shows what a low budget predicts: constant outputs, or a lost signal."""
     return constant_for_good(evidence) or bool(_lost_on_the_way(evidence))
 
 
 def _signal_stays_lost(evidence: Evidence) -> bool:
-    """Whether a budget far below the band left outputs that 50 steps did not make depend on the input.
+    """Whether, with a budget far below the band, 50 steps did not make outputs depend on the input.
 
-    Before a run only where hidden biases start at zero, since others carry a signal of their own that may grow yet. A run that
-    has got below six tenths of its first loss has made up for it.
+    Before a run only where hidden biases start at zero, since others carry a signal that may still grow. A run below six tenths
+    of its first loss has recovered.
     """
     probe, rehearsal = evidence.probe, evidence.rehearsal
     total = reading.total_budget(probe) if probe is not None and probe.at_start else None
     if probe is None or total is None or total > BIASED_BUDGET_LOW or rehearsal is None:
         return False
-    # Before the first step, without biases, outputs are nothing but what is left of the signal.
+    # Before the first step, without biases, outputs are only what is left of the signal.
     looks = [seen for seen in rehearsal.reference if seen.output_spread is not None and seen.step > 0]
     lost = itertools.takewhile(lambda seen: (seen.output_spread or 0.0) < NO_SIGNAL * (seen.output_rms or 0.0), looks)
     until = max((seen.step for seen in lost), default=0)
@@ -129,13 +129,13 @@ def outputs_stay_alike(evidence: Evidence) -> bool:
 
 
 def constant_for_good(evidence: Evidence) -> bool:
-    """As `outputs_stay_alike`; before a run only where hidden biases are zero, since others carry a signal that may grow."""
+    """Like `outputs_stay_alike`, but before a run only where hidden biases are zero: others carry a signal that may grow."""
     unbiased = evidence.probe is not None and evidence.probe.hidden_biased is False
     return (unbiased or reading.num_steps(evidence) >= LONG_RUN) and outputs_stay_alike(evidence)
 
 
 def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
-    """Of a loop that was watched: outputs of layers that shrink from one to the next until hardly a gradient is left."""
+    """In a watched loop: outputs that shrink from layer to layer until hardly any gradient is left."""
     first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
     rows = [s for s in first.layers if s.activation_rms] if first is not None else []
     hidden = [s for s in rows[:-1] if s.kind in ("linear", "conv", "conv_transpose")]
@@ -157,17 +157,17 @@ def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
             seen=f"from {reading.called(hidden[0])} to {reading.called(hidden[-1])} the signal's mean square shrinks to "
             f"10^{shrunk:.1f} at the first step; the loss is {recent:.3g} after {reading.num_steps(evidence)} steps",
             measurements=(Measurement(name="gain of the layers, measured", value=shrunk, unit="log10", threshold=BUDGET_LOW),),
-            cause="initialisation: each layer makes the signal smaller",
+            cause="initialisation: each layer shrinks the signal",
             remedy="torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer",
             source=BUDGET_SOURCE,
             layers=reading.names(hidden),
-            explains=("untrained_parameter",),  # of a gradient that underflows
+            explains=("untrained_parameter",),  # a gradient that underflows
         )
     ]
 
 
 def _loud_outputs(evidence: Evidence) -> bool:
-    """Whether, under a loss of no known kind, outputs start as large as the band ends at, and steps lead to NaN from there."""
+    """Whether, under an unknown loss, outputs start at the band's upper limit and steps lead to NaN."""
     facts = reading.facts(evidence)
     output, target = facts.output_rms, facts.target_rms
     wide = output is not None and output > LOUD_OUTPUTS * max(target or 0.0, 1.0)
@@ -175,7 +175,7 @@ def _loud_outputs(evidence: Evidence) -> bool:
 
 
 def _borne_out(evidence: Evidence, probe: ProbeResult) -> bool:
-    """Whether the loss starts as high as the gains say, and these are not the input's: what then explodes is their symptom."""
+    """Whether the loss starts as high as the gains predict, and not because of the input: explosions are then a symptom."""
     chance = reading.chance_loss(evidence)
     loss = probe.cross_entropy
     if chance is None and _loud_outputs(evidence):
@@ -203,24 +203,25 @@ def _borne_out(evidence: Evidence, probe: ProbeResult) -> bool:
     predicts=True,
 )
 def gain_budget_low(evidence: Evidence) -> list[Finding]:
-    """The layers' gains multiply to almost nothing, so signal and gradient die on their way.
+    """The layers' gains multiply to almost nothing, so signal and gradient vanish.
 
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is below -5, before anything was
-        learned. An error on plain nets of 8 or more weight layers with zero biases. With biases that start away from zero it
-        is a warning below -8 and a hint above. A hint, too, under Adam and its kin, in shallower nets, and where the predicted
-        stay at chance ends within the run; but a warning of the first two where it is below -8, hidden biases start at zero,
-        and from the first step on, for 50 rehearsed steps and a tenth of the plan, outputs differ by less than 1e-5 of their
-        size; or where the run bears it out: four layers or more, each with less than half of the output of the one before at
-        the first step, gradients below 1e-5 of the weights, and a loss that 50 steps or more leave above six tenths of its
-        first. The same of a loop that Monitor alone saw: code `measured`. Code `norms`: before the first step, the weights of
-        half of the normalisations have both signs and an rms below 0.3; a hint, unless 50 rehearsed steps leave the loss.
-    Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
-        same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 a layer, with biases) is
-        another matter: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the
-        gradient's own size, down to -16.3.
-    What fools it: weights that are not random, such as pretrained or orthogonal ones with a gain. Normalisation and residual
-        sums make gains meaningless; such nets have no budget, and this rule is silent on them.
-    Fix: initialise the layers that are named with std sqrt(2 / fan_in) and zero biases
+        learned. An error on plain nets of 8 or more weight layers with zero biases; with biases that start away from zero, a
+        warning below -8 and a hint above. Also a hint under Adam and similar optimizers, in shallower nets, and where the
+        predicted stay at chance ends within the run. In the first two of these a warning where the budget is below -8, hidden
+        biases start at zero, and outputs differ by less than 1e-5 of their size from the first step on, for 50 rehearsed steps
+        and a tenth of the plan; or where the run confirms it: four or more layers, each with less than half of the previous
+        one's output at the first step, gradients below 1e-5 of the weights, and a loss still above six tenths of its first
+        after 50 steps or more. Code `measured`: the same in a loop that only Monitor saw. Code `norms`: before the first step,
+        the weights of half of the normalisations have both signs and an rms below 0.3; a hint, unless 50 rehearsed steps do not
+        lower the loss.
+    Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers contain
+        the same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 per layer, with biases)
+        differs: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the gradient's
+        own size, down to -16.3.
+    What fools it: weights that are not random, such as pretrained ones, or orthogonal ones with a gain. With normalisation and
+        residual sums, gains do not multiply; such nets have no budget, and this rule is silent on them.
+    Fix: initialise the layers in the finding with std sqrt(2 / fan_in) and zero biases
         (`torch.nn.init.kaiming_normal_(layer.weight)`); or normalise the input, where its scale alone is the cause.
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own 175 short runs of VGG-A to E
         (docs/theory.md, section 4); default initialisation: benchmarks/default_init.py.
@@ -229,7 +230,7 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
 
 
 def _norms_drawn(evidence: Evidence) -> list[Finding]:
-    """Normalisations that take away what they are there to keep, because a draw for layers went over them, too."""
+    """Normalisations that shrink the signal, because an initialisation for layers was applied to them too."""
     names = reading.facts(evidence).drawn_norms
     if not names:
         return []
@@ -239,10 +240,11 @@ def _norms_drawn(evidence: Evidence) -> list[Finding]:
             code="gain_budget_low.norms",
             severity="error" if reading.stands_still(evidence) else "hint",
             seen=f"the weights of {', '.join(names[:4])}{' and more' if len(names) > 4 else ''} are small numbers of both "
-            "signs; a normalisation's are 1",
-            measurements=(Measurement(name="normalisations drawn around zero", value=float(len(names)), threshold=0.0),),
-            cause="initialisation: a draw for layers went over every parameter, so normalisations shrink what they are to keep",
-            remedy="torch.nn.init.ones_(norm.weight) and zeros_(norm.bias); draw the weights of layers alone: if p.dim() > 1",
+            "signs; a normalisation's weights should be 1",
+            measurements=(Measurement(name="normalisations initialised around zero", value=float(len(names)), threshold=0.0),),
+            cause="initialisation: a scheme for layers was applied to every parameter, so normalisations shrink their outputs",
+            remedy="torch.nn.init.ones_(norm.weight) and zeros_(norm.bias); initialise only the weights of layers: if "
+            "p.dim() > 1",
             source="own; read off the weights",
             layers=names,
         )
@@ -273,14 +275,14 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
 
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is above 2.7, before anything was
         learned. A hint in nets of fewer than 8 weight layers, unless the loss starts at 20 ln C or more and the mean square of
-        the input is below 10; of a loss of no known kind, unless the outputs are 32 times as large as 1 and the targets, and
-        a loss after the first is not finite.
+        the input is below 10; or, under an unknown loss, unless the outputs are 32 times as large as 1 and the targets, and a
+        loss after the first is not finite.
     Why: the logits' mean square is 2 * 10^budget, so at 2.7 their rms is 32 and the loss starts at many times ln C. Of 12 runs
         above 2.7 none trained, while between -5 and 2.7 it was 52 of 80.
-    What fools it: weights that are not random; and clipping, which moves the edge, since it is one of steps that overshoot: a
-        VGG-B with budget +2 stayed at chance under clip 1.0 and left it under 0.1. Normalisation and residual sums have no
-        budget, and no finding.
-    Fix: initialise the layers that are named with std sqrt(2 / fan_in); or normalise the input, where its scale alone is the
+    What fools it: weights that are not random; and clipping, which moves the limit, because the limit comes from steps that
+        overshoot: a VGG-B with budget +2 stayed at chance with clipping at 1.0 and left it at 0.1. Nets with normalisation or
+        residual sums have no budget, and no finding.
+    Fix: initialise the layers in the finding with std sqrt(2 / fan_in); or normalise the input, where its scale alone is the
         cause, as with images of 0 to 255.
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own 175 short runs of VGG-A to E
         (docs/theory.md, section 4); own runs under clipping (section 8).
@@ -289,7 +291,7 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
 
 
 def began_saturated(evidence: Evidence) -> bool:
-    """Whether several layers sat there before the first step, most of those that could, and the run left half of its loss."""
+    """Whether several layers, most of those that could, were saturated before the first step, and half of the loss is left."""
     first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
     shares = [s.saturated_fraction for s in first if s.saturated_fraction is not None]
     stuck = [share for share in shares if share > NEARLY_ALL]
@@ -301,12 +303,12 @@ def began_saturated(evidence: Evidence) -> bool:
 
 @rule(severities=("warning",), explains=("exploding_gradient", "not_finite", "clipping", "plateau", "saturation", "slow_start"))
 def recurrent_gain(evidence: Evidence) -> list[Finding]:
-    """Recurrent weights are so large that gates and states sit at their limits.
+    """Recurrent weights are so large that gates and states are saturated.
 
     Fires: before anything was learned, the rms of a layer's recurrent weights times the root of their width is 5 or more.
-    Why: orthogonal weights have 1, and PyTorch draws 0.58. At 5 what goes into gates and tanh has a standard deviation of
-        several units, where their slopes are a hundredth: hardly a gradient comes back through a step.
-    What fools it: weights that were trained, if the doctor is told that they are at their start.
+    Why: orthogonal weights have 1, and PyTorch's default 0.58. At 5, the inputs of gates and tanh have a standard deviation of
+        several units, where slopes are about a hundredth: hardly any gradient gets through a step.
+    What fools it: trained weights, if the doctor is told that they are initial ones.
     Fix: layer.reset_parameters(), or torch.nn.init.orthogonal_ of each weight_hh.
     Source: Saxe, McClelland and Ganguli, ICLR 2014; Pascanu, Mikolov and Bengio, ICML 2013; own limit.
     """
@@ -320,7 +322,7 @@ def recurrent_gain(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen=f"the recurrent weights of {name or 'the model'} have a gain of {gain:.3g}; orthogonal ones have 1",
             measurements=(Measurement(name="rms times root of the width", value=gain, threshold=LARGE_RECURRENCE),),
-            cause="weights are drawn too wide: gates are open or shut, whatever comes in",
+            cause="initial weights are too large: gates are fully open or shut, whatever the input",
             remedy=f"{as_code(name)}.reset_parameters(), which draws all its weights within 1 / sqrt(hidden size)",
             source="Saxe, McClelland and Ganguli, ICLR 2014; own limit",
             layers=(name,),
@@ -337,12 +339,12 @@ def recurrent_gain(evidence: Evidence) -> list[Finding]:
 def slow_start(evidence: Evidence) -> list[Finding]:
     """The predicted stay at chance is longer than the run, or endless.
 
-    Fires: the formula says never, or more steps than are planned. Where no number is planned the limit is 2,000 and the
-        finding a warning, unless the stay is endless; a plan of fewer than 100 steps counts as 100.
-    Why: while the logits are small, all layers grow along one shared direction at a speed that the first gradient gives, so
-        the length of the stay follows. 2,000 steps of VGG are about an hour on one GPU. Weight decay that shrinks the weights
-        faster than the gradient grows them never lets the loss fall.
-    What fools it: a batch too small to show the gradient above its noise: then the true stay is longer than predicted. Known
+    Fires: the formula predicts that the loss never leaves chance, or not within the planned steps. If no number is planned, the
+        limit is 2,000 and the finding a warning, unless the stay is endless; a plan of fewer than 100 steps counts as 100.
+    Why: while the logits are small, all layers grow along one shared direction, at a speed given by the first gradient, which
+        determines the length of the stay. 2,000 steps of VGG take about an hour on one GPU. If weight decay shrinks the weights
+        faster than the gradient grows them, the loss never falls.
+    What fools it: a batch too small to show the gradient above its noise: the real stay is then longer than predicted. Known
         only for plain ReLU nets with zero biases under SGD.
     Fix: initialise the layers with gain below 1 by std sqrt(2 / fan_in); or raise the learning rate; or drop weight decay
         until the loss falls.
@@ -368,7 +370,7 @@ def slow_start(evidence: Evidence) -> list[Finding]:
             severity="error" if never or planned is not None else "warning",
             seen="weight decay shrinks the weights faster than the gradient grows them: the loss never leaves chance"
             if never
-            else f"the net will sit at chance for about {steps:,.0f} steps, more than {limit:,}",
+            else f"the net will stay at chance for about {steps:,.0f} steps, more than {limit:,}",
             measurements=tuple(measurements),
             cause="layers share a signal that starts too small, and grow together too slowly",
             remedy="initialise the layers with gain below 1 by std sqrt(2 / fan_in); or raise the "

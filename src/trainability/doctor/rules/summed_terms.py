@@ -1,4 +1,4 @@
-"""A loss that is the sum of its terms, as its graph says, under steps that are as long as the gradient. No rule."""
+"""A loss that is the sum of its terms, read from its graph, under SGD. No rule."""
 
 import math
 
@@ -11,11 +11,11 @@ from trainability.doctor.rules.smaller_steps import was_unstable
 FEWEST_TERMS = 16
 _FEWEST_STEPS = 100
 _AS_OFTEN, _PAYS = 0.99, 0.5
-_CLEARLY = 4.0  # times the price, by which a code pays
+_CLEARLY = 4.0  # factor of the cost at which a code pays off
 
 
 def summed_terms(evidence: Evidence) -> list[Finding]:
-    """What the graph says of a loss of any kind: of cross-entropy its size beside the mean's does."""
+    """The graph's evidence, for any loss; for cross-entropy, its size relative to the mean is enough."""
     graph, unequal = reading.facts(evidence).graph, reading.facts(evidence).unequal_terms
     if unequal is not None and unequal[0] >= unequal[1]:
         return [_beside_means(*unequal)]
@@ -33,7 +33,7 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
             severity="warning" if reading.optimizer_name(evidence) == "SGD" and _overshoots(evidence) else "hint",
             seen=f'the loss is the sum of {graph.sums:,} terms (reduction="sum"), and so are its gradients',
             measurements=(Measurement(name="terms", value=float(graph.sums), threshold=float(FEWEST_TERMS)),),
-            cause="the loss sums over examples and outputs, and the learning rate is for a mean",
+            cause="the loss sums over examples and outputs, but the learning rate is for a mean",
             remedy=f"use reduction='mean', or divide the learning rate by {graph.sums}",
             source="TheDeepChecker, TOSEM 2022; read off the graph of the loss",
         )
@@ -41,16 +41,16 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
 
 
 def _beside_each(examples: int) -> Finding:
-    """A log-determinant or a divergence that is summed over the batch, beside one number for each example."""
+    """A log-determinant or a divergence that is summed over the batch, added to one number for each example."""
     return Finding(
         rule="sum_for_mean",
         code="sum_for_mean.beside_each",
         severity="warning",
         seen=f"a sum over all {examples} examples is added to each of their {examples} terms, so that it counts {examples} "
-        "times as much as what stands beside it",
-        measurements=(Measurement(name="times that the sum counts", value=float(examples), threshold=1.0),),
-        cause="a sum without dim runs over the batch as well, and the one number is broadcast over the examples",
-        remedy="sum over the features of an example alone: .sum(dim=1), or .flatten(1).sum(dim=1), in place of .sum(), so that "
+        "times as much as the other term",
+        measurements=(Measurement(name="weight of the sum", value=float(examples), threshold=1.0),),
+        cause="a sum without dim also runs over the batch, and its result is broadcast over the examples",
+        remedy="sum only over the features of an example: .sum(dim=1), or .flatten(1).sum(dim=1), instead of .sum(), so that "
         f"there are {examples} numbers",
         source="PyTorch, Broadcasting semantics; read off the graph of the loss",
         explains=("collapsed_output", "constant_as_good", "wrong_sign"),
@@ -58,49 +58,50 @@ def _beside_each(examples: int) -> Finding:
 
 
 def _beside_means(ratio: float, examples: int) -> Finding:
-    """A divergence or a penalty that is summed over the batch, beside an error that is a mean."""
+    """A divergence or a penalty that is summed over the batch, added to an error that is a mean."""
     return Finding(
         rule="sum_for_mean",
         code="sum_for_mean.beside_means",
         severity="warning",
-        seen=f"the loss adds sums over the {examples} examples to means: by the parameters that both reach, the gradient of "
+        seen=f"the loss adds sums over the {examples} examples to means: for the parameters that both reach, the gradient of "
         f"the sums is {ratio:,.0f} times that of the means",
         measurements=(Measurement(name="gradient of the sums over that of the means", value=ratio, threshold=float(examples)),),
-        cause="one term is summed over batch and units, another is a mean: the sum is all that the parameters go by",
-        remedy=f"sum or mean for both: of a bound, (error.sum() + divergence.sum()) / {examples}, with the error summed, too",
-        source="Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, eq. (10); asked with half of the batch",
+        cause="one term is summed over batch and units, another is a mean: the parameters follow only the sum",
+        remedy=f"use sum or mean for both: for a variational bound, (error.sum() + divergence.sum()) / {examples}, with the "
+        "error summed too",
+        source="Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, eq. (10); own: half of the batch",
         explains=("collapsed_output", "constant_as_good"),
     )
 
 
 def _beside_a_mean(ratio: float, numbers: int, saved: float) -> Finding:
-    """A divergence that is summed over the units of a code, beside an error that is a mean over the numbers of an example."""
+    """A divergence that is summed over the units of a code, added to an error that is a mean over an example's numbers."""
     pays = ratio * saved >= _CLEARLY
     return Finding(
         rule="sum_for_mean",
         code="sum_for_mean.beside_mean",
         severity="warning",
-        seen=f"the error is a mean over the {numbers:,} numbers of an example, the divergence of the code is not: it weighs "
-        f"{ratio:,.0f} times as much as the error of one number, and a code saves {saved:.2g} of what it costs",
+        seen=f"the error is a mean over the {numbers:,} numbers of an example, but the divergence of the code is not: it "
+        f"counts {ratio:,.0f} times as much as the error of one number, and a code saves {saved:.2g} of its cost",
         measurements=(
             Measurement(name="weight of the divergence over that of an error", value=ratio, threshold=float(numbers)),
             Measurement(name="saved over cost", value=saved, threshold=1.0),
         ),
-        cause="the divergence outweighs the error, so the code is given up: the decoder learns the mean of all examples",
+        cause="the divergence outweighs the error, so the code is not used: the decoder learns the mean of all examples",
         remedy=(
-            "sum both over an example: F.mse_loss(output, x, reduction='sum') / len(x) (so of binary cross-entropy) beside "
-            f"kl.sum(dim=1).mean(); or multiply the divergence that you have by {1 / ratio:.2g}"
+            "sum both over an example: F.mse_loss(output, x, reduction='sum') / len(x) (likewise binary cross-entropy) with "
+            f"kl.sum(dim=1).mean(); or multiply the present divergence by {1 / ratio:.2g}"
         )
         if pays
-        else f"multiply the divergence that you have by {saved / _CLEARLY:.2g}; a sum in place of the mean would not do, "
-        "because the inputs vary too little",
+        else f"multiply the present divergence by {saved / _CLEARLY:.2g}; a sum instead of the mean is not enough, because "
+        "the inputs vary too little",
         source="Kingma and Welling, ICLR 2014, eq. (10); Lucas et al., Don't Blame the ELBO, NeurIPS 2019",
         explains=("collapsed_output", "constant_as_good", "activation_scale"),
     )
 
 
 def _is_used(evidence: Evidence) -> bool:
-    """Whether a rehearsal came clearly below what the best answer for all costs."""
+    """Whether a rehearsal came clearly below the best constant answer's cost."""
     rehearsal = evidence.rehearsal
     if rehearsal is None or rehearsal.constant_loss is None or not rehearsal.reference:
         return False
@@ -108,7 +109,7 @@ def _is_used(evidence: Evidence) -> bool:
 
 
 def _overshoots(evidence: Evidence) -> bool:
-    """Whether what was tried, or the run, shows steps that are too long or lead nowhere."""
+    """Whether the rehearsal or the run shows steps that are too long or make no progress."""
     if not evidence.steps:
         return was_unstable(evidence)
     broken = any(not math.isfinite(step.loss) and not step.skipped for step in evidence.steps)

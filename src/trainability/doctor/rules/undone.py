@@ -1,4 +1,4 @@
-"""Outputs that depended on the input until the program's own steps were made, and go on to at a smaller rate. No rule."""
+"""Outputs that depend on the input at first, and after the program's steps only at a smaller rate. No rule."""
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import best_constant
@@ -13,7 +13,7 @@ _FEWEST_STEPS, _AS_GOOD = 50, 0.95
 
 
 def undone_by_steps(evidence: Evidence) -> Finding | None:
-    """Steps that leave nothing of what outputs had of the input, where smaller ones do not.
+    """Steps after which outputs no longer depend on the input, while smaller steps keep the dependence.
 
     Read off the rehearsal at the program's own rate and those at smaller ones, from the same start on the same batches, and
     only where neither the rehearsal nor the run gets below the best constant answer.
@@ -39,13 +39,14 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
         code="update_ratio.large",
         severity="warning",
         seen=f"outputs differed between examples by {shares[0]:.2g} of their size before the first step, and by {last:.1g} "
-        f"since step {later[0][0].step}; at {scale:g} times the learning rate by {kept[scale]:.2g} after as many steps",
+        f"since step {later[0][0].step}; at {scale:g} times the learning rate, by {kept[scale]:.2g} after the same number of "
+        "steps",
         measurements=(
             Measurement(name="spread of the outputs over their size", value=last, threshold=_NO_MORE),
             Measurement(name="the same at a smaller rate", value=kept[scale]),
         ),
-        cause="the learning rate is too large: the first steps drive all examples to one output, which no gradient leaves",
-        remedy=smaller_steps(evidence, 1 / scale, ", with a warm-up of some hundred steps"),
+        cause="the learning rate is too large: the first steps drive all examples to one output, where there is no gradient",
+        remedy=smaller_steps(evidence, 1 / scale, ", with a warm-up of a few hundred steps"),
         source="own; rehearsed at both rates",
         explains=("vanishing_gradient",),
     )

@@ -1,4 +1,4 @@
-"""Inputs that go with their own targets no better than with shuffled ones. No rule."""
+"""Inputs that are related to their own targets no more than to shuffled ones. No rule."""
 
 import math
 import statistics
@@ -10,44 +10,46 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 
 _FEWEST_STEPS = 100  # of a run whose sampled steps were compared
-_PASSES, _STILL = 2, 0.93  # over the examples; of chance, above which nothing was learned
-_FEWEST_AGAIN = 10  # examples that came again: their number is then known within a third
+_PASSES, _STILL = 2, 0.93  # passes over the examples; of chance, above which nothing was learned
+_FEWEST_AGAIN = 10  # repeated examples: the number of examples is then known within a third
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
 RELATED_BY_PLACE = 0.05  # share of the variance of targets that are images, beyond what another example's image explains
-SURE = 8.0  # standard deviations: what is related as simply as that in validation is in training, too
+SURE = 8.0  # standard deviations: a relation this simple in validation exists in training too
 
 
 def unrelated(evidence: Evidence) -> list[Finding]:
-    """Inputs that go with their own targets no better than with shuffled ones, or of which a probe tells no class."""
+    """Inputs unrelated to their targets, by comparison with shuffled targets or by a linear probe."""
     facts, data, relation = reading.facts(evidence), evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
     severity: Severity = "warning"
-    remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"
+    remedy = "index inputs and targets with the same order, and look at ten pairs as the loader yields them"
     if relation is None and (made := facts.made_relation) is not None and reading.stands_still(evidence):
         relation = Relation(num_examples=made[0], z=made[1])
-        cause = "the step makes a target that nothing of what it hands the model tells"
-        remedy = "call the model on what the target went into (the noisy example, not the clean one)"
+        cause = "the step computes a target that nothing in the model's input predicts"
+        remedy = "call the model on the input that contains the target (the noisy example, not the clean one)"
     if relation is not None:
-        # Of a watched loop's sampled steps: it may make targets by itself, or ask what two inputs mean only together.
+        # From a watched loop's sampled steps: it may compute targets, or use relations between two inputs.
         watched_alone = bool(evidence.steps) and evidence.data is None
         at = standing(evidence) if watched_alone else None
         by_heart = watched_alone and reading.has_learned(evidence) and not (at is not None and at.is_no_better)
         too_soon = watched_alone and reading.num_steps(evidence) < _FEWEST_STEPS
         too_soon |= by_heart and not _falls_late(evidence, relation)
-        # Parity of some bits is learned late, too, and for good: that loop is no other than one that learns by heart.
+        # The parity of some bits is also learned late, and generalises: that loop looks like one that memorises.
         is_open = (relation.mixed and not _no_better(evidence)) or (by_heart and relation.whole) or relation.drawn_evenly
         if is_related(relation) or reading.carries_over(evidence) or too_soon or is_open:
             return []
-        seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
+        seen = f"inputs predict their own targets no better than shuffled ones ({relation.num_examples} examples compared)"
         if watched_alone:
-            cause += "; or the target is noise that was drawn anew, and not the noise that the input has"
+            cause += "; or the target is newly drawn noise, not the noise in the input"
         seen += (
-            "; the loss stood still for two passes over the examples or more, and fell as they came again" if by_heart else ""
+            "; the loss stood still for two or more passes over the examples, and fell as they were repeated"
+            if by_heart
+            else ""
         )
         if relation.held_out_z is not None and relation.held_out_z >= SURE:
-            seen += "; those of validation do"
+            seen += "; validation's inputs do"
             severity = "warning"
-        elif not relation.is_plain:  # what words and series mean is in their order, which few of the views see
+        elif not relation.is_plain:  # the meaning of words and series is in their order, which few of the views see
             severity = "warning" if by_heart else "hint"
         name = "relation above shuffled ones"
         measured = Measurement(name=name, value=relation.z, unit="standard deviations", threshold=RELATED)
@@ -55,7 +57,7 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         if data is None or data.class_signal_z is None or data.class_signal_z >= 2 or reading.has_learned(evidence):
             return []
         seen = "a linear probe of coarse pixels cannot tell any class apart"
-        cause = "labels do not belong to their images, or the images carry nothing"
+        cause = "labels do not belong to their images, or the images carry no information about them"
         measured = Measurement(name="probe above chance", value=data.class_signal_z, unit="standard errors", threshold=2.0)
     return [
         Finding(
@@ -72,9 +74,9 @@ def unrelated(evidence: Evidence) -> list[Finding]:
 
 
 def _falls_late(evidence: Evidence, relation: Relation) -> bool:
-    """Whether the loss began to fall after 20 steps, when each example had been seen twice: it is learned by heart.
+    """Whether the loss began to fall only after 20 steps and two views of each example, so that it is memorised.
 
-    What is learned of examples falls with the first of them, whether they come again or not.
+    A loss that learns a relation falls with the first examples, whether or not they are repeated.
     """
     size = _number_of_examples(*relation.seen) if relation.seen is not None else None
     at, level = standing(evidence), reading.chance_as_logged(evidence)
@@ -90,7 +92,7 @@ def _falls_late(evidence: Evidence, relation: Relation) -> bool:
 
 
 def _number_of_examples(seen: int, different: int) -> float | None:
-    """How many there are to draw from, where draws of so many were so many different ones; None where too few came again."""
+    """Estimate the number of examples from how many of the draws were different; None if too few were repeated."""
     if seen - different < _FEWEST_AGAIN:
         return None
     least, most = float(different), float(seen) ** 2
@@ -106,7 +108,7 @@ def is_related(relation: Relation) -> bool:
 
 
 def _related_by_place(relation: Relation) -> bool:
-    """Of masks and other images as targets, whether what is about a place tells its target, as another example's does not."""
+    """For images as targets: whether a place's surroundings predict its target, and another example's do not."""
     if relation.local is None or relation.local_of_others is None:
         return False
     return relation.local - max(relation.local_of_others, 0.0) >= RELATED_BY_PLACE

@@ -1,4 +1,4 @@
-"""Updates beside the weights that they move: their length, and what the number format leaves of them."""
+"""Updates relative to the weights that they move: their length, and what the number format leaves of them."""
 
 import math
 import statistics
@@ -38,11 +38,11 @@ def underflow(evidence: Evidence) -> list[Finding]:
     """More than half of a layer's gradient, or of its updates, rounds to nothing.
 
     Fires: the target precision rounds more than 50 % of the non-zero elements of a layer's weight gradient to zero. Code
-        `weights`: of weights kept in float16 or bfloat16, the typical step leaves more than 65 % of the typical one's elements
-        as they were, bit for bit, and the loss is not below three tenths of its first.
-    Why: float16 has no number between 0 and 6e-8. Below half, what is lost are the smallest elements, which hardly count;
-        above, whole units stop learning.
-    What fools it: a loss scaler that the probe was not told of.
+        `weights`: for weights kept in float16 or bfloat16, the typical step leaves more than 65 % of the elements of the
+        typical weight bitwise unchanged, and the loss is not below three tenths of its first value.
+    Why: float16 has no number between 0 and 6e-8. Up to half, only the smallest elements are lost, which hardly matter; above
+        that, whole units stop learning.
+    What fools it: a loss scaler that the probe does not know of.
     Fix: use bfloat16, or scale the loss (`torch.amp.GradScaler`).
     Source: Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2; own share.
     """
@@ -68,7 +68,7 @@ def underflow(evidence: Evidence) -> list[Finding]:
 
 
 def _rounded_steps(evidence: Evidence) -> list[Finding]:
-    """Weights whose number format is too coarse for the steps that are made."""
+    """Weights whose number format is too coarse for the steps."""
     if evidence.steps:
         seen = [[s.unmoved_fraction for s in each.layers if s.unmoved_fraction is not None] for each in evidence.samples]
         shares = [statistics.median(row) for row in seen if row]
@@ -85,10 +85,10 @@ def _rounded_steps(evidence: Evidence) -> list[Finding]:
             rule="underflow",
             code="underflow.weights",
             severity="warning",
-            seen=f"a step leaves {share:.0%} of the typical weight's elements as they were: {name or 'their number format'} "
+            seen=f"a step leaves {share:.0%} of the typical weight's elements unchanged: {name or 'their number format'} "
             "rounds it away",
             measurements=(Measurement(name="elements that a step does not move", value=share, threshold=MOST_ROUNDED),),
-            cause="weights are kept in a format of 8 to 11 bits, and steps are smaller than that resolves",
+            cause="weights are kept in a format of 8 to 11 bits, and steps are smaller than its resolution",
             remedy="weights in float32, and torch.autocast for the forward pass; or " + larger_steps(evidence),
             source="Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1 (a float32 copy of the weights)",
         )
@@ -108,23 +108,23 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
 
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
         where it is below 1e-5 and was so at the first step, or where 300 steps or more together come to less than a twentieth
-        of the weight (100 or more, to less than a hundredth), and neither rate nor gradient grows; if clipping leaves more
-        than a hundredth, and the loss has fallen by less than 2 % in 100 steps or more, or by 5 % to chance. So where a
+        of the weight (100 or more, to less than a hundredth), if neither rate nor gradient grows, clipping leaves more than a
+        hundredth, and the loss has fallen by less than 2 % in 100 steps or more, or by 5 % to chance. A warning also where a
         rehearsal at another rate, in no more steps than the run took, came to less than half of the run's loss; and where a run
-        has taken all steps of its plan, its loss still falls and is above half of the best constant answer's cost, the last
-        tenth of the steps, at a rate that stayed, brought a quarter of the usual tenth or more, and the loss fell along every
-        rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
-        such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
-        along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
-        typical one. A warning where 50 rehearsed steps or more, at no less than the best constant answer's cost, leave outputs
-        that differ between examples by less than 1e-3 of their size, though they did by 0.01 or more before, and do by a tenth
-        of that after as many steps at a smaller rate. Silent on small steps where a twentieth of the loss of the first steps is
+        has taken all planned steps, its loss still falls and is above half of the best constant answer's cost, the last tenth
+        of the steps, at an unchanged rate, brought a quarter or more of the average tenth, and along every rehearsed update the
+        loss fell to 30 times its length, and to 100 times for the typical one. A hint before a run whose verdict depends on
+        such a rate. Code `eps`, a warning: eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a
+        thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the typical
+        one. A warning where, after 50 rehearsed steps or more that get no lower than the best constant answer's cost, outputs
+        differ between examples by less than 1e-3 of their size, though they differed by 0.01 or more before, and by a tenth of
+        that after as many steps at a smaller rate. Silent on small steps where a twentieth of the loss of the first steps is
         left.
-    Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
-        purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
+    Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on purpose;
+        hence a hint, too. The effect of another rate, on the same batches from the same start, is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
-    Fix: the learning rate that is named: one that was tried, or one that the critical step asks for; by one ratio alone it is
-        raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
+    Fix: the learning rate in the finding: one that was tried, or one that the critical step gives; from the ratio alone it is
+        raised by 100 at most, to be checked again. Where clipping makes the steps small, the clip threshold.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
     if (
@@ -139,9 +139,9 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
     middle = statistics.median(ratios)
-    # Clipped to nothing is the cause of such steps, and not the rate: the rule clipping tells.
+    # Clipping, not the rate, is the cause of such steps: the rule clipping reports it.
     stands = middle <= 1e-1 and _never_moved(evidence) and not reading.clipped_to_nothing(evidence)
-    is_done = middle < 1e-5 and _has_come_down(evidence, ALMOST_NONE_LEFT)  # small steps are all that is left to take
+    is_done = middle < 1e-5 and _has_come_down(evidence, ALMOST_NONE_LEFT)  # only small steps are left to take
     if (1e-5 <= middle <= 1e-1 or is_done) and not stands:
         return []
     return [
@@ -155,7 +155,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
                 Measurement(name="update over weight", value=middle, threshold=1e-1 if middle > 1e-1 else 1e-5),
                 *([Measurement(name="sum of all updates", value=_travelled(evidence), threshold=NOWHERE)] if stands else []),
             ),
-            cause="the learning rate is far from what the gradients ask for",
+            cause="the learning rate does not fit the size of the gradients",
             remedy=toward_usual(evidence, middle),
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
@@ -176,9 +176,10 @@ def _swamped_by_eps(evidence: Evidence) -> Finding | None:
         rule="update_ratio",
         code="update_ratio.eps",
         severity="warning",
-        seen=f"eps={eps:g} is {number(eps / size)} times a gradient of the typical layer, so steps are as much shorter than lr",
+        seen=f"eps={eps:g} is {number(eps / size)} times a gradient of the typical layer, so steps are shorter than lr by "
+        "that factor",
         measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED if far else OUTWEIGHED),),
-        cause="eps is far larger than what it is added to, the root of the gradients' squares",
+        cause="eps is far larger than the root of the gradients' squares, to which it is added",
         remedy=f"{settings.name}(..., eps=1e-8) in place of {eps:g}",
         source="Kingma and Ba, Adam, ICLR 2015, algorithm 1",
     )
@@ -192,7 +193,7 @@ def _multiples(evidence: Evidence) -> tuple[float, float]:
 
 
 def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
-    """A rate that was tried and left the loop's own far behind; None where none did, or clipping makes the steps small."""
+    """A rate that was tried and did far better than the loop's own; None without one, or if clipping makes the steps small."""
     better = outdone(evidence) if not reading.clipped_to_nothing(evidence) else None
     if better is None:
         return None
@@ -216,7 +217,7 @@ def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
 
 
 def _ends_on_its_way(evidence: Evidence) -> Finding | None:
-    """A plan that is over before half of the way is done, by steps a hundred times shorter than the loss allows."""
+    """A plan that ends before half of the way, with steps a hundred times shorter than the loss allows."""
     rehearsal, at, done = evidence.rehearsal, standing(evidence), reading.num_steps(evidence)
     multiples = [step.multiple for _, step in rehearsal.critical if step.multiple is not None] if rehearsal is not None else []
     planned = rehearsal.planned_steps if rehearsal is not None else None
@@ -254,9 +255,9 @@ def _ends_on_its_way(evidence: Evidence) -> Finding | None:
 
 
 def _slows(evidence: Evidence) -> bool:
-    """Whether the last tenth of the run brought less than a quarter of what its tenths did on average, at a rate that stayed.
+    """Whether the last tenth of the run, at an unchanged rate, brought less than a quarter of the average tenth.
 
-    The loss then nears its floor, as that of smoothed labels, which is far above zero.
+    The loss then approaches its floor, which is far above zero with smoothed labels, for example.
     """
     losses = [step.loss for step in evidence.finite_steps]
     rates = [step.lr for step in evidence.steps if step.lr]
@@ -270,7 +271,7 @@ def _slows(evidence: Evidence) -> bool:
 
 
 def _never_moved(evidence: Evidence) -> bool:
-    """Whether steps were tiny from the first one on, or all together come to little, and the loss is where it began."""
+    """Whether steps were tiny from the first one on, or are small in all, and the loss has hardly changed."""
     steps, recent = evidence.finite_steps, reading.recent_loss(evidence)
     if recent is None or len(steps) < 100 or not reading.started_at_zero(evidence) or evidence.samples[0].step != 1:
         return False
@@ -285,7 +286,7 @@ def _never_moved(evidence: Evidence) -> bool:
 
 
 def _sets_off(evidence: Evidence) -> bool:
-    """Whether the rate is still being raised, or the gradient has grown by half: it is on its way, or will be."""
+    """Whether the rate is still being raised, or the gradient has grown by half, so that the loss will fall later."""
     rates = [step.lr for step in evidence.steps if step.lr]
     norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
     window = reading.WINDOW_STEPS
@@ -308,6 +309,6 @@ def _ratios(layers: Sequence[LayerStats]) -> list[float]:
 
 
 def _travelled(evidence: Evidence) -> float:
-    """Updates of all steps over the weight, as if all went the same way; by the sampled ones, of the typical layer."""
+    """Sum of all updates over the weight, as if all had the same direction; from the typical layer at sampled steps."""
     seen = [ratio for sample in evidence.samples if (ratio := _typical(sample)) is not None]
     return reading.num_steps(evidence) * statistics.fmean(seen) if seen else 0.0

@@ -1,4 +1,4 @@
-"""Evidence to diagnosis: runs every rule, puts symptoms under their causes, and draws a verdict."""
+"""From evidence to diagnosis: run every rule, list symptoms under their causes, and give a verdict."""
 
 import math
 from dataclasses import replace
@@ -51,25 +51,25 @@ PRECEDENCE: tuple[Verdict, ...] = (
     "stalled",
     "cannot tell",
 )
-# Warnings of these say that a part of the model is not trained, whatever the loss does.
+# Warnings of these mean that a part of the model is not trained, whatever the loss does.
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
-# Predictions of these are of what lies between the examples, which the training loss does not show.
+# These predict what happens between the examples, which the training loss does not show.
 _BETWEEN = ("activation_scale.third_sine",)
-# Warnings of these say that what the loss falls towards is not what is wanted.
+# Warnings of these mean that the loss falls towards something unwanted.
 # Of examples that influence each other only one sign: a model may compare them on purpose.
 _ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "masked_targets")
 _ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given", "sum_for_mean.beside_each")
 _ASTRAY += ("unreachable_target.relu", "unreachable_target.one_sided")  # that no weights reach
 _ASTRAY += ("class_imbalance.one_class", "overwritten_data", "mirrored.apart", "misread_edges", "misread_heads")
 _ASTRAY += ("flat_derivative.residual",)
-# Warnings of these say why one answer for every example is as good: no longer run has to tell.
+# Warnings of these explain why a constant output is as good, so that a longer run is not needed.
 _GIVEN_UP = ("sum_for_mean.beside_mean", "sum_for_mean.beside_means")
-# What these predict is not so while the loss falls.
+# These predictions do not hold while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
-# A predicted plateau is within this of the one that is measured (docs/theory.md).
+# Factor between a predicted and a measured plateau (docs/theory.md).
 PLATEAU_FACTOR = 2.0
-_SETTLED_STEPS = 300  # before that many, a loss that stands still may be a slow start
-# These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
+_SETTLED_STEPS = 300  # with fewer, a constant loss may be a slow start
+# These keep a program from reaching its cap. A program that starts slowly under a cap is still capped.
 _FAILS = (UNSTABLE, DEAD, STALLED)
 _FAILS_TO_LEARN = (UNSTABLE, DEAD, TOO_SLOW)
 _LEARNS = (WILL_TRAIN, HAS_LEARNED, CAPPED)
@@ -79,11 +79,11 @@ def diagnose(*parts: Part) -> Diagnosis:
     """Run every rule, report symptoms under their cause, and give a verdict.
 
     Args:
-        parts: of a probe, of audits, of a rehearsal, of a monitor (`monitor.evidence()`), in any mixture; `Evidence.of` joins
+        parts: from a probe, audits, a rehearsal or a monitor (`monitor.evidence()`), in any combination; `Evidence.of` joins
             them.
 
     Returns:
-        Findings worst first. A rule that fails is named in `not_checked` and stops nothing.
+        Findings, worst first. A rule that fails is listed in `not_checked` and stops nothing.
 
     Raises:
         ValueError: no part, or something else.
@@ -124,16 +124,16 @@ def diagnose(*parts: Part) -> Diagnosis:
 
 
 def _outlook(evidence: Evidence) -> Outlook | None:
-    """What the rehearsal promises; of a run, which is the better witness, only until it has got further than the rehearsal.
+    """What the rehearsal predicts; for a run, only until it has got further than the rehearsal.
 
-    That a program is dead stands for as long as the run bears it out, which each step that leaves the loss where it was does.
+    That a program is dead holds as long as the run confirms it, as each step that does not lower the loss does.
     """
     rehearsal = evidence.rehearsal
     if rehearsal is None or not rehearsal.steps:
         return None
     outlook = judge_rehearsal(rehearsal)
     if outlook.cause == "uphill" and reading.facts(evidence).asks_itself:
-        return None  # see `wrong_sign`: the goals move, too
+        return None  # see `wrong_sign`: the targets move too
     if not evidence.steps:
         return outlook
     early = reading.num_steps(evidence) <= len(rehearsal.steps) or (outlook.verdict == DEAD and reading.stands_still(evidence))
@@ -142,9 +142,9 @@ def _outlook(evidence: Evidence) -> Outlook | None:
 
 
 def _under_causes(found: list[Finding]) -> list[Finding]:
-    """Take away what another finding explains; a cause must be at least a warning, or as severe as its symptom.
+    """Remove findings that another one explains; a cause must be at least a warning, or as severe as its symptom.
 
-    What a rule explains holds for all of its findings; a finding may name further symptoms, which its numbers explain.
+    A rule's `explains` holds for all of its findings; a finding may add symptoms that its numbers explain.
     """
     present = {f.rule: f for f in found}
     explained: dict[str, set[str]] = {}
@@ -158,7 +158,8 @@ def _under_causes(found: list[Finding]) -> list[Finding]:
             for symptom in {*rule.explains, *(s for f in found if f.rule == cause for s in f.explains)}
             if symptom in present
             and (weight > 0 or present[symptom].severity == "hint")
-            and cause not in explained.get(symptom, set())  # of two that could be each other's cause, the first is
+            and cause
+            not in explained.get(symptom, set())  # of two findings that could be each other's cause, the first is the cause
         }
         absorbed |= explained[cause]
     result = []
@@ -176,13 +177,13 @@ def _under_causes(found: list[Finding]) -> list[Finding]:
 
 
 def _worse_than_their_causes(found: list[Finding], causes: list[Finding]) -> list[Finding]:
-    """Errors that only warnings explain: they are not listed, but the run is as bad as they say."""
+    """Errors that only warnings explain: they are not listed, but they count in the verdict."""
     by_errors = {symptom for cause in causes if cause.severity == "error" for symptom in cause.explains}
     return [f for f in found if f.severity == "error" and f not in causes and f.rule not in by_errors]
 
 
 def _weighed(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
-    """Weigh predictions by the rehearsal: where its loss falls they are hints, where it went as they say they are errors."""
+    """Weight predictions by the rehearsal: hints where its loss falls, errors where it went as predicted."""
     if outlook is None:
         return found
     if outlook.verdict in _LEARNS:
@@ -192,7 +193,7 @@ def _weighed(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
 
 
 def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None) -> tuple[Verdict, str, float | None]:
-    """Certain facts, then what was tried, then what was measured, then theory: the first that says something decides."""
+    """Certain facts, then experiments, then measurements, then theory: the first with a result decides."""
     errors = [f for f in causes if f.severity == "error"]
     certain = [f for f in errors if evidence.steps or not RULES[f.rule].predicts]
     predicted = [f for f in errors if f not in certain]
@@ -209,7 +210,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         assert evidence.rehearsal is not None
         if outlook.verdict in (WILL_TRAIN, HAS_LEARNED) and untrained is not None:
             return "cannot tell", f"the loss falls, but {untrained}", None
-        # What hardly moves is too slow or dead: where no other rate was tried, theory may say which of the two.
+        # A loss that hardly moves is too slow or dead: if no other rate was tried, theory may decide which.
         found = _worst(predicted) if outlook.verdict == TOO_SLOW and outlook.cause == "pace" else None
         if found is not None and found[0] == "dead":
             return found
@@ -226,7 +227,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
 
 
 def _reconciled(evidence: Evidence, found: tuple[Verdict, str, None], outlook: Outlook | None) -> tuple[Verdict, str, None]:
-    """What a certain fact predicts, against what was tried: the fact is beyond doubt, what follows from it is not."""
+    """A certain fact's prediction against what was tried: the fact is certain, its consequence is not."""
     if outlook is None or evidence.rehearsal is None:
         return found
     if found[0] in _PREDICTED and outlook.verdict in (WILL_TRAIN, HAS_LEARNED):
@@ -248,7 +249,7 @@ def _worst(errors: list[Finding]) -> tuple[Verdict, str, None] | None:
 
 
 def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict, str, float | None]:
-    """Of a run that is watched: is training needs a fall that goes on."""
+    """For a watched run: "is training" needs a loss that still falls."""
     if (why := why_no_loss_tells(evidence)) is not None:
         return "cannot tell", why, None
     plateau = evidence.probe.plateau_steps if evidence.probe is not None and evidence.probe.at_start else None
@@ -289,7 +290,7 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str, at: Standing | N
         graph = reading.facts(evidence).graph
         has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
         tells = "num_classes= tells it" if has_classes else "`trainability check` measures it before the run"
-        unknown = "what a model that has learned nothing costs is not known"
+        unknown = "the loss of a model that has learned nothing is not known"
         return "cannot tell", f"{seen} and stays there; {unknown}: {tells}", None
     if is_far_below(recent, chance):
         return "has learned", f"{seen} and stays there", None
@@ -297,15 +298,15 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str, at: Standing | N
 
 
 def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str | None) -> tuple[Verdict, str, float | None]:
-    """Without a rehearsal that says something: only the plateau formula, where it was fitted, promises anything."""
+    """Without a conclusive rehearsal, only the plateau formula predicts anything, where it was fitted."""
     probe = evidence.probe
     tried = sentence(evidence.rehearsal, outlook) if evidence.rehearsal is not None and outlook is not None else None
     if probe is None:
-        return "cannot tell", tried or "neither a probe nor a running loop was looked at", None
+        return "cannot tell", tried or "neither a probe nor a running loop was examined", None
     plateau = reading.plateau_ends(probe) if probe.at_start and probe.plateau_steps is not None else None
     if plateau is not None and plateau > 100:
         return "slow start", f"the loss will stay at chance for about {plateau:,.0f} steps, then fall", plateau
-    # A rehearsal that ends inside the predicted plateau speaks neither for nor against it. After it, it withholds the promise:
+    # A rehearsal that ends inside the predicted plateau is no evidence about it. One that ends after it withholds it:
     # of seven VGGs on MNIST and CIFAR-10 predicted to leave within 60 steps and still at chance after 60 to 100 rehearsed ones,
     # six had not left after 400 (benchmarks/real_sets.py).
     steps = len(evidence.rehearsal.steps) if evidence.rehearsal is not None else 0
@@ -322,8 +323,8 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     alive = math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm) and probe.gradient_norm > 0
     if total is not None and plateau is not None and alive and untrained is None:
         odds = odds_of(probe, evidence.rehearsal)
-        if odds is not None and odds.doubt is not None:  # the closed form knows nothing of steps that are too long
-            seen = f"{plateau:.0f} steps at chance are predicted, but of runs that measure like this one most stay there"
+        if odds is not None and odds.doubt is not None:  # the closed form does not cover steps that are too long
+            seen = f"{plateau:.0f} steps at chance are predicted, but most runs with such measurements stay there"
             return "cannot tell", f"{seen} ({odds.doubt}); a longer rehearsal would tell", None
         return (
             "will train",
@@ -331,11 +332,11 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
             + (f"; {steps} rehearsed steps say nothing against it" if is_early else ""),
             None,
         )
-    return "cannot tell", tried or "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
+    return "cannot tell", tried or "nothing contradicts this, but no step of the loop was tried; a rehearsal would tell", None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:
-    """Why a budget outside the band settles nothing for this net: in what it differs from those that the band was found on."""
+    """Why a budget outside the band decides nothing here: how this net differs from those that the band was found on."""
     depth = sum(layer.gain is not None for layer in probe.layers)
     adaptive = reading.is_adaptive(evidence)
     differs = [
@@ -390,7 +391,7 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
     if (others := evidence.processes) is not None:
         if others.missing:
             ranks = ", ".join(map(str, others.missing))
-            add(f"processes {ranks}", "they told of no step (a Monitor in every process, with the same every)")
+            add(f"processes {ranks}", "they reported no step (use a Monitor in every process, with the same every)")
         if others.lost is not None:
             add("other processes", f"the comparison ended ({others.lost})")
     if evidence.steps and not evidence.evaluations:

@@ -1,4 +1,4 @@
-"""Validation as a watched loop's own evaluation passes show it. No rule."""
+"""Validation, from a watched loop's own evaluation passes. No rule."""
 
 import math
 
@@ -7,15 +7,15 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.held_out_seen import HeldOutSeen
 
-FRESH_PASSES = 3  # over the training data: what was seen twice before is not known by heart
-_LEARNED = 0.5  # of the constant answer's loss, that training's comes to
+FRESH_PASSES = 3  # passes over the training data: after two, examples are not yet memorised
+_LEARNED = 0.5  # training's loss over the constant's
 _ERRORS, _MORE = 2.0, 0.1  # standard errors above the most frequent class; of the rest, later on
 _FEWEST_RENAMED = 2
 _MOST = 0.5  # of what lies above the most frequent class
 
 
 def renamed_in_run(evidence: Evidence) -> list[Finding]:
-    """What training calls by one name and validation by another, told by the trained model itself."""
+    """Classes numbered differently in validation than in training, according to the trained model."""
     seen = reading.facts(evidence).held_out
     last = seen[-1] if seen else None
     if last is None or len(last.renamed) < _FEWEST_RENAMED or not _has_learned(evidence, last):
@@ -26,21 +26,21 @@ def renamed_in_run(evidence: Evidence) -> list[Finding]:
             rule="validation_labels",
             code="validation_labels.renamed",
             severity="warning",
-            seen=f"class {pairs} in validation: the model is right on {last.hits:.0%} of it, and gives nearly all examples "
-            "of each of these classes one and the same other class",
+            seen=f"class {pairs} in validation: the model is right on {last.hits:.0%} of it, and predicts the same other "
+            "class for almost all examples of each of these classes",
             measurements=(
                 Measurement(name="accuracy on validation", value=last.hits),
-                Measurement(name="classes of another name", value=float(len(last.renamed)), threshold=float(_FEWEST_RENAMED)),
+                Measurement(name="renamed classes", value=float(len(last.renamed)), threshold=float(_FEWEST_RENAMED)),
             ),
-            cause="class names are numbered anew for each split, in another order or from another number",
-            remedy="make the table from class names to numbers once, and use it for both splits",
-            source="own; the model's answers to validation, class by class",
+            cause="class names are numbered separately for each split, in another order or from another number",
+            remedy="create the table from class names to indices once, and use it for both splits",
+            source="own; the model's predictions on validation, class by class",
         )
     ]
 
 
 def unlike_training(evidence: Evidence) -> list[Finding]:
-    """Validation at chance while training is told that was hardly seen before: no overfitting explains that."""
+    """Validation at chance, though training examples that were hardly seen before are predicted: that is not overfitting."""
     seen = reading.facts(evidence).held_out
     fresh = [each for each in seen if each.passes <= FRESH_PASSES and _has_learned(evidence, each) and not each.running]
     if (
@@ -57,8 +57,8 @@ def unlike_training(evidence: Evidence) -> list[Finding]:
             code="split_shift.meaning",
             severity="warning",
             seen=f"after {first.passes:.2g} passes over the training data its loss is {first.training_loss:.3g}, and "
-            f"validation's is {first.loss:.3g}, where one answer for all costs {first.constant_loss:.3g}; the model is right "
-            f"on {first.hits:.0%} of {first.num_examples:,} examples, and {first.most_frequent:.0%} are of one class",
+            f"validation's is {first.loss:.3g}, where the best constant answer costs {first.constant_loss:.3g}; the model is "
+            f"right on {first.hits:.0%} of {first.num_examples:,} examples, and {first.most_frequent:.0%} are of one class",
             measurements=(
                 Measurement(name="accuracy on validation", value=first.hits, threshold=first.most_frequent),
                 Measurement(name="loss on validation", value=first.loss, threshold=first.constant_loss),
@@ -66,10 +66,10 @@ def unlike_training(evidence: Evidence) -> list[Finding]:
                     name="loss of training", value=first.training_loss or 0.0, threshold=_LEARNED * first.constant_loss
                 ),
             ),
-            cause="inputs or labels of validation do not mean what those of training do: an index of words or classes, a "
-            "scaler or another preprocessing was made anew for it, or its labels are in another order than its inputs",
-            remedy="make vocabulary, encoder, scaler and class numbers on training once, and use them as they are on "
-            "validation; print ten examples of both, as the loaders yield them",
+            cause="validation's inputs or labels do not mean the same as training's: a vocabulary, a class table, a scaler "
+            "or another preprocessing was fitted again for it, or its labels are in another order than its inputs",
+            remedy="fit vocabulary, encoder, scaler and class table once on training, and use them unchanged on validation; "
+            "print ten examples of both, as the loaders yield them",
             source="own; the loop's own evaluation passes",
             explains=("overfit", "evaluation_path"),
         )
@@ -77,8 +77,10 @@ def unlike_training(evidence: Evidence) -> list[Finding]:
 
 
 def contradicted(evidence: Evidence) -> str | None:
-    """What the loop's last evaluation pass says against what was learned: it costs more than one answer for all, and most of
-    what lies above the most frequent class is told wrong.
+    """A sentence if the loop's last evaluation pass contradicts what was learned; None otherwise.
+
+    It does where validation costs more than the best constant answer, and most of the gain over the most frequent class is
+    lost.
     """
     seen = reading.facts(evidence).held_out
     last = seen[-1] if seen else None
@@ -88,12 +90,12 @@ def contradicted(evidence: Evidence) -> str | None:
         return None
     return (
         f"in the loop's own evaluation the model is right on {last.hits:.0%} of {last.num_examples:,} examples, at a loss of "
-        f"{last.loss:.3g}, where one answer for all costs {last.constant_loss:.3g}"
+        f"{last.loss:.3g}, where the best constant answer costs {last.constant_loss:.3g}"
     )
 
 
 def _has_learned(evidence: Evidence, seen: HeldOutSeen) -> bool:
-    """Whether the loop's own cross-entropy was far below a constant answer's then."""
+    """Whether the loop's own cross-entropy was then far below the best constant answer's cost."""
     is_entropy = any(sample.task_loss == "cross_entropy" for sample in evidence.samples)
     return is_entropy and seen.training_loss is not None and seen.training_loss <= _LEARNED * seen.constant_loss
 
