@@ -148,7 +148,7 @@ def _beside(model: nn.Module, reached: set[int], answer: set[int]) -> tuple[str,
 
 def _cost_of_zeros(root: Any, width: int | None) -> float | None:
     """What outputs of zero cost, where the loss is the mean of one function of PyTorch, and nothing else."""
-    name, above = name_of(root), [node for node, _ in root.next_functions if node is not None]
+    name, above = name_of(root), parents_of(root)
     if name == "NllLossBackward" and root._saved_reduction == 1 and width and name_of(above[0]) == "LogSoftmaxBackward":
         return math.log(width)
     if name == "BinaryCrossEntropyWithLogitsBackward" and root._saved_reduction == 1:

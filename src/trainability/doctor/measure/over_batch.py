@@ -1,4 +1,4 @@
-"""Whether a forward pass mixes the examples of its batch, by a softmax over them or a view, read off its graph."""
+"""Whether a forward pass mixes the examples of its batch by a softmax or a view, read off its graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainability.doctor.graph_facts import LossGraph
 from trainability.doctor.measure.at_limit import held_by
-from trainability.doctor.measure.nodes import name_of
+from trainability.doctor.measure.nodes import given_shape, name_of, shape_at, within
 
 _MOST_NODES = 20_000
 _VIEWS = ("ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward")
@@ -18,17 +18,17 @@ _EXAMPLES_FIRST = (2, 4)  # dimensions of inputs whose first is that of the exam
 
 
 def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: int | None) -> tuple[int, int] | None:
-    """Look for a softmax over the first of two dimensions, which is that of the examples.
+    """Look for a softmax over the first of two dimensions, the one of the examples.
 
     Args:
-        answers: nodes that made what the model returned; that they have been freed does not matter.
+        answers: nodes of the tensors that the model returned; they may have been freed.
         inputs: what the model was given.
         size: examples of the batch.
 
     Returns:
-        The shape that it runs over the first dimension of: (examples, 2 and more). None where there is none; where an input is
-        a sequence, a set of words or an adjacency, or the outputs have not a row per example, as for a set that is the whole
-        batch; and where another softmax goes over the second dimension of the same shape, so that both are meant.
+        Shape of the softmax, (examples, 2 or more). None if there is none; if an input is a sequence, a set of words or an
+        adjacency, or the outputs do not have a row per example, as for a set that is the whole batch; and if another softmax
+        runs over the second dimension of the same shape, so that both are intended.
     """
     if size is None or size < 2 or not answers or not inputs:
         return None
@@ -36,18 +36,18 @@ def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: i
         not x.is_floating_point() or x.dim() not in _EXAMPLES_FIRST or len(x) != size or size in x.shape[1:] for x in inputs
     ):
         return None
-    if any(shape[:1] != (size,) or size in shape[1:] for shape in map(_shape, answers)):
+    if any(shape[:1] != (size,) or size in shape[1:] for shape in map(shape_at, answers)):
         return None
     over: dict[tuple[int, ...], set[int]] = {}
     for node in nodes_behind(answers):
-        shape, dim = _shape(node), getattr(node, "_saved_dim", None)
+        shape, dim = shape_at(node), getattr(node, "_saved_dim", None)
         if "oftmax" in name_of(node) and dim is not None and len(shape) == 2:
             over.setdefault(shape, set()).add((dim - 2**64 if dim >= 2**63 else dim) % 2)  # nodes keep it unsigned
     return next(((size, k) for (n, k), dims in over.items() if n == size and k not in (1, size) and dims == {0}), None)
 
 
 def with_views(graph: LossGraph | None, returned: Sequence[Tensor]) -> LossGraph | None:
-    """The same graph, with a view across the examples, and with limits that hold them, behind what the model returned."""
+    """The same graph, with a view across the examples and a limit at the outputs, if the returned tensors show them."""
     nodes = [tensor.grad_fn for tensor in returned if tensor.grad_fn is not None]
     size = len(returned[0]) if nodes and returned[0].dim() else None
     found = {"viewed_across": viewed_across(nodes, size), "held_by": held_by(returned)}
@@ -55,21 +55,21 @@ def with_views(graph: LossGraph | None, returned: Sequence[Tensor]) -> LossGraph
 
 
 def viewed_across(answers: Sequence[Any], size: int | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Look for a view of (layers, examples, features) as one row an example, as of the last state of a recurrent layer.
+    """Look for a view of (layers, examples, features) as one row per example, as of a recurrent layer's last state.
 
     Args:
-        answers: nodes that made what the model returned; that they have been freed does not matter.
+        answers: nodes of the tensors that the model returned; they may have been freed.
         size: examples of the batch.
 
     Returns:
-        The shape that is viewed, and that as which it is: (layers, examples, features) and (examples, layers * features) or
-        (examples, layers, features). None where there is none, where the outputs have not a row per example, and where the
-        first dimension is as large as the second, or larger: then it may hold the examples.
+        The shapes before and after the view: (layers, examples, features) and (examples, layers * features) or (examples,
+        layers, features). None if there is none, if the outputs do not have a row per example, and if the first dimension is
+        not smaller than the second, because it may then hold the examples.
     """
-    if size is None or not answers or any(shape[:1] != (size,) for shape in map(_shape, answers)):
+    if size is None or not answers or any(shape[:1] != (size,) for shape in map(shape_at, answers)):
         return None
     for node in nodes_behind(answers):
-        given, made = tuple(getattr(node, "_saved_self_sym_sizes", None) or ()), _shape(node)
+        given, made = given_shape(node), shape_at(node)
         if name_of(node) not in _VIEWS or len(given) != 3 or not 1 < given[0] < given[1] == size:
             continue
         if made in ((size, given[0] * given[2]), (size, given[0], given[2])):
@@ -78,16 +78,5 @@ def viewed_across(answers: Sequence[Any], size: int | None) -> tuple[tuple[int, 
 
 
 def nodes_behind(answers: Sequence[Any]) -> Iterator[Any]:
-    """Nodes of the graph from these on, each once; not more than 20,000."""
-    seen, todo = {id(node): node for node in answers}, list(answers)
-    while todo and len(seen) < _MOST_NODES:
-        node = todo.pop()
-        yield node
-        new = {id(above): above for above, _ in node.next_functions if above is not None and id(above) not in seen}
-        seen |= new
-        todo.extend(new.values())
-
-
-def _shape(node: Any) -> tuple[int, ...]:
-    metadata = getattr(node, "_input_metadata", None)
-    return tuple(metadata[0].shape) if metadata else ()
+    """Nodes of the graph from these on, each once; at most 20,000."""
+    return within(answers, None, _MOST_NODES)
