@@ -10,7 +10,7 @@ def of_two(judge: str, maker: str) -> Finding:
         rule="foreign_optimizer",
         code="foreign_optimizer.opponent",
         severity="warning",
-        seen=f"the optimizer of {judge} also holds the parameters of {maker}, and steps them for the loss of {judge}; the "
+        seen=f"the optimizer of {judge} holds the parameters of {maker} as well, and steps them for the loss of {judge}; the "
         f"optimizer of {maker} steps them for an opposing loss",
         measurements=(Measurement(name="optimizers that move the same parameters", value=2.0, threshold=1.0),),
         cause=f"the parameters of both models are in one optimizer: each of its steps undoes what {maker} learned",

@@ -206,8 +206,8 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
 
 # Which half of the program to look at, where nothing else shows it.
 ONE_BATCH = (
-    "train on the same batch for 200 steps, without dropout: if that loss does not fall either, look at model, masks and "
-    "loss (trainability check does); if it falls, print ten inputs with their labels or pairs as the loop gets them"
+    "train on one and the same batch for 200 steps, without dropout: if that loss does not fall either, look at model, masks "
+    "and loss (trainability check does); if it falls, print ten inputs with their labels or pairs as the loop gets them"
 )
 
 
