@@ -1,4 +1,4 @@
-"""The program's metric, asked what is known in the form of its own answers."""
+"""The program's metric, tested on known cases in the form of the program's own outputs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def asked_metric(
         facts: of the program; None if there are none.
         task: as the rehearsal recognised it; None without a rehearsal.
         num_logits: width of the output, as the probe saw it; None without one.
-        problems: told why the metric was not asked.
+        problems: gets the reason if the metric was not tested.
 
     Returns:
-        The audit; None where nobody knows what outputs mean, and where the metric takes the model's own answers and none of
-        those that were made up, as one that is written for a number of places.
+        The audit; None if the meaning of the outputs is not known, and if the metric accepts the model's own outputs but no
+        generated ones, as with a metric written for a fixed number of places.
     """
     form = answer_form(facts, task, num_logits or setup.num_classes)
     if form is None:
@@ -47,7 +47,7 @@ def asked_metric(
 
 
 def _takes_own(setup: Setup, first: Any) -> bool:
-    """Whether the metric takes what the model says of the first batch, as a loop would hand it over."""
+    """Whether the metric accepts the model's outputs for the first batch, as a loop would pass them."""
     if setup.whole_model is None or not (isinstance(first, tuple | list) and len(first) == 2):
         return False
     (model,) = copied(setup.whole_model)

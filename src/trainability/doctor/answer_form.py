@@ -43,7 +43,7 @@ def _of_shapes(facts: Facts, loss: str | None) -> AnswerForm | None:
         kind = "binary" if math.prod(output) == 1 else "multilabel" if len(output) == 1 else "pixel_binary"
         probabilities = loss == "binary_cross_entropy"
         return AnswerForm(kind=kind, output=output, target=target, float_target=is_float, probabilities=probabilities)
-    if loss in _DISTANCES and facts.compares_returned:  # not a part of them, or what is made of it
+    if loss in _DISTANCES and facts.compares_returned:  # not a part of them, or a function of one
         return AnswerForm(kind="regression", output=output, target=target, float_target=True)
     return None
 

@@ -45,7 +45,7 @@ class SplitAudit:
         maximum: largest value seen.
         clipped_fraction: share of values that sit exactly at the split's minimum or maximum.
         blank_fraction: share of images that hold one single value.
-        blank_target: blank images have one and the same target, which not all images have; None with fewer than five.
+        blank_target: blank images have the same target, which not all images have; None with fewer than five.
         constant_channel_fraction: share of (image, channel) pairs that hold one single value.
         nonfinite_fraction: share of images with NaN or infinity.
         label_min: smallest label.
@@ -61,8 +61,8 @@ class SplitAudit:
             channels), over those as they are: what nine images in ten are below; None where that was not asked.
         most_copied: share of the examples that are one and the same, input and target, value for value; of the most frequent
             one whose input holds more than one value.
-        coarse: of float32 tables of three columns and fewer, a column whose few values are multiples of a power of two, 64 or
-            more, beside targets of many values; that step; and how many values there are. None where there is none.
+        coarse: for float32 tables of at most three columns, the index of a column whose few values are multiples of a power of
+            two, 64 or more, while targets have many values; that step; and the number of values. None if there is none.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -237,9 +237,9 @@ class Relation:
             only together, as of parity.
         drawn_evenly: inputs are rows of tokens each drawn as often as another, where what several of them mean together (their
             parity, the value beside a key) is not seen.
-        is_plain: inputs are tables of numbers, or images: what words, series and sets mean is in their order or in several of
-            them at once, which few comparisons see.
-        held_out_z: `z` of validation; None where it was not compared.
+        is_plain: inputs are tables of numbers, or images. The meaning of words, series and sets is in their order or in several
+            of them together, which few comparisons see.
+        held_out_z: `z` of validation; None if it was not compared.
     """
 
     num_examples: int

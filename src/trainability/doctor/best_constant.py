@@ -137,10 +137,10 @@ def standing(evidence: Evidence) -> Standing | None:
 
 
 def comes_to_nothing(evidence: Evidence) -> bool:
-    """Whether a watched run of `FEWEST_STEPS` and more has got no lower than chance, or what one answer for all costs.
+    """Whether a watched run of `FEWEST_STEPS` or more is no lower than chance, or than the best constant answer's cost.
 
-    Of a policy's loss, or a game's, no level tells whether it learns, nor what keeps it from it; nor do a few steps, as a copy
-    of a network takes for a task of its own.
+    For a policy's loss, or an adversarial one, no level shows whether it learns; nor do a few steps, such as those of an inner
+    loop's copy.
     """
     at, recent, chance = standing(evidence), reading.recent_loss(evidence), reading.chance_as_summed(evidence)
     if reading.num_steps(evidence) < FEWEST_STEPS or recent is None or reading.is_opposed(evidence):

@@ -74,7 +74,7 @@ class ProbeResult:
         input_mean: mean over the batch.
         input_mean_square: mean square over the batch.
         input_channel_means: mean per channel (dimension 1) of the batch.
-        input_is_whole: the input is whole numbers, no image: names of rows, words or nodes, which have no scale.
+        input_is_whole: the input is integers and not an image: indices of rows, words or nodes, which have no scale.
         num_logits: width of the output; None if the output is not (batch, classes).
         log10_gain: the gain budget P, sum of log10 gain over weight layers; None where gains do not multiply
             (normalisation or residual sums), or where a layer could not be followed.

@@ -39,8 +39,8 @@ class Facts:
             targets have no part in reaches them.
         cut_rows: a weight some of whose units have a gradient of exactly zero, though the loss changes smoothly with them, how
             many these are, and of how many; None if there is none.
-        cut_steps: of sequences whose answers change smoothly with all steps, or in a watched loop hand on a state, how many of
-            the last steps have a gradient, where that of all others is exactly zero, and of how many; None if there are none.
+        cut_steps: for sequences whose outputs depend smoothly on all steps, or in a watched loop pass on a state: the number of
+            last steps with a gradient, if that of all others is exactly zero, and the number of steps; None if there are none.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
         cleared: of a loop that is watched, that none of the parameters that the loss depends on and the optimizer holds has a
@@ -53,7 +53,8 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
-        lone_word: a table in which one word is looked up at half of the places and more, beside few others; None if none is.
+        lone_word: an embedding in which one word is looked up at half of the places or more, beside few others; None if there is
+            none.
         pooled_norm: a layer whose input is a mean over what a normalisation has just made, the same for every example, and that
             normalisation ("" of a function), where answers are the same, too; None if there is none.
         one_row: models ("" for a single one) whose input, in every call, is one row for all of 8 examples and more, which is
@@ -118,8 +119,8 @@ class Facts:
         shifted_by: of a causal model, by how many tokens the targets are ahead of the last one that it reads: -1 or 2.
         mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own.
         masked_answers: whether the next token is asked for at the beginning of each sequence, and not of words that follow.
-        asks_shown: "values", or "words", of which the loss asks for those alone that the model is given at that very place, and
-            for none that was hidden; None elsewhere.
+        asks_shown: the loss asks only for what the model is given at the same place, and for nothing that was hidden: "values";
+            "words", where the mask was written into the labels; "others", where masked words are ignored. None elsewhere.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
         filled_targets: a tensor of the batch that holds targets, a number that stands in one of its columns whatever the input
             is, between values that the input tells, and the share of the examples that have it; None if there is none.
@@ -202,22 +203,22 @@ class Facts:
             moves one of them for two losses that want opposite answers; () if there are none.
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
             row, and no loss goes by which row was asked for which; () if there are none.
-        shared: of a watched loop, parameters that two optimizers hold, which step in turn, and those that none does.
+        shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
-        filled_extreme: a maximum or minimum that takes in every row the number that a mask was filled with, and that number.
-        softened: by what logits are divided before cross-entropy, and by how much they then differ in an example, or None.
-        distilled: the same before a divergence from soft targets that is all of the loss, and that divergence, its mean.
+        filled_extreme: a maximum or minimum that returns the fill value of a mask in every row, and that value; None if none does.
+        softened: the divisor of logits before cross-entropy, and their difference within an example after it, or None.
+        distilled: the same before a divergence from soft targets that is the whole loss, and the mean divergence.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
             "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, labels that are the "blank" of
             CTC, weights by which what is rare counts less ("rare_lighter"); None if there is none.
-        weighs_examples: whether cross-entropy weighs classes, or leaves the mean over examples to others (reduction="none").
+        weighs_examples: whether cross-entropy weights classes, or returns a loss per example (reduction="none").
         flat_function: the last function of what is trained whose slope is zero wherever it has one: "round() in Net.forward".
         solved_by: a number that takes the loss to zero where it is every answer, and no other number does, of a loss that is
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
         unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
             how much further what comes after is from what was before where they are 1; None if there are none.
-        index_goals: of how many outputs the place of the largest, added to a number of the batch, is a goal; None if none is.
+        index_goals: number of outputs whose arg-max, added to a number of the batch, is a target; None if there is none.
         fresh_starts: at how many such marks something else comes after the same state and action than another time, and of how
             many that can be compared, where the same always comes after them elsewhere; None if there are too few.
         differentiates: whether that loss takes derivatives.

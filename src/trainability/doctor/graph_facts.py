@@ -14,8 +14,8 @@ class Unreached:
         reason: "unused": nothing uses it; "spare": so of a vector in a module that is used; "dropped": its module runs, and
             neither the loss nor what the model returns changes with it; "not in the loss": the model returns what it makes, and
             the loss does not use that; "detached": the loss changes with it, and something between cuts the gradient off;
-            "turn": so of all parameters of one of several models or optimizers, which a later batch may train; "unknown": the
-            loss does not repeat.
+            "turn": the same for all parameters of one of several models or optimizers, which a later batch may train;
+            "unknown": the loss is not reproducible.
     """
 
     name: str
@@ -24,14 +24,14 @@ class Unreached:
 
 @dataclass(frozen=True, kw_only=True)
 class LoneWord:
-    """A table in which one word is looked up at most places, beside few others.
+    """An embedding in which one word is looked up at most places, beside few others.
 
     Attributes:
-        layer: the table.
+        layer: the embedding.
         word: the number of that word.
-        share: of the places that are no padding.
+        share: of the places that are not padding.
         num_words: different words that are looked up.
-        num_rows: words that the table has.
+        num_rows: words that the embedding has.
     """
 
     layer: str
@@ -43,10 +43,10 @@ class LoneWord:
 
 @dataclass(frozen=True, kw_only=True)
 class MisreadHeads:
-    """Heads of attention that a view makes, or puts together, where a transpose is due.
+    """Attention heads that are split or merged by a view instead of a transpose.
 
     Attributes:
-        kind: "split" of queries, keys or values that go into attention, "merged" of what comes out of it.
+        kind: "split" for queries, keys or values, "merged" for the result of attention.
         given: shape that was viewed.
         made: shape that it was viewed as.
     """
@@ -82,12 +82,13 @@ class LossGraph:
             the loss depends on trainable parameters that are not the model's.
         beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
             model returns do not, by their graphs.
-        heads: heads of attention that are read in another order than they are written; None if there are none.
-        bounded_term: a distance of the loss that compares what a bounded function makes with targets beyond its bounds, as
+        heads: attention heads that are read in another order than they are written; None if there are none.
+        bounded_term: a distance of the loss that compares what a bounded function makes with targets outside its range, as
             autograd calls it, the function, and the share of these targets; None if there is none.
         viewed_across: the shapes of a view of (layers, examples, features) as a row for each example; None if there is none.
-        held_by: a clamp that makes an output of the model and holds all of it beyond its limits, as code; None if none does.
-        constant_slope: the loss sets a derivative that has no graph against what the same weights make of the same input.
+        held_by: a clamp, as code, that gives an output of the model and whose inputs are all beyond its limits; None if there
+            is none.
+        constant_slope: the loss compares a derivative without a graph with an output of the same weights at the same input.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """

@@ -142,7 +142,7 @@ def _certain(rehearsal: Rehearsal) -> tuple[str, str] | None:
     if rehearsal.ended_by == "not finite" or any(not math.isfinite(seen.loss) for seen in reference):
         return UNSTABLE, "not_finite"
     if all(step.optimizer_steps == 0 for step in steps) and all(seen.loss == reference[0].loss for seen in reference):
-        return DEAD, "never_steps"  # a body that moves weights by hand has no optimizer, and moves its loss
+        return DEAD, "never_steps"  # a body that updates weights by hand has no optimizer, but its loss changes
     if rehearsal.critical and all(step.update_norm == 0 for _, step in rehearsal.critical):
         return DEAD, "no_update"
     if floor is not None and any(seen.loss < floor - 1e-3 * (abs(floor) + 1) for seen in reference):

@@ -46,7 +46,7 @@ class PairForces:
         layout: of two rows of each example, "concatenated" (half of the rows apart) or "interleaved" (beside each other); None
             of others, and where it is unknown.
         views_pulled: of two tensors, whether it wants all like rows nearer.
-        equal_views: two rows of each example, which it wants nearer, are equal value for value; of a model without dropout.
+        equal_views: the two rows of each example that the loss pulls together are equal value for value, without dropout.
     """
 
     num_examples: int

@@ -48,11 +48,11 @@ class MisreadEdges:
 
     Attributes:
         num_edges: columns of the tensor.
-        how: what they are in memory order alone: "both ways" where each has its counterpart, "sorted"; "unshifted" of edges of
+        how: their property only in memory order: "both ways" if each has its reverse, or "sorted"; "unshifted" for edges of
             several graphs that all lie among the nodes of the first.
-        num_graphs: of "unshifted", how many graphs the batch joins.
-        num_nodes: how many nodes these have together.
-        reach: among how many of them the edges lie.
+        num_graphs: for "unshifted", the number of graphs in the batch.
+        num_nodes: their number of nodes in all.
+        reach: the number of first nodes among which the edges lie.
     """
 
     num_edges: int
@@ -64,13 +64,13 @@ class MisreadEdges:
 
 @dataclass(frozen=True, kw_only=True)
 class ShortLength:
-    """A data set that says it is as long as it has batches, and has an example for each index up to many more.
+    """Training data of which a loader reads the first few examples only.
 
     Attributes:
-        declared: its length, as it says.
-        held: the indices, from 0 on, that it has an example for.
-        batch_size: `held` over it, rounded up or down, is `declared`; 0 where `declared` is not the data set's own length but
-            the number of weights that a `WeightedRandomSampler` has, which draws no index from there on.
+        declared: its `len`.
+        held: the number of indices, from 0 on, with an example.
+        batch_size: `held` divided by it, rounded up or down, is `declared`; 0 where `declared` is the number of weights that a
+            `WeightedRandomSampler` has, and `held` the length of the data set.
     """
 
     declared: int
@@ -86,8 +86,8 @@ class Readings:
         overwritten: data that change as they are read; None if there are none.
         apart: targets that are turned otherwise than their images; None if there are none.
         edges: that are read across; None if there are none.
-        short: a length that is the number of batches; None where it is not.
-        coarse: of a watched loop, a column of few values and the step between them: see `SplitAudit.coarse`; and the examples.
+        short: a length that is the number of batches; None if it is not.
+        coarse: in a watched loop, `SplitAudit.coarse` and the number of examples.
     """
 
     overwritten: Overwritten | None = None

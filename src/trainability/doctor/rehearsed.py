@@ -207,8 +207,8 @@ class Rehearsal:
         rewritten: what else writes to the weights; None where the body is not the caller's own, or too few steps were made.
         vain_clip: where every body clips the gradient norm and no step is changed by it: "before", when there is no gradient,
             or "after", when all steps are made; and the threshold. None elsewhere.
-        dropped_result: a function that is not in place, which a statement of the body calls on a weight or its gradient and
-            does nothing with what it returns; the weight, and whether it is its gradient. None where there is none.
+        dropped_result: a function that is not in place, called on a weight or its gradient by a statement that drops the
+            result; the weight, and whether it is the gradient. None if there is none.
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
             and whether the returned loss falls says nothing.
         moves_others: weights that require a gradient, and that no optimizer of the program holds, have moved: the body has an

@@ -119,9 +119,9 @@ def _unless_it_learns(rehearsal: Rehearsal, verdict: str, cause: str) -> tuple[s
 
 
 def _falls_at_every_look(rehearsal: Rehearsal) -> bool:
-    """Whether a run of unknown length has fallen at each of ten looks and more, and to below chance: it does not stand.
+    """Whether a rehearsal of unknown plan fell at each of ten looks or more, to below chance, so that it does not stand still.
 
-    What clicks or returns can be told is a few hundredths of the way, and tables of names come to it row by row.
+    Clicks or returns are predictable only by a few hundredths of the way, and embeddings learn that row by row.
     """
     shares = trials(rehearsal)[0].shares
     rises = all(before < after for before, after in itertools.pairwise(shares))

@@ -1,4 +1,4 @@
-"""Clamps at their limit for a whole batch: between outputs and loss, as an overlap of zero, or behind all outputs."""
+"""Clamps at their limit for a whole batch: between outputs and loss, such as an overlap of zero, or at the outputs."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def _at_limit(node: Any) -> Tensor | None:
 
 
 def held_by(returned: Iterable[Tensor]) -> str | None:
-    """The clamp or hardtanh that makes an output of a model and holds all of it beyond its limits, where it has no slope.
+    """The clamp or hardtanh that gives a model's output, if all its inputs are beyond its limits, where it has no slope.
 
     Args:
-        returned: by the model; graphs that are freed say less of numbers at a limit of 0, which are left out then.
+        returned: by the model; if graphs are freed, numbers at a limit of 0 are left out.
 
     Returns:
         The call, as code: "clamp(1, 5)".
@@ -82,7 +82,7 @@ def held_by(returned: Iterable[Tensor]) -> str | None:
 
 
 def _limits(node: Any) -> tuple[float | None, float | None] | None:
-    """Numbers, which a node keeps when its tensors have been freed; None of other functions, and of limits in tensors."""
+    """A node's numeric limits, stored even when its tensors are freed; None for other functions, and for tensor limits."""
     if node is None or name_of(node) not in ("ClampBackward", "ClampMinBackward", "ClampMaxBackward", "HardtanhBackward"):
         return None
     found = [getattr(node, f"_saved_{what}", getattr(node, f"_saved_{what}_val", None)) for what in ("min", "max")]
@@ -92,7 +92,7 @@ def _limits(node: Any) -> tuple[float | None, float | None] | None:
 
 
 def _is_beyond(node: Any, values: Tensor, low: float | None, high: float | None) -> bool:
-    """Whether what went in is beyond the limits, and not at them by itself, as zeros are."""
+    """Whether all inputs are beyond the limits, rather than at them already, as zeros may be."""
     try:
         given = node._saved_self.detach()
     except RuntimeError:  # freed by the backward pass

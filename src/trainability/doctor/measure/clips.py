@@ -1,4 +1,4 @@
-"""Limits that a body sets and that change nothing: calls of `clip_grad_norm_` beside its steps, and results that it drops."""
+"""Limits in a body that change nothing: calls of `clip_grad_norm_` at the wrong place, and dropped results."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from trainability.doctor.measure.dropped_results import DroppedResults
 from trainability.doctor.measure.loop import Loop
 
 _FEWEST = 3  # bodies that clip
-_FIRST = 3  # bodies whose functions are looked at
+_FIRST = 3  # bodies whose functions are traced
 _SCALES = "_clip_grads_with_norm_"  # what clip_grad_norm_ calls with the norm, however it was imported
 
 
 class Clips:
-    """Whether gradients are clipped where it changes no step: before they are there, or when all steps are made.
+    """Whether gradients are clipped where it changes no step: before there are any, or after all steps.
 
     Attributes:
-        dropped: looks for results that are dropped, in the first bodies.
+        dropped: looks for dropped results, in the first bodies.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -49,7 +49,7 @@ class Clips:
         return self._own(held, max_norm, *rest, **words)
 
     def begin_body(self) -> None:
-        """Forget what looks at the loss did, which run the body without its steps."""
+        """Forget evaluations of the loss, which run the body without its steps."""
         self._steps, self._calls = 0, []
         if self._bodies_left and self.dropped.found is None:
             self._bodies_left -= 1
@@ -72,11 +72,11 @@ class Clips:
     def found(self) -> tuple[str, float] | None:
         """The field `vain_clip` of `Rehearsal`."""
         is_one = len(self._kinds) >= _FEWEST and len(set(self._kinds)) == 1 and self._kinds[0] != "between"
-        # At an infinite norm nothing is to be clipped: the call is there for the norm that it returns.
+        # With an infinite norm nothing is clipped: the call is there for the norm that it returns.
         return (self._kinds[0], self._limit) if is_one and math.isfinite(self._limit) else None
 
     def close(self) -> None:
-        """Take every trace away."""
+        """Remove hooks and patches."""
         self._leave()
         for handle in self._handles:
             handle.remove()

@@ -1,4 +1,4 @@
-"""Columns of a table that were rounded to float32 while they were large, as times in seconds are: few values, evenly apart."""
+"""Table columns of large numbers, such as times in seconds, that float32 has rounded to few, evenly spaced values."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 _FEWEST, _FEWEST_VALUES = 200, 3  # examples; values of a column
-_COPIES, _TARGETS = 20, 10  # examples to a value; values of the targets to one of the column
-_LEAST_STEP = 64.0  # of float32 from 2 ** 29 on: seconds, milliseconds since 1970; smaller steps are those of counts
-_IN_A_ROW = 0.5  # share of the values whose next one is a step away
+_COPIES, _TARGETS = 20, 10  # examples per value; values of the targets per value of the column
+_LEAST_STEP = 64.0  # float32's spacing from 2 ** 29 on: seconds, milliseconds since 1970; counts have smaller steps
+_IN_A_ROW = 0.5  # share of the values whose neighbour is one step away
 
 
 def coarse_column(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> tuple[int, float, int] | None:
-    """Find a column whose few values are multiples of one power of two, beside targets of many values.
+    """Find a column whose few values are multiples of a power of two, while the targets have many values.
 
     Args:
-        inputs: batches of (examples, columns), as float64, of what came as float32.
-        targets: batches of (examples, values), as float64.
+        inputs: batches of (examples, columns) float64, converted from float32.
+        targets: batches of (examples, values) float64.
 
     Returns:
-        The column, the step, and how many values it has; None where there is none.
+        Index of the column, its step and its number of values; None if there is none.
     """
     if not targets or sum(map(len, inputs)) < _FEWEST or len({x.shape[1] for x in inputs}) != 1:
         return None

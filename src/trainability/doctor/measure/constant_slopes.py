@@ -1,4 +1,4 @@
-"""Derivatives without a graph that a loss sets against outputs: a differential equation that the weights feel half of."""
+"""Derivatives without a graph that a loss compares with outputs, as in a differential equation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Edge = tuple[Any, int]  # a node of the graph, and which of its results
 _SUMS = frozenset({"add", "radd", "iadd", "sub", "rsub", "isub", "subtract"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 _CUTS = frozenset({"detach", "item", "tolist", "numpy", "data"})
-# Names of nodes between a difference and what squares it: its values, at other places or times a number.
+# Names of nodes between a difference and its square: they move its values or multiply them with a number.
 _MOVED = (
     "Add",
     "Sub",
@@ -35,13 +35,13 @@ _MOVED = (
 )
 _MOVED += ("Squeeze", "Unsqueeze", "Expand", "T", "Transpose", "Permute", "Clone", "Unbind", "Split", "ToCopy", "Alias")
 _BENT = ("Pow", "Abs", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "LinalgVectorNorm", "Norm", "Square", "Cosh")
-_OVER = ("Sqrt", "Log", "Log1P", "Exp", "Div")  # between the square and the loss, as of its root
+_OVER = ("Sqrt", "Log", "Log1P", "Exp", "Div")  # between the square and the loss, such as its root
 _MOST_SITES = 32
 
 
 @dataclass(frozen=True)
 class _Slope:
-    """A derivative that is a number to the weights: of what, by what."""
+    """A derivative that is a constant for the weights: of `of` with respect to `by`."""
 
     of: Edge
     by: Edge
@@ -49,7 +49,7 @@ class _Slope:
 
 @dataclass(frozen=True)
 class _Site:
-    """A node in which such a derivative and something with a graph are added, subtracted or compared."""
+    """A node that adds, subtracts or compares such a derivative and a tensor with a graph."""
 
     node: Any
     other: Edge
@@ -57,7 +57,7 @@ class _Site:
 
 
 def is_derivative(func: Callable[..., Any]) -> bool:
-    """Whether a function, as a mode sees it, is `torch.autograd.grad`."""
+    """Whether a function, as a function mode sees it, is `torch.autograd.grad`."""
     return getattr(func, "__name__", "") == "grad" and getattr(func, "__module__", "") == "torch.autograd"
 
 
@@ -67,17 +67,19 @@ def words_of(args: tuple, kwargs: dict) -> dict[str, Any]:
 
 
 class ConstantSlopes:
-    """Follows derivatives that are taken without a graph to where a loss sets them against outputs.
+    """Follow derivatives taken without a graph to where a loss compares them with outputs.
 
-    `see` is to be told of each function of PyTorch, as a function mode sees them.
+    `see` must be called with each function of PyTorch, as a function mode sees it.
     """
 
     def __init__(self) -> None:
-        self._slopes: dict[int, tuple[Tensor, tuple[_Slope, ...]]] = {}  # of tensors that follow from derivatives, kept alive
+        self._slopes: dict[
+            int, tuple[Tensor, tuple[_Slope, ...]]
+        ] = {}  # by id, of tensors computed from derivatives, which are kept alive
         self._sites: list[_Site] = []
 
     def see(self, func: Callable[..., Any], args: tuple, kwargs: dict, result: Any) -> None:
-        """Take a function that has run."""
+        """Record a function that has run."""
         name = getattr(func, "__name__", "").strip("_")
         if is_derivative(func):
             self._differentiated(args, kwargs, result)
@@ -89,7 +91,7 @@ class ConstantSlopes:
         read = getattr(getattr(func, "__self__", None), "__name__", "") if name == "get" else name
         if not slopes or read in _CUTS:
             return
-        made = [tensor for _, tensor in tensors(result)] or given[:1]  # what is written to a place of returns nothing
+        made = [tensor for _, tensor in tensors(result)] or given[:1]  # an in-place write returns nothing
         for tensor in made:
             if not tensor.requires_grad and tensor.is_floating_point():
                 self._slopes[id(tensor)] = tensor, slopes
@@ -108,10 +110,10 @@ class ConstantSlopes:
                 self._slopes[id(found)] = found, slopes
 
     def found(self, loss: Any, parameters: set[int]) -> bool:
-        """Whether a loss squares, or takes the size of, a derivative and what the same weights make of the same input.
+        """Whether a loss takes the square or size of a derivative minus an output of the same weights at the same input.
 
         Args:
-            loss: with its graph; that this has been freed does not matter.
+            loss: with its graph, which may have been freed.
             parameters: ids of the model's trained ones.
         """
         if not self._sites or not isinstance(loss, Tensor):
@@ -124,7 +126,7 @@ class ConstantSlopes:
         return False
 
     def forget(self) -> None:
-        """Let go of what was kept: tensors with their graph."""
+        """Release the stored tensors and their graph."""
         self._slopes, self._sites = {}, []
 
 
@@ -139,7 +141,7 @@ def _kind(node: Any) -> str:
 
 
 def _squared(root: Any) -> set[Any]:
-    """Nodes of which the loss is a sum of squares, or of sizes: by nothing but places and factors beneath the square."""
+    """Nodes whose squares, or sizes, the loss sums, with only moves and factors between node and square."""
     found: set[Any] = set()
     seen: set[tuple[Any, bool]] = set()
     waiting = [(root, False)]
@@ -162,7 +164,7 @@ def _squared(root: Any) -> set[Any]:
 
 
 def _between(of: Edge, by: Edge) -> set[int]:
-    """Ids of the parameters that take part between an input and an output, the input's own making left out."""
+    """Ids of the parameters used between an input and an output, without those that compute the input."""
     leads: dict[Any, bool] = {}
     waiting = [(of[0], False)]
     if of == by:

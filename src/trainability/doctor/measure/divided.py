@@ -14,11 +14,11 @@ _QUOTIENTS, _PRODUCTS = ("div", "truediv"), ("mul", "rmul")
 
 
 class Divided:
-    """Follows by what numbers a tensor was divided on its way to cross-entropy, or to a divergence from soft targets.
+    """Record by which numbers a tensor is divided on its way to cross-entropy, or to a divergence from soft targets.
 
     Attributes:
-        softened: the divisor, and by how much the logits then differ between the classes of an example: largest less smallest.
-        distilled: the same two where a divergence takes them, and its mean over the examples; `softened` is None then.
+        softened: the divisor, and the mean over examples of the largest minus the smallest logit after it.
+        distilled: the same two numbers under a divergence, and its mean over the examples; `softened` is then None.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Functions that a body calls on its weights or gradients, and whose results it drops: `p.data.clamp(...)` for `clamp_`."""
+"""Functions called on weights or gradients whose results are dropped: `p.data.clamp(...)` instead of `clamp_`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-# Results that share their numbers with what they are of; to drop them drops nothing.
+# Views: dropping one has no effect.
 _VIEWS = ("detach", "t", "transpose", "swapaxes", "swapdims", "squeeze", "unsqueeze", "as_strided")
 _NOT_THE_LOOP = ("torch", "trainability")
 
 
 class DroppedResults(TorchFunctionMode):
-    """Finds statements that are nothing but a call, of a function that has a twin in place, on a weight or its gradient.
+    """Find statements that only call a function with an in-place twin on a weight or its gradient.
 
     Attributes:
-        found: the function, the name of the weight, and whether its gradient was meant; None until one is seen.
+        found: the function, the name of the weight, and whether it is called on the gradient; None until one is seen.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], others: Sequence[nn.Module]) -> None:
-        """Look at what is trained, by name, and at other models that the body has, as a target network."""
+        """Watch the trained parameters, by name, and other models of the body, such as a target network."""
         super().__init__()
         self.named = [*parameters.items(), *(each for model in others for each in model.named_parameters())]
         self.found: tuple[str, str, bool] | None = None
@@ -41,7 +41,7 @@ class DroppedResults(TorchFunctionMode):
         return result
 
     def _is_dropped(self, frame: FrameType) -> bool:
-        """Whether the next thing that the caller does with the result is to drop it, in code that is not a library's."""
+        """Whether the caller, if it is not a library, drops the result in its next instruction."""
         key = (frame.f_code, frame.f_lasti)
         if key not in self._drops:
             is_own = str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _NOT_THE_LOOP
@@ -51,12 +51,12 @@ class DroppedResults(TorchFunctionMode):
 
 
 def _plain(name: str) -> str:
-    """`mul` of `__mul__`; of anything else what it is."""
+    """Remove the underscores of a dunder name: `mul` for `__mul__`."""
     return name[2:-2] if name.startswith("__") and name.endswith("__") else name
 
 
 def _place(tensor: Tensor, parameter: Tensor) -> bool | None:
-    """False where a tensor is a parameter's own numbers, True where it is those of its gradient, None elsewhere."""
+    """False if a tensor shares a parameter's memory, True if it shares its gradient's, else None."""
     for is_gradient, own in ((False, parameter), (True, parameter.grad)):
         if own is None or own.shape != tensor.shape or not own.layout == tensor.layout == torch.strided or not own.numel():
             continue

@@ -1,4 +1,4 @@
-"""States that a watched loop hands from step to step of a sequence without their graph, so that the last step alone learns."""
+"""States that a watched loop passes between the steps of a sequence without their graph: only the last step learns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure.over_batch import nodes_behind
 
 _FEWEST = 8  # steps
-_MOST_REACHED = 3  # of them; more is a window that was chosen
+_MOST_REACHED = 3  # of them; more may be a truncation window
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class _Step:
     """One call of a cell.
 
     Attributes:
-        returned: with a gradient.
-        is_cut: whether it was given the values of the call before, without their graph.
-        given: where in memory the rest of what it was given lies.
+        returned: tensors with a gradient.
+        is_cut: whether its input has the values of the previous call's output, without their graph.
+        given: memory addresses of its other inputs.
     """
 
     returned: tuple[Tensor, ...]
@@ -30,13 +30,13 @@ class _Step:
 
 
 class HandedOn:
-    """Notes modules that are called step by step, each time with the values that the call before has returned."""
+    """Record modules that are called step by step, each time with the values that the previous call returned."""
 
     def __init__(self) -> None:
         self._steps: dict[int, list[_Step]] = {}
 
     def see(self, module: nn.Module, given: Any, output: Any) -> None:
-        """Take a module's call, as it has run with gradients.
+        """Record a module's call that has run with gradients.
 
         Args:
             module: any.
@@ -45,7 +45,7 @@ class HandedOn:
         """
         returned = tuple(tensor for _, tensor in tensors(output) if tensor.requires_grad)
         taken = [tensor for _, tensor in tensors(given)]
-        if not returned or len(taken) < 2:  # most layers take one: nothing of theirs is kept
+        if not returned or len(taken) < 2:  # most layers take one input, and are not recorded
             return
         steps = self._steps.setdefault(id(module), [])
         before = {(t.data_ptr(), t.shape) for t in steps[-1].returned} if steps else set[Any]()
@@ -55,14 +55,14 @@ class HandedOn:
         steps.append(_Step(returned, is_cut, rest))
 
     def num_reached(self, loss: Tensor) -> tuple[int, int] | None:
-        """How many of the last steps the loss hands a gradient to, and of how many, where a state is cut between all of them.
+        """Number of last steps that get a gradient from the loss, and of all steps, if the state is cut between all of them.
 
         Args:
-            loss: with its graph; that this has been freed does not matter.
+            loss: with its graph, which may have been freed.
 
         Returns:
-            None where no module has run so for eight steps and more, each on another part of a sequence; where more than three
-            steps are reached, as where each step's answer is asked for; and where the last is not.
+            None if no module has run like this for eight steps or more, each on another part of a sequence; if more than three
+            steps are reached, as when the loss uses each step's output; and if the last is not.
         """
         rows = [steps for steps in self._steps.values() if len(steps) >= _FEWEST]
         rows = [steps for steps in rows if all(step.is_cut for step in steps[1:]) and _are_apart(steps)]
@@ -78,5 +78,5 @@ class HandedOn:
 
 
 def _are_apart(steps: list[_Step]) -> bool:
-    """Whether each step is given something of its own beside the state: a step of a sequence, and not the same once more."""
+    """Whether each step has another input besides the state: a step of a sequence, not a repeated call."""
     return len({step.given for step in steps[1:]}) == len(steps) - 1 and all(step.given for step in steps)

@@ -1,4 +1,4 @@
-"""Heads of attention that are made, or put together, by a view where a transpose is due; read off the graph of the loss."""
+"""Attention heads that are split or merged by a view instead of a transpose, read off the graph of the loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _VIEWS = ("View", "UnsafeView", "ReshapeAlias")
 _PRODUCTS = ("Bmm", "Baddbmm")
 _SHARES = ("Softmax", "SafeSoftmax")
 _FUSED = "ScaledDotProduct"
-# What may stand between heads and the product of queries and keys: no layer, and nothing that joins two of them.
+# Nodes allowed between heads and the product of queries and keys: no layers, and no product of two of them.
 _BESIDE_SCORES = ("Expand", "Transpose", "Permute", "T", "Clone", "Alias", "ToCopy", "Squeeze", "Unsqueeze", "Mul", "Div")
 _BESIDE_SCORES += ("Add", "Sub", "Neg", "MaskedFill", "Where", "Cat", "Slice", "Select", "NativeLayerNorm")
 _BESIDE_SHARES = ("Expand", "Clone", "Alias", "ToCopy", "Mul", "Div", "NativeDropout", "MaskedFill", "Unsqueeze", "Permute")
@@ -23,11 +23,11 @@ def misread_heads(root: Any) -> MisreadHeads | None:
     """Look for attention whose heads are (batch, places, heads times width) viewed as (batch, heads, places, width).
 
     Args:
-        root: of the graph of a loss; that it has been freed does not matter.
+        root: of the graph of a loss, which may have been freed.
 
     Returns:
-        "split" of queries, keys or values that go into attention, "merged" of what comes out of it. None where there is
-        neither, and where heads are as many as places: the same view may stand before a transpose there.
+        "split" for queries, keys or values, "merged" for the result of attention. None if there is neither, and if there are as
+        many heads as places: the same view may then precede a transpose.
     """
     attention, products, views = list[Any](), list[Any](), list[Any]()
     for node in within((root,), None, _MOST_NODES):
@@ -55,7 +55,7 @@ def misread_heads(root: Any) -> MisreadHeads | None:
 
 
 def _num_heads(whole: tuple[int, ...], heads: tuple[int, ...]) -> int | None:
-    """How many, where (batch, places, heads * width) became (batch, heads, places, width) or (batch * heads, places, width)."""
+    """Number of heads, if (batch, places, heads * width) was viewed as (batch, heads, ...) or (batch * heads, ...)."""
     if len(whole) != 3 or 0 in whole or len(heads) not in (3, 4):
         return None
     size, places, wide = whole
@@ -66,12 +66,12 @@ def _num_heads(whole: tuple[int, ...], heads: tuple[int, ...]) -> int | None:
 
 
 def _runs_over(node: Any, whole: tuple[int, ...], heads: int) -> bool:
-    """Whether attention runs over the places of so many heads: it is (batch, heads, ...) or (batch * heads, ...)."""
+    """Whether attention runs over the places of this many heads, as (batch, heads, ...) or (batch * heads, ...)."""
     shape = shape_at(node)
     in_batch = shape[:2] == (whole[0], heads) if len(shape) == 4 else shape[:1] == (whole[0] * heads,)
     return in_batch and (whole[1] in shape[-2:] or call_of(node) not in _SHARES)
 
 
 def _holds(node: Any, shares: set[int]) -> bool:
-    """Whether shares of attention come to this node as they are, but for dropout and views."""
+    """Whether attention weights reach this node unchanged, except for dropout and views."""
     return any(id(found) in shares for found in within((node,), (*_BESIDE_SHARES, *_VIEWS), _MOST_BESIDE))

@@ -1,4 +1,4 @@
-"""Goals that are made of the place of a largest output, where its value is meant."""
+"""Targets computed from the index of a largest output instead of its value."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FEWEST = 4  # examples
 
 
 class IndexGoals(TorchFunctionMode):
-    """Follows the place of each row's largest number to where it is added to a number of the batch, and set against outputs.
+    """Follow the index of each row's largest number to where it is added to the batch's numbers and compared with outputs.
 
     Attributes:
-        found: how many outputs the place is one of; None where no such goal is set against an output.
+        found: number of outputs that the index selects from; None if no such target is compared with an output.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Graphs that a batch joins without counting on from one to the next: the edges of all lie among the nodes of the first."""
+"""Graphs that a batch joins without shifting their edges, which all lie among the nodes of the first graph."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _INTEGERS = (torch.int64, torch.int32)
 
 
 class NodeLookups(TorchFunctionMode):
-    """Notes by which numbers a program looks up rows and writes to rows, and what may say which graph a node is of.
+    """Record the indices with which a program reads and writes rows, and tensors that may assign nodes to graphs.
 
     Args:
-        batch: what the program is given.
+        batch: of the program.
     """
 
     def __init__(self, batch: Any) -> None:
         super().__init__()
-        self._looked_up: dict[tuple[int, int], list[Tensor]] = {}  # by the rows of the table and how many are looked up
+        self._looked_up: dict[tuple[int, int], list[Tensor]] = {}  # by the number of rows of the table, and of rows read
         self._pairs: dict[int, list[Tensor]] = {}  # of adjacencies, by nodes
         self._parts: list[Tensor] = []
         self._take_parts(tensor for _, tensor in tensors(batch))
@@ -76,7 +76,7 @@ class NodeLookups(TorchFunctionMode):
                 self._parts.append(tensor)
 
     def found(self) -> MisreadEdges | None:
-        """Edges of several graphs that lie among as many nodes as the largest of them has."""
+        """Edges of several graphs that all lie among the first nodes, as many as the largest graph has."""
         lists = dict(self._pairs)
         for (rows, _), numbers in self._looked_up.items():
             if len(numbers) == 2:
@@ -88,11 +88,11 @@ class NodeLookups(TorchFunctionMode):
 
 
 def unshifted_inputs(inputs: Iterable[Tensor], returned: Iterable[Tensor]) -> MisreadEdges | None:
-    """The same of what a model is given, where it is told nothing by which it could count on by itself.
+    """The same for a model's inputs, if they contain nothing with which it could shift the edges itself.
 
     Args:
-        inputs: of its calls in a step.
-        returned: by these: something with a row for each graph, as an answer for each.
+        inputs: of the model's calls in a step.
+        returned: by these calls: a tensor with a row for each graph shows their number.
     """
     rows = {len(t) for t in returned if t.dim()}
     inputs = [t.detach() for t in inputs]
@@ -110,7 +110,7 @@ def unshifted_inputs(inputs: Iterable[Tensor], returned: Iterable[Tensor]) -> Mi
         )
         for nodes in tables:
             found = _unshifted(nodes, [pairs], lists)
-            # As many edges in each graph, or a number for each edge that says which it is of: the model may shift them itself.
+            # With equal numbers of edges per graph, or an index per edge, the model may shift the edges itself.
             if (
                 found is not None
                 and found.num_graphs in rows
@@ -128,7 +128,7 @@ def _may_be_nodes(x: Tensor, num_edges: int) -> bool:
 
 
 def _pairs_of(table: Tensor) -> Tensor | None:
-    """Where an adjacency is not zero, as two rows."""
+    """Nonzero entries of an adjacency matrix, as two rows."""
     if table.layout == torch.sparse_coo:
         return table.detach()._indices().cpu()
     if table.layout == torch.sparse_csr:
@@ -154,15 +154,15 @@ def _unshifted(nodes: int, lists: list[Tensor], parts: list[Tensor]) -> MisreadE
 
 
 def _has_again(pairs: Tensor) -> bool:
-    """Whether most edges are there several times, as where those of several graphs are put on the same nodes."""
+    """Whether most edges occur several times, as when several graphs use the same nodes."""
     keys = pairs[0] * (int(pairs.max()) + 1) + pairs[1]
     return 2 * len(keys.unique()) <= len(keys)
 
 
 def _sizes(part: Tensor, total: int) -> Tensor | None:
-    """How many of all are of each graph: said one by one, by their numbers, or by where each begins.
+    """Number of nodes per graph, from sizes, graph indices or offsets.
 
-    None if it says nothing, and where one holds more than half of all, as by a chance of numbers.
+    None if the tensor is none of these, or if one graph has more than half of all nodes, which may be coincidence.
     """
     part = part.detach().cpu().long()
     steps = part.diff()

@@ -1,4 +1,4 @@
-"""Hooks that do not go with a copy of their module."""
+"""Hooks that do not follow a copy of their module."""
 
 import contextlib
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from typing import Any
 
 
 class LeftBehind:
-    """A hook of a module that does nothing in a copy of it, or where it is saved: a body may copy its model in a step.
+    """A module's hook that does nothing in a copy or a saved module: a body may copy its model in a step.
 
-    `copy.deepcopy` would take along what a bound method holds, and copies of a closure would go on looking.
+    `copy.deepcopy` would copy the object of a bound method, and copies of a closure would remain active.
 
     Args:
         hook: of any arguments.
@@ -21,5 +21,5 @@ class LeftBehind:
         """Call the hook."""
         return self.hook(*args, **kwargs)
 
-    def __reduce__(self) -> Any:  # something that takes any arguments, and that any Python can load
+    def __reduce__(self) -> Any:  # a callable with any arguments, which every Python can unpickle
         return getattr, (contextlib.nullcontext(), "__exit__")

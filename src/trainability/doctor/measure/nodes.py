@@ -1,4 +1,4 @@
-"""What a node of autograd's graph remembers of the call that made it; it does so after `backward`, too."""
+"""What a node of autograd's graph stores about its call, also after `backward`."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ def name_of(node: Any) -> str:
 
 
 def call_of(node: Any) -> str:
-    """The function that made a node: "Add"."""
+    """The function of a node: "Add"."""
     return name_of(node).removesuffix("Backward")
 
 
 def parents_of(node: Any) -> list[Any]:
-    """The nodes that made what the call was given."""
+    """The nodes of the call's inputs."""
     return [each for each, _ in node.next_functions if each is not None]
 
 
 def shape_at(node: Any, place: int = 0) -> tuple[int, ...]:
-    """Shape of what a node made, of several at a place; () where it does not remember."""
+    """Shape of a node's output, or of the output at an index; () if it is not stored."""
     metadata = getattr(node, "_input_metadata", None)
     return tuple(metadata[place].shape) if metadata and place < len(metadata) else ()
 
 
 def given_shape(node: Any) -> tuple[int, ...]:
-    """Of a view or a sum: the shape of what it was taken of; () where it does not remember."""
+    """Input shape of a view or a sum; () if it is not stored."""
     return tuple(getattr(node, "_saved_self_sym_sizes", None) or ())
 
 
 def within(roots: Sequence[Any], calls: tuple[str, ...] | None, most: int) -> Iterator[Any]:
-    """Nodes from these on, behind nodes of these calls alone; None for any. At most so many."""
-    seen = {id(root): root for root in roots}  # kept: an id lives as long as something refers to the node
+    """Nodes from the roots on, continuing only behind nodes of `calls` (None: any); at most `most`."""
+    seen = {id(root): root for root in roots}  # kept, because an id is unique only while its node lives
     todo = list(roots)
     while todo and len(seen) < most:
         node = todo.pop()

@@ -1,4 +1,4 @@
-"""Data sets that say they are as long as they have batches, and samplers with fewer weights than there are examples."""
+"""Data sets whose length is their number of batches, and samplers with fewer weights than there are examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.readings import ShortLength
 
-_FEWEST = 4  # examples in a batch: with fewer, two lengths are soon a multiple of each other
+_FEWEST = 4  # batch size: with fewer examples, lengths are easily multiples of each other
 
 
 def short_length(loader: Any) -> ShortLength | None:
@@ -23,10 +23,10 @@ def short_length(loader: Any) -> ShortLength | None:
             numbers.
 
     Returns:
-        The length that is declared, how many indices are answered, and the batch size that one is of the other; of a sampler
-        the number of its weights, the length of the data set, and 0. None where the data set refuses the index behind its
-        length, as it should, answers any index, as one that draws its examples does, or answers as many more as no batch size
-        tells.
+        The declared length, the number of valid indices, and the batch size between the two; for a sampler, the number of its
+        weights, the length of the data set, and 0. None if the data set raises at the
+        index after its length, as it should, if it accepts any index, as with generated examples, or if no batch size explains
+        the number.
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
         return None
@@ -52,7 +52,7 @@ def short_length(loader: Any) -> ShortLength | None:
 
 
 def _num_answered(answers: Callable[[int], bool], declared: int, size: int) -> int | None:
-    """How many indices from 0 on are answered, if there is an end to them within as many batches and one."""
+    """Number of valid indices from 0 on, if they end within that many batches plus one."""
     low, high = declared + 1, (declared + 1) * size  # the index before `low` is answered, `high` is not
     if answers(high):
         return None
@@ -63,7 +63,7 @@ def _num_answered(answers: Callable[[int], bool], declared: int, size: int) -> i
 
 
 def _answers(loader: DataLoader, data: Any) -> Callable[[int], bool]:
-    """Whether there is an example of an index, of the same parts as the first: a slice behind the end is empty."""
+    """Test whether an index has an example with the same parts as the first; a slice beyond the end is empty."""
 
     def parts(index: int) -> list[tuple[str, int]]:
         batch = [data[index]] if loader.collate_fn is None else loader.collate_fn([data[index]])

@@ -15,13 +15,13 @@ _MOST = 5_000
 
 
 def summed_beside(root: Any) -> int | None:
-    """Look for (n,) plus a number that is the sum of something of n examples, under the mean or sum of these n.
+    """Look for (n,) plus a number that is a sum over n examples, under the mean or sum of these n.
 
     Args:
-        root: of the graph of a loss; that it has been freed does not matter.
+        root: of the graph of a loss, which may have been freed.
 
     Returns:
-        n; None where there is no such sum, where it is weighed before it is added, and where it is one of weights.
+        n; None if there is no such sum, if it is weighted before it is added, and if it is a sum over weights.
     """
     for node in within((root,), _LINEAR, _MOST):
         each = shape_at(node)
@@ -37,7 +37,7 @@ def summed_beside(root: Any) -> int | None:
 
 
 def _sums(node: Any, size: int) -> bool:
-    """Whether a node adds up all numbers of so many rows, which some layer has made."""
+    """Whether a node sums all numbers of that many rows computed by a layer."""
     if call_of(node) != "Sum" or math.prod(shape_at(node)) != 1 or given_shape(node)[:1] != (size,):
         return False
     return any(call_of(found) in _LAYERS for found in within(parents_of(node), None, _MOST))

@@ -1,4 +1,4 @@
-"""Whether a model that is in eval mode is trained in a mode that nobody meant."""
+"""Whether a model is trained in eval mode by mistake."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from torch.nn.modules.dropout import _DropoutNd
 
 
 def is_meant(model: nn.Module) -> bool:
-    """Whether the model is in training mode, as far as anything in it asks for its mode.
+    """Whether the model is in training mode, or its mode makes no difference or was set part by part.
 
-    `model.eval()` sets all of it, so a layer with parameters that is in training mode was set so after it, part by part, as
-    where a new head is trained on a frozen trunk. What is frozen (no parameter is trained) is in eval mode for good, and
-    without dropout and batch norm no mode makes a difference.
+    `model.eval()` sets all of it, so a layer with parameters in training mode was set separately, as when a new head is trained
+    on a frozen trunk. Frozen parts (without trained parameters) stay in eval mode rightly, and without dropout and batch norm
+    the mode makes no difference.
     """
     if model.training:
         return True
@@ -22,7 +22,7 @@ def is_meant(model: nn.Module) -> bool:
 
 
 def _trained(module: nn.Module) -> Iterator[nn.Module]:
-    """The module and what is in it, without parts of which no parameter is trained."""
+    """The module and its submodules, without parts that have parameters but train none."""
     parameters = list(module.parameters())
     if parameters and not any(p.requires_grad for p in parameters):
         return
@@ -32,7 +32,7 @@ def _trained(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _asks_for_mode(module: nn.Module) -> bool:
-    """Whether it does otherwise in eval mode; of the user's own classes, whether their `forward` reads `training`."""
+    """Whether a module behaves differently in eval mode; for the user's own classes, whether `forward` reads `training`."""
     if isinstance(module, _BatchNorm):
         return module.track_running_stats
     if isinstance(module, _DropoutNd):
