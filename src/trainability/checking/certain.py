@@ -100,7 +100,7 @@ def facts_of_step(
 
 
 def _held_by_each(model: nn.Module, optimizer: Any) -> list[set[str]]:
-    """Of each optimizer, of several, the names of what it trains: bodies with turns train the one's in other batches."""
+    """Names of the parameters of each of several optimizers: a body with turns trains one optimizer's in other batches."""
     found = optimizers(optimizer)
     held = [{id(p) for group in each.param_groups for p in group["params"]} for each in found]
     trained = [(name, id(p)) for name, p in model.named_parameters() if p.requires_grad]

@@ -112,7 +112,7 @@ class TarImages:
 
 
 def repeated(grey: np.ndarray | bytes, height: int, width: int) -> np.ndarray:
-    """Return grey pixels, row by row, as (height, width, 3) uint8: all three colours are the same memory."""
+    """Return grey pixels, row by row, as (height, width, 3) uint8: all three channels share memory."""
     return np.ndarray((height, width, 3), np.uint8, grey, strides=(width, 1, 0))
 
 

@@ -188,7 +188,7 @@ class Source:
                     stack.close()
 
     def _holds_schedule(self) -> bool:
-        """Whether the schedule may be meant for epochs, so that the rehearsal did not step it."""
+        """Whether the schedule may count epochs, so that the rehearsal did not step it."""
         return self.evidence.rehearsal is not None and self.evidence.rehearsal.schedule_held
 
     def _made_anew(self) -> Setup | None:

@@ -20,7 +20,7 @@ Batches = Iterable[Any]
 _MOST_TARGETS = 256  # values of one example's target
 _MOST_COORDINATES = 3  # of an example that is a place
 _MOST_LEFT_OUT = 100  # points of a grid in a row; of 2,000 random numbers the widest gap is thousands of times the narrowest
-_FEWEST_BLANK = 5  # whose targets are alike by chance once in ten thousand, of ten classes
+_FEWEST_BLANK = 5  # blank images; with ten classes, their targets are equal by chance once in ten thousand
 _MIRROR_IMAGES = 200  # the largest of some forty differences, each with standard error 0.07, stays below 0.25
 
 
@@ -185,7 +185,7 @@ class _Split:
         )
 
     def _one_blank_target(self) -> bool | None:
-        """Whether blank images have one target, as where nothing is to be found in them, and others have others."""
+        """Whether blank images all have the same target, as for empty images, and other images have others."""
         if self.blank < _FEWEST_BLANK or not self.blank_targets:
             return None
         return len(self.blank_targets) == 1 and len(self.other_targets - self.blank_targets) > 0

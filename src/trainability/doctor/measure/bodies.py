@@ -61,8 +61,8 @@ def look_at_body(
         batches: of the training loader.
 
     Returns:
-        Fields of `Facts`: shapes that are broadcast, a reward whose outcomes are made less likely, and goals made of places;
-        None where the body reaches models by itself, so that no copy can be stepped.
+        Fields of `Facts`: shapes that are broadcast, a reward whose outcomes become less likely, and targets made from indices;
+        None if the body refers to its own models, so that no copy can be stepped.
     """
     if reaches(step, model, optimizer):
         return None

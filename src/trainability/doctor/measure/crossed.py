@@ -35,7 +35,7 @@ def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
         pair = _single_edge(node) if name_of(node) in _PAIRED else None
         if pair is None:
             continue
-        terms = shape_at(node, 0) or shape_at(*pair)  # a loss that takes the mean remembers one number
+        terms = shape_at(node, 0) or shape_at(*pair)  # a loss that takes the mean stores one number
         if name_of(pair[0]) == "ExpandBackward":
             terms, pair = shape_at(*pair), _single_edge(pair[0]) or pair
         own = shape_at(*pair)
@@ -83,14 +83,14 @@ def _is_averaged_at_once(root: Any, node: Any, size: int) -> bool:
     return False
 
 
-# What takes one output of each example, as that of the action which was taken.
+# Functions that select one output per example, such as that of the action taken.
 _PICKS = ("GatherBackward", "IndexBackward", "SelectBackward")
 
 
 def _comes_from(node: Any, place: int, made: list[tuple[Any, int]]) -> bool:
-    """Whether elementwise functions of one argument alone lie between the model's output, of no fewer dimensions, and here.
+    """Whether only elementwise functions of one argument are between the model's output, of no fewer dimensions, and here.
 
-    Or one output of each example is picked on the way, of an output of two dimensions.
+    Or one output per example is selected on the way, from an output of two dimensions.
     """
     shape = shape_at(node, place)
     size = _num_elements(shape)

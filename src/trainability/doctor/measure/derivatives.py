@@ -26,7 +26,7 @@ class Derivatives(TorchFunctionMode):
         flat: whether something that is not zero was differentiated for a graph of its own, and every number of the result is
             exactly zero.
         without_graph: whether a derivative by something that is no parameter was taken without a graph.
-        slopes: where those are set against outputs.
+        slopes: where these are compared with outputs.
     """
 
     def __init__(self, factor: float = 1.0) -> None:
@@ -59,7 +59,7 @@ class Derivatives(TorchFunctionMode):
 
 
 def has_constant_slope(derivatives: Derivatives, model: nn.Module, loss: Tensor) -> bool:
-    """Whether a loss sets a derivative without a graph against what the same weights make of the same input."""
+    """Whether a loss compares a derivative without a graph with an output of the same weights at the same input."""
     return derivatives.slopes.found(loss, {id(p) for p in model.parameters() if p.requires_grad})
 
 

@@ -110,7 +110,7 @@ def look(
         at_start: whether the weights are as initialised.
         wide: several batches joined, for what needs many examples; None takes `batch`.
         batches: of the training loader, for what is read off many of them.
-        turns: names of the parameters of each optimizer, of several.
+        turns: names of the parameters of each of several optimizers.
         pairs_itself: whether `forward` chooses what is held against what, as a training step does and a plain loss does not.
 
     Returns:

@@ -234,7 +234,7 @@ def answer(model: nn.Module, inputs: list[Any], rows: int | None, seed: int = 0)
     """The output with the random numbers of a seed; None where it is no tensor of numbers, with as many rows as are said."""
     set_training(model, False)
     try:
-        # Numbers beyond a sparse tensor's size, as of edges beside fewer nodes, would end the process.
+        # Indices beyond a sparse tensor's size, such as edges of left-out nodes, would end the process.
         with torch.no_grad(), randomness_restored(), torch.sparse.check_sparse_tensor_invariants():
             seed_all(seed)
             output = first_tensor(model(*inputs))

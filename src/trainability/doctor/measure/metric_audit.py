@@ -88,7 +88,7 @@ def audit_metric(metric: Any, num_classes: int = 10, *, form: AnswerForm | None 
 
 
 def takes(metric: Any, output: Any, target: Any) -> bool:
-    """Whether the metric makes a number of these answers and does not raise.
+    """Whether the metric returns a number for these outputs and does not raise.
 
     Args:
         metric: as for `audit_metric`.

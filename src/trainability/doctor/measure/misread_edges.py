@@ -63,8 +63,8 @@ def misread_edges(model: nn.Module, batch: Any, forward: Forward) -> MisreadEdge
 
     Returns:
         A list in two rows that is one of edges as it stands in memory, pair by pair, each of them once and none from a node to
-        itself: every edge has its counterpart, or they are sorted, and by its two rows neither is so. Else edges of several
-        graphs that all lie among the nodes of the first. None elsewhere.
+        itself: every edge has its reverse, or they are sorted, and by its two rows neither holds. Otherwise edges of several
+            graphs that all lie among the nodes of the first. None otherwise.
     """
     seen, nodes = _Lookups(), NodeLookups(batch)
     with torch.enable_grad(), randomness_restored(), seen, nodes:
@@ -80,7 +80,7 @@ def edges_of(model: nn.Module, calls: Sequence[Called]) -> MisreadEdges | None:
 
     Args:
         model: its tensors of two rows, whether registered as buffers or not.
-        calls: of it, or of its parts, in a step.
+        calls: of the model, or of its parts, in a step.
     """
     inputs = calls[0].inputs if calls else ()
     with contextlib.suppress(Exception):  # one fact less

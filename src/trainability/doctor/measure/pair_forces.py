@@ -70,7 +70,7 @@ def pair_forces(
     turn = torch.linalg.qr(torch.randn(whole.shape[1], whole.shape[1], generator=rng))[0].to(whole)
     other = torch.randn(whole.shape, generator=rng).to(whole) * whole.std().clamp(min=1e-6)
     length = float(whole.norm(dim=1).mean())
-    # Dropout, which is off here, is what tells two views of a sentence apart.
+    # Dropout, which is off here, makes two views of a sentence differ.
     rows = None if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules()) else whole
     points = _at_one_angle(count, rng).to(whole) * length
     with contextlib.suppress(RuntimeError, ValueError, IndexError):  # a loss that asks for its own width, or for probabilities
@@ -149,7 +149,7 @@ def _beside_owners(found: PairForces, wanted: Tensor, others: Tensor, asked: _Po
 
 
 def _read(wanted: Tensor, seen: ForwardPass, blocks: int, rows: Tensor | None) -> PairForces | None:
-    """Pairs whose product the loss wants larger, and those where it wants it smaller; of the model's own rows, if given."""
+    """Pairs whose product the loss wants larger, and pairs whose product it wants smaller; with the model's rows, if given."""
     if (pairs := _pairs(wanted)) is None:
         return None
     pulled, pushed = pairs
@@ -172,7 +172,7 @@ def _read(wanted: Tensor, seen: ForwardPass, blocks: int, rows: Tensor | None) -
 
 
 def _has_equal_views(rows: Tensor, pulled: Tensor) -> bool:
-    """Whether each row of the first half is the row of the second that the loss wants it nearest to, value for value."""
+    """Whether each row of the first half equals the row of the second half that the loss pulls it to."""
     half = len(rows) // 2
     pairs = pulled[:half, half:]
     is_of_two = len(rows) == 2 * half and bool(pairs.diagonal().all()) and int(pairs.sum()) == half

@@ -58,7 +58,7 @@ def look_at_parts(
         forward: of (model, batch): the sum of what the body calls `backward` on.
         losses: what it was called on, refilled by `forward`.
         batches: of the training loader, for what is read off many of them.
-        turns: as `unreached` takes them, beside those of the models.
+        turns: as for `unreached`, in addition to those of the models.
 
     Returns:
         The facts. What fails is named in their `notes`.
@@ -107,7 +107,7 @@ def look_at_parts(
 
 
 def _names_of_parts(model: nn.Module) -> list[set[str]]:
-    """Of each of the models the names of what is trained."""
+    """Names of the trained parameters of each model."""
     return [
         {f"{part}.{name}" for name, p in module.named_parameters() if p.requires_grad}
         for part, module in model.named_children()

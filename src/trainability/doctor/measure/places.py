@@ -88,7 +88,7 @@ def misplaced(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
 
 
 def _has_channels_last(images: Tensor, target: Tensor) -> bool:
-    """Whether a target is (batch, height, width, ...), as of a detector's cells: its first two sizes fit the image's."""
+    """Whether a target is (batch, height, width, ...), like a detector's cells: these sizes fit the image's."""
     if target.dim() == 5:
         return True
     if target.dim() != 4 or target.data_ptr() == images.data_ptr():

@@ -67,7 +67,7 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
 
 
 def beside_held_out(train: Iterable[Any], validation: Iterable[Any] | None, target: str = "") -> Relation | None:
-    """`read_relation` of training, and where it is not clear that of validation beside it."""
+    """`read_relation` of training, and, if that is not clear, of validation too."""
     found = read_relation(train, target)
     if found is None or found.z >= _SURE or validation is None:
         return found
@@ -84,7 +84,9 @@ def pair_of(batch: Any) -> tuple[Tensor, Tensor] | None:
         return (found[0], found[1]) if found[0].dim() > 1 else None
     if any(t.is_floating_point() and t.dim() == 1 for t in found):  # a reward, beside which a whole number is an action
         return None
-    if any(t.dim() > 1 and not t.is_floating_point() and not _is_mask(t) for t in found):  # words or kinds, which may tell more
+    if any(
+        t.dim() > 1 and not t.is_floating_point() and not _is_mask(t) for t in found
+    ):  # words or categories, which may predict more
         return None
     wide = [t for t in found if t.is_floating_point() and t.dim() > 1]
     classes = [t for t in found if t.dim() == 1 and not t.is_floating_point() and t.dtype != torch.bool]

@@ -14,7 +14,7 @@ def are_one_row(inputs: Any, output: Any, batch: list[tuple[str, Tensor]]) -> bo
     """Whether all inputs of a call with as many rows as the first are one row over and over, and all answers are alike.
 
     Args:
-        inputs: positional arguments of the call, each a tensor or a structure of some.
+        inputs: positional arguments of the call, each a tensor or a structure of tensors.
         output: what it returned.
         batch: tensors of the batch by their place, which may hold one example over and over.
     """

@@ -50,8 +50,8 @@ class Tape(TorchFunctionMode):
         given: what went into the layers.
         own_tokens: whether tokens are asked for themselves.
         made_inside: layers that the model makes and drops as it runs.
-        handed_on: states that are handed from step to step.
-        slopes: derivatives that are taken without a graph, and set against outputs.
+        handed_on: states passed from step to step.
+        slopes: derivatives taken without a graph and compared with outputs.
         crosses_given: the loss sets all pairs of two tensors that it is given, (n, 1) and (n,): one is a grid, and no target.
         draws_own: something is drawn without a gradient by what the outputs say, as an action is.
         draws_target: outputs are set against numbers that were drawn after the last call, and that nothing else was given.

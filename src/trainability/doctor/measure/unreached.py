@@ -34,8 +34,8 @@ def unreached(
         loss: of that batch, with its graph.
         seen: the forward pass that made it.
         managed: names of the parameters that the optimizer holds; None or none of them: all count.
-        turns: names of the parameters of each model, or each optimizer, of several: where no loss of this batch reaches any of
-            them, a later batch may train them.
+        turns: names of the parameters of each of several models or optimizers: if no loss of this batch reaches any of them, a
+            later batch may train them.
     """
     reached, opaque = leaves_of(loss)
     missing = {
