@@ -321,7 +321,7 @@ def _beside_answer(evidence: Evidence) -> tuple[str, ...]:
 
 
 def frozen_is_needed(evidence: Evidence, frozen: tuple[str, ...]) -> bool:
-    """Whether half of the weights are frozen or more, and what is left of the model learns nothing at any rate."""
+    """Whether half of the weights or more are frozen, and the rest of the model learns at no rate."""
     settings = settings_of(evidence)
     if settings is None or not settings.managed or len(frozen) < settings.managed:
         return False
@@ -333,7 +333,7 @@ def frozen_is_needed(evidence: Evidence, frozen: tuple[str, ...]) -> bool:
 
 
 def stays_as_drawn(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
-    """Whether what is in no optimizer are a few parameters of no layer, and the run, if there was one, learns beside them."""
+    """Whether the parameters in no optimizer are few and not a layer's, and the run, if there is one, learns without them."""
     settings, at = settings_of(evidence), standing(evidence)
     managed = (settings.managed or 0) if settings is not None else 0
     own = {s.name for s in reading.latest_layers(evidence) if s.kind == "parameter"}
@@ -344,9 +344,9 @@ def stays_as_drawn(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
 
 
 def alone_with_gradient(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
-    """Whether what is in no optimizer has a gradient, and what is in one finds zero at every rehearsed step.
+    """Whether only parameters in no optimizer have a gradient, while those in one have zero at every rehearsed step.
 
-    So it is in front of a layer that starts at zero: it would begin to move after that layer did.
+    This happens before a layer that starts at zero: its inputs' parameters would begin to move after it did.
     """
     facts, rehearsal = evidence.facts, evidence.rehearsal
     if facts is None or rehearsal is None or facts.no_weight_moves or not facts.zero_gradient:

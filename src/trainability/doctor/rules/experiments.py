@@ -11,8 +11,9 @@ from trainability.doctor.tested import own_code
 def confirmed_change(evidence: Evidence) -> list[Finding]:
     """One change makes the program learn, and no rule suspected it.
 
-    Fires: of the changes that were tried alone on copies, the best one, which no other finding calls for, reached a loss that
-        the program as it is does not come near to: with two seeds, and in a fifth of the steps where there was time for them.
+    Fires: of the changes that were tried one at a time on copies, the best one, which no other finding suggests, reached a loss
+        that the unchanged program does not come near: with two seeds, and in a fifth of the unchanged program's steps if there
+        was time for them.
     Why: a cause is a change that, made alone, lets the program learn. The unchanged program must stay at chance, or leave at
         least four times as much of the way from chance to the ideal loss, and at least a quarter of it; docs/experiments.md
         says how often that is right.

@@ -50,13 +50,13 @@ _DEAF = 1e-3  # fall of the loss over the loss
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
-    Fires: the rms of a step is larger than the rms of the weight, more than 1 times, in any layer except normalisation. In a
-        run whose loss has not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was
-        seen before it count too. A hint in a run whose loss is below its first one since, unless all its gradients are now
-        zero, a smaller rate did that much better, or only one step was watched; a warning there where the first step moved most
-        layers by more than their size, which leaves nothing of the initial weights, and the loss rose by a fifth. Under SGD, if
-        the gradient becomes NaN: a layer's ratio at the first step times the growth of the norm until then, over at least two
-        steps. Silent where the very first step is not finite, and where loss or gradient is NaN though neither grew before.
+    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer except normalisation. In a run whose loss
+        has not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it
+        count too. A hint in a run whose loss is below its first one since, unless all its gradients are now zero, a smaller
+        rate did that much better, or only one step was watched; a warning there where the first step moved most layers by more
+        than their size, which leaves nothing of the initial weights, and the loss rose by a fifth. Under SGD, if the gradient
+        becomes NaN: a layer's ratio at the first step times the growth of the norm until then, over at least two steps. Silent
+        where the very first step is not finite, and where loss or gradient is NaN though neither grew before.
     Why: gradient descent relies on the loss being nearly linear around the weights, and a step of ratio 1 leaves that region,
         whatever the depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) raise false
         alarms on wide healthy nets.

@@ -51,15 +51,15 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         unless its loss is not finite, or after 100 steps is at chance or at the best constant answer's cost; where the gain
         budget with this input is inside the band that trains (a warning if a rehearsal is unstable and the run has not learned
         since); where mean and standard deviation are below 10; where the mean is within a fifth of a standard deviation that is
-        at most 100; and where other inputs go through an embedding. Silent in that last but one case if also a normalisation
-        follows or the budget is inside the band, and no step is too large, as with VGG's own input; and where a step samples
-        from its own outputs, like a policy, and inputs are near 0 and near each other, like the first states of episodes. Code
-        `rounded`, instead: a table of at most three columns is float32, and a column holds few values, all multiples of a power
-        of two of 64 or more, most of them adjacent, while the targets have ten times as many values. Code `column`: a linear
-        layer is given data in which one column has an rms of 1,000 or more, and half of the columns at most 10. Code `each`:
-        every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and standard deviation 1, the loss is
-        of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a run of 100 steps or more has
-        ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
+        at most 100; and where other inputs go through an embedding. Silent where the mean is that small beside the standard
+        deviation, a normalisation follows or the budget is inside the band, and no step is too large, as with VGG's own input;
+        and where a step samples from its own outputs, like a policy, and inputs are near 0 and near each other, like the first
+        states of episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few values,
+        all multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many values.
+        Code `column`: a linear layer is given data in which one column has an rms of 1,000 or more, and half of the columns at
+        most 10. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and standard
+        deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a run of
+        100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation, without a normalisation layer; for `rounded`, levels set

@@ -143,7 +143,7 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
     What fools it: a loader that yields a whole small data set at every step, on purpose; examples of a few numbers that are
         mostly equal by nature. An input that holds a single value, such as an empty row, does not count as a copy.
     Fix: iterate in the loop: for batch in loader, not next(iter(loader)) at every step. Of a repeated example, keep one.
-    Source: own; next(iter(loader)) in the loop, with a loader that is not shuffled, begins anew every time.
+    Source: own; next(iter(loader)) in the loop, with a loader that is not shuffled, starts again every time.
     """
     data = evidence.data
     order = data.train.order if data is not None else None

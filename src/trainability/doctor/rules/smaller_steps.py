@@ -90,9 +90,7 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     wanted = min(max(WANTED_RATIO, 3 / planned), LARGEST_RATIO) if planned else WANTED_RATIO
     at = last_updates(evidence)
     if wanted / ratio > MOST_AT_ONCE:
-        return _rate(evidence, MOST_AT_ONCE) + (
-            f", then check again; in all it may take {wanted / ratio:.0f} times the present rate{at}"
-        )
+        return _rate(evidence, MOST_AT_ONCE) + (f", and look again; it may take {wanted / ratio:.0f} times today's in all{at}")
     return _rate(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size{at}"
 
 
