@@ -53,8 +53,7 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
-        lone_word: an embedding in which one word is looked up at half of the places or more, beside few others; None if there is
-            none.
+        lone_word: an embedding in which one word is looked up at half of the places or more, beside few others; or None.
         pooled_norm: a layer whose input is a mean over what a normalisation has just made, the same for every example, and that
             normalisation ("" of a function), where answers are the same, too; None if there is none.
         one_row: models ("" for a single one) whose input, in every call, is one row for all of 8 examples and more, which is
@@ -205,7 +204,7 @@ class Facts:
             row, and no loss goes by which row was asked for which; () if there are none.
         shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
-        filled_extreme: a maximum or minimum that returns the fill value of a mask in every row, and that value; None if none does.
+        filled_extreme: a maximum or minimum that returns a fill value of a mask in every row, and that value; or None.
         softened: the divisor of logits before cross-entropy, and their difference within an example after it, or None.
         distilled: the same before a divergence from soft targets that is the whole loss, and the mean divergence.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
