@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from trainability import Evidence, Setup, confirm
 from trainability.checking.check import check_setup
+from trainability.doctor.audit_results import Relation
 from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
 from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
@@ -314,6 +315,32 @@ def test_labels_that_belong_to_other_examples_are_named() -> None:
         found = alone("labels_permuted", made(functools.partial(program, labels)), steps=120)
         assert found.confirmed == ()
         assert [f.code for f in diagnose(Evidence(experiments=found)).findings] == codes
+
+
+def test_labels_that_go_with_their_inputs_are_not_exchanged() -> None:
+    """A net that does not find what the data were seen to hold is no proof that they hold nothing."""
+    for z, stepped in ((0.5, True), (20.0, False)):
+        setup = made(planted.momentum_0999)
+        source = Source(setup, Evidence(relation=Relation(num_examples=400, z=z)), list(setup.train_loader)[:5])
+        with source.variant() as variant:
+            assert INTERVENTIONS["labels_permuted"].applies(variant) == stepped
+
+
+def switches(batches: int) -> Setup:
+    """Which three of twelve switches decide by their parity: nothing at first, and then all at once."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 2, (batches, 128, 12), generator=generator) * 2.0 - 1
+    loader = [(each, (each[:, :3].prod(dim=1) > 0).float()) for each in x]
+    model = nn.Sequential(nn.Linear(12, 128), nn.ReLU(), nn.Linear(128, 1), nn.Flatten(0))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=7e-4)
+    loss_fn = nn.BCEWithLogitsLoss()
+    return Setup(model=model, train_loader=loader, optimizer=optimizer, loss_fn=loss_fn, rehearse_seconds=20.0)
+
+
+@pytest.mark.parametrize(("batches", "confirmed"), [(4000, []), (40, ["confirmed_change.rate_hundred"])])
+def test_a_plateau_in_a_first_pass_is_waited_for(batches: int, confirmed: list[str]) -> None:
+    found = confirm(made(functools.partial(switches, batches)), seconds=40.0, max_steps=60)
+    assert [f.code for f in found.findings if f.tested and f.tested.outcome == "confirmed"] == confirmed
 
 
 def dying() -> Setup:

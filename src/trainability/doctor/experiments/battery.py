@@ -293,8 +293,10 @@ class _Battery(Standing):
         holds = any(arm.again is not None and self.witness().is_fixed_by(arm) for arm in again)
         again = [self.given_as_long(arm, waits=not holds) for arm in again]
         witness = self.witness(found[0].steps if found else None)
-        state = witness.state(again)
         compensating = [arm.name for arm in found if self.makes_up(arm.name)]
+        state = witness.state(again)
+        if state == "at chance" and self.may_come_late(witness, again, compensating):
+            state = "open"
         for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.doubt()):
             self.arms[arm.name] = arm
         self.read_controls(is_longer=not found)

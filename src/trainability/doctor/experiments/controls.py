@@ -13,6 +13,7 @@ from trainability.doctor.experiments.data_changes import alike, exchanged, pairs
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.sources import reference_of
 from trainability.doctor.experiments.variant import Variant
+from trainability.doctor.rules.unrelated import SURE
 
 _LEARNED = 0.85  # of what is left, with both seeds: else exchanged labels tell nothing
 _TELLS = 0.1  # of what is left, at any look: so far ahead of exchanged labels no program is whose labels carry nothing
@@ -25,6 +26,12 @@ def _permuted(variant: Variant) -> None:
     generator = variant.generator()
     variant.batches = rearranged(variant, lambda size: torch.randperm(size, generator=generator), only=variant.task.target)
     variant.reference = reference_of(variant.batches)
+
+
+def _goes_together(variant: Variant) -> bool:
+    """Whether the data was seen to relate inputs to targets, so that a net that does not find it is no proof against it."""
+    relation = variant.evidence.relation
+    return relation is not None and relation.z >= SURE
 
 
 def _read_permuted(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
@@ -161,7 +168,7 @@ CONTROLS = named(
     Intervention(
         name="labels_permuted",
         change="labels exchanged between examples",
-        applies=lambda variant: pairs(variant) and variant.task.target != "",
+        applies=lambda variant: pairs(variant) and variant.task.target != "" and not _goes_together(variant),
         make=_permuted,
         answers=("shuffled_labels",),
         reading=_read_permuted,

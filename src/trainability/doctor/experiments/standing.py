@@ -1,7 +1,8 @@
 """How the changes that were tried stand: which came lowest, which fix the program, which are asked for first."""
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from trainability.doctor.experimented import JOINT, OTHER_SEED, UNCHANGED, Arm
 from trainability.doctor.experiments import judging
@@ -54,6 +55,19 @@ class Standing:
             evidence=self.source.evidence,
             fixed_in=fixed_in,
         )
+
+    def may_come_late(self, witness: Witness, found: Iterable[Arm], compensating: Collection[str]) -> bool:
+        """Whether a program at chance, of unknown length, may only be on a plateau, within its first pass over the loader.
+
+        So it may where nothing fixes it but what shortens a plateau, as a larger rate does, and nothing shows that it fails.
+        """
+        with contextlib.suppress(TypeError, NotImplementedError):
+            size = len(self.source.setup.train_loader)  # type: ignore[arg-type]
+            fixing = [arm.name for arm in found if arm.again is not None and witness.is_fixed_by(arm)]
+            waits = bool(fixing) and set(fixing) <= set(compensating) and not any(arm.is_certain for arm in found)
+            is_open = self.source.setup.planned_steps is None and size > witness.unchanged.steps
+            return waits and is_open and witness.vary is not False and not witness.was_seen_to_fail()
+        return False
 
     def tested(self) -> list[Arm]:
         """Arms of single changes that were stepped."""
