@@ -38,7 +38,7 @@ def schedule_ahead(
         size = planned or len(batches)  # type: ignore[arg-type]
         ahead = rates_ahead(schedulers, optimizers, done=len(steps), until=size)
         if planned is not None:
-            return {"rate_spent": rate_spent(ahead, planned)}
+            return {"rate_spent": rate_spent(ahead, planned, [step.lr for step in steps])}
         return {"rates_of_pass": rates_of_pass([step.lr for step in steps], ahead, size)}
     return {}
 
@@ -134,12 +134,15 @@ def rates_ahead(
     return rates
 
 
-def rate_spent(rates: Sequence[float] | None, planned: int | None) -> tuple[int, float, float] | None:
+def rate_spent(
+    rates: Sequence[float] | None, planned: int | None, seen: Sequence[float | None] = ()
+) -> tuple[int, float, float] | None:
     """Ask from where on the rate is next to nothing.
 
     Args:
         rates: of the run's last steps, from `rates_ahead`.
         planned: steps of the run.
+        seen: rates of the steps before these; the largest may be among them.
 
     Returns:
         The first step from which all rates to the end are a thousandth of the largest or less, the last rate, and the largest;
@@ -147,8 +150,9 @@ def rate_spent(rates: Sequence[float] | None, planned: int | None) -> tuple[int,
     """
     if not rates or planned is None:
         return None
-    most = max(rates)
-    small = list(itertools.takewhile(lambda rate: rate <= _NOTHING * most, reversed(rates)))
+    known = [*(rate for rate in seen if rate is not None), *rates]
+    most = max(known)
+    small = list(itertools.takewhile(lambda rate: rate <= _NOTHING * most, reversed(known)))
     if not small or not 0 < most < math.inf:
         return None
     return planned - len(small) + 1, rates[-1], most

@@ -276,9 +276,11 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
         one pass over the loader, and the sum of the rates over the pass is at most a quarter of as many steps at the largest
         rate, and at most 100 such steps; a hint where the rehearsal has already learned, where the rate is 0 at the end and the
         sum is 45 steps or more, and for a scheduler passed with a loop that is not given, which is then not stepped. In a run
-        of 100 steps or more: the rate is a hundredth of its largest or less, and the sum of the rates is at most a twentieth of
-        as many steps at the largest rate; a warning, or a hint where the run has learned, unless the rate is zero in all of its
-        second half, or the loss is no better than the best constant answer's cost.
+        of 40 steps or more, as a warning: the last third of the steps or more is at a thousandth of the largest rate or less,
+        and the rate falls on; the sum of the rates is at most 45 steps at the largest rate; and the loss still fell before, or
+        is where it began. In a run of 100 steps or more: the rate is a hundredth of its largest or less, and the sum of the
+        rates is at most a twentieth of as many steps at the largest rate; a warning, or a hint where the run has learned,
+        unless the rate is zero in all of its second half, or the loss is no better than the best constant answer's cost.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than intended.
     What fools it: a cyclic schedule at its lowest point; a run of less than 100 steps, over a part of the loader, whose length
         is not given (`planned_steps`).

@@ -1,5 +1,8 @@
 """A schedule that ends after a few steps of the run. No rule."""
 
+import itertools
+import math
+import statistics
 from dataclasses import replace
 
 from trainability.doctor import reading
@@ -15,6 +18,10 @@ _FEWEST_STEPS = 100
 SPENT_SHARE = 0.05
 _SHORT_RUN = 45  # steps at the largest rate: a linear schedule over 100 steps comes to 50, with a warm-up to 45
 AHEAD = 1e-3  # of the largest rate: almost nothing, in a schedule that is read ahead
+ALMOST_NONE_LEFT = 0.05  # of the loss of the first steps: there is no more to learn
+FALLS_ON = 0.15  # of the first dead rate, after two thirds of the dead ones: half a cosine has a quarter left, a floor all
+ALIVE = 0.5  # of the largest rate
+_FEWEST_OF_A_HALF = 4
 NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
 
 
@@ -25,20 +32,78 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
         evidence: of a loop that was watched from its first step.
 
     Returns:
-        None before step 100, when it cannot be known.
+        None before step 100, when it cannot be known, unless the rate has died before.
     """
     rates = [step.lr for step in evidence.steps if step.lr is not None]
-    if len(rates) < _FEWEST_STEPS or not reading.started_at_zero(evidence):
+    if not any(rates) or not reading.started_at_zero(evidence):
+        return None if len(rates) < _FEWEST_STEPS or not reading.started_at_zero(evidence) else []
+    if _died_early(evidence):
+        return [_watched(evidence, AHEAD, "warning")]
+    if len(rates) < _FEWEST_STEPS:
         return None
     most = max(rates)
-    if not any(rates) or rates[-1] > SPENT_RATE * most or sum(rates) > SPENT_SHARE * len(rates) * most:
+    if rates[-1] > SPENT_RATE * most or sum(rates) > SPENT_SHARE * len(rates) * most:
         return []
     # A scheduler that waits for a plateau lowers the rate of a run that has learned; it does not stay at 0 for half of the run,
     # and a run no better than the best constant answer has learned nothing, however far its loss has come down.
     at = standing(evidence)
     moves = max(rates[len(rates) // 2 :]) > NO_RATE * most
     fine = moves and reading.has_learned(evidence) and (at is None or not at.is_no_better)
-    return [died(rates, reading.num_steps(evidence), SPENT_RATE, None, "hint" if fine else "warning")]
+    return [_watched(evidence, SPENT_RATE, "hint" if fine else "warning")]
+
+
+def _died_early(evidence: Evidence) -> bool:
+    """Whether a schedule was over while the loss still fell, and the run went on for half as long again or longer.
+
+    A third of the steps or more, up to the last, are at a thousandth of the largest rate or less, and it falls on; all rates
+    together come to no more than a short run takes. A schedule that is made for the run ends with it. One that waits for a
+    plateau lowers a rate at which the loss no longer fell, and a second phase at a small rate keeps that rate.
+    """
+    steps = [step for step in evidence.steps if step.lr is not None]
+    rates = [step.lr or 0.0 for step in steps]
+    if len(rates) < 2 * reading.WINDOW_STEPS or sum(rates) > _SHORT_RUN * max(rates):
+        return False
+    begins = _spent_from(rates, AHEAD)
+    dead = rates[begins:]
+    if len(dead) < max(begins / 2, reading.WINDOW_STEPS) or dead[2 * len(dead) // 3] > FALLS_ON * dead[0]:
+        return False
+    losses = [step.loss for step in steps]
+    recent = reading.recent_loss(evidence)
+    if recent is None or recent < ALMOST_NONE_LEFT * statistics.fmean(losses[:5]):
+        return False
+    alive = [loss for loss, rate in zip(losses, rates, strict=True) if rate > ALIVE * max(rates)]
+    return not reading.has_learned(evidence) or _fell_to_the_end(alive)
+
+
+def _fell_to_the_end(losses: list[float]) -> bool:
+    """Whether a line through the later half of some losses falls, by three standard errors; a few steps are no end."""
+    late = losses[len(losses) // 2 :]
+    if len(late) < _FEWEST_OF_A_HALF:
+        return True
+    slope, start = statistics.linear_regression(range(len(late)), late)
+    rest = [loss - (start + slope * place) for place, loss in enumerate(late)]
+    error = math.sqrt(sum(r * r for r in rest) / (len(late) - 2) * 12 / len(late) ** 3)
+    return -slope > 3 * error
+
+
+def _spent_from(rates: list[float], limit: float) -> int:
+    """Place of the first of the last rates that are all at most this share of the largest."""
+    most = limit * (1 + 1e-6) * max(rates)
+    return len(rates) - sum(1 for _ in itertools.takewhile(lambda rate: rate <= most, reversed(rates)))
+
+
+def _watched(evidence: Evidence, limit: float, severity: Severity) -> Finding:
+    """The finding of a run: from which step on, and what the rate is now."""
+    steps = [step for step in evidence.steps if step.lr is not None]
+    rates = [step.lr or 0.0 for step in steps]
+    return died(
+        [max(rates), rates[-1]],
+        steps[_spent_from(rates, limit)].step,
+        limit,
+        None,
+        severity,
+        now=f"it is {rates[-1]:.2g} at step {steps[-1].step:,}",
+    )
 
 
 def spent_in_rehearsal(rehearsal: Rehearsal | None) -> list[Finding]:
@@ -64,7 +129,9 @@ def _spent_ahead(rehearsal: Rehearsal | None) -> list[Finding]:
     if step > rehearsal.planned_steps / 2:
         return []
     is_open = rehearsal.schedule_held and rehearsal.scheduler_interval is None
-    found = died([most, rate], step - 1, AHEAD, rehearsal.planned_steps, "hint" if is_open else "error")
+    planned = rehearsal.planned_steps
+    now = f"it is {rate:.2g} at the last step, {planned:,}"
+    found = died([most, rate], step, AHEAD, planned, "hint" if is_open else "error", now=now)
     if rehearsal.scheduler_interval == "epoch":
         remedy = "give the schedule the run's number of epochs, or a factor nearer to 1"
         found = replace(found, cause="the schedule falls in fewer epochs than the run has", remedy=remedy)
@@ -96,12 +163,27 @@ def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
     return [_if_per_batch(found)] if rehearsal.schedule_held else [found]
 
 
-def died(rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity) -> Finding:
-    """The finding: a rate that is almost zero."""
+def died(
+    rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity, *, now: str | None = None
+) -> Finding:
+    """The finding: a rate that is almost zero.
+
+    Args:
+        rates: the largest, and the last one behind it.
+        steps: after which the last one was read; with `now`, the first step from which all rates are below the limit.
+        limit: share of the largest.
+        planned: steps of the run, where they are known.
+        severity: of the finding.
+        now: what the rate is at the last step, in words.
+    """
+    seen = f"after {steps:,} steps the learning rate is {rates[-1]:.2g}, from {max(rates):.2g}"
+    if now is not None:
+        share = "a thousandth" if limit == AHEAD else "a hundredth"
+        seen = f"from step {steps:,} on the learning rate is at most {share} of its largest, {max(rates):.2g}; {now}"
     return Finding(
         rule="rate_dies",
         severity=severity,
-        seen=f"after {steps} steps the learning rate is {rates[-1]:.2g}, from {max(rates):.2g}",
+        seen=seen,
         measurements=(
             Measurement(name="learning rate over its largest", value=rates[-1] / max(rates), threshold=limit),
             Measurement(name="steps", value=float(steps), unit="steps", threshold=planned),

@@ -51,8 +51,8 @@ PRECEDENCE: tuple[Verdict, ...] = (
     "stalled",
     "cannot tell",
 )
-# Warnings of these mean that a part of the model is not trained, whatever the loss does.
-_UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
+# Warnings of these mean that a part of the model is not trained, or all of it no longer, whatever the loss does.
+_UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter", "rate_dies")
 # These predict what happens between the examples, which the training loss does not show.
 _BETWEEN = ("activation_scale.third_sine",)
 # Warnings of these mean that the loss falls towards something unwanted.
