@@ -53,6 +53,7 @@ def test_a_rate_that_died_is_a_warning_and_no_success(name: str, num: int) -> No
     found = diagnose(watched(PER_STEP[name], until(PER_STEP[name]), num))
     assert [f.severity for f in found.findings if f.rule == "rate_dies"] == ["warning"]
     assert found.verdict not in SUCCESS
+    assert "the learning rate is at most a " in found.reason
 
 
 def plan(num: int) -> dict[str, Callable[[int], float]]:

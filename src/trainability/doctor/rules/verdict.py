@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import Standing, in_tense_of, standing, still_falls
+from trainability.doctor.best_constant import in_tense_of
 from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
@@ -25,10 +25,8 @@ from trainability.doctor.outlook_limits import (
 from trainability.doctor.outlook_text import sentence
 from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
+from trainability.doctor.rules.during import fall, falls_below_a_constant, verdict_during
 from trainability.doctor.rules.no_plateau import why_no_plateau
-from trainability.doctor.rules.opposed import why_no_loss_tells
-from trainability.doctor.rules.watched_validation import contradicted
-from trainability.doctor.tense import is_far_below
 from trainability.doctor.tested import with_confirmations, with_outcomes
 from trainability.doctor.theory.band import (
     BUDGET_HIGH,
@@ -68,7 +66,6 @@ _GIVEN_UP = ("sum_for_mean.beside_mean", "sum_for_mean.beside_means")
 _PREDICTED = ("unstable", "dead", "stalled")
 # Factor between a predicted and a measured plateau (docs/theory.md).
 PLATEAU_FACTOR = 2.0
-_SETTLED_STEPS = 300  # with fewer, a constant loss may be a slow start
 # These keep a program from reaching its cap. A program that starts slowly under a cap is still capped.
 _FAILS = (UNSTABLE, DEAD, STALLED)
 _FAILS_TO_LEARN = (UNSTABLE, DEAD, TOO_SLOW)
@@ -205,7 +202,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
     in_doubt = {*_UNTRAINED, *_ASTRAY}
     untrained = next((f.seen for f in causes if in_doubt & {f.rule, f.code} and f.severity != "hint"), None)
     if evidence.steps and outlook is None:
-        return _verdict_during(evidence, untrained)
+        return verdict_during(evidence, untrained)
     if outlook is not None and outlook.verdict != CANNOT_TELL:
         assert evidence.rehearsal is not None
         if outlook.verdict in (WILL_TRAIN, HAS_LEARNED) and untrained is not None:
@@ -228,6 +225,8 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
 
 def _reconciled(evidence: Evidence, found: tuple[Verdict, str, None], outlook: Outlook | None) -> tuple[Verdict, str, None]:
     """A certain fact's prediction against what was tried: the fact is certain, its consequence is not."""
+    if found[0] in ("dead", "stalled") and falls_below_a_constant(evidence):
+        return "cannot tell", f"{fall(evidence)}; however, {found[1]}", None
     if outlook is None or evidence.rehearsal is None:
         return found
     if found[0] in _PREDICTED and outlook.verdict in (WILL_TRAIN, HAS_LEARNED):
@@ -246,55 +245,6 @@ def _worst(errors: list[Finding]) -> tuple[Verdict, str, None] | None:
             if RULES[finding.rule].verdict == wanted:
                 return wanted, finding.seen, None
     return None
-
-
-def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict, str, float | None]:
-    """For a watched run: "is training" needs a loss that still falls."""
-    if (why := why_no_loss_tells(evidence)) is not None:
-        return "cannot tell", why, None
-    plateau = evidence.probe.plateau_steps if evidence.probe is not None and evidence.probe.at_start else None
-    recent, steps, trend = reading.recent_loss(evidence), reading.num_steps(evidence), reading.trend(evidence)
-    if reading.has_learned(evidence):
-        assert recent is not None
-        shown = f"{recent:.3f}" if 1e-3 <= recent < 1e4 else f"{recent:.3g}"
-        seen = f"the loss is down to {shown} after {steps} steps"
-        if untrained is not None:
-            return "cannot tell", f"{seen}, but {untrained}", None
-        if (told := contradicted(evidence)) is not None:
-            return "cannot tell", f"{seen}, but {told}", None
-        if trend == "rising":
-            return "cannot tell", f"{seen}, and rises again", None
-        at = standing(evidence)
-        if at is not None and at.is_no_better:
-            seen += f", and {at.name}, whatever the input, costs {at.cost:.3g}"
-            if still_falls(evidence) or steps < _SETTLED_STEPS:
-                open_yet = "it still falls" if steps >= _SETTLED_STEPS else f"{_SETTLED_STEPS} steps would tell"
-                return "cannot tell", f"{seen}; {open_yet}", None
-            return "stalled", seen, None
-        if trend == "flat":
-            return _verdict_flat(evidence, recent, seen, at)
-        return "is training", f"{seen}, and still falls" if trend == "falling" else seen, None
-    if plateau is not None and math.isfinite(plateau) and steps < 2 * plateau:
-        left = max(plateau - steps, 0.0)
-        return "slow start", f"{steps} steps at chance, about {plateau:,.0f} were predicted", left
-    if trend == "rising":
-        return "cannot tell", f"the loss rises over {steps} steps", None
-    return "cannot tell", f"{steps:,} {'step' if steps == 1 else 'steps'}, and the loss has not fallen yet", None
-
-
-def _verdict_flat(evidence: Evidence, recent: float, seen: str, at: Standing | None) -> tuple[Verdict, str, float | None]:
-    chance, name = reading.chance_as_summed(evidence), "chance, the logarithm of the number of classes, is"
-    if chance is None and at is not None:
-        chance, name = at.cost, f"{at.name}, whatever the input, costs"
-    if chance is None:
-        graph = reading.facts(evidence).graph
-        has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
-        tells = "num_classes= tells it" if has_classes else "`trainability check` measures it before the run"
-        unknown = "the loss of a model that has learned nothing is not known"
-        return "cannot tell", f"{seen} and stays there; {unknown}: {tells}", None
-    if is_far_below(recent, chance):
-        return "has learned", f"{seen} and stays there", None
-    return "stalled", f"{seen} and stays there; {name} {chance:.3g}", None
 
 
 def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str | None) -> tuple[Verdict, str, float | None]:
@@ -395,5 +345,6 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
         if others.lost is not None:
             add("other processes", f"the comparison ended ({others.lost})")
     if evidence.steps and not evidence.evaluations:
-        add("evaluations", "none recorded (Monitor.record_evaluation)")
+        own = "some of the loop's own were" if reading.facts(evidence).held_out else "the loop's own are not"
+        add("evaluations", f"none recorded (Monitor.record_evaluation); {own} looked at")
     return tuple(missing)

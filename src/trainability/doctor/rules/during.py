@@ -1,0 +1,138 @@
+"""The verdict on a run that is watched: "is training" needs a fall that goes on. No rule."""
+
+import math
+import statistics
+
+from trainability.doctor import reading
+from trainability.doctor.best_constant import AS_GOOD, Standing, comes_to_nothing, standing, still_falls
+from trainability.doctor.diagnosis import Verdict
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.rules.opposed import why_no_loss_tells
+from trainability.doctor.rules.watched_validation import contradicted
+from trainability.doctor.tense import is_far_below
+
+Said = tuple[Verdict, str, float | None]
+
+_SETTLED_STEPS = 300  # before that many, a loss that stands still may be a slow start
+_FEWEST_OF_A_MEAN = 3
+_LEAST_FALL = 0.002  # of the loss
+
+
+def verdict_during(evidence: Evidence, untrained: str | None) -> Said:
+    """Judge a run by its losses.
+
+    Args:
+        evidence: with steps.
+        untrained: a finding that says that the fall of the loss is not what is wanted; None without one.
+    """
+    if (why := why_no_loss_tells(evidence)) is not None:
+        return "cannot tell", why, None
+    plateau = evidence.probe.plateau_steps if evidence.probe is not None and evidence.probe.at_start else None
+    recent, steps, trend = reading.recent_loss(evidence), reading.num_steps(evidence), reading.trend(evidence)
+    if reading.has_learned(evidence):
+        assert recent is not None
+        seen = f"the loss is down to {_shown(recent)} after {steps:,} steps"
+        if untrained is not None:
+            return "cannot tell", f"{seen}, but {untrained}", None
+        if (told := contradicted(evidence)) is not None:
+            return "cannot tell", f"{seen}, but {told}", None
+        if trend == "rising":
+            return "cannot tell", f"{seen}, and rises again", None
+        at = standing(evidence)
+        if at is not None and at.is_no_better:
+            return _at_constant(evidence, seen, at)
+        if trend == "flat":
+            return _flat(evidence, recent, seen, at)
+        known = _level(evidence, at)
+        level = f"; {known[1]} {known[0]:.3g}" if known is not None else f"; {_UNKNOWN}"
+        return "is training", f"{seen}, and still falls{level}" if trend == "falling" else seen, None
+    if untrained is not None:
+        return "cannot tell", f"{fall(evidence) or _num(steps)}, but {untrained}", None
+    if plateau is not None and math.isfinite(plateau) and steps < 2 * plateau:
+        left = max(plateau - steps, 0.0)
+        return "slow start", f"{steps} steps at chance, about {plateau:,.0f} were predicted", left
+    if trend == "rising":
+        return "cannot tell", f"the loss rises over {steps} steps", None
+    if (seen := fall(evidence)) is not None:
+        return "cannot tell", f"{seen}{_what_would_tell(evidence)}", None
+    return "cannot tell", f"{_num(steps)}, and the loss has not fallen yet", None
+
+
+def fall(evidence: Evidence) -> str | None:
+    """Say how far the loss of a run has fallen; None where it has not, by three standard errors and 0.2 %."""
+    losses = [step.loss for step in evidence.finite_steps]
+    size = min(reading.WINDOW_STEPS, len(losses) // 2)
+    if size < _FEWEST_OF_A_MEAN:
+        return None
+    first, last = losses[:size], losses[-size:]
+    begun, now = statistics.fmean(first), statistics.fmean(last)
+    error = math.sqrt((statistics.pvariance(first) + statistics.pvariance(last)) / size)
+    if begun - now <= max(3 * error, _LEAST_FALL * abs(now)):
+        return None
+    by, steps = reading.loss_divisor(evidence), reading.num_steps(evidence)
+    return f"the loss is down to {_shown(by * now)} after {steps:,} steps, from {_shown(by * begun)} (means of {size} steps)"
+
+
+def falls_below_a_constant(evidence: Evidence) -> bool:
+    """Whether a run's loss is finite, has fallen by a tenth, rises no more, and is not known to be that of one constant answer.
+
+    What keeps a part from being trained does not keep the rest from learning.
+    """
+    steps = [step for step in evidence.steps if not step.skipped]
+    if not steps or not math.isfinite(steps[-1].loss) or not reading.has_learned(evidence) or comes_to_nothing(evidence):
+        return False
+    return why_no_loss_tells(evidence) is None and reading.trend(evidence) != "rising" and fall(evidence) is not None
+
+
+def _at_constant(evidence: Evidence, seen: str, at: Standing) -> Said:
+    """A loss that is no lower than that of one answer for all."""
+    seen += f", and {at.name}, whatever the input, costs {at.cost:.3g}"
+    falls = still_falls(evidence)
+    if falls or reading.num_steps(evidence) < _SETTLED_STEPS:
+        so_far = "; it still falls" if falls else ""
+        return "cannot tell", f"{seen}{so_far}; a loss below {AS_GOOD * at.cost:.3g} would tell", None
+    return "stalled", seen, None
+
+
+def _flat(evidence: Evidence, recent: float, seen: str, at: Standing | None) -> Said:
+    known = _level(evidence, at)
+    if known is None:
+        graph = reading.facts(evidence).graph
+        has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
+        tells = "num_classes= tells it" if has_classes else "`trainability check` measures it before the run"
+        return "cannot tell", f"{seen} and stays there; {_UNKNOWN}: {tells}", None
+    if is_far_below(recent, known[0]):
+        return "has learned", f"{seen} and stays there", None
+    return "stalled", f"{seen} and stays there; {known[1]} {known[0]:.3g}", None
+
+
+_UNKNOWN = "the loss of a model that has learned nothing is not known"
+_CHANCE = "chance, the logarithm of the number of classes, is"
+
+
+def _level(evidence: Evidence, at: Standing | None) -> tuple[float, str] | None:
+    """What a model that has learned nothing costs, and the words before that number; None where it is not known."""
+    chance = reading.chance_as_summed(evidence)
+    if chance is not None:
+        return chance, _CHANCE
+    return (at.cost, f"{at.name}, whatever the input, costs") if at is not None else None
+
+
+def _what_would_tell(evidence: Evidence) -> str:
+    """The loss from which on a run counts as one that learns; see `reading.has_learned`."""
+    chance, divisor = reading.chance_as_summed(evidence), reading.loss_divisor(evidence)
+    first = divisor * statistics.fmean(step.loss for step in evidence.finite_steps[:5])
+    if reading.num_steps(evidence) < 2 * reading.WINDOW_STEPS:
+        return f"; {2 * reading.WINDOW_STEPS} steps would tell more"
+    if chance is None:
+        return f"; a loss below {reading.LEARNED * first:.3g}, nine tenths of the first, would tell" if first > 0 else ""
+    limit = reading.LEARNED * (min(first, chance) if reading.started_at_zero(evidence) else chance)
+    return f"; {_CHANCE} {chance:.3g}, and a loss below {limit:.3g} would tell"
+
+
+def _shown(loss: float) -> str:
+    return f"{loss:.3f}" if 1e-3 <= loss < 1e4 else f"{loss:.3g}"
+
+
+def _num(steps: int) -> str:
+    return f"{steps:,} {'step' if steps == 1 else 'steps'}"
