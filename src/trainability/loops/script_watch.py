@@ -112,7 +112,15 @@ class ScriptWatch:
                 f"inner loop copies it, each for fewer than {LONG_LIVED} steps"
             )
         if diagnoses:
-            also = ", validation" if self._monitors and not any(m.held_out for m in self._monitors.values()) else ""
+            own = not self._monitors or any(m.held_out for m in self._monitors.values())
+            also = (
+                ""
+                if own
+                else (
+                    "; and what the script itself evaluates, if it does (of a DataLoader with one model and labels that are "
+                    "classes, that is looked at)"
+                )
+            )
             say(
                 f"not looked at: most of the data, and the start before the first step (trainability check looks at both){also}"
             )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from trainability.doctor.reading import WINDOW_STEPS
 from trainability.formats import NONE, finite, number, percent
 from trainability.report.series import chance_levels
 from trainability.report.summary import Tile
@@ -27,10 +29,16 @@ def missing(run: Run) -> list[str]:
     checks = [
         (run.environment, "Machine and versions: not recorded (no environment.json)."),
         (run.steps, "Training: no step is recorded yet."),
-        (run.evaluations, "Validation: no evaluation is recorded (monitor.record_evaluation)."),
+        (run.evaluations, f"Validation: no evaluation is recorded (monitor.record_evaluation); {_own_evaluations(run)}."),
         (run.layers, "Layers over time: no step was sampled (no layers.jsonl)."),
     ]
     return [text for present, text in checks if not present]
+
+
+def _own_evaluations(run: Run) -> str:
+    """Say whether passes over validation that the loop made by itself were looked at."""
+    seen = ((run.evidence or {}).get("facts") or {}).get("held_out")
+    return f"{'some of the' if seen else 'the'} loop's own {'were' if seen else 'are not'} looked at"
 
 
 def headlines(run: Run) -> list[Tile]:
@@ -48,8 +56,13 @@ def headlines(run: Run) -> list[Tile]:
             found.append(Tile(label=label, value=write(best[f"val_{key}"]), details=tuple(details)))
     losses = [(finite(row.get("loss")), row["step"]) for row in run.steps]
     if not found and losses:
+        known = [loss for loss, _ in losses if loss is not None]
         value, step = losses[-1]
-        found.append(Tile(label="Training loss", value=number(value), details=(f"Last, at step {step:,}",)))
+        if value is not None and len(known) >= WINDOW_STEPS:  # as the verdict has it: batches differ
+            value, said = statistics.fmean(known[-WINDOW_STEPS:]), f"Mean of the last {WINDOW_STEPS} steps, to step {step:,}"
+        else:
+            said = f"Last, at step {step:,}"
+        found.append(Tile(label="Training loss", value=number(value), details=(said,)))
     return found
 
 
@@ -65,7 +78,11 @@ def tiles(run: Run) -> list[Tile]:
             value=f"{run.steps[-1]['step'] if run.steps else 0:,}",
             details=(f"of {planned:,} planned",) if planned else (),
         ),
-        Tile(label="Evaluations", value=f"{len(run.evaluations):,}"),
+        Tile(
+            label="Evaluations",
+            value=f"{len(run.evaluations):,}",
+            details=() if run.evaluations else (f"None recorded; {_own_evaluations(run)}",),
+        ),
         Tile(label="Steps/s", value=number(speed, ",.1f")),
         Tile(
             label="Parameters",
