@@ -11,9 +11,9 @@ from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.constant_solution import solved_by_constant
 from trainability.doctor.rules.rehearsed_constant import Found, rehearsal_at_constant
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.run import ONE_BATCH
 from trainability.doctor.rules.running_statistics import of_other_statistics
 from trainability.doctor.rules.watched_validation import contradicted
+from trainability.doctor.rules.where_to_look import ONE_BATCH, ONE_BATCH_ALONE, SMALLER_TERMS
 
 _FEWEST_STEPS = 300  # with fewer, a constant loss may be a slow start
 _TASK_LOSSES = ("cross_entropy", "nll_loss")
@@ -205,7 +205,7 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
     share = (last.predicted_class_entropy or 0.0) / (last.label_entropy or 1.0)
     most = ""
     if last.most_predicted_fraction is not None:
-        most = f", {last.most_predicted_fraction:.0%} of them class {last.most_predicted_class}"
+        most = f", {100 * last.most_predicted_fraction:.0f} % of them class {last.most_predicted_class}"
     return [
         Finding(
             rule="prediction_collapse",
@@ -246,7 +246,7 @@ def overfit(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="overfit",
             severity="warning" if gaps[-1] >= 0.3 else "hint",
-            seen=f"training accuracy is {gaps[-1]:.1%} ahead of validation accuracy, and the gap grows",
+            seen=f"training accuracy is {100 * gaps[-1]:.1f} % ahead of validation accuracy, and the gap grows",
             measurements=(Measurement(name="accuracy gap", value=gaps[-1], threshold=0.1),),
             cause="the net memorises its training images",
             remedy="more augmentation, weight decay or dropout; or stop at the best validation step",
@@ -263,7 +263,7 @@ def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
     if len(losses) < 3 or chance is None or recent is None or recent > 0.25 * chance or losses[-1] < 1.25 * min(losses):
         return []
     error, at_chance = held_out[-1].top1_error, 1 - math.exp(-chance)
-    said = f", and {error:.1%} of its examples are wrong" if error is not None else ""
+    said = f", and {100 * error:.1f} % of its examples are wrong" if error is not None else ""
     if losses[-1] <= chance:
         return []
     return [
@@ -342,16 +342,15 @@ def _beyond_a_constant(evidence: Evidence) -> str:
     facts, tried = evidence.facts, evidence.rehearsal
     alone = facts is not None and facts.num_gradients and not facts.target_shape
     if alone and tried is not None and tried.constant_loss is not None and not tried.opposed:
-        return (
-            "a smaller weight for the terms beside the reconstruction error (a divergence, a penalty): raise it from 0 to 1, "
-            "its value in the variational bound with sums over units, over a third of the run"
-        )
+        return SMALLER_TERMS
     at, classes = standing(evidence), facts.graph.num_outputs if facts is not None and facts.graph is not None else None
     if at is not None and at.code == "frequencies" and classes and at.cost < _MOSTLY_ONE * math.log(max(classes, 2)):
         return (
             "almost all examples are of one class: weight the rare ones more, torch.nn.CrossEntropyLoss(weight=1 / share of "
             "each class), and look at errors per class"
         )
+    if at is not None and at.name == "the mean of the inputs":  # which are their own targets
+        return f"{SMALLER_TERMS}; where there are none, {ONE_BATCH_ALONE}; then learning rate and initialisation"
     return f"{ONE_BATCH}; then learning rate and initialisation"
 
 

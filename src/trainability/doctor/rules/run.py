@@ -13,6 +13,7 @@ from trainability.doctor.rules.finite import breaks_by_itself, made_finite
 from trainability.doctor.rules.opposed import growth_of_outputs
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
+from trainability.doctor.rules.where_to_look import ONE_BATCH
 
 _ONE_BATCH = (
     "no step was too large: something in this batch gives NaN, such as a fully masked example, a mean over nothing, or log, "
@@ -202,13 +203,6 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
             source="the log's imagenet-D-fail; Lightning's factor 2",
         )
     ]
-
-
-# Which half of the program to look at, where nothing else shows it.
-ONE_BATCH = (
-    "train on one and the same batch for 200 steps, without dropout: if that loss does not fall either, look at model, masks "
-    "and loss (trainability check does); if it falls, print ten inputs with their labels or pairs as the loop gets them"
-)
 
 
 def _windows(evidence: Evidence) -> list[float]:
