@@ -190,7 +190,7 @@ def test_a_broken_image_is_listed_and_skipped(tmp_path: Path) -> None:
 def test_more_than_one_percent_broken_stops_and_a_repair_goes_on(tmp_path: Path) -> None:
     broken_source(tmp_path, num_broken=2, per_class=10)
     config = config_for(tmp_path)
-    with pytest.raises(ValueError, match=r"^2 of .* 20 images .* 1% .*: class-1/000\.jpg: ") as caught:
+    with pytest.raises(ValueError, match=r"^2 of .* 20 images .* 1 % .*: class-1/000\.jpg: ") as caught:
         cache.pack(config)
     assert "\n" not in str(caught.value)
     folder = cache.pack_folder(config)

@@ -187,7 +187,8 @@ def _make_shards(
             if len(broken) > MOST_BROKEN_FRACTION * num_images:
                 _write_broken(folder, sorted(broken))
                 raise ValueError(
-                    f"{len(broken)} of the first {num_done} images are broken, more than {MOST_BROKEN_FRACTION:.0%} of all"
+                    f"{len(broken)} of the first {num_done} images are broken, more than "
+                    f"{100 * MOST_BROKEN_FRACTION:.0f} % of all"
                     f" {num_images}: {broken[0]}; all are in {folder / 'broken.txt'}"
                 )
     finally:

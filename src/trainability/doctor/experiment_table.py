@@ -42,6 +42,14 @@ class ExperimentTable:
     notes: tuple[str, ...]
     inapplicable: int
 
+    @property
+    def not_applied(self) -> str:
+        """How many changes do not apply, in words; nothing where all do."""
+        if not self.inapplicable:
+            return ""
+        changes = "1 other change does" if self.inapplicable == 1 else f"{self.inapplicable} other changes do"
+        return f"{changes} not apply to this program"
+
 
 def experiment_table(experiments: Experiments) -> ExperimentTable:
     """Lay the experiments out."""

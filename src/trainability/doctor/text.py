@@ -59,8 +59,8 @@ def render_experiments(table: ExperimentTable) -> str:
         cells = [f"{head:<{first}}", *(f"{cell:<{size}}" for cell, size in zip(row[1:], others, strict=True))]
         lines += ["  " + (" " * _GAP).join(cells).rstrip(), *(f"  {line}" for line in more)]
     left_out = [_wrapped(line, "  - ") for line in (*(f"not tried: {line}" for line in table.left_out), *table.notes)]
-    if table.inapplicable:
-        left_out.append(f"  - {table.inapplicable} other changes do not apply to this program")
+    if table.not_applied:
+        left_out.append(f"  - {table.not_applied}")
     return "\n".join([_wrapped(table.title, ""), *(lines if table.rows else []), *left_out])
 
 

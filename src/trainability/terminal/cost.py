@@ -57,8 +57,8 @@ def _table(costs: list[StepCost]) -> Table:
             f"{cost.num_processes:,}",
             number(cost.images, ".3g"),
             *(_short(seconds) for seconds in (cost.compute, cost.communication, cost.seconds)),
-            f"{cost.efficiency:.0%}",
-            f"{cost.worst_efficiency:.0%}",
+            f"{100 * cost.efficiency:.0f} %",
+            f"{100 * cost.worst_efficiency:.0f} %",
             duration(cost.seconds * cost.steps),
         )
     return table

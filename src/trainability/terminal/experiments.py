@@ -25,7 +25,7 @@ def print_experiments(console: Console, experiments: Experiments) -> None:
     if shown.rows:
         console.print(grid)
     below = [*(f"not tried: {line}" for line in shown.left_out), *shown.notes]
-    below += [f"{shown.inapplicable} other changes do not apply to this program"] if shown.inapplicable else []
+    below += [shown.not_applied] if shown.not_applied else []
     for line in below:
         console.print(Padding(Text(f"· {line}", style="dim"), (0, 0, 0, 2)))
     console.print()

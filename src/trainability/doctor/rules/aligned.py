@@ -156,8 +156,8 @@ def turned_images(relation: Relation | None) -> list[Finding]:
             rule="shuffled_labels",
             code="shuffled_labels.turned",
             severity="warning",
-            seen=f"{found.share:.0%} of the {them} explain their targets better when they are {found.turn}: "
-            f"{found.turned:.0%} of the targets' variance, against {found.own:.0%} as they are",
+            seen=f"{100 * found.share:.0f} % of the {them} explain their targets better when they are {found.turn}: "
+            f"{100 * found.turned:.0f} % of the targets' variance, against {100 * found.own:.0f} % as they are",
             measurements=(
                 Measurement(name=f"share of the {them}", value=found.share, threshold=0.1),
                 Measurement(name="explained when transformed", value=found.turned),

@@ -38,7 +38,7 @@ def augmentation_missing(evidence: Evidence) -> list[Finding]:
             seen=f"the data set has a random transform, and {drawn.num_examples} examples come out the same in each of "
             f"{drawn.num_draws} reads"
             if declared and drawn is not None
-            else f"{share:.0%} of the training images come out the same when they are read again",
+            else f"{100 * (share or 0.0):.0f} % of the training images come out the same when they are read again",
             measurements=(
                 Measurement(name="images without augmentation", value=1.0 if declared else share or 0.0, threshold=0.75),
             ),

@@ -20,8 +20,8 @@ def other_channels(compared: LabelsCompared) -> Finding:
         rule="split_shift",
         code="split_shift.channels",
         severity="warning",
-        seen=f"a classifier fitted on training is right on {compared.accuracy_validation:.0%} of validation, and on "
-        f"{compared.accuracy_reordered:.0%} with validation's channels in the order {order}",
+        seen=f"a classifier fitted on training is right on {100 * compared.accuracy_validation:.0f} % of validation, and on "
+        f"{100 * compared.accuracy_reordered:.0f} % with validation's channels in the order {order}",
         measurements=(
             Measurement(
                 name="accuracy on validation", value=compared.accuracy_validation, threshold=compared.accuracy_training

@@ -104,7 +104,7 @@ def _in_vain(evidence: Evidence) -> Finding | None:
         severity="warning" if over >= _OFTEN else "hint",
         seen=f"clip_grad_norm_ at {limit:.3g} runs "
         + ("before backward(), when there is no gradient" if when == "before" else "after optimizer.step()")
-        + f": {over:.0%} of the steps are made with a larger norm",
+        + f": {100 * over:.0f} % of the steps are made with a larger norm",
         measurements=(Measurement(name="share of steps over the threshold", value=over, threshold=_OFTEN),),
         cause="clipping is at the wrong place in the loop, and changes no step",
         remedy="clip between backward and step: loss.backward(), then clip_grad_norm_, then optimizer.step()",
@@ -143,7 +143,8 @@ def clipping(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="clipping",
             severity="hint",
-            seen=f"{share:.0%} of the last {len(ratios)} steps were clipped, to {statistics.median(ratios):.2g} of their size",
+            seen=f"{100 * share:.0f} % of the last {len(ratios)} steps were clipped, to "
+            f"{statistics.median(ratios):.2g} of their size",
             measurements=(Measurement(name="share of clipped steps", value=share, threshold=0.95),),
             cause="the clip threshold is below the usual gradient norm",
             remedy=f"raise the clip threshold to the median gradient norm of {len(norms):,} steps"

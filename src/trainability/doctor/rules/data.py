@@ -134,7 +134,7 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
                 Finding(
                     rule="not_finite_data",
                     severity="error",
-                    seen=f"{split.nonfinite_fraction:.1%} of the {split.name} images hold NaN or infinity",
+                    seen=f"{100 * split.nonfinite_fraction:.1f} % of the {split.name} images hold NaN or infinity",
                     measurements=(Measurement(name="such images", value=split.nonfinite_fraction, threshold=0.0),),
                     cause="a division by a zero standard deviation, or a damaged file",
                     remedy="replace them, x = torch.where(torch.isfinite(x), x, mean) with the mean of the column's or "
@@ -193,8 +193,8 @@ def blank_images(evidence: Evidence) -> list[Finding]:
             rule="blank_images",
             code="blank_images.augmentation" if only_train else "blank_images.source",
             severity="hint" if empty else "error" if blank >= 0.05 or channels >= 0.25 else "warning",
-            seen=f"{blank:.0%} of the training images hold a single value, {channels:.0%} of their channels are constant"
-            + ("; validation images are not blank" if only_train else ""),
+            seen=f"{100 * blank:.0f} % of the training images hold a single value, {100 * channels:.0f} % of their "
+            f"channels are constant" + ("; validation images are not blank" if only_train else ""),
             measurements=tuple(measurements),
             cause="they all have the same target: they are empty, or one class cannot be read"
             if empty
@@ -298,7 +298,7 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="label_conflict",
             severity="warning" if _num_values(evidence.data) >= 64 and not _repeats(evidence.data) else "hint",
-            seen=f"{share:.1%} of the training images occur again, value for value, with another label",
+            seen=f"{100 * share:.1f} % of the training images occur again, value for value, with another label",
             measurements=(Measurement(name="images with two labels", value=share, threshold=0.01),),
             cause="duplicates labelled by different people, or labels read in another order than images",
             remedy="keep one of each, with the correct label",

@@ -45,7 +45,7 @@ def underflow(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code="flat_loss.underflow",
             severity="error" if facts.no_weight_moves or (norms and not any(norms)) else "warning",
-            seen=f"of the numbers whose logarithm the loss takes, {share:.0%} are just the epsilon, {epsilon:.3g}: "
+            seen=f"of the numbers whose logarithm the loss takes, {100 * share:.0f} % are just the epsilon, {epsilon:.3g}: "
             f"{function}() underflows to zero, so that the logarithm is constant at {math.log(epsilon):.4g} and has no slope",
             measurements=(Measurement(name="share of the logarithms", value=share, threshold=MOST_EXAMPLES),),
             cause="probabilities or densities are so small that their number format rounds them to zero",
@@ -241,7 +241,8 @@ def flat_examples(evidence: Evidence, severity: Severity = "warning") -> list[Fi
             rule="flat_loss",
             code="flat_loss.most_examples",
             severity=severity,
-            seen=f"a term of the loss is at its maximum, {cost:.4g}, for {share:.0%} of the examples, and has no slope there",
+            seen=f"a term of the loss is at its maximum, {cost:.4g}, for {100 * share:.0f} % of the examples, and has "
+            "no slope there",
             measurements=(Measurement(name="share of the examples without a slope", value=share, threshold=MOST_EXAMPLES),),
             cause=_BEYOND,
             remedy=_FROM_AFAR,

@@ -293,7 +293,9 @@ def _behind_padding(evidence: Evidence) -> list[Finding]:
         how = "own: words replaced"
     elif facts.padded_layer is not None:
         layer, padded = facts.padded_layer
-        seen = f"almost no gradient reaches the words that {layer} reads: {padded:.0%} of the steps are zeros after them"
+        seen = (
+            f"almost no gradient reaches the words that {layer} reads: {100 * padded:.0f} % of the steps are zeros after them"
+        )
         measured = Measurement(name="share of the steps that are padding", value=padded, threshold=0.5)
         how = "own: gradients of the first step"
     else:

@@ -9,7 +9,8 @@ def filled_in(place: str, value: float, share: float) -> Finding:
         rule="class_imbalance",
         code="class_imbalance.filled",
         severity="warning",
-        seen=f"{share:.0%} of a column of the targets, batch{place}, are {value:g}, whatever the input is; the other values, "
+        seen=f"{100 * share:.0f} % of a column of the targets, batch{place}, are {value:g}, whatever the input is; "
+        "the other values, "
         "on both sides of it, depend on the input",
         measurements=(
             Measurement(name="share of the examples with that number", value=share, threshold=0.3),
@@ -28,7 +29,7 @@ def ignored_class(number: int, share: float) -> Finding:
         rule="class_imbalance",
         code="class_imbalance.ignored",
         severity="warning",
-        seen=f"the loss ignores class {number}, which is the label of {share:.0%} of the batch's labels",
+        seen=f"the loss ignores class {number}, which is the label of {100 * share:.0f} % of the batch's labels",
         measurements=(Measurement(name="share of the labels that are ignored", value=share, threshold=0.0),),
         cause=f"ignore_index={number} is the index of a class, not a mark for missing labels",
         remedy="leave ignore_index at -100, and use -100 for missing labels: pad_sequence(targets, padding_value=-100)",

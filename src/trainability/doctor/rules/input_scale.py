@@ -271,7 +271,7 @@ def _own_scale(evidence: Evidence) -> list[Finding]:
             severity="warning" if stuck else "hint",
             seen="each example is scaled by itself, "
             + ("from its smallest value to its largest" if facts.own_scale == "extremes" else "by its own mean and deviation")
-            + f", and the targets are not: {facts.target_outside_unit:.0%} of them are outside [0, 1]",
+            + f", and the targets are not: {100 * (facts.target_outside_unit or 0.0):.0f} % of them are outside [0, 1]",
             measurements=(
                 Measurement(name="targets outside [0, 1]", value=facts.target_outside_unit or 0.0, threshold=OUTSIDE_UNIT),
             ),

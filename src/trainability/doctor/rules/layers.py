@@ -54,7 +54,8 @@ def saturation(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="saturation",
             severity="hint" if is_answer or (is_open and not began_saturated(evidence)) else "warning",
-            seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs after {reading.called(worst)} are "
+            seen=f"{100 * (worst.saturated_fraction or 0.0):.0f} % of the {worst.activation} outputs after "
+            f"{reading.called(worst)} are "
             "saturated",
             measurements=(
                 Measurement(name="share of saturated outputs", value=worst.saturated_fraction or 0.0, threshold=0.5),
@@ -125,7 +126,7 @@ def dead_units(evidence: Evidence) -> list[Finding]:
             rule="dead_units",
             code=f"dead_units.{word}",
             severity="hint" if reading.has_learned(evidence) else ("error" if share >= 1.0 else "warning"),
-            seen=f"{share:.0%} of the units of {reading.called(worst)} are zero on every example",
+            seen=f"{100 * share:.0f} % of the units of {reading.called(worst)} are zero on every example",
             measurements=(Measurement(name=f"dead share of {worst.name}", value=share, threshold=limit),),
             cause=cause,
             remedy=remedy,
@@ -198,7 +199,7 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="heavy_dropout",
             severity="warning" if heavy or stays else "hint",
-            seen=f"{facts.heavy_dropout[0] or 'the model'} drops {facts.dropout:.1%} of its input",
+            seen=f"{facts.heavy_dropout[0] or 'the model'} drops {100 * facts.dropout:.1f} % of its input",
             measurements=(Measurement(name="dropped share", value=facts.dropout, threshold=threshold),),
             cause="the share to keep was passed, where torch takes the share to drop",
             remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
@@ -219,7 +220,7 @@ def _forgetful(state: tuple[str, float, int] | None) -> list[Finding]:
             rule="heavy_dropout",
             code="heavy_dropout.state",
             severity="warning" if share >= 0.5 else "hint",
-            seen=f"{name} drops {share:.0%} of the state at each of {steps} steps: {left:.1g} of it is left at the end",
+            seen=f"{name} drops {100 * share:.0f} % of the state at each of {steps} steps: {left:.1g} of it is left at the end",
             measurements=(Measurement(name="remaining share", value=left, threshold=FORGETFUL_STATE),),
             cause="dropout is applied to the state that a recurrence carries on: each step forgets a random part",
             remedy=f"apply {as_code(name)} to each step's output or input, and carry the state on unchanged",
@@ -276,7 +277,8 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="weights_decayed",
             severity="warning",
-            seen=f"the typical weight has {statistics.median(shrunk):.1%} of its size at step {evidence.samples[0].step}",
+            seen=f"the typical weight has {100 * statistics.median(shrunk):.1f} % of its size at step "
+            f"{evidence.samples[0].step}",
             measurements=(
                 Measurement(name="weight now over initial weight", value=statistics.median(shrunk), threshold=0.05),
                 Measurement(name="weight decay", value=settings.weight_decay),

@@ -85,7 +85,7 @@ def one_example(train: SplitAudit) -> list[Finding]:
             rule="repeated_batch",
             code="repeated_batch.example",
             severity="warning" if share >= _MOSTLY else "hint",
-            seen=f"{share:.1%} of the {train.num_images} training examples read are identical, input and target",
+            seen=f"{100 * share:.1f} % of the {train.num_images} training examples read are identical, input and target",
             measurements=(Measurement(name="share of the most frequent example", value=share, threshold=_MOSTLY),),
             cause="the data was collected or joined so that it is mostly one example, again and again",
             remedy="keep one of each: numpy.unique(inputs, axis=0) before the split; then check how much data is left",

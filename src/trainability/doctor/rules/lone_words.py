@@ -19,7 +19,7 @@ def lone_word(evidence: Evidence) -> list[Finding]:
             rule="constant_input",
             code="constant_input.unknown",
             severity="warning" if says_nothing else "hint",
-            seen=f"{found.share:.0%} of the words looked up in {found.layer} are number {found.word}, and only "
+            seen=f"{100 * found.share:.0f} % of the words looked up in {found.layer} are number {found.word}, and only "
             f"{found.num_words} different ones are looked up, of {found.num_rows}",
             measurements=(Measurement(name="share of one word", value=found.share, threshold=0.5),),
             cause="most words are looked up as unknown: the vocabulary was built from text that was split, lowercased or "

@@ -41,7 +41,7 @@ def padding_asked(facts: Facts) -> list[Finding]:
             code="class_imbalance.padding",
             severity="warning" if is_marked else "hint",
             seen=(f"targets are {number} at padding, and the loss still counts those places: " if is_marked else "")
-            + f"{share:.0%} of the places that the loss counts are padding"
+            + f"{100 * share:.0f} % of the places that the loss counts are padding"
             + ("" if is_marked else f", as class {number}, which words have too"),
             measurements=(Measurement(name="share of padding", value=share, threshold=0.0 if is_marked else MOSTLY_PADDING),),
             cause="the loss at padding is easy to lower, and outweighs the loss at words",

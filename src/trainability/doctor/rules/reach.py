@@ -65,7 +65,7 @@ def _last_function(facts: Facts) -> list[Finding]:
             rule="unreachable_target",
             code=f"unreachable_target.{made}",
             severity="error" if share >= 0.25 else "warning",
-            seen=f"{share:.0%} of the targets are outside the range of the {made} that makes the outputs",
+            seen=f"{100 * share:.0f} % of the targets are outside the range of the {made} that makes the outputs",
             measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.05),),
             cause=f"the model ends in {made}, and the targets are not scaled to its range",
             remedy=f"remove {shown_place(facts.graph, made)}; or scale the targets into its range",
@@ -80,7 +80,8 @@ def _of_one_term(distance: str, made: str, share: float) -> Finding:
         rule="unreachable_target",
         code=f"unreachable_target.{made}",
         severity="warning",
-        seen=f"a term of the loss ({distance}) compares outputs of a {made} with targets, {share:.0%} of which are outside its "
+        seen=f"a term of the loss ({distance}) compares outputs of a {made} with targets, {100 * share:.0f} % of "
+        "which are outside its "
         "range",
         measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.25),),
         cause=f"{made} is applied to outputs whose targets are not in its range, such as logarithms or offsets",
@@ -94,7 +95,8 @@ def _on_one_side(share: float) -> Finding:
         rule="unreachable_target",
         code="unreachable_target.one_sided",
         severity="warning",
-        seen=f"everything that the model adds to its input comes from a ReLU: {share:.0%} of the targets are on the other side",
+        seen=f"everything that the model adds to its input comes from a ReLU: {100 * share:.0f} % of the targets are "
+        "on the other side",
         measurements=(Measurement(name="share of the targets out of reach", value=share, threshold=WANTED_BELOW),),
         cause="what is added or subtracted has one sign, whatever the weights",
         remedy="remove the ReLU after the last layer of the added part",
@@ -107,7 +109,7 @@ def _held_at_zero(share: float) -> Finding:
         rule="unreachable_target",
         code="unreachable_target.relu",
         severity="warning",
-        seen=f"the model ends in a ReLU, and the loss wants {share:.0%} of the outputs below zero",
+        seen=f"the model ends in a ReLU, and the loss wants {100 * share:.0f} % of the outputs below zero",
         measurements=(Measurement(name="share of the outputs", value=share, threshold=WANTED_BELOW),),
         cause="the output cannot be negative, but the loss is lowest for negative outputs",
         remedy="remove the ReLU after the last layer; or use torch.nn.functional.softplus where positive numbers are intended",
@@ -121,7 +123,7 @@ def _not_exclusive(share: float) -> Finding:
         rule="unreachable_target",
         code="unreachable_target.exclusive",
         severity="error",
-        seen=f"the outputs of an example sum to 1, but {share:.0%} of the examples have no positive label, or several",
+        seen=f"the outputs of an example sum to 1, but {100 * share:.0f} % of the examples have no positive label, or several",
         measurements=(
             Measurement(name="share of the examples without exactly one positive label", value=share, threshold=0.05),
         ),
@@ -137,7 +139,7 @@ def _not_one_in_all(graph: LossGraph, share: float) -> Finding:
         rule="unreachable_target",
         code="unreachable_target.softmax",
         severity="error" if share >= 0.25 else "warning",
-        seen=f"the outputs of an example sum to 1, but the targets of {share:.0%} of the examples do not",
+        seen=f"the outputs of an example sum to 1, but the targets of {100 * share:.0f} % of the examples do not",
         measurements=(Measurement(name="share of examples whose targets sum to something else", value=share, threshold=0.05),),
         cause="the model ends in softmax, but the targets are not shares of a whole",
         remedy=f"remove {shown_place(graph, 'softmax')}; or divide the targets of each example by their sum",
@@ -151,7 +153,7 @@ def _no_probabilities(facts: Facts, share: float) -> Finding:
         rule="unreachable_target",
         code="unreachable_target.binary",
         severity="error",
-        seen=f"{share:.0%} of the targets are outside [0, 1]: binary cross-entropy then falls without end",
+        seen=f"{100 * share:.0f} % of the targets are outside [0, 1]: binary cross-entropy then falls without end",
         measurements=(
             Measurement(name="share of the targets outside", value=share, threshold=0.0),
             Measurement(name="mean of the targets", value=facts.target_mean or 0.0),

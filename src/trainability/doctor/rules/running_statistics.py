@@ -56,8 +56,8 @@ def slow_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
             rule="evaluation_path",
             code="evaluation_path.statistics",
             severity=severity,
-            seen=f"after {number:,} steps {left:.0%} of the running statistics of {name or 'the model'} are still the initial "
-            "ones",
+            seen=f"after {number:,} steps {100 * left:.0f} % of the running statistics of {name or 'the model'} are "
+            "still the initial ones",
             measurements=(
                 Measurement(name="momentum", value=momentum),
                 Measurement(name="share of the initial statistics", value=left, threshold=MOSTLY_THE_START),
@@ -87,7 +87,7 @@ def fast_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
     is_few = behind is not None and behind < FEWEST_BEHIND
     if not is_few and not (is_turned_round and (behind is None or contradicts)):
         return []
-    told = f"its running statistics are those of the last batch, {momentum:.0%} of them"
+    told = f"its running statistics are those of the last batch, {100 * momentum:.0f} % of them"
     if last is not None and behind is not None:
         told += f": its {last:,} examples, as precise as {number(behind)} examples"
     return [

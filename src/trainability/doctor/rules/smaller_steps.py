@@ -81,7 +81,10 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     if reading.is_adaptive(evidence) and worst * AGREES >= WORST_RATIO:
         return f"keep the learning rate: its first step changed a layer by {worst:.2g} of its size, which is usual"
     if reading.is_adaptive(evidence) and 0 < worst < WORST_RATIO:
-        return _rate(evidence, WORST_RATIO / worst) + f": a first step then changes no layer by more than {WORST_RATIO:.0%}"
+        return (
+            _rate(evidence, WORST_RATIO / worst)
+            + f": a first step then changes no layer by more than {100 * WORST_RATIO:.0f} %"
+        )
     if not ratio:
         return _rate(evidence, FEW) + ", and another factor of ten while the loss does not move"
     rehearsal, settings = evidence.rehearsal, settings_of(evidence)

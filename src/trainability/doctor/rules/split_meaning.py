@@ -17,8 +17,8 @@ def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
     if seen is None or seen.training < _TOLD or seen.validation > _LOST * seen.training or seen.own < _OWN * seen.training:
         return []
     found = (
-        f"ridge regression on training explains {seen.training:.0%} of the variance of other training targets and "
-        f"{max(seen.validation, -9.99):.0%} of that of validation's; fitted on validation, {seen.own:.0%}"
+        f"ridge regression on training explains {100 * seen.training:.0f} % of the variance of other training targets and "
+        f"{100 * max(seen.validation, -9.99):.0f} % of that of validation's; fitted on validation, {100 * seen.own:.0f} %"
     )
     scaled = "; in both parts every column has mean 0 and standard deviation 1, to rounding" if seen.scaled_apart else ""
     return [
@@ -59,9 +59,10 @@ def words_mean_otherwise(seen: LabelsCompared | None) -> list[Finding]:
             rule="split_shift",
             code="split_shift.meaning",
             severity="warning",
-            seen=f"a classifier on training's word counts is right on {seen.accuracy_training:.0%} of training and on "
-            f"{seen.accuracy_validation:.0%} of validation, {seen.chance:.0%} of which is one class; one fitted on validation "
-            f"is right on {seen.own_accuracy:.0%}",
+            seen=f"a classifier on training's word counts is right on {100 * seen.accuracy_training:.0f} % of training and on "
+            f"{100 * seen.accuracy_validation:.0f} % of validation, {100 * seen.chance:.0f} % of which is one class; "
+            "one fitted on validation "
+            f"is right on {100 * seen.own_accuracy:.0f} %",
             measurements=(
                 Measurement(name="accuracy on validation", value=seen.accuracy_validation, threshold=seen.chance),
                 Measurement(name="accuracy on training", value=seen.accuracy_training),

@@ -109,7 +109,7 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen="training and validation draw from the same data set object, so a transform set for one applies to both"
             if shared
-            else f"{share:.0%} of the validation images are among the training images",
+            else f"{100 * share:.0f} % of the validation images are among the training images",
             measurements=(
                 Measurement(name="validation images seen in training", value=share, threshold=0.01),
                 Measurement(name="shared data set objects", value=float(shared), threshold=0.0),
@@ -162,8 +162,9 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
             rule="validation_labels",
             code="validation_labels.renamed" if renamed else "validation_labels.shuffled",
             severity="warning",
-            seen=f"class {pairs} in validation: {by} is right on {compared.accuracy_training:.0%} of training, "
-            f"on {compared.accuracy_validation:.0%} of validation, and after renaming on {compared.accuracy_renamed:.0%}"
+            seen=f"class {pairs} in validation: {by} is right on {100 * compared.accuracy_training:.0f} % of training, "
+            f"on {100 * compared.accuracy_validation:.0f} % of validation, and after renaming on "
+            f"{100 * compared.accuracy_renamed:.0f} %"
             if renamed
             else "in validation, labels have nothing to do with images; in training they do",
             measurements=(
@@ -307,7 +308,8 @@ def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) 
             rule="split_shift",
             code="split_shift.classes",
             severity="warning",
-            seen=f"{share:.0%} of validation is of classes {shown}, but none of {sum(train.label_counts)} training examples is",
+            seen=f"{100 * share:.0f} % of validation is of classes {shown}, but none of {sum(train.label_counts)} "
+            "training examples is",
             measurements=(
                 Measurement(name="share of validation without a training example", value=share, threshold=_LEAST_LOST),
                 Measurement(name="such classes", value=float(len(lacking)), threshold=0.0),

@@ -121,7 +121,8 @@ def _ignored_pixels(facts: Facts) -> list[Finding]:
             rule="masked_targets",
             code="masked_targets.class",
             severity="hint",
-            seen=f"the loss ignores class {number}, for which the model has an output: {share:.0%} of the masks' pixels",
+            seen=f"the loss ignores class {number}, for which the model has an output: {100 * share:.0f} % of the "
+            "masks' pixels",
             measurements=(Measurement(name="share of the pixels that are ignored", value=share, threshold=0.0),),
             cause=f"ignore_index={number} is for unlabelled pixels; if class {number} is the background, nothing teaches "
             "where it is, and the other classes spread over it",
@@ -348,7 +349,7 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="class_imbalance",
             severity="warning" if share >= _RARE and not reading.facts(evidence).weighs_examples else "hint",
-            seen=f"class {counts.index(max(counts))} holds {share:.0%} of the training images",
+            seen=f"class {counts.index(max(counts))} holds {100 * share:.0f} % of the training images",
             measurements=(
                 Measurement(name="share of the largest class", value=share, threshold=0.5),
                 Measurement(name="accuracy of always predicting it", value=share),

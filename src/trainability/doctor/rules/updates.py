@@ -55,7 +55,8 @@ def underflow(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="underflow",
             severity="warning",
-            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {reading.called(worst)} to zero",
+            seen=f"{probe.precision} rounds {100 * (worst.underflow_fraction or 0.0):.0f} % of the gradient of "
+            f"{reading.called(worst)} to zero",
             measurements=(
                 Measurement(name=f"share lost in {worst.name}", value=worst.underflow_fraction or 0.0, threshold=0.5),
             ),
@@ -85,8 +86,8 @@ def _rounded_steps(evidence: Evidence) -> list[Finding]:
             rule="underflow",
             code="underflow.weights",
             severity="warning",
-            seen=f"a step leaves {share:.0%} of the typical weight's elements unchanged: {name or 'their number format'} "
-            "rounds it away",
+            seen=f"a step leaves {100 * share:.0f} % of the typical weight's elements unchanged: "
+            f"{name or 'their number format'} rounds it away",
             measurements=(Measurement(name="elements that a step does not move", value=share, threshold=MOST_ROUNDED),),
             cause="weights are kept in a format of 8 to 11 bits, and steps are smaller than its resolution",
             remedy="weights in float32, and torch.autocast for the forward pass; or " + larger_steps(evidence),

@@ -26,7 +26,8 @@ def renamed_in_run(evidence: Evidence) -> list[Finding]:
             rule="validation_labels",
             code="validation_labels.renamed",
             severity="warning",
-            seen=f"class {pairs} in validation: the model is right on {last.hits:.0%} of it, and predicts the same other "
+            seen=f"class {pairs} in validation: the model is right on {100 * last.hits:.0f} % of it, and predicts the "
+            "same other "
             "class for almost all examples of each of these classes",
             measurements=(
                 Measurement(name="accuracy on validation", value=last.hits),
@@ -58,7 +59,8 @@ def unlike_training(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen=f"after {first.passes:.2g} passes over the training data its loss is {first.training_loss:.3g}, and "
             f"validation's is {first.loss:.3g}, where the best constant answer costs {first.constant_loss:.3g}; the model is "
-            f"right on {first.hits:.0%} of {first.num_examples:,} examples, and {first.most_frequent:.0%} are of one class",
+            f"right on {100 * first.hits:.0f} % of {first.num_examples:,} examples, and "
+            f"{100 * first.most_frequent:.0f} % are of one class",
             measurements=(
                 Measurement(name="accuracy on validation", value=first.hits, threshold=first.most_frequent),
                 Measurement(name="loss on validation", value=first.loss, threshold=first.constant_loss),
@@ -89,7 +91,8 @@ def contradicted(evidence: Evidence) -> str | None:
     if last.hits >= last.most_frequent + _MOST * (1 - last.most_frequent):
         return None
     return (
-        f"in the loop's own evaluation the model is right on {last.hits:.0%} of {last.num_examples:,} examples, at a loss of "
+        f"in the loop's own evaluation the model is right on {100 * last.hits:.0f} % of {last.num_examples:,} "
+        "examples, at a loss of "
         f"{last.loss:.3g}, where the best constant answer costs {last.constant_loss:.3g}"
     )
 

@@ -77,7 +77,7 @@ def _stored(found: Overwritten) -> Finding:
         code="overwritten_data.stored",
         severity="warning",
         seen=f"reading changes the stored data: after four reads, {found.num_changed} of {found.num_examples} examples have "
-        f"other values in {name} ({found.share:.0%} of them), from which the next read starts",
+        f"other values in {name} ({100 * found.share:.0f} % of them), from which the next read starts",
         measurements=(
             Measurement(name="stored examples that are changed", value=float(found.num_changed), threshold=0.0),
             Measurement(name="share of their values", value=found.share),
