@@ -15,6 +15,7 @@ from trainability import Evidence, Monitor, diagnose
 from trainability.doctor.evidence import Sample
 from trainability.doctor.experiment_table import ExperimentTable
 from trainability.doctor.reading import recent_loss
+from trainability.loops.saying import say_not_looked_at
 from trainability.report import other_loop
 from trainability.training.record import read_run
 
@@ -160,3 +161,13 @@ def test_one_change_that_does_not_apply_is_one() -> None:
 def test_percentages_are_written_in_one_way() -> None:
     source = Path(__file__).parents[1] / "src"
     assert not [path for path in source.rglob("*.py") if re.search(r":[.0-9]*%\}", path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("evaluations", [True, False])
+def test_what_was_not_looked_at_speaks_of_evaluations_only_where_none_was(
+    evaluations: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_not_looked_at(evaluations=evaluations)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("trainability: not looked at: most of the data, ")
+    assert ("evaluations of the script, if it makes any" in said) == (not evaluations)

@@ -59,3 +59,19 @@ def say_verdict(part: str, diagnosis: Diagnosis) -> None:
     """Say how it ended."""
     title = verdict_title(diagnosis.verdict, diagnosis.remaining_steps)
     say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}")
+
+
+def say_not_looked_at(*, evaluations: bool) -> None:
+    """Say what a watched script leaves open.
+
+    Args:
+        evaluations: whether evaluations of the script were looked at, or the trainer tells of them.
+    """
+    start = "the start before the first step (trainability check looks at both)"
+    if evaluations:
+        say(f"not looked at: most of the data, and {start}")
+        return
+    say(
+        f"not looked at: most of the data, {start}, and evaluations of the script, if it makes any (only those of classes that "
+        "come from a DataLoader are looked at)"
+    )

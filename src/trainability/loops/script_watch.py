@@ -26,7 +26,7 @@ from trainability.loops.events import listening, parameters_of
 from trainability.loops.held_out import HeldOut
 from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
-from trainability.loops.saying import say, say_command
+from trainability.loops.saying import say, say_command, say_not_looked_at
 from trainability.training.free_folder import check_is_path
 from trainability.training.record import LOOP
 
@@ -112,18 +112,7 @@ class ScriptWatch:
                 f"inner loop copies it, each for fewer than {LONG_LIVED} steps"
             )
         if diagnoses:
-            own = not self._monitors or any(m.held_out for m in self._monitors.values())
-            also = (
-                ""
-                if own
-                else (
-                    "; and what the script itself evaluates, if it does (of a DataLoader with one model and labels that are "
-                    "classes, that is looked at)"
-                )
-            )
-            say(
-                f"not looked at: most of the data, and the start before the first step (trainability check looks at both){also}"
-            )
+            say_not_looked_at(evaluations=not self._monitors or any(m.held_out for m in self._monitors.values()))
         if diagnoses and self._folder is not None:
             say_command("see it with", ["trainability", "report", *map(str, _runs_in(_shown(self._folder)))])
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
