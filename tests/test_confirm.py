@@ -375,7 +375,7 @@ def test_a_program_that_is_made_otherwise_elsewhere_is_refused(program: str) -> 
     count = iter(range(100))
 
     def make() -> Setup:
-        setup = load_setup(f"{program}:sound")
+        setup = load_setup(f"{program}:setup")
         with torch.no_grad():
             next(setup.model.parameters()).add_(next(count))
         return setup
