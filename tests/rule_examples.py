@@ -408,11 +408,16 @@ EXAMPLES: dict[str, Example] = {
         {
             "error": Evidence(data=data(split(blank_fraction=0.05))),
             "warning": Evidence(data=data(split(blank_fraction=0.049))),
+            "hint": Evidence(data=data(split(blank_fraction=0.05, blank_target=True))),
         },
         near=Evidence(data=data(split(blank_fraction=0.009, constant_channel_fraction=0.049))),
     ),
     "shuffled_labels": Example(
-        {"warning": Evidence(data=data(class_signal_z=1.9))}, near=Evidence(data=data(class_signal_z=2.0))
+        {
+            "warning": Evidence(data=data(class_signal_z=1.9)),
+            "hint": Evidence(relation=Relation(num_examples=400, z=0.5, is_plain=False)),
+        },
+        near=Evidence(data=data(class_signal_z=2.0)),
     ),
     "overwritten_data": Example(
         {

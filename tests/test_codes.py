@@ -35,6 +35,7 @@ from trainability.doctor.graph_facts import LoneWord
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
 from trainability.doctor.readings import MisreadEdges, Readings, ShortLength, TurnedApart
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
+from trainability.doctor.rules.catalogue import RULES
 
 
 def along(multiple: float) -> CriticalStep:
@@ -517,6 +518,7 @@ CODES = {
 def test_a_code_is_earned_and_narrowly_missed(name: str) -> None:
     code = name.partition(" ")[0]
     fires, near = CODES[name]
+    assert all(f.severity in RULES[f.rule].severities for f in (*diagnose(fires).findings, *diagnose(near).findings))
     assert code in [f.code for f in diagnose(fires).findings if f.severity != "hint"]
     assert code not in [f.code for f in diagnose(near).findings if f.severity != "hint"]
 

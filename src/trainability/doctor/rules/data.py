@@ -147,7 +147,7 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
 
 
 @rule(
-    severities=("error", "warning"),
+    severities=("error", "warning", "hint"),
     verdict="broken data",
     explains=(
         "split_shift",
@@ -209,7 +209,7 @@ def blank_images(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",), explains=("prediction_collapse", "plateau", "overfit", "label_conflict", "evaluation_path"))
+@rule(severities=("warning", "hint"), explains=("prediction_collapse", "plateau", "overfit", "label_conflict", "evaluation_path"))
 def shuffled_labels(evidence: Evidence) -> list[Finding]:
     """Targets have nothing to do with their inputs.
 
