@@ -4,6 +4,7 @@ import difflib
 import functools
 import inspect
 import json
+import re
 import textwrap
 from pathlib import Path
 from types import ModuleType
@@ -80,6 +81,9 @@ FILES: tuple[ModuleType, ...] = (
 
 RATES = Path(__file__).with_name("rates.json")  # written by `benchmarks/faults.py rates`; read when a page is made
 
+# Where a section begins to tell of another code: "Code `row`: ...", "A warning with code `row`: ...", "; `row`: ...".
+_ITEM = re.compile(r"(?<=[.;] )(?=(?:An? (?:error|warning|hint)[\w ,]*? |[A-Z]\w+[\w ,]{0,40}: )?[Cc]odes? `|`[a-z_]+`[,:])")
+
 RULES: dict[str, Rule] = {rule.name: rule for file in FILES for rule in vars(file).values() if isinstance(rule, Rule)}
 
 
@@ -104,7 +108,7 @@ def explain(name: str) -> str:
         raise ValueError(f"no rule is called {name!r}; {hint}")
     paragraphs = [f"{rule.name}: {rule.summary}"]
     paragraphs += [f"{title}: {text}" for title, text in {**rule.sections, **_facts(rule)}.items()]
-    return "\n\n".join(textwrap.fill(text, WIDTH, subsequent_indent="    ") for text in paragraphs)
+    return "\n\n".join("\n".join(_filled(part, first=k == 0) for k, part in enumerate(items(text))) for text in paragraphs)
 
 
 def listing() -> str:
@@ -138,8 +142,18 @@ def markdown() -> str:
     for rule in RULES.values():
         lines += [f"## {rule.name}", "", rule.summary, ""]
         for title, text in {**rule.sections, **_facts(rule)}.items():
-            lines += [f"**{title}.** {text}", ""]
+            lead, *rest = items(text)
+            lines += [f"**{title}.** {lead}", "", *(f"- {item}" for item in rest), *([""] if rest else [])]
     return "\n".join(lines)
+
+
+def items(text: str) -> list[str]:
+    """Split a section into what it says in general and one item for each code that it names."""
+    return [part.strip() for part in _ITEM.split(text)]
+
+
+def _filled(text: str, *, first: bool) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent="" if first else "  - ", subsequent_indent="    ")
 
 
 def _by_file() -> dict[ModuleType, list[Rule]]:

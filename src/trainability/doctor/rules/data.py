@@ -209,7 +209,9 @@ def blank_images(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"), explains=("prediction_collapse", "plateau", "overfit", "label_conflict", "evaluation_path"))
+@rule(
+    severities=("warning", "hint"), explains=("prediction_collapse", "plateau", "overfit", "label_conflict", "evaluation_path")
+)
 def shuffled_labels(evidence: Evidence) -> list[Finding]:
     """Targets have nothing to do with their inputs.
 
