@@ -153,7 +153,8 @@ def items(text: str) -> list[str]:
 
 
 def _filled(text: str, *, first: bool) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent="" if first else "  - ", subsequent_indent="    ")
+    indent = "" if first else "  - "
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _by_file() -> dict[ModuleType, list[Rule]]:
