@@ -83,7 +83,7 @@ COVERED = {name for fault in planted.FAULTS.values() for name in fault.undone_by
 
 
 def test_every_change_has_a_fault_that_it_undoes_or_a_test_of_its_own() -> None:
-    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on", "odd_weights", "plain_loop"}
+    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on", "odd_weights", "plain_loop", "divergence_less"}
     controls = {"labels_permuted", "left_out", "future_exchanged"}
     assert {*COVERED, *own, *controls} - {"recommended_weights"} >= set(INTERVENTIONS)
 

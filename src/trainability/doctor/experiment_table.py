@@ -14,7 +14,7 @@ _MOST_NAMED = 4
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SAYS = {
     "not finite": "the program as it is ends in a loss that is not finite",
-    "at chance": "the program as it is stays at chance or above",
+    "at chance": "the program as it is learns no more than one answer for every example",
     "stays above": "the program as it is stays far above what a change reaches",
     "learns": "the program as it is learns, so there is nothing to confirm",
     "open": "the program as it is has not learned yet, and may still within its plan, so there is nothing to confirm",

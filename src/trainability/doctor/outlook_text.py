@@ -3,15 +3,32 @@
 import itertools
 import math
 
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.layer_table import number
 from trainability.doctor.other_rates import larger, looks_ahead, smaller, trained_share, typical_multiple
 from trainability.doctor.outlook import Outlook
 from trainability.doctor.outlook_limits import CANNOT_TELL, TOO_SLOW, UNSTABLE
 from trainability.doctor.rehearsed import Rehearsal
 
+_SAME = 0.05  # of one constant on two fixed batches
 
-def sentence(rehearsal: Rehearsal, outlook: Outlook, *, explained: str | None = None) -> str:
-    """Why, in one sentence with its numbers; `explained` by a cause that a finding names, or with what would tell."""
+
+def sentence_beside(evidence: Evidence, outlook: Outlook, *, explained: str | None = None) -> str:
+    """Return `sentence`, where experiments were made with the cost of the constant that their table gives, if both are one."""
+    assert evidence.rehearsal is not None
+    cost = evidence.experiments.chance if evidence.experiments is not None and not evidence.steps else None
+    return sentence(evidence.rehearsal, outlook, explained=explained, cost=cost)
+
+
+def sentence(rehearsal: Rehearsal, outlook: Outlook, *, explained: str | None = None, cost: float | None = None) -> str:
+    """Why, in one sentence with its numbers; `explained` by a cause that a finding names, or with what would tell.
+
+    Args:
+        rehearsal: that was made.
+        outlook: on it.
+        explained: a cause in words; None to say what would tell.
+        cost: of the best constant answer on another batch of the same kind; None for that of the rehearsal.
+    """
     steps = len(rehearsal.steps)
     losses = list(itertools.takewhile(math.isfinite, (seen.loss for seen in rehearsal.reference)))
     parts = [f"{steps} rehearsed steps"]
@@ -21,6 +38,7 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook, *, explained: str | None = 
         parts.append("began with a loss on a fixed batch that is not finite")
     chance = rehearsal.task.chance if rehearsal.task.chance is not None else rehearsal.constant_loss
     if chance is not None:
+        chance = cost if cost is not None and math.isclose(cost, chance, rel_tol=_SAME) else chance
         parts.append(f"(the best constant answer costs {chance:.4g})")
     said_of_losses = {"lost": _lost, "rising": _risen}.get(outlook.cause, lambda _: "")
     because = "; after that it is not finite" if outlook.cause == "not_finite" and losses else _BECAUSE.get(outlook.cause, "")

@@ -190,6 +190,7 @@ class Rehearsal:
             batches of the reference, each by itself; of a model that returns more than answers, at least, before the first
             step or after the last; None where the kind is known (`task.chance`), where it could not be found,
             and where parameters that no optimizer has moved, as a slow copy does that makes targets.
+        lowest_loss: then, what answers of their own for each example cost, as low as a short search got; None with it.
         planned_steps: length of the run; None if unknown.
         ended_by: "steps" (as many as were asked for), "enough" (more would tell no more), "time", "not finite" (loss) or
             "data" (no more batches).
@@ -242,6 +243,7 @@ class Rehearsal:
     growth: Growth | None = None
     task: Task = Task()
     constant_loss: float | None = None
+    lowest_loss: float | None = None
     planned_steps: int | None = None
     ended_by: str = "steps"
     unmoved: tuple[str, ...] = ()

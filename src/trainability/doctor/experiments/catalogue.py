@@ -5,11 +5,21 @@ from trainability.doctor.experiments.data_changes import DATA_CHANGES
 from trainability.doctor.experiments.function_changes import FUNCTION_CHANGES
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.loop_changes import LOOP_CHANGES
+from trainability.doctor.experiments.loss_changes import LOSS_CHANGES
 from trainability.doctor.experiments.network_changes import NETWORK_CHANGES
 from trainability.doctor.experiments.optimizer_changes import OPTIMIZER_CHANGES
 from trainability.doctor.experiments.weight_changes import WEIGHT_CHANGES
 
-_CHANGES = (LOOP_CHANGES, OPTIMIZER_CHANGES, NETWORK_CHANGES, FUNCTION_CHANGES, DATA_CHANGES, WEIGHT_CHANGES, CONTROLS)
+_CHANGES = (
+    LOOP_CHANGES,
+    LOSS_CHANGES,
+    OPTIMIZER_CHANGES,
+    NETWORK_CHANGES,
+    FUNCTION_CHANGES,
+    DATA_CHANGES,
+    WEIGHT_CHANGES,
+    CONTROLS,
+)
 _FOUND = {name: change for changes in _CHANGES for name, change in changes.items()}
 
 _ORDER = (
@@ -32,6 +42,7 @@ _ORDER = (
     "dropout_off",
     "norm_usual",
     "mean_for_sum",
+    "divergence_less",
     "batch_larger",
     "inputs_standard",
     "targets_standard",

@@ -115,14 +115,15 @@ def _in_training_mode(variant: Variant) -> None:
         variant.closing.callback(model.register_forward_pre_hook(train).remove)
 
 
-def _loss_of(variant: Variant) -> Callable[[Any, Any], Tensor] | None:
+def loss_of(variant: Variant) -> Callable[[Any, Any], Tensor] | None:
+    """The loss of the model on a batch, as the program computes it; None where its body does that and steps."""
     forward = variant.loop().forward_only
     return None if forward is None else lambda model, batch: scalar(forward(model, batch))
 
 
 def _is_sum(variant: Variant) -> bool:
     """Whether the loss doubles with the batch."""
-    forward, twice = _loss_of(variant), joined([variant.reference, variant.reference])
+    forward, twice = loss_of(variant), joined([variant.reference, variant.reference])
     size = batch_size(variant.reference)
     if forward is None or twice is None or size is None or size < 2 or len(modules(variant.model)) != 1:
         return False
@@ -141,7 +142,7 @@ def _is_sum(variant: Variant) -> bool:
 
 
 def _mean(variant: Variant) -> None:
-    forward = _loss_of(variant)
+    forward = loss_of(variant)
     assert forward is not None
     variant.judge = forward
     variant.training_step = lambda model, batch: forward(model, batch) / (batch_size(batch) or 1)

@@ -19,7 +19,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.players import judge_of
 from trainability.doctor.experiments.variant import Variant, look
-from trainability.doctor.measure.constants import constant_loss
+from trainability.doctor.measure.constants import constant_and_own
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
 from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.randomness import random_state, randomness_restored
@@ -32,6 +32,8 @@ from trainability.doctor.tasks import chance_by_search, recognise
 _REFERENCE_EXAMPLES, _REFERENCE_BATCHES = 192, 16
 _MOST_BYTES = 256 * 2**20
 _CONSTANT_BATCHES, _CONSTANT_SECONDS, _NARROW = 7, 3.0, 19
+_SAME_MEAN = 0.05  # two batches of one mean are as near, and no sum and no loss that counts its examples
+_LOWER = 1.1  # times the rehearsal's constant: more than two batches differ by
 
 
 def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], list[str]]:
@@ -234,21 +236,35 @@ class Source:
                 chance = chance_by_search(lambda values: loss_fn(values, target), output, "values")
                 self.task = Task(target=f"[{len(self.reference) - 1}]", chance=chance)
         if self.task.chance is None:
-            self.task = replace(self.task, chance=self._constant_loss(variant))
+            chance, self.ideal = self._constant_loss(variant, loss)
+            self.task = replace(self.task, chance=chance)
 
-    def _constant_loss(self, variant: Variant) -> float | None:
-        """What the best answer costs that is the same for every example, where a rehearsal found one, too."""
+    def _constant_loss(self, variant: Variant, first: float) -> tuple[float | None, float]:
+        """What the best answer costs that is the same for every example, where a rehearsal found one, too, and the lowest loss.
+
+        Where the rehearsal found a lower one, or this search finds none, the rehearsal's is taken of a loss that is a mean over
+        examples and so costs the same on either's batch: what a model returns beside its answers, as the divergence of a code,
+        had come to what it costs by then.
+
+        Args:
+            variant: the program as it is.
+            first: its loss on the reference.
+        """
         rehearsal, forward = self.evidence.rehearsal, variant.loop().forward_only
         if rehearsal is None or rehearsal.constant_loss is None or forward is None or len(modules(variant.model)) != 1:
-            return None
+            return None, 0.0
         (model,) = modules(variant.model)
         set_training(model, not self.evaluates)
         is_wide = self.output is None or self.output[:1].numel() > _NARROW
         others = self.batches[:_CONSTANT_BATCHES] if is_wide else ()  # that a row of many numbers is held against
         asked = [to_device(batch, _device(model)) for batch in (self.reference, *others)]
+        found = None
         with contextlib.suppress(Exception):  # a loss may look at more than outputs
-            return constant_loss(model, asked, lambda own, batch: scalar(forward(own, batch)), seconds=_CONSTANT_SECONDS)
-        return None
+            found = constant_and_own(model, asked, lambda own, batch: scalar(forward(own, batch)), seconds=_CONSTANT_SECONDS)
+        is_same = rehearsal.reference and math.isclose(first, rehearsal.reference[0].loss, rel_tol=_SAME_MEAN)
+        if is_same and (found is None or found[0] > _LOWER * rehearsal.constant_loss):
+            return rehearsal.constant_loss, max(rehearsal.lowest_loss or 0.0, 0.0)
+        return (None, 0.0) if found is None else (found[0], max(found[1], 0.0))
 
 
 def _times(task: Task, factor: int) -> Task:

@@ -80,6 +80,38 @@ def code_price(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tenso
     return None
 
 
+def divergence_and_error(
+    model: Any, batch: Any, forward: Callable[[Any, Any], Tensor], place: int | None = None
+) -> tuple[Tensor, Tensor, int] | None:
+    """Split a loss of which `code_price` knows the price.
+
+    Args:
+        model: runs as it is, and its random numbers go on.
+        batch: as for `code_price`.
+        forward: as for `code_price`; the graph of its loss stays whole.
+        place: of the error among those that are computed; None to find it, which takes two backward passes through the decoder.
+
+    Returns:
+        The divergence, with what else is no error; the error, as the loss weighs it; and its place. None of other losses.
+    """
+    draw = _Draw(cuts=False)
+    with torch.enable_grad():
+        with draw:
+            loss = forward(model, batch)
+        errors = list(draw.errors.values())
+        if place is None and len(draw.found) == 1:
+            code = draw.found[0][2]
+            place = next((k for k, error in enumerate(errors) if _share_of(loss, error, code) is not None), None)
+        if place is None or place >= len(errors):
+            return None
+        value = errors[place].value
+        (factor,) = torch.autograd.grad(loss, value, retain_graph=True, allow_unused=True)
+        if factor is None:
+            return None
+        error = (factor.detach() * value).sum()
+        return loss - error, error, place
+
+
 def _is_told_more(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], first: _Draw) -> bool:
     """Whether outputs are others where each example has another one's inputs, and the code that it had."""
 
@@ -151,10 +183,11 @@ def _saved_at_most(error: _Error) -> float:
 
 
 class _Draw(TorchFunctionMode):
-    """Finds mean + deviation * noise, hands on a code without a graph, and keeps errors of what has one."""
+    """Finds mean + deviation * noise, hands on a code without a graph if it `cuts`, and keeps errors of what has one."""
 
-    def __init__(self, given: Tensor | None = None) -> None:
+    def __init__(self, given: Tensor | None = None, *, cuts: bool = True) -> None:
         super().__init__()
+        self._cuts = cuts
         self._given = given  # in place of the code that is drawn
         self.found: list[tuple[Tensor, Tensor, Tensor]] = []
         self.errors: dict[int, _Error] = {}
@@ -196,7 +229,7 @@ class _Draw(TorchFunctionMode):
         if name in _ADDS and len(given) == 2 and product is not None:
             mean = given[0] if given[1] is product else given[1]
             if mean.grad_fn is not None and mean.shape == result.shape and mean.dim() > 1:
-                code = (result if self._given is None else self._given).detach().requires_grad_()
+                code = (result if self._given is None else self._given).detach().requires_grad_() if self._cuts else result
                 self.found.append((mean, self._products[id(product)][1], code))
                 return code
         elif name in _BY_NUMBER and sum(x.requires_grad for x in given) == 1:

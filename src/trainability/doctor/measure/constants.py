@@ -46,6 +46,20 @@ def constant_loss(
     heads: Sequence[nn.Module] = (),
     beside: bool = False,
 ) -> float | None:
+    """Return the first number of `constant_and_own`, with the same arguments."""
+    found = constant_and_own(model, batches, forward, seconds=seconds, heads=heads, beside=beside)
+    return None if found is None else found[0]
+
+
+def constant_and_own(
+    model: nn.Module,
+    batches: Sequence[Any],
+    forward: Forward,
+    *,
+    seconds: float = math.inf,
+    heads: Sequence[nn.Module] = (),
+    beside: bool = False,
+) -> tuple[float, float] | None:
     """Search for the loss of the best answer that is the same for every example.
 
     The model runs once on each batch. Then the first tensor that each of its calls returned is replaced by one row for all
@@ -62,9 +76,10 @@ def constant_loss(
         beside: only where more was returned beside these tensors.
 
     Returns:
-        The loss. None where the model is not called, returns no rows or too many numbers; where the search does not fit the
-        time; where the loss has no lowest value; where batches differ so much that the mean of theirs is not known; and where
-        answers of their own for each example cost no less, so that a constant is no worse than any.
+        The loss, and what answers of their own for each example of the first batch cost. None where the model is not called,
+        returns no rows or too many numbers; where the search does not fit the time; where the loss has no lowest value; where
+        batches differ so much that the mean of theirs is not known; and where answers of their own for each example cost no
+        less, so that a constant is no worse than any.
     """
     began = time.monotonic()
     replay = partial(_Replayed, model, heads or (model,), forward)
@@ -84,12 +99,12 @@ def constant_loss(
     if own is None or not own < _NEEDS_INPUTS * cost:
         return None
     found = min(_held_against(replay, batches, len(replayed.outputs[0]), *row) for row in fitted)
-    return found if math.isfinite(found) else None
+    return (found, own) if math.isfinite(found) else None
 
 
 def rehearsed_constant(
     loop: Loop, batches: Sequence[Any], state: dict[str, Any], *, seconds: float, before: bool = True
-) -> float | None:
+) -> tuple[float, float] | None:
     """Search in a rehearsal, on batches of the loop's own size, since some losses compare within one.
 
     Args:
@@ -99,6 +114,9 @@ def rehearsed_constant(
         seconds: that it may take; None is returned where it would take more.
         before: its first step. After the last one only models are asked that return more than a tensor: what they return
             beside the answers, as the divergence of a code, has come to what it costs by then.
+
+    Returns:
+        As `constant_and_own`.
     """
     forward = loop.forward_only
     if forward is None or len(loop.models) != 1:
@@ -114,7 +132,7 @@ def rehearsed_constant(
             set_random_state(state)
             heads = heads_of(loop, asked[0], state)
             set_random_state(state)
-            return constant_loss(loop.models[0], asked, cost, seconds=seconds, heads=heads, beside=not before)
+            return constant_and_own(loop.models[0], asked, cost, seconds=seconds, heads=heads, beside=not before)
     except Exception:  # a loss may look at more than outputs, such as their gradients
         return None
 

@@ -212,7 +212,9 @@ def _run(
     ended_by = _steps(loop, watches, batches, max_steps, budget, seen, look, enough)
     if loop.scale == 1.0 and task.chance is None and not loop.opposed and ended_by != "not finite":
         later = rehearsed_constant(loop, kept, state, before=False, seconds=max(searched, _CONSTANT_SHARE * budget.left()))
-        constant = min((cost for cost in (constant, later) if cost is not None), default=None)
+        constant = min((found for found in (constant, later) if found is not None), default=None)
+    # Goals that a slow copy makes move.
+    cost, lowest = constant if constant is not None and _sums_of_unmanaged(loop) == unmanaged else (None, None)
     return {
         "steps": tuple(seen.steps),
         "reference": tuple(look for look in observations if not math.isnan(look.loss) or loop.forward_only is not None),
@@ -220,7 +222,8 @@ def _run(
         "growth": growth_of(loop, reference, batch_size(first), budget.left() / max(budget.reference_seconds, 1e-9)),
         "task": task,
         **_of_batch_norm(loop, state, seen, budget),
-        "constant_loss": constant if _sums_of_unmanaged(loop) == unmanaged else None,  # goals that a slow copy makes move
+        "constant_loss": cost,
+        "lowest_loss": lowest,
         "moves_others": _sums_of_unmanaged(loop, trainable=True) != others,
         "ended_by": ended_by,
         "rewritten": watches[0].found(),

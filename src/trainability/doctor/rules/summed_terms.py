@@ -12,6 +12,7 @@ FEWEST_TERMS = 16
 _FEWEST_STEPS = 100
 _AS_OFTEN, _PAYS = 0.99, 0.5
 _CLEARLY = 4.0  # factor of the cost at which a code pays off
+_AS_A_SUM = 2.0  # the same, from which the usual sum is advised: above 1 the decoder's mean is no minimum
 
 
 def summed_terms(evidence: Evidence) -> list[Finding]:
@@ -22,8 +23,8 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
     if graph is not None and graph.summed_beside is not None:
         return [_beside_each(graph.summed_beside)]
     price = reading.facts(evidence).code_price
-    if price is not None and price[0] >= price[1] * _AS_OFTEN and price[2] < _PAYS and not _is_used(evidence):
-        return [_beside_a_mean(*price)]
+    if price is not None and (weight := weight_of_divergence(price)) is not None and not _is_used(evidence):
+        return [_beside_a_mean(*price, weight)]
     if graph is None or graph.sums is None or graph.sums < FEWEST_TERMS:
         return []
     return [
@@ -38,6 +39,24 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
             source="TheDeepChecker, TOSEM 2022; read off the graph of the loss",
         )
     ]
+
+
+def weight_of_divergence(price: tuple[float, int, float] | None) -> float | None:
+    """What a divergence is to be multiplied by where it outweighs the error; None where it does not, or nothing is known.
+
+    Args:
+        price: see `measure.code_price`.
+    """
+    if price is None:
+        return None
+    ratio, numbers, saved = price
+    if ratio < numbers * _AS_OFTEN or saved >= _PAYS:
+        return None
+    return 1 / ratio if _pays_as_a_sum(ratio, saved) else saved / _CLEARLY
+
+
+def _pays_as_a_sum(ratio: float, saved: float) -> bool:
+    return ratio * saved >= _AS_A_SUM
 
 
 def _beside_each(examples: int) -> Finding:
@@ -74,27 +93,27 @@ def _beside_means(ratio: float, examples: int) -> Finding:
     )
 
 
-def _beside_a_mean(ratio: float, numbers: int, saved: float) -> Finding:
+def _beside_a_mean(ratio: float, numbers: int, saved: float, weight: float) -> Finding:
     """A divergence that is summed over the units of a code, added to an error that is a mean over an example's numbers."""
-    pays = ratio * saved >= _CLEARLY
     return Finding(
         rule="sum_for_mean",
         code="sum_for_mean.beside_mean",
         severity="warning",
         seen=f"the error is a mean over the {numbers:,} numbers of an example, but the divergence of the code is not: it "
-        f"counts {ratio:,.0f} times as much as the error of one number, and a code saves {saved:.2g} of its cost",
+        f"counts {ratio:,.0f} times as much as the error of one number, and using the code gains only {100 * saved:.2g} % of its "
+        "KL cost",
         measurements=(
-            Measurement(name="weight of the divergence over that of an error", value=ratio, threshold=float(numbers)),
-            Measurement(name="saved over cost", value=saved, threshold=1.0),
+            Measurement(name="weight of the divergence over that of an error", value=ratio, threshold=1.0),
+            Measurement(name="gain of using the code over its KL cost", value=saved, threshold=_PAYS),
         ),
         cause="the divergence outweighs the error, so the code is not used: the decoder learns the mean of all examples",
         remedy=(
             "sum both over an example: F.mse_loss(output, x, reduction='sum') / len(x) (likewise binary cross-entropy) with "
-            f"kl.sum(dim=1).mean(); or multiply the present divergence by {1 / ratio:.2g}"
+            f"kl.sum(dim=1).mean(); or multiply the present divergence by {weight:.2g}"
         )
-        if pays
-        else f"multiply the present divergence by {saved / _CLEARLY:.2g}; a sum instead of the mean is not enough, because "
-        "the inputs vary too little",
+        if _pays_as_a_sum(ratio, saved)
+        else f"multiply the present divergence by {weight:.2g}; a sum of the error instead of its mean "
+        f"{'is too little' if ratio * saved < 1 else 'barely pays'}, because the inputs vary too little",
         source="Kingma and Welling, ICLR 2014, eq. (10); Lucas et al., Don't Blame the ELBO, NeurIPS 2019",
         explains=("collapsed_output", "constant_as_good", "activation_scale"),
     )

@@ -22,7 +22,7 @@ from trainability.doctor.outlook_limits import (
     UNSTABLE,
     WILL_TRAIN,
 )
-from trainability.doctor.outlook_text import sentence
+from trainability.doctor.outlook_text import sentence_beside
 from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.rules.during import fall, falls_below_a_constant, verdict_during
@@ -211,7 +211,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         found = _worst(predicted) if outlook.verdict == TOO_SLOW and outlook.cause == "pace" else None
         if found is not None and found[0] == "dead":
             return found
-        reason = sentence(evidence.rehearsal, outlook)
+        reason = sentence_beside(evidence, outlook)
         if (done := reading.num_steps(evidence)) > len(evidence.rehearsal.steps):
             reason += f"; after {done:,} steps the run's loss has not fallen either"
         return outlook.verdict, reason, None  # type: ignore[return-value]
@@ -219,7 +219,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         return found
     given_up = next((f.cause for f in causes if f.code in _GIVEN_UP and f.severity != "hint"), None)
     if outlook is not None and evidence.rehearsal is not None and given_up is not None:
-        return "cannot tell", sentence(evidence.rehearsal, outlook, explained=given_up), None
+        return "cannot tell", sentence_beside(evidence, outlook, explained=given_up), None
     return _verdict_before(evidence, outlook, untrained)
 
 
@@ -232,10 +232,10 @@ def _reconciled(evidence: Evidence, found: tuple[Verdict, str, None], outlook: O
     if found[0] in _PREDICTED and outlook.verdict in (WILL_TRAIN, HAS_LEARNED):
         return "cannot tell", f"the loss falls, but {found[1]}", None
     if (found[0] == "unstable" and outlook.verdict == TOO_SLOW) or (found[0] == "capped" and outlook.verdict in _FAILS):
-        return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
+        return outlook.verdict, sentence_beside(evidence, outlook), None  # type: ignore[return-value]
     overshoots = outlook.multiple is not None and outlook.multiple < SMALL_MULTIPLE
     if found[0] == "capped" and outlook.verdict == CANNOT_TELL and overshoots:
-        return "cannot tell", f"{sentence(evidence.rehearsal, outlook)}; under a cap: {found[1]}", None
+        return "cannot tell", f"{sentence_beside(evidence, outlook)}; under a cap: {found[1]}", None
     return found
 
 
@@ -250,7 +250,7 @@ def _worst(errors: list[Finding]) -> tuple[Verdict, str, None] | None:
 def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str | None) -> tuple[Verdict, str, float | None]:
     """Without a conclusive rehearsal, only the plateau formula predicts anything, where it was fitted."""
     probe = evidence.probe
-    tried = sentence(evidence.rehearsal, outlook) if evidence.rehearsal is not None and outlook is not None else None
+    tried = sentence_beside(evidence, outlook) if evidence.rehearsal is not None and outlook is not None else None
     if probe is None:
         return "cannot tell", tried or "neither a probe nor a running loop was examined", None
     plateau = reading.plateau_ends(probe) if probe.at_start and probe.plateau_steps is not None else None
