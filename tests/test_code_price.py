@@ -9,7 +9,11 @@ from test_collapsed_codes import Sampling
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.code_price import code_price
+from trainability.doctor.rules.catalogue import RULES
+from trainability.doctor.rules.summed_terms import summed_terms, weight_of_divergence
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # of output, divergence by number, and inputs
 
@@ -72,3 +76,21 @@ def test_two_means_weigh_as_often_as_numbers_come_on_one_of_the_code() -> None:
     found = price(lambda out, kl, x: F.mse_loss(out, x) + kl.mean())
     assert found is not None
     assert found[0] == pytest.approx(8, rel=1e-3)  # 64 numbers and 8 of the code: below what the rule asks for
+
+
+@pytest.mark.parametrize(("saved", "words"), [(0.06, "reduction='sum'"), (0.025, "barely pays"), (0.01, "is too little")])
+def test_a_sum_is_advised_where_it_pays(saved: float, words: str) -> None:
+    """Of 64 numbers, a sum gives the weight 1/64; a code that saves 0.06 then saves 3.8 times what it costs."""
+    price = (64.0, 64, saved)
+    (found,) = summed_terms(Evidence(facts=Facts(code_price=price)))
+    assert words in found.remedy
+    weight = weight_of_divergence(price)
+    assert weight == pytest.approx(1 / 64 if "sum'" in words else saved / 4)
+    assert f"{weight:.2g}" in found.remedy
+    assert all(m.threshold is not None and m.value != m.threshold for m in found.measurements)
+
+
+def test_the_page_has_a_fix_for_each_code() -> None:
+    fix = RULES["sum_for_mean"].sections["Fix"]
+    assert "`beside_mean`" in fix
+    assert "reduction='sum'" in fix

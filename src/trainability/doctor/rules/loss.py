@@ -159,7 +159,10 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
     What fools it: a loss multiplied by the batch size on purpose, with a learning rate to match.
-    Fix: use reduction='mean', or divide the learning rate by the batch size.
+    Fix: use reduction='mean', or divide the learning rate by the batch size, with code `terms` by the number of terms. Codes
+        `beside_mean` and `beside_means`: reduction='sum' for the error, divided by the number of examples, beside a divergence
+        that is summed over the code and divided likewise; or a smaller weight for the divergence, as the finding gives it.
+        Code `beside_each`: sum over the features of an example alone, .sum(dim=1).
     Source: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022.
     """
     probe = evidence.probe
