@@ -220,6 +220,30 @@ def test_nothing_is_refuted_where_nothing_mends_or_the_program_learns() -> None:
         assert judged.severity == "error"
 
 
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (0.1, "learns as it is, and reaches a lower loss with all_parameters: 2.3 to 0.1 in 120 steps"),
+        (2.29, "learns as it is; all_parameters: about the same loss in 120 steps"),
+        (2.9, "learns as it is"),
+    ],
+)
+def test_what_a_fact_s_change_reaches_is_said_where_the_program_learns(loss: float, words: str) -> None:
+    curve = ((0, 2.3), (120, loss))
+    tried = change("all_parameters", "no better", "unregistered_layers", curve=curve, is_certain=True)
+    luck = change("rate_ten", "no better", "unregistered_layers", curve=((0, 2.3), (120, 0.01)))
+    (judged,) = with_outcomes([finding("unregistered_layers")], experiments(tried, luck, state="learns"), predictions=[])
+    assert judged.tested is not None
+    assert judged.tested.outcome == ("not tested" if loss > 2.3 else "open")
+    assert judged.tested.said.endswith(words)
+
+
+def test_a_remedy_that_no_experiment_makes_is_called_so() -> None:
+    (judged,) = with_outcomes([finding("wrong_axis")], experiments(), predictions=[])
+    assert judged.tested is not None
+    assert judged.tested.said == "no experiment makes this change"
+
+
 def test_a_control_confirms_what_it_was_asked() -> None:
     asked = change("future_exchanged", "control", "sees_future", bears_out=True, reason="it sees the future")
     (judged,) = with_outcomes([finding("sees_future")], experiments(asked, state="learns"), predictions=[])

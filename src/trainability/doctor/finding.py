@@ -31,7 +31,7 @@ class Tested:
 
     Attributes:
         outcome: "confirmed": what it calls for, changed alone, makes the program learn; "refuted": it does not, and another
-            change does; "open": it does not, and neither does another; "not tested".
+            change does; "open": it does not, and neither does another, or the program learns as it is; "not tested".
         said: one sentence, with both curves' figures where there are two.
     """
 

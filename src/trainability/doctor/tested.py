@@ -1,5 +1,6 @@
 """What experiments say of each finding: confirmed, refuted, open, or not tested. No torch."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -107,7 +108,7 @@ def own_code(arm: Arm) -> str:
 def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm], predictions: Collection[str]) -> Tested:
     arms = arms_of(finding, experiments)
     if not arms:
-        return Tested(outcome="not tested", said="no change that was tried speaks of it")
+        return Tested(outcome="not tested", said="no experiment makes this change")
     answered = [arm for arm in arms if arm.outcome == "control"]
     for arm in answered:
         if arm.bears_out:
@@ -125,7 +126,7 @@ def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm
     if not tried:
         return Tested(outcome="not tested", said="; ".join(f"{arm.change}: {arm.reason}" for arm in arms))
     if not experiments.fails:
-        return Tested(outcome="not tested", said=_SAYS[experiments.state])
+        return _beside_success(tried, experiments)
     best = min(tried, key=lambda arm: arm.loss if arm.loss is not None else float("inf"))
     helps = next((arm for arm in tried if arm.outcome == "also helps"), None)
     if helps is not None:
@@ -136,6 +137,21 @@ def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm
     if _is_fact(finding, predictions) and beside(best, experiments) == "lower":
         return Tested(outcome="open", said=f"{best.change}: {ends(best)}; it helps, and is not enough alone")
     return Tested(outcome="refuted", said=f"{best.change}: {ends(best)}, while {figures(other, experiments)}")
+
+
+def _beside_success(tried: list[Arm], experiments: Experiments) -> Tested:
+    """Of a program that learns as it is, what undoes a counted fact confirms no cause; how far it gets is said."""
+    counted = [arm for arm in tried if arm.is_certain and arm.loss is not None and math.isfinite(arm.loss)]
+    best, said = min(counted, key=lambda arm: arm.loss or 0.0, default=None), _SAYS[experiments.state]
+    stands = beside(best, experiments) if best is not None else None
+    if best is None or stands not in ("lower", "alike") or experiments.unchanged is None:
+        return Tested(outcome="not tested", said=said)
+    if stands == "alike":
+        return Tested(outcome="open", said=f"{said}; {best.change}: about the same loss in {best.steps:,} steps")
+    seeds = [seed.loss_at(best.steps) for seed in (experiments.unchanged, experiments.other_seed) if seed is not None]
+    nearer = min(loss for loss in seeds if loss is not None)
+    figured = f"{written(nearer)} to {written(best.loss)} in {best.steps:,} steps"
+    return Tested(outcome="open", said=f"{said}, and reaches a lower loss with {best.change}: {figured}")
 
 
 def _nothing_else(experiments: Experiments) -> str:

@@ -133,8 +133,12 @@ class Standing:
         return f"{ahead.change}: the program gets further with that, too, and a rate may only make up for it" if ahead else None
 
     def is_asked(self, name: str, *, is_solved: bool) -> bool:
-        """Whether it is a control, of use where the program learns, too; of a solved one, a control that a finding asks for."""
+        """Whether it is of use where the program learns: a control, of a solved one if a finding asks for it; and what undoes a
+        counted fact, which may keep the loss from falling further.
+        """
         change = self.interventions[name]
+        if not change.is_control and not change.is_counted and change.is_certain(self.findings):
+            return True
         return change.is_control and (not is_solved or bool(change.suspected_by(self.findings)))
 
     def priority(self, name: str) -> tuple[int, int]:
