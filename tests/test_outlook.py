@@ -13,7 +13,7 @@ from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evidence, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.rehearsal import rehearse
-from trainability.doctor.outlook import is_enough, judge_rehearsal
+from trainability.doctor.outlook import Outlook, is_enough, judge_rehearsal
 from trainability.doctor.outlook_limits import VERDICTS
 from trainability.doctor.outlook_text import sentence
 from trainability.doctor.pair_facts import Company
@@ -244,3 +244,16 @@ def test_examples_mixed_as_may_be_meant_do_not_take_a_promise_away(found: dict[s
     diagnosis = diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=Facts(loss=2.3, output_shape=(8, 3), **found)))
     assert "batch_leakage" in [f.rule for f in diagnosis.findings]
     assert diagnosis.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("multiple", "words"),
+    [
+        (62.2, "could be 62 times longer before"),
+        (3.14, "could be 3.14 times longer before"),
+        (0.5, "0.5 times as long already"),
+    ],
+)
+def test_how_much_longer_steps_could_be_is_said(multiple: float, words: str) -> None:
+    outlook = Outlook(verdict="cannot tell", cause="at_constant", multiple=multiple)
+    assert words in sentence(rehearsal([2.3, 2.2, 2.1]), outlook)

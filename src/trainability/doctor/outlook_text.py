@@ -52,10 +52,18 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook, *, explained: str | None = 
     elif outlook.verdict == TOO_SLOW and outlook.cause == "pace" and outlook.multiple is not None:
         said += f"; the loss keeps falling along {outlook.multiple:,.0f} times each step"
     elif outlook.multiple is not None and outlook.verdict in (UNSTABLE, CANNOT_TELL):
-        said += f"; a step {number(outlook.multiple)} times as long would raise the loss"
+        said += _room(outlook.multiple)
     if explained is not None:
         return f"{said}; {explained}"
     return said + (f"; {_WOULD_TELL.get(outlook.cause, _LONGER_RUN)} would tell" if outlook.verdict == CANNOT_TELL else "")
+
+
+def _room(multiple: float) -> str:
+    """How much longer steps could be; where they are too long, what raises the loss."""
+    if multiple <= 1:
+        return f"; a step {number(multiple)} times as long already raises the loss"
+    longer = f"{multiple:,.0f}" if multiple >= 10 else number(multiple)
+    return f"; steps could be {longer} times longer before the loss rises"
 
 
 def _lost(rehearsal: Rehearsal) -> str:
@@ -97,7 +105,8 @@ def _of_other_rates(rehearsal: Rehearsal, cause: str) -> str | None:
         return None
     best = min(rates, key=lambda rate: rate.reference[-1].loss)
     seen = f"{best.reference[-1].step} steps at {best.scale:g} times the learning rate end at {best.reference[-1].loss:.4g}"
-    return f"; {seen}" + (", as the plan will" if cause == "forecast" and looks_ahead(rehearsal, multiple)[1] else "")
+    is_forecast = cause == "forecast" and looks_ahead(rehearsal, multiple)[1]
+    return f"; {seen}" + (", about where the full run will end" if is_forecast else "")
 
 
 _LONGER_RUN = "a longer run"

@@ -257,7 +257,7 @@ def _moments(images: Any) -> Any:
 
 def _follow(model: nn.Module, images: Any) -> tuple[Trace | None, tuple[str, ...]]:
     if not isinstance(images, Tensor):
-        return None, ("the closed form: the model takes more than one tensor, and only one is followed",)
+        return None, ("signal sizes are not predicted: the model has more than one input",)
     try:
         return trace(model, tuple(images.shape), images.dtype), ()
     except ValueError as error:

@@ -44,10 +44,7 @@ def smaller_steps(evidence: Evidence, divisor: float | None = None, how: str = "
         return clip
     needed, how = _divisor(evidence) if divisor is None else (divisor, how)
     if (past := _past_the_slope(evidence)) > needed:
-        needed, how = (
-            past,
-            (": along the first step's slope the loss would be below zero, or momentum adds up to more than that allows"),
-        )
+        needed, how = past, ": a step of this size, with what momentum adds to it, overshoots the minimum"
     said = _rate(evidence, 1 / needed) + how
     if needed > FEW or reading.is_adaptive(evidence):
         return said
