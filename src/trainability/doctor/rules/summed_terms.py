@@ -100,8 +100,8 @@ def _beside_a_mean(ratio: float, numbers: int, saved: float, weight: float) -> F
         code="sum_for_mean.beside_mean",
         severity="warning",
         seen=f"the error is a mean over the {numbers:,} numbers of an example, but the divergence of the code is not: it "
-        f"counts {ratio:,.0f} times as much as the error of one number, and using the code gains only {100 * saved:.2g} % of its "
-        "KL cost",
+        f"counts {ratio:,.0f} times as much as the error of one number, and using the code gains only "
+        f"{100 * saved:.2g} % of its KL cost",
         measurements=(
             Measurement(name="weight of the divergence over that of an error", value=ratio, threshold=1.0),
             Measurement(name="gain of using the code over its KL cost", value=saved, threshold=_PAYS),
