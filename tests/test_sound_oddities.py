@@ -198,3 +198,52 @@ def test_a_copy_for_a_task_is_not_called_saturated() -> None:
     diagnosis = monitor.diagnose()
     assert "saturation" in [finding.code for finding in diagnosis.findings]
     assert "saturation" not in alarms(diagnosis)
+
+
+@pytest.mark.parametrize("num_seen", [10, 60, 400])
+def test_values_that_are_zero_until_the_first_reward_are_no_mistake(num_seen: int) -> None:
+    """A last layer of zeros, and goals that the network makes of its own answers: loss and gradient are zero at first."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1))
+    nn.init.zeros_(model[2].weight)
+    nn.init.zeros_(model[2].bias)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with Monitor(model, optimizer, every=5) as monitor:
+        for step in range(num_seen):
+            now, then = torch.randn(2, 32, 6)
+            reward = (now[:, :1] > 1).float() if step >= 80 else torch.zeros(32, 1)
+            with torch.no_grad():
+                goal = reward + 0.9 * model(then)
+            loss = F.smooth_l1_loss(model(now), goal)
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            found = monitor.diagnose() if step in (0, 20, 59) else None
+            assert found is None or [f.code for f in found.findings if f.severity != "hint"] == []
+    assert [f.code for f in monitor.diagnose().findings if f.severity != "hint"] == []
+
+
+def test_one_optimizer_of_two_players_is_judged_by_no_loss() -> None:
+    """Each is frozen, and has no gradient, while the other is trained: Adam passes it over."""
+    torch.manual_seed(0)
+    makes, judges = nn.Linear(4, 2), nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+    both = nn.ModuleList([makes, judges])
+    optimizer = torch.optim.Adam(both.parameters(), 1e-3)
+
+    def stepped(loss: Tensor) -> None:
+        loss.backward()
+        monitor.after_backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    with Monitor(both, optimizer, every=2) as monitor:
+        for _ in range(60):
+            judges.requires_grad_(True)
+            made = makes(torch.randn(32, 4)).detach()
+            stepped(F.softplus(-judges(torch.randn(32, 2))).mean() + F.softplus(judges(made)).mean())
+            judges.requires_grad_(False)
+            stepped(F.softplus(-judges(makes(torch.randn(32, 4)))).mean())
+    found = monitor.diagnose()
+    assert [f.code for f in found.findings if f.severity != "hint"] == []
+    assert found.verdict == "cannot tell"

@@ -41,7 +41,8 @@ def optimizer_settings(
         if named
         else None,
         managed=sum(id(p) in managed for _, p in named if p.requires_grad) if model is not None else None,
-        frozen=tuple(name for name, p in named if not p.requires_grad),
+        # What the optimizer has stepped is frozen for a part of each step only, as a discriminator is in the generator's.
+        frozen=tuple(name for name, p in named if not p.requires_grad and not optimizer.state.get(p)),
         frozen_as_drawn=frozen_as_drawn(model) if model is not None and any(not p.requires_grad for _, p in named) else (),
     )
 

@@ -8,6 +8,7 @@ from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rate_choice import settings_of
 
 FIRST_STEPS = 20  # steps whose losses are compared
+_LONG = 300  # steps, where targets are goals that the model makes of its own answers
 ROUNDED, MOST_EXAMPLES = 1e-3, 0.8
 NO_SLOPE = 1e-3  # gradient norm that rounding of numbers near 1 can cause
 
@@ -87,6 +88,13 @@ def nothing_to_learn(evidence: Evidence) -> list[Finding]:
     norms = [step.gradient_norm for step in (tried or evidence.steps)[:FIRST_STEPS] if step.gradient_norm is not None]
     if len(losses) < FIRST_STEPS or not all(abs(loss) <= 1e-6 for loss in losses) or min(losses) > 0:
         return []
+    if reading.facts(evidence).output_rms == 0.0:  # as from a last layer of zeros, before the first reward: zero is right then
+        return []
+    late = [step.loss for step in evidence.steps[-FIRST_STEPS:]]
+    if reading.makes_goals(evidence) and (
+        len(evidence.steps) < _LONG or any(loss is None or abs(loss) > 1e-6 for loss in late)
+    ):
+        return []  # goals are zero, too, until the first reward
     if norms and max(norms) > NO_SLOPE:  # ratios of 1 times advantages of mean zero are zero, and have a slope
         return []
     if reading.facts(evidence).draws_own:

@@ -11,6 +11,11 @@ _LOUDER = 3.0  # outputs over those of the first sampled step
 
 def why_no_loss_tells(evidence: Evidence) -> str | None:
     """Why a run is not judged by its loss, with what is measured instead; None if it is judged by its loss."""
+    if reading.takes_turns(evidence):
+        return (
+            "its steps train different parts of the network in turn, each for a loss of its own, as in a GAN: whether the loss "
+            "falls or rises does not show what is learned; a measure of what the networks make would"
+        )
     if reading.is_opposed(evidence):
         norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
         moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and reading.is_matrix(s)]
