@@ -13,6 +13,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import field_of, number_of
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
+_NO_LOSS = 1e-6
 WINDOW_STEPS = 20
 _TOLD = 1e-3  # rms of targets, below which what a gradient tells of them may be rounding
 BLOWN_UP = 2.0  # mean of the first five losses over the first: more than batches differ by themselves
@@ -135,6 +136,12 @@ def is_opposed(evidence: Evidence) -> bool:
     """Whether the loss and another network's work against each other: a fall is no gain then, and a rise no loss."""
     rehearsed = evidence.rehearsal is not None and evidence.rehearsal.opposed
     return rehearsed or (evidence.facts is not None and evidence.facts.opposed) or takes_turns(evidence)
+
+
+def has_no_loss(evidence: Evidence, first: int | None = None) -> bool:
+    """Whether the losses of a run's steps, or of its first ones, are zero: their gradients are then zero, too."""
+    losses = [step.loss for step in evidence.steps[:first]]
+    return bool(losses) and all(loss is not None and abs(loss) <= _NO_LOSS for loss in losses)
 
 
 def takes_turns(evidence: Evidence) -> bool:

@@ -282,6 +282,11 @@ class ForwardPass(TorchFunctionMode):
             if column or crossed or paired or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
+    def _all_given(self) -> bool:
+        """Whether the model is given every tensor of the batch, of which there are several, so that none is a target alone."""
+        given = [tensor.detach() for call in self.calls for _, tensor in tensors(call.inputs)]
+        return len(self.batch) > 1 and all(any(torch.equal(own.detach(), each) for each in given) for _, own in self.batch)
+
     @property
     def lengths(self) -> dict[str, tuple[int, int]]:
         """By recurrent or attention layer without batch_first, the first two sizes of its input."""
@@ -313,6 +318,7 @@ class ForwardPass(TorchFunctionMode):
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),
             "filled_extreme": self.extremes.found,
+            "all_given": self._all_given(),
             "softened": self.divided.softened,
             "distilled": self.divided.distilled if not self.adds_terms else None,
             "ignored_class": self._ignored,

@@ -10,7 +10,6 @@ from trainability.doctor.rules.parameters import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
 _FEWEST_STEPS, _FEWEST_SAMPLES = 20, 3
-_NO_LOSS = 1e-6
 
 
 @rule(
@@ -96,7 +95,7 @@ def _alike_modules(evidence: Evidence) -> list[Finding]:
 def _zeros_that_stay(evidence: Evidence) -> list[Finding]:
     """Weights of zero whose gradient is zero, because they are multiplied by zeros."""
     names = _sampled(evidence) or _rehearsed(evidence)
-    if not names or _has_no_loss(evidence, slice(None)):
+    if not names or reading.has_no_loss(evidence):
         return []
     return [
         Finding(
@@ -116,16 +115,10 @@ def _zeros_that_stay(evidence: Evidence) -> list[Finding]:
 def _gets_going(evidence: Evidence, names: tuple[str, ...]) -> bool:
     """Whether weights whose gradients were all zero before the first step get others later, as with the first reward."""
     tried = evidence.rehearsal
-    if _has_no_loss(evidence, slice(1)):
+    if reading.has_no_loss(evidence, 1):
         return True
     moves = tried is not None and len(tried.steps) > 1 and not set(names) & set(tried.unmoved)
     return moves or any(s.gradient_rms for sample in evidence.samples for s in sample.layers if reading.is_matrix(s))
-
-
-def _has_no_loss(evidence: Evidence, of: slice) -> bool:
-    """Whether the losses of these steps of a run are zero: their gradients are then zero, too, whatever the weights."""
-    losses = [step.loss for step in evidence.steps[of]]
-    return bool(losses) and all(loss is not None and abs(loss) <= _NO_LOSS for loss in losses)
 
 
 def _nothing_moves(evidence: Evidence) -> bool:

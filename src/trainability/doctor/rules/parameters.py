@@ -211,7 +211,7 @@ def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
 def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
     """Layers that no sampled step has moved; a schedule that has ended is reported by `rate_dies`."""
     word, cause, remedy = why_unmoved(evidence, still[0])
-    if word == "lr_zero" and spent_in_the_run(evidence):
+    if (word == "lr_zero" and spent_in_the_run(evidence)) or (word == "zero_gradient" and reading.has_no_loss(evidence)):
         return []
     moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
     severe = word in ("lr_zero", "gradient_lost", "not_written", "no_gradient") and not moving

@@ -28,6 +28,8 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         cause = "the step computes a target that nothing in the model's input predicts"
         remedy = "call the model on the input that contains the target (the noisy example, not the clean one)"
     if relation is not None:
+        if facts.all_given and evidence.rehearsal is not None and not evidence.rehearsal.task.target:
+            return []  # points in space and time of an equation, say: neither tensor is what the other predicts
         # From a watched loop's sampled steps: it may compute targets, or use relations between two inputs.
         watched_alone = bool(evidence.steps) and evidence.data is None
         at = standing(evidence) if watched_alone else None
