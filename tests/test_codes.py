@@ -428,6 +428,10 @@ CODES = {
         fact(),
     ),
     "flat_loss.filler": (fact(filled_extreme=("max", math.inf)), fact()),
+    "mirrored.corners": (
+        Evidence(data=data(split(crossed=(0.5, 0.0)), split("validation", crossed=(0.0, 0.0)))),
+        Evidence(data=data(split(crossed=(0.5, 0.0)), split("validation", crossed=(0.4, 0.0)))),
+    ),
     "mirrored.apart": (
         fact(readings=Readings(apart=TurnedApart(input="[0]", target="[1]", num_pairs=24, num_apart=18))),
         fact(readings=Readings()),

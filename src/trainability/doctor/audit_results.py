@@ -63,6 +63,8 @@ class SplitAudit:
             one whose input holds more than one value.
         coarse: for float32 tables of at most three columns, the index of a column whose few values are multiples of a power of
             two, 64 or more, while targets have many values; that step; and the number of values. None if there is none.
+        crossed: for images with four numbers as targets, the share of the examples whose first is larger than the third, and
+            whose second is larger than the fourth, as in no box of two corners; None with fewer than 64 examples.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -89,6 +91,7 @@ class SplitAudit:
     regrouped_roughness: float | None = None
     most_copied: float | None = None
     coarse: tuple[int, float, int] | None = None
+    crossed: tuple[float, float] | None = None
     lone_target: float | None = None
 
 

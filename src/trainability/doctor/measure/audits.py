@@ -20,6 +20,7 @@ Batches = Iterable[Any]
 _MOST_TARGETS = 256  # values of one example's target
 _MOST_COORDINATES = 3  # of an example that is a place
 _MOST_LEFT_OUT = 100  # points of a grid in a row; of 2,000 random numbers the widest gap is thousands of times the narrowest
+_FEWEST_BOXES = 64
 _FEWEST_BLANK = 5  # blank images; with ten classes, their targets are equal by chance once in ten thousand
 _MIRROR_IMAGES = 200  # the largest of some forty differences, each with standard error 0.07, stays below 0.25
 
@@ -181,8 +182,17 @@ class _Split:
             regrouped_roughness=torn.nine_in_ten(self.regrouped),
             most_copied=self._most_copied(),
             coarse=coarse_column(self.places, self.targets) if self.is_single else None,
+            crossed=self._crossed_corners(),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
+
+    def _crossed_corners(self) -> tuple[float, float] | None:
+        """The share of targets (x1, y1, x2, y2) with x1 > x2, and with y1 > y2."""
+        known = sum(map(len, self.targets)) == self.count >= _FEWEST_BOXES and {t.shape[1] for t in self.targets} == {4}
+        if not known or any(len(shape) != 3 for shape in self.shapes):
+            return None
+        x1, y1, x2, y2 = torch.cat(self.targets).T
+        return float((x1 > x2).float().mean()), float((y1 > y2).float().mean())
 
     def _one_blank_target(self) -> bool | None:
         """Whether blank images all have the same target, as for empty images, and other images have others."""

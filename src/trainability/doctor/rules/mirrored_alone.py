@@ -1,9 +1,12 @@
 """Images that are mirrored or moved without their targets, or by separate random draws. No rule."""
 
+from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.readings import TurnedApart
 from trainability.doctor.rules.parameters import SYMPTOMS
+
+_NO_BOX, _MIRRORED = 0.005, 0.1  # shares of the boxes
 
 
 def mirrored_alone(facts: Facts) -> Finding | None:
@@ -11,6 +14,30 @@ def mirrored_alone(facts: Facts) -> Finding | None:
     if (apart := facts.readings.apart) is not None:
         return _apart(apart)
     return _left_alone(*facts.mirrored_alone) if facts.mirrored_alone is not None else None
+
+
+def crossed_corners(train: SplitAudit, validation: SplitAudit | None) -> Finding | None:
+    """Boxes whose corners stay in their places when the image is mirrored, so that the left one is on the right."""
+    if validation is None or train.crossed is None or validation.crossed is None or max(validation.crossed) > _NO_BOX:
+        return None
+    for place, share in enumerate(train.crossed):
+        if _MIRRORED <= share <= 1 - _MIRRORED and train.crossed[1 - place] <= _NO_BOX:
+            low, high = (("x1", "x2"), ("y1", "y2"))[place]
+            return Finding(
+                rule="mirrored",
+                code="mirrored.corners",
+                severity="warning",
+                seen=f"{low} is larger than {high} in {100 * share:.0f} % of the training boxes (x1, y1, x2, y2), and in none "
+                "of validation",
+                measurements=(Measurement(name=f"boxes with {low} > {high}", value=share, threshold=_MIRRORED),),
+                cause=f"boxes are mirrored with their images, but {low} and {high} are not exchanged",
+                remedy=f"new_{low}, new_{high} = width - {high}, width - {low} (1 - … for boxes relative to the image)"
+                if place == 0
+                else f"new_{low}, new_{high} = height - {high}, height - {low} (1 - … for boxes relative to the image)",
+                source="own; every target that was read",
+                explains=("shuffled_labels", *SYMPTOMS, "constant_as_good", "overfit", "evaluation_path"),
+            )
+    return None
 
 
 def _apart(found: TurnedApart) -> Finding:

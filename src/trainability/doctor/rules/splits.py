@@ -9,7 +9,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.readings import ShortLength
 from trainability.doctor.rules.channel_order import in_another_order, other_channels
-from trainability.doctor.rules.mirrored_alone import mirrored_alone
+from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_alone
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.split_meaning import means_otherwise, words_mean_otherwise
 from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_training
@@ -365,7 +365,9 @@ def mirrored(evidence: Evidence) -> list[Finding]:
         rotated by quarters or shifted, value for value, and where the image is the same, or only shifted, the target is
         flipped, rotated or shifted differently, in at least eight pairs of reads and a fifth of them. Targets are what the loss
         depends on, row for row, and the model is not given: maps of places, tags of steps, or numbers of which two reads have
-        the same sum in all examples, as coordinates have in a mirror image.
+        the same sum in all examples, as coordinates have in a mirror image. A warning with code `corners`: of targets of four
+        numbers, the first is larger than the third in a tenth to nine tenths of 64 training images or more, or the second
+        larger than the fourth, where the other pair and both pairs of validation are in order.
     Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
         digits), photographs are not. A target that is flipped by a separate draw belongs to another place of the image, and no
         weights can know which.
@@ -377,6 +379,8 @@ def mirrored(evidence: Evidence) -> list[Finding]:
     if (alone := mirrored_alone(reading.facts(evidence))) is not None:
         return [alone]
     data = evidence.data
+    if data is not None and (crossed := crossed_corners(data.train, data.validation)) is not None:
+        return [crossed]
     train = data.train.mirror_asymmetry if data is not None else None
     held_out = data.validation.mirror_asymmetry if data is not None and data.validation is not None else None
     if train is None or held_out is None or held_out <= 0.4 or train >= held_out / 2:
