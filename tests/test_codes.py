@@ -427,6 +427,7 @@ CODES = {
         ),
         fact(),
     ),
+    "constant_input.position": (fact(order_blind="pos.pe"), fact()),
     "flat_loss.filler": (fact(filled_extreme=("max", math.inf)), fact()),
     "mirrored.corners": (
         Evidence(data=data(split(crossed=(0.5, 0.0)), split("validation", crossed=(0.0, 0.0)))),

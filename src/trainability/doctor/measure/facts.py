@@ -48,6 +48,7 @@ from trainability.doctor.measure.misread_edges import misread_edges
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.one_target import one_target
+from trainability.doctor.measure.order_blind import order_blind
 from trainability.doctor.measure.outer_products import OuterProducts, outer_product
 from trainability.doctor.measure.over_batch import with_views
 from trainability.doctor.measure.own_scale import scaled_by_themselves
@@ -195,6 +196,7 @@ def _questions(
         "layers with nothing between": lambda known: stacked(plain, seen),
         "states that are kept": lambda known: {"shuffled_state": shuffled_state(plain, batch, forward, seen, batches)},
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
+        "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
         "sequences whose end is not read": lambda known: {
             "ignores_end": ignores_end(plain, seen.inputs),

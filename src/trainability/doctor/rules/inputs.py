@@ -4,7 +4,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.lone_targets import one_example
-from trainability.doctor.rules.lone_words import lone_word
+from trainability.doctor.rules.lone_words import lone_word, same_places
 from trainability.doctor.rules.rule import rule
 
 SYMPTOMS = (
@@ -257,9 +257,10 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         equal. A warning with code `counted`: besides its data, the model is given one number for all examples, and on a half
         and on three quarters of the batch it is a half and three quarters of that number. A warning with code `class`: one of
         several models is given the same class for 16 examples or more, in every call of six passes with different random
-        numbers, and another model is given the batch's own classes, which differ. Code `unknown`: half of the places or more
-        look up the same word, and a tenth of the table's words or fewer are looked up at all; a warning where inputs do not
-        determine their targets, or the run stays at chance, else a hint.
+        numbers, and another model is given the batch's own classes, which differ. Code `position`: a model with attention
+        holds a table with "pe", "pos" or "position" in its name, and its answers stay the same when the places of its input are
+        exchanged. Code `unknown`: half of the places or more look up the same word, and a tenth of the table's words or fewer
+        are looked up at all; a warning where inputs do not determine their targets, or the run stays at chance, else a hint.
     Why: an input that is the same for every example carries no information. A decoder that is fed zeros instead of the target
         learns from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition dropped for the whole batch. Tables of eight rows
@@ -270,7 +271,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
         found = _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row) or _counted(facts.counted_condition)
-        return found or _one_class(facts.one_class_asked) or lone_word(evidence)
+        return found or _one_class(facts.one_class_asked) or same_places(facts.order_blind) or lone_word(evidence)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [

@@ -1,4 +1,4 @@
-"""Tables in which nearly every word is one and the same, as where a vocabulary does not know them. No rule."""
+"""Tables of words in which nearly every word is the same, and of positions that tell no place from another. No rule."""
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import comes_to_nothing
@@ -28,5 +28,25 @@ def lone_word(evidence: Evidence) -> list[Finding]:
             "ten examples are in it",
             source="own; numbers of words counted",
             layers=(found.layer,),
+        )
+    ]
+
+
+def same_places(name: str | None) -> list[Finding]:
+    """Positions that are the same at every place, or that are not added."""
+    if name is None:
+        return []
+    return [
+        Finding(
+            rule="constant_input",
+            code="constant_input.position",
+            severity="warning",
+            seen=f"the model holds {name}, but its answers stay the same when the places of its input are exchanged: attention "
+            "sees no order",
+            measurements=(Measurement(name="change of the answers", value=0.0, threshold=1e-4),),
+            cause=f"every place is given the same row of {name}, such as pe[:, length] or pe[:batch_size], or none",
+            remedy=f"give each place its own row: x + {name}[:, :x.shape[1]], or [:x.shape[1]] where it has no batch dimension",
+            source="Vaswani et al., Attention Is All You Need, 2017, section 3.5; places exchanged",
+            layers=(name,),
         )
     ]
