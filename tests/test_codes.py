@@ -31,7 +31,7 @@ from trainability.doctor import diagnose
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
-from trainability.doctor.graph_facts import LoneWord
+from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
 from trainability.doctor.readings import MisreadEdges, Readings, ShortLength, TurnedApart
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
@@ -487,6 +487,10 @@ CODES = {
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
+    "misread_heads.frames": (
+        fact(graph=LossGraph(heads=MisreadHeads(kind="places", given=(32, 8, 16, 30), made=(32, 30, 128)))),
+        fact(graph=LossGraph()),
+    ),
     "misread_edges.unshifted": (
         fact(readings=Readings(edges=MisreadEdges(num_edges=900, how="unshifted", num_graphs=8, num_nodes=160, reach=24))),
         fact(readings=Readings()),

@@ -43,10 +43,11 @@ class LoneWord:
 
 @dataclass(frozen=True, kw_only=True)
 class MisreadHeads:
-    """Attention heads that are split or merged by a view instead of a transpose.
+    """Attention heads, or places of a sequence or an image, that are taken by a view instead of a transpose.
 
     Attributes:
-        kind: "split" for queries, keys or values, "merged" for the result of attention.
+        kind: "split" for queries, keys or values, "merged" for the result of attention, "places" for what a layer reads place
+            by place.
         given: shape that was viewed.
         made: shape that it was viewed as.
     """
@@ -82,7 +83,7 @@ class LossGraph:
             the loss depends on trainable parameters that are not the model's.
         beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
             model returns do not, by their graphs.
-        heads: attention heads that are read in another order than they are written; None if there are none.
+        heads: attention heads, or places, that are read in another order than they are written; None if there are none.
         bounded_term: a distance of the loss that compares what a bounded function makes with targets outside its range, as
             autograd calls it, the function, and the share of these targets; None if there is none.
         viewed_across: the shapes of a view of (layers, examples, features) as a row for each example; None if there is none.

@@ -180,7 +180,7 @@ def _questions(
         "the graph of the loss": lambda known: {
             "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers, compared=compared)
         },
-        "rows that are viewed": lambda known: {"graph": with_views(known.graph, seen.returned)},
+        "rows that are viewed": lambda known: {"graph": with_views(known.graph, seen.returned, seen.given.viewed)},
         "weights that the forward pass makes": lambda known: {"made_anew": made_anew(plain, batch, forward, loss)},
         "the kind of task": lambda known: task_facts(seen, cost),
         "gradients that are zero": lambda known: facts_of_pass(plain, loss, seen, at_start),

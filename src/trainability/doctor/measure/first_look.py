@@ -47,6 +47,7 @@ def first_facts(
         whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
         graph = replace(graph, held_by=held_by(t for _, t in tensors(whole.returned))) if whole is not None else graph
         if sampler.tape is not None:
+            graph = replace(graph, heads=graph.heads or sampler.tape.given.viewed)
             own = {id(p) for p in model.parameters() if p.requires_grad}
             graph = replace(graph, constant_slope=sampler.tape.slopes.found(loss, own))
     return Facts(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainability.doctor.facts import LossGraph
 from trainability.doctor.measure.bounded_terms import bounded_term
 from trainability.doctor.measure.heads import misread_heads
+from trainability.doctor.measure.misread_places import misread_places
 from trainability.doctor.measure.nodes import name_of, parents_of
 from trainability.doctor.measure.summed_beside import summed_beside
 
@@ -129,7 +130,7 @@ def loss_graph(
         if _is_sharded(model) or set(strangers) <= set(unregistered)
         else None,
         beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
-        heads=misread_heads(loss.grad_fn),
+        heads=misread_heads(loss.grad_fn) or misread_places(loss.grad_fn),
         summed_beside=summed_beside(loss.grad_fn),
         bounded_term=bounded_term(nodes_of_loss(loss.grad_fn)),
     )

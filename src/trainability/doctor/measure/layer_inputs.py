@@ -9,10 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from trainability.doctor.graph_facts import LoneWord
+from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT, is_one_word, lone_word, loud_column
 from trainability.doctor.measure.hidden_words import HiddenWords
+from trainability.doctor.measure.misread_places import viewed_input
 from trainability.doctor.measure.pooled import PooledNorms
 
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
@@ -30,6 +31,7 @@ class LayerInputs:
     Attributes:
         pooled: looks for means over what a normalisation made.
         hidden: looks for attention that hides the words.
+        viewed: the batch itself, as a view gives it to a layer, with its sizes swapped; None if no layer is given that.
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
     """
 
@@ -37,6 +39,7 @@ class LayerInputs:
         self.batch = batch
         self.pooled, self.hidden = PooledNorms(), HiddenWords()
         self.lengths: dict[str, tuple[int, int]] = {}
+        self.viewed: MisreadHeads | None = None
         self._steps: dict[str, int] = {}
         self._loud: tuple[str, int, float] | None = None
         self._zeros: dict[str, bool] = {}
@@ -73,6 +76,7 @@ class LayerInputs:
             self._loud = loud_column(name, given, self.batch)
         if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
             plain = given.detach()
+            self.viewed = self.viewed or viewed_input([t for _, t in self.batch], plain)
             if isinstance(module, nn.RNNBase) and plain.dim() == 3 and name not in self._padded:
                 self._padded[name] = _padded_share(plain if module.batch_first else plain.transpose(0, 1))
             constant = not given.requires_grad and bool(plain.amin() == plain.amax())

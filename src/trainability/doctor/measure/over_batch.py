@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trainability.doctor.graph_facts import LossGraph
+from trainability.doctor.graph_facts import LossGraph, MisreadHeads
 from trainability.doctor.measure.at_limit import held_by
 from trainability.doctor.measure.nodes import given_shape, name_of, shape_at, within
 
@@ -46,12 +46,18 @@ def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: i
     return next(((size, k) for (n, k), dims in over.items() if n == size and k not in (1, size) and dims == {0}), None)
 
 
-def with_views(graph: LossGraph | None, returned: Sequence[Tensor]) -> LossGraph | None:
-    """The same graph, with a view across the examples and a limit at the outputs, if the returned tensors show them."""
+def with_views(graph: LossGraph | None, returned: Sequence[Tensor], viewed: MisreadHeads | None) -> LossGraph | None:
+    """The same graph, with a view across the examples and a limit at the outputs, if the returned tensors show them.
+
+    Args:
+        graph: of the loss.
+        returned: by the model.
+        viewed: of the batch itself; it stands where no other view is misread.
+    """
     nodes = [tensor.grad_fn for tensor in returned if tensor.grad_fn is not None]
     size = len(returned[0]) if nodes and returned[0].dim() else None
     found = {"viewed_across": viewed_across(nodes, size), "held_by": held_by(returned)}
-    return replace(graph, **found) if graph is not None else None
+    return replace(graph, heads=graph.heads or viewed, **found) if graph is not None else None
 
 
 def viewed_across(answers: Sequence[Any], size: int | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

@@ -1,8 +1,9 @@
-"""Attention heads."""
+"""Attention heads, and places that layers work along."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.graph_facts import MisreadHeads
 from trainability.doctor.rules.parameters import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
@@ -11,46 +12,74 @@ EXPLAINED = (*SYMPTOMS, "shuffled_labels", "constant_as_good", "overfit", "ignor
 
 @rule(severities=("warning",), explains=EXPLAINED)
 def misread_heads(evidence: Evidence) -> list[Finding]:
-    """Attention heads are split or merged by a view instead of a transpose.
+    """Attention heads, or places, are taken by a view instead of a transpose.
 
     Fires: in the graph of the loss, the input of attention, (batch, heads, places, width) or (batch * heads, places, width), is
         a view or reshape of (batch, places, heads * width), with more than one head, and with another number of heads than
         places; or the result of attention in that shape is viewed as (batch, places, heads * width). Attention is a product
-        after a softmax over the same heads and places, or `scaled_dot_product_attention`.
+        after a softmax over the same heads and places, or `scaled_dot_product_attention`. Code `frames`: a layer with
+        weights, or attention, reads (batch, places, features) or (batch * places, features), which is a view or reshape of
+        what a convolution returns, (batch, channels, ..., places), and where the number of channels is no multiple of that of
+        the places; or of any (batch, ..., places), the model's inputs included, where the view cuts rows in the middle, as no
+        merging, splitting or windows do; or of looked-up words, (batch, words, features), that a convolution reads.
     Why: a view keeps the order in memory. With four heads, each head then gets a quarter of the places, each cut into four
         pieces that act as places of their own, and sees none of the others; if heads are merged by a view, the output at a
-        place is made of the results for other places. Shapes are read, so this is certain.
-    What fools it: nothing known.
+        place is made of the results for other places. If (batch, channels, time) is viewed as (batch, time, channels), a layer
+        reads consecutive time steps of one channel as one time step. Shapes are read, so this is certain.
+    What fools it: a feature map that is cut into as many tokens as it has places, on purpose.
     Fix: x.view(batch, places, heads, width).transpose(1, 2) before attention, and y.transpose(1, 2).reshape(batch, places,
-        heads * width) after it.
+        heads * width) after it; for places, the permute that moves them to the front, and then the reshape.
     Source: PyTorch, `torch.Tensor.view` and `torch.nn.functional.scaled_dot_product_attention` (shapes); own check.
     """
     graph = reading.facts(evidence).graph
     if graph is None or graph.heads is None:
         return []
-    found = graph.heads
+    return [_places(graph.heads) if graph.heads.kind == "places" else _heads(graph.heads)]
+
+
+def _heads(found: MisreadHeads) -> Finding:
     split = found.kind == "split"
     size, places, wide = found.given if split else found.made
     one = found.made if split else found.given
     heads = one[1] if len(one) == 4 else one[0] // size
     width = wide // heads
-    return [
-        Finding(
-            rule="misread_heads",
-            severity="warning",
-            seen=f"{found.given} is viewed as {found.made} "
-            + (
-                f"before attention, which does not transpose: each of {heads} heads sees pieces of {places / heads:g} of "
-                f"{places} places, and none of the other places"
-                if split
-                else f"after attention, which does not transpose: the output at each of {places} places is made of one head's "
-                "results for other places"
-            ),
-            measurements=(Measurement(name="heads", value=float(heads), threshold=1.0),),
-            cause="view or reshape instead of a transpose where heads are "
-            + ("split from queries, keys and values" if split else "merged again"),
-            remedy=f"for queries, keys and values x.view(len(x), x.shape[1], {heads}, {width}).transpose(1, 2), and after "
-            f"attention y.transpose(1, 2).reshape(len(y), -1, {wide})",
-            source="PyTorch, torch.Tensor.view; read off the graph of the loss",
-        )
-    ]
+    return Finding(
+        rule="misread_heads",
+        severity="warning",
+        seen=f"{found.given} is viewed as {found.made} "
+        + (
+            f"before attention, which does not transpose: each of {heads} heads sees pieces of {places / heads:g} of "
+            f"{places} places, and none of the other places"
+            if split
+            else f"after attention, which does not transpose: the output at each of {places} places is made of one head's "
+            "results for other places"
+        ),
+        measurements=(Measurement(name="heads", value=float(heads), threshold=1.0),),
+        cause="view or reshape instead of a transpose where heads are "
+        + ("split from queries, keys and values" if split else "merged again"),
+        remedy=f"for queries, keys and values x.view(len(x), x.shape[1], {heads}, {width}).transpose(1, 2), and after "
+        f"attention y.transpose(1, 2).reshape(len(y), -1, {wide})",
+        source="PyTorch, torch.Tensor.view; read off the graph of the loss",
+    )
+
+
+def _places(found: MisreadHeads) -> Finding:
+    size, *dims = found.given
+    features = found.made[-1]
+    places = found.made[1] if len(found.made) == 3 else found.made[0] // size
+    ones = [k + 1 for k, n in enumerate(dims) if n == places and k]
+    moved = ones[-1:] or list(range(2, len(found.given)))
+    order = (0, *moved, *(k for k in range(1, len(found.given)) if k not in moved))
+    shape = f"(len(x), {places}, {features})" if len(found.made) == 3 else f"(-1, {features})"
+    permuted = tuple(found.given[k] for k in order)
+    return Finding(
+        rule="misread_heads",
+        code="misread_heads.frames",
+        severity="warning",
+        seen=f"{found.given} is viewed as {found.made} before a layer reads it, and a view does not transpose: each of the "
+        f"{places} rows is made of {features} adjacent numbers in memory, which belong to several of the {places} places",
+        measurements=(Measurement(name="numbers in a row", value=float(features), threshold=1.0),),
+        cause="view or reshape instead of a permute where a dimension (time, pixels, features) is moved to the front",
+        remedy=f"x.permute{order} before it, which gives {permuted}, then .reshape{shape}",
+        source="PyTorch, torch.Tensor.view; read off the graph of the loss",
+    )
