@@ -193,6 +193,101 @@ def test_random_targets_that_are_meant(step: Step) -> None:
     assert asked(step).redrawn is None
 
 
+def uniform(x: Tensor) -> Tensor:
+    return torch.rand_like(x)
+
+
+def uniform_in_place(x: Tensor) -> Tensor:
+    return torch.empty_like(x).uniform_()
+
+
+def uniform_of_a_generator(x: Tensor) -> Tensor:
+    return torch.rand(x.shape, generator=KEPT)
+
+
+def centred(x: Tensor) -> Tensor:
+    return (torch.rand_like(x) - 0.5) * 12**0.5
+
+
+def by_level(draw: Callable[[Tensor], Tensor], *, scale: float = 1.0) -> Step:
+    """A denoiser of few levels, of which each example has one, and of data that is scaled."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        left = torch.cumprod(1 - torch.linspace(1e-3, 0.15, 60), 0)
+        t = torch.randint(60, (len(batch[0]),))
+        noise = draw(batch[0])
+        found = model(left[t].sqrt()[:, None] * batch[0] * scale + (1 - left[t]).sqrt()[:, None] * noise, t / 60)
+        return ((found - noise) ** 2).mean()
+
+    return step
+
+
+@pytest.mark.parametrize("draw", [uniform, uniform_in_place, uniform_of_a_generator])
+@pytest.mark.parametrize("error", ["mse", "squares", "weighted", "absolute"])
+def test_noise_of_a_diffusion_that_is_uniform(error: str, draw: Callable[[Tensor], Tensor]) -> None:
+    for step in (diffusion(False, draw, error), by_level(draw), by_level(draw, scale=2.0)):
+        for zeros in (False, True):
+            assert asked(step, Net(zeros=zeros)).redrawn == ("uniform", pytest.approx(0.5, abs=0.1))
+
+
+def flow_of_noise(model: Any, batch: Any) -> Tensor:
+    """The noise of a straight path, which may have any distribution."""
+    noise, t = torch.rand_like(batch[0]), torch.rand(len(batch[0]))
+    return F.mse_loss(model((1 - t)[:, None] * batch[0] + t[:, None] * noise, t), noise)
+
+
+def noise_to_take_away(model: Any, batch: Any) -> Tensor:
+    noise = torch.rand_like(batch[0])
+    return F.mse_loss(model(batch[0] + 0.3 * noise, of_the_time(noise)), noise)
+
+
+def noise_of_levels(model: Any, batch: Any) -> Tensor:
+    noise, t = torch.rand_like(batch[0]), torch.rand(len(batch[0]))
+    return F.mse_loss(model(batch[0] + t[:, None] * noise, t), noise)
+
+
+def dequantised(model: Any, batch: Any) -> Tensor:
+    x = batch[0] + torch.rand_like(batch[0])
+    return F.mse_loss(model(x, of_the_time(x)), x)
+
+
+def code_of_what_is_made(model: Any, batch: Any) -> Tensor:
+    code = torch.rand_like(batch[0])
+    return F.mse_loss(model(code, of_the_time(code)), code)
+
+
+def dropped(model: Any, batch: Any) -> Tensor:
+    kept = torch.rand_like(batch[0])
+    return F.mse_loss(model(batch[0] * (kept > 0.3), of_the_time(kept)), batch[0])
+
+
+def level(model: Any, batch: Any) -> Tensor:
+    t = torch.rand(len(batch[0]), 1)
+    found = model(t.sqrt() * batch[0] + (1 - t).sqrt() * torch.randn_like(batch[0]), of_the_time(t))
+    return F.mse_loss(found[:, :1], t)
+
+
+def value_of_data(model: Any, batch: Any) -> Tensor:
+    """A diffusion that is asked for the data; its noise is uniform, and no target."""
+    t = torch.rand(len(batch[0]))
+    return F.mse_loss(model((1 - t).sqrt()[:, None] * batch[0] + t.sqrt()[:, None] * torch.rand_like(batch[0]), t), batch[0])
+
+
+UNIFORM = [flow_of_noise, noise_to_take_away, noise_of_levels, dequantised, code_of_what_is_made, dropped, level, value_of_data]
+
+
+@pytest.mark.parametrize("step", [*UNIFORM, by_level(plain), by_level(centred), diffusion(False, uniform, wants="flow")])
+def test_uniform_numbers_that_are_meant(step: Step) -> None:
+    assert asked(step).redrawn is None
+
+
+def test_uniform_noise_is_named() -> None:
+    found = diagnose(Evidence(facts=asked(diffusion(False, uniform)))).findings
+    told = next(f for f in found if f.code == "shuffled_labels.uniform")
+    assert told.severity == "warning"
+    assert "torch.randn_like(x)" in (told.remedy or "")
+
+
 def test_what_is_drawn_twice_is_named() -> None:
     (finding,) = diagnose(Evidence(facts=asked(diffusion(True)))).findings
     assert finding.code == "shuffled_labels.drawn"

@@ -192,7 +192,8 @@ class Facts:
         draws_own: whether a step draws by what the outputs say, without a gradient, as a policy acts.
         drawn_target: whether a distance holds outputs against numbers that are drawn after the model was called.
         redrawn: of a target that holds random numbers of the step of which the model is told nothing, which target it is
-            ("noise", "class", "mixed" with the batch's own values), and their share of its mean square; None if there is none.
+            ("noise", "class", "mixed" with the batch's own values), and their share of its mean square; "uniform" and the mean
+            of a diffusion's noise that is uniform between 0 and 1; None if there is none.
         unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.

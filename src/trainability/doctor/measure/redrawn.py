@@ -17,11 +17,14 @@ from trainability.doctor.measure.randomness import randomness_restored
 
 _CLASSES = frozenset({"cross_entropy", "nll_loss"})
 _DRAWS = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "randint", "randint_like", "uniform", "random"})
+_UNIFORM = frozenset({"rand", "rand_like"})
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _FEWEST = 8  # examples
 _MOST_PAIRS, _MOST_DRAWS = 8, 6
 _LARGE, _SHARE = 0.5, 0.3  # rms of what is drawn; its share of the target's mean square
 _EXACT = 1e-3
+_MOST_GIVEN = 8
+_VARIED, _LITTLE_DATA = 0.05, 0.05  # of the noise's weights among the examples; weight of the data, below which it is not asked
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -42,12 +45,16 @@ class _Pass:
 
     Attributes:
         draws: random numbers that were drawn, in their order.
+        uniform: places in `draws` of numbers that are uniform between 0 and 1.
+        given: tensors of as many numbers as one of the draws that modules with parameters were given, a few.
         told: what went into modules with parameters, as sums.
         pairs: of answers and targets.
         loss: with its graph.
     """
 
     draws: list[Tensor] = field(default_factory=list)
+    uniform: set[int] = field(default_factory=set)
+    given: list[Tensor] = field(default_factory=list)
     told: list[float] = field(default_factory=list)
     pairs: list[_Pair] = field(default_factory=list)
     loss: Tensor | None = None
@@ -68,6 +75,8 @@ class _Watch(TorchFunctionMode):
             self.generators.setdefault(id(generator), (generator, generator.get_state()))
         result = func(*args, **kwargs)
         if name in _DRAWS and isinstance(result, Tensor) and result.dim() > 0:
+            if name in _UNIFORM or (name == "uniform" and len(args) < 2 and not {"from", "to"} & kwargs.keys()):
+                self._seen.uniform.add(len(self._seen.draws))
             return self._drawn(result)
         if name in DISTANCES or name in _CLASSES or name in _DIFFERENCES:
             self._held(name, [*args, *kwargs.values()])
@@ -106,7 +115,8 @@ def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float]
     Returns:
         What the loss wants, and which share of it, in squares, is drawn and in nothing that a module with parameters is given,
         three tenths and more: "noise", "class" where the target has nothing of the batch, "mixed" where the batch's own values
-        are taken from noise, or noise from them. None where there is no such target; where noise is added to a target as it is
+        are taken from noise, or noise from them. "uniform", with its mean, where the model is given the noise of a diffusion,
+        uniform between 0 and 1, and asked for it. None where there is no such target; where noise is added to a target as it is
         to the input, nothing of which the model is told in Noise2Noise, either; and where the step does not repeat itself.
     """
     first = _run(model, batch, forward)
@@ -131,7 +141,48 @@ def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float]
             kind = _kind(model, batch, forward, number, pair, slope, mixes=bool(told))
             if kind is not None:
                 return kind, share
+    for place in sorted(first.uniform & (others.keys() - hidden.keys())):
+        if _is_noise_of_diffusion(model, batch, forward, first, others[place], place):
+            return "uniform", float(first.draws[place].mean())
     return None
+
+
+def _is_noise_of_diffusion(model: nn.Module, batch: Any, forward: Forward, first: _Pass, other: _Pass, place: int) -> bool:
+    """Whether a draw is a target as it is, and goes into the model with data as in a process that keeps the variance.
+
+    Then the weights a and b of data and noise have a * a + b * b = 1 for each example, up to one scale of all data. Those of a
+    flow add up to 1, and noise that is to be removed has data of weight 1: both may be of any distribution.
+    """
+    draw, drawn, loss = first.draws[place], other.draws[place], first.loss
+    if loss is None:
+        return False
+    wanted = [pair for pair in first.pairs if pair.target.numel() == draw.numel() and not pair.is_class]
+    if not any(torch.equal(p.target.reshape(-1), draw.reshape(-1).to(p.target)) and _is_wanted(p, loss) for p in wanted):
+        return False
+    for number, (before, after) in enumerate(zip(first.given, other.given, strict=False)):
+        if before.shape != after.shape or before.numel() != draw.numel():
+            continue
+        noise = _slope(after - before, (drawn - draw).reshape(before.shape))
+        if noise is None or float(noise.amax() - noise.amin()) < _VARIED or bool(noise.square().max() > 1 + _EXACT):
+            continue
+        for t in (t for _, t in tensors(batch) if t.is_floating_point() and t.numel() == draw.numel() and t.dim() > 0):
+            moved = _moved(t)
+            seen = _run(model, exchanged(batch, t, moved), forward)
+            if number >= len(seen.given) or seen.given[number].shape != before.shape:
+                continue
+            data = _slope(seen.given[number] - before, (moved - t).reshape(before.shape))
+            is_clear = noise.square() < 1 - _LITTLE_DATA
+            if data is None or int(is_clear.sum()) < _FEWEST // 2:
+                continue
+            scales = (data / (1 - noise.square()).clamp(min=1e-6).sqrt())[is_clear]
+            weights = noise[is_clear]
+            if float(weights.amax() - weights.amin()) >= _VARIED and float(scales.std()) <= _EXACT * float(scales.mean().abs()):
+                return True
+    return False
+
+
+def _moved(t: Tensor) -> Tensor:
+    return t * 0.5 + 0.25 * t.detach().flatten().roll(1).reshape(t.shape) + 0.1
 
 
 def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None = None) -> _Pass:
@@ -139,6 +190,9 @@ def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None
 
     def given(module: nn.Module, args: Any, kwargs: Any) -> None:
         found = [t for _, t in tensors([args, kwargs])]
+        sizes = {draw.numel() for draw in seen.draws}
+        alike = [t.detach().clone() for t in found if t.is_floating_point() and t.numel() in sizes and not t.requires_grad]
+        seen.given.extend(alike[: _MOST_GIVEN - len(seen.given)])
         seen.told.extend(float((t.detach().double() * _weights(t)).sum()) for t in found if not t.is_complex())
 
     trained = [module for module in model.modules() if any(True for _ in module.parameters())]
@@ -220,7 +274,7 @@ def _kind(
 ) -> str | None:
     """What the target has of the batch beside the draw."""
     own = [t for _, t in tensors(batch) if t.dim() > 0 and t.is_floating_point()]
-    moved = {id(t): t * 0.5 + 0.25 * t.detach().flatten().roll(1).reshape(t.shape) + 0.1 for t in own}
+    moved = {id(t): _moved(t) for t in own}
     for t in own:
         batch = exchanged(batch, t, moved[id(t)])
     run = _run(model, batch, forward)

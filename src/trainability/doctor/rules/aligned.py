@@ -71,6 +71,8 @@ def _redrawn(facts: Facts) -> list[Finding]:
     if facts.redrawn is None:
         return []
     kind, share = facts.redrawn
+    if kind == "uniform":
+        return [_uniform(share)]
     what = "classes are" if kind == "class" else "noise is"
     return [
         Finding(
@@ -86,6 +88,22 @@ def _redrawn(facts: Facts) -> list[Finding]:
             source="own; each draw of the step is replaced by another, and the step is run again",
         )
     ]
+
+
+def _uniform(mean: float) -> Finding:
+    """Noise of a diffusion that is drawn from [0, 1)."""
+    return Finding(
+        rule="shuffled_labels",
+        code="shuffled_labels.uniform",
+        severity="warning",
+        seen="the model is to predict noise that the step mixes into its input as a diffusion does, and this noise is uniform "
+        f"between 0 and 1: its mean is {mean:.2f}, where that of normal noise is 0",
+        measurements=(Measurement(name="mean of the noise", value=mean, threshold=0.0),),
+        cause="torch.rand or rand_like instead of randn: the weights of data and noise keep the variance only if the noise has "
+        "mean 0 and variance 1, and a sampler that starts from normal numbers gives the model inputs that it has not seen",
+        remedy="torch.randn_like(x) in place of torch.rand_like(x) (randn in place of rand) for the noise",
+        source="Ho et al., Denoising Diffusion Probabilistic Models, eq. 4; own: noise and data are replaced in turn",
+    )
 
 
 def parted(facts: Facts) -> list[Finding]:

@@ -240,6 +240,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         as by chance, within 3.5 standard deviations. Code `drawn`: in a watched run, a squared, absolute or Huber loss compares
         the outputs with numbers drawn at random after the model was called; in a check, the target holds random numbers of the
         step, alone or mixed with data, and other numbers in their place change no input of any layer.
+        Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws from [0, 1) in the
+        step, and the model's input is a times the data plus b times these numbers, where b differs between examples and
+        a / sqrt(1 - b * b) does not.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row. Even an exclusive or of three features out of seven is 10 standard deviations above;
@@ -248,7 +251,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     What fools it: a relation only in the fine texture of images, or between many parts of an input at once; `unrelated` is
         therefore silent where inputs are rows of tokens that are all equally frequent (bits, digits, keys). Silent where
         validation predictions are recorded and are better than the best constant answer.
-    Fix: look at ten inputs with their targets, as the loader yields them; the usual bug is to shuffle only one of the two.
+    Fix: look at ten inputs with their targets, as the loader yields them; the usual bug is to shuffle only one of the two. For
+        `uniform`: torch.randn_like(x) for the noise of a diffusion model.
     Source: Székely, Rizzo and Bakirov, Annals of Statistics 2007 (distance correlation); own views of the inputs and limits.
     """
     arms = evidence.experiments.arms if evidence.experiments is not None else ()
