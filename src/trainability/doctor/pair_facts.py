@@ -115,6 +115,7 @@ class Misaligned:
         made: the row of the output that this example's input makes.
         held: the row of the output that its target is set against.
         turned: answers have their places along another dimension than targets, as behind a transpose of one of them.
+        num_partners: of rows that are compared in pairs, how many `target` holds for each row of `given`; 0 elsewhere.
     """
 
     given: str
@@ -125,6 +126,7 @@ class Misaligned:
     made: int
     held: int
     turned: bool = False
+    num_partners: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

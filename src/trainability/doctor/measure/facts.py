@@ -55,6 +55,7 @@ from trainability.doctor.measure.own_scale import scaled_by_themselves
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
+from trainability.doctor.measure.partners import joined_to_others
 from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, preferences
@@ -325,7 +326,8 @@ def _unequal_terms(model: nn.Module, batch: Any, forward: Forward) -> tuple[floa
 def _misaligned(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, facts: Facts) -> Misaligned | None:
     if facts.pair_forces is not None and facts.pair_forces.views_pulled:
         return mispaired(model, batch, forward)
-    return misaligned(model, seen.last.model, batch, forward) if seen.last is not None else None
+    found = misaligned(model, seen.last.model, batch, forward) if seen.last is not None else None
+    return found or joined_to_others(model, batch, forward)
 
 
 def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls | None:

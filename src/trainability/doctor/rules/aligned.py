@@ -3,6 +3,7 @@
 from trainability.doctor.audit_results import BACK_TO_FRONT, Relation
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.pair_facts import Misaligned
 
 LOCAL, PLACED = 0.1, 0.5  # share of the targets' variance explained by the same place of the image; correlation of places
 NO_COMPANY, PAIRS_A_NAME = 3.5, 10  # standard deviations; pairs per name: with fewer, two names have too few others in common
@@ -14,6 +15,8 @@ def other_targets(facts: Facts) -> list[Finding]:
     found = facts.misaligned
     if found is None or (facts.leakage or 0.0) > MIXED:  # then the model mixes the batch, not the step
         return []
+    if found.num_partners:
+        return [_others_partners(found)]
     return [
         Finding(
             rule="shuffled_labels",
@@ -39,6 +42,28 @@ def other_targets(facts: Facts) -> list[Finding]:
             source="own; rows replaced one by one",
         )
     ]
+
+
+def _others_partners(found: Misaligned) -> Finding:
+    """Rows that are compared in pairs and belong to different examples."""
+    count = found.num_partners
+    return Finding(
+        rule="shuffled_labels",
+        code="shuffled_labels.misaligned",
+        severity="warning",
+        seen=f"batch{found.target} holds {count} rows for each row of batch{found.given}, but the loss compares row "
+        f"{found.row} of batch{found.given} with rows of other examples, and with none of its own; this holds for "
+        f"{found.num_wrong} of {found.num_asked} rows",
+        measurements=(
+            Measurement(name="rows compared with other examples' partners alone", value=float(found.num_wrong), threshold=0.0),
+            Measurement(name="rows that were tested", value=float(found.num_asked)),
+        ),
+        cause="the two sides of the pairs are laid out in different orders: repeat, where partners that are flattened need "
+        "repeat_interleave, or one repeat_interleave over several blocks of partners that are joined with cat",
+        remedy=f"repeat each row {count} times, z.repeat_interleave({count}, dim=0), for partners that are flattened example "
+        "by example; for several blocks of them joined with torch.cat, do it for each block and join these in the same order",
+        source="own; rows replaced one by one",
+    )
 
 
 def drawn_target(facts: Facts) -> list[Finding]:

@@ -226,7 +226,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         net has not learned. In experiments: the program learned, and was never ahead of a copy whose labels were shuffled
         between examples. Code `moved`: the step passes all targets of the batch to the loss in another order, and the inputs to
         the model in their own. Code `misaligned`: rows of a batch are replaced one by one, and for three in four or more the
-        output changes at one place and the target at another; for sequences, places of the targets are replaced too, and a
+        output changes at one place and the target at another; where one tensor of the batch has several rows for each row of
+        another, the gradients of only other examples' rows change; for sequences, places of the targets are replaced too, and a
         watched loop is tested by the gradient of its outputs. Code `collated`: `collate_fn`, given 16 examples or more, returns
         one part of them in an order that is unrelated to that of another part, judged by values. Code `padded`: sequences of
         words are padded at one end, and their targets, a number for each place, hold the same number at the other end: for as
