@@ -51,6 +51,11 @@ def along(multiple: float) -> CriticalStep:
     )
 
 
+def multiplied(base: float, factor: float) -> Evidence:
+    """A schedule whose function gives no more than that factor of the base rate."""
+    return Evidence(optimizer=dataclasses.replace(ADAM, lr=base * factor, base_lr=base, largest_factor=factor))
+
+
 def crawling(eps: float, multiple: float = 2e4) -> Evidence:
     """Gradients of 0.01, an eps, and updates that may be that many times as long."""
     still = tuple(Observation(step=5 * i, loss=1.0) for i in range(7))
@@ -371,6 +376,8 @@ CODES = {
         rehearsed(planned_steps=300, rate_spent=(150, 0.0, 0.1)),
         rehearsed(planned_steps=300, rate_spent=(151, 0.0, 0.1)),
     ),
+    "rate_dies.factor": (multiplied(1e-3, 1e-3), multiplied(2.1e-2, 2.1e-2)),
+    "rate_dies.factor of a small rate": (multiplied(1e-3, 7e-3), multiplied(1.0, 7e-3)),
     "rate_dies in the first pass": (rehearsed(rates_of_pass=(200, 49.0, 9e-3)), rehearsed(rates_of_pass=(200, 51.0, 9e-3))),
     "rate_dies at its end": (rehearsed(rates_of_pass=(200, 49.0, 9e-3)), rehearsed(rates_of_pass=(200, 49.0, 1.1e-2))),
     "gain_budget_low.norms": (shrinking(2.1), shrinking(2.0)),

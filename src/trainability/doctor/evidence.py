@@ -30,6 +30,7 @@ class OptimizerSettings:
         name: class name of the optimizer, "SGD".
         lr: largest learning rate of its groups.
         base_lr: rate that a scheduler starts from in that group (`initial_lr`); None without a scheduler.
+        largest_factor: that a `LambdaLR` will multiply it with; None without one, or where it is not known.
         num_rates: different learning rates among its groups.
         momentum: of the group with that rate; None if the optimizer has none.
         dampening: of the same, share of each gradient that does not enter the momentum; None if it has none.
@@ -48,6 +49,7 @@ class OptimizerSettings:
     name: str
     lr: float
     base_lr: float | None = None
+    largest_factor: float | None = None
     num_rates: int = 1
     momentum: float | None = None
     dampening: float | None = None

@@ -5,6 +5,7 @@ from torch import nn
 
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.measure.as_drawn import frozen_as_drawn
+from trainability.doctor.measure.factors import largest_factor
 from trainability.doctor.measure.graph import held_by_any_optimizer, managed_parameters
 
 
@@ -29,6 +30,7 @@ def optimizer_settings(
         name=type(optimizer).__name__,
         lr=float(fastest["lr"]),
         base_lr=float(fastest["initial_lr"]) if "initial_lr" in fastest else None,
+        largest_factor=largest_factor(optimizer),
         num_rates=len({float(group["lr"]) for group in groups}),
         momentum=float(momentum) if momentum is not None else None,
         dampening=float(dampening) if dampening is not None else None,

@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rules.factor import rate_as_factor
 from trainability.doctor.rules.floors import pole
 from trainability.doctor.rules.loop import OF_NO_NORM
 from trainability.doctor.rules.overwritten import weights_put_back
@@ -280,13 +281,21 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
         and the rate falls on; the sum of the rates is at most 45 steps at the largest rate; and the loss still fell before, or
         is where it began. In a run of 100 steps or more: the rate is a hundredth of its largest or less, and the sum of the
         rates is at most a twentieth of as many steps at the largest rate; a warning, or a hint where the run has learned,
-        unless the rate is zero in all of its second half, or the loss is no better than the best constant answer's cost.
-    Why: the rate is read at each step. What is left of it moves weights a thousand times slower than intended.
+        unless the rate is zero in all of its second half, or the loss is no better than the best constant answer's cost. Code
+        `factor`: the function of a `LambdaLR`, which changes, returns no more than 0.02 at any number up to 20,000, is not
+        largest there, and the base rate is 0.1 or less; its largest value is the base rate to 1 %, or the largest rate is 2e-5
+        or less with Adam, or rehearsed steps at it could be 3,000 times longer. A hint where the loss has fallen or was low at
+        the start; silent where rehearsed steps at that rate could not be 30 times longer.
+    Why: the rate is read at each step. What is left of it moves weights a thousand times slower than intended. A `LambdaLR`
+        multiplies the base rate by what its function returns; one that returns rates squares them.
     What fools it: a cyclic schedule at its lowest point; a run of less than 100 steps, over a part of the loader, whose length
-        is not given (`planned_steps`).
-    Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.
+        is not given (`planned_steps`). Of `factor`: fine-tuning with a factor that is small on purpose.
+    Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's. For
+        `factor`: lr=1.0 as the base rate, or a function that returns 1 where the rate is to be the base rate.
     Source: PyTorch, `torch.optim.lr_scheduler`; own threshold.
     """
+    if (found := rate_as_factor(evidence)) is not None:
+        return [found]
     if (spent := spent_in_the_run(evidence)) is not None:
         return spent
     return spent_in_rehearsal(_stepped(evidence))
