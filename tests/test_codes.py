@@ -367,6 +367,7 @@ CODES = {
     "split_shift.classes beside rare ones": (folders(100, rare=20), folders(100, rare=19)),
     "split_shift.classes without an output": (folders(100, outputs=6), folders(100, outputs=5)),
     "split_shift.classes read in order": (folders(100, order=518), folders(100, order=517)),
+    "unread_ends.backward": (fact(credited=("rewards", 0.98)), fact()),
     "wrong_sign.sure": (fact(sure_of_wrong=(1e-5, 0.2)), fact()),
     "evaluation_path.last_batch": (behind(5.9), behind(6.1)),
     "evaluation_path.shared_norm": (shared_norm(1.26), shared_norm(1.24)),

@@ -174,6 +174,7 @@ class Facts:
             exchanges, the place of the targets, and the share of the variance of one of their numbers that the difference of
             the two sides explains; None elsewhere.
         misplaced: how well places in an image go with places of its targets; None where answers look at no place.
+        credited: a variable with rewards, and the discount with which sums of them up to each step weight log-probabilities.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         values_compared: what values fitted on training say of validation's, where inputs look alike in both.
@@ -355,6 +356,7 @@ class Facts:
     mirrored_alone: tuple[str, str, float] | None = None
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
+    credited: tuple[str, float] | None = None
     values_compared: ValuesCompared | None = None
     words_compared: LabelsCompared | None = None
     held_out: tuple[HeldOutSeen, ...] = ()

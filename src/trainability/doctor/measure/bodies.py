@@ -74,7 +74,7 @@ def look_at_body(
         batch = to_device(next(iter(batches)), device)
         with columns, chances, goals:
             step(twins, steppers, batch)
-    found: dict[str, Any] = {"lowered": chances.lowered(), "index_goals": goals.found}
+    found: dict[str, Any] = {"lowered": chances.lowered(), "index_goals": goals.found, "credited": chances.credit.found()}
     if columns.pair is not None:
         shapes = [tuple(tensor.shape) for tensor in columns.pair]
         found |= dict(zip(("output_shape", "target_shape"), shapes, strict=True))

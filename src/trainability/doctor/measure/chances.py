@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.overrides import TorchFunctionMode
 
+from trainability.doctor.measure.credit import Credit
+
 _GOOD = frozenset({"advantage", "adv", "return", "ret", "reward", "gain", "payoff", "profit"})
 _LETTERS = frozenset({"R", "G", "r"})  # of returns and rewards, in the field's own notation
 _UNSURE = frozenset({"neg", "negative", "minus", "cost", "loss", "regret", "penalty", "baseline"})
@@ -39,11 +41,12 @@ class Chances(TorchFunctionMode):
         acts: whether something is drawn without a gradient by what has one, as a policy acts.
         draws: draws without a gradient from a distribution whose parameters have one: its name, the draw, and the
             distribution; None of `torch.normal`. One that another distribution draws from is not told beside it.
+        credit: what log-probabilities of draws are multiplied by, beside the program's rewards.
     """
 
     def __init__(self, *, shift: float = 0.0) -> None:
         super().__init__()
-        self.shift, self.acts = shift, False
+        self.shift, self.acts, self.credit = shift, False, Credit()
         self.met: list[tuple[Tensor, float, dict[str, Tensor]]] = []
         self.draws: list[tuple[str, Tensor, Distribution | None]] = []
         self._signs: dict[int, tuple[Tensor, float]] = {}
@@ -75,6 +78,7 @@ class Chances(TorchFunctionMode):
                 self._asked.add(value.data_ptr())
             if isinstance(result, Tensor) and result.requires_grad:
                 self._signs[id(result)] = (result, 1.0)
+                self.credit.asked(result, value)
             return result
 
         return log_prob
@@ -82,8 +86,9 @@ class Chances(TorchFunctionMode):
     def _sample(self, own: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(own)
         def sample(distribution: Any, *args: Any, **kwargs: Any) -> Any:
-            inner = len(self.draws)
+            inner, before = len(self.draws), self.credit.num_draws
             result = own(distribution, *args, **kwargs)
+            self.credit.drawn(result, before)
             if not (isinstance(result, Tensor) and distribution.has_rsample and torch.is_grad_enabled()):
                 return result
             if any(t.requires_grad for t in _parameters(distribution)) and not result.requires_grad:
@@ -113,17 +118,25 @@ class Chances(TorchFunctionMode):
         if isinstance(result, Tensor) and result.requires_grad:
             self._follow(name, args, kwargs, result)
         elif name in _ACTS:
+            self.credit.drawn(result)
             self.acts |= any(isinstance(a, Tensor) and a.requires_grad for a in args)
         return result
 
     def _follow(self, name: str, args: tuple, kwargs: dict, result: Tensor) -> None:
         if name == "log_softmax" or (name in ("cross_entropy", "nll_loss") and kwargs.get("reduction") == "none"):
             self._signs[id(result)] = (result, 1.0 if name == "log_softmax" else -1.0)
+            if name != "log_softmax" and len(args) > 1:
+                self.credit.asked(result, args[1])
             return
         place, known = next(self._known(args), (0, None))
         if known is None:
             return
         tensor, sign = known
+        self.credit.follow(args, result)
+        if name in ("gather", "getitem") and (chosen := _chosen(args)) is not None:
+            self.credit.asked(result, chosen)
+        if name in ("mul", "rmul", "multiply") and len(args) > 1:
+            self.credit.met(tensor, args[1 - place])
         if name in _KEEP:
             self._signs[id(result)] = (result, sign)
         elif name in ("neg", "negative", "rsub") or (name in ("sub", "subtract") and place == 1):
@@ -162,6 +175,12 @@ class Chances(TorchFunctionMode):
                 found += [(name, _correlation(sign * gradient, values)) for name, values in named.items()]
         wrong = [row for row in found if row[1] > _SAME]
         return wrong[0] if wrong and not any(value < _OTHER for _, value in found) else None
+
+
+def _chosen(args: tuple) -> Tensor | None:
+    """The integers by which log-probabilities are picked, a class of each row."""
+    parts = args[-1] if isinstance(args[-1], tuple) else args[1:]
+    return next((t for t in reversed(parts) if isinstance(t, Tensor) and t.dtype == torch.int64), None)
 
 
 def _kinds(kind: type) -> Iterator[type]:

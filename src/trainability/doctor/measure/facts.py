@@ -348,7 +348,7 @@ def _chances_facts(model: nn.Module, batch: Any, forward: Forward, chances: Chan
                 torch.manual_seed(0)
                 losses.append(float(forward(model, batch).detach().sum()))
         drawn = drawn if losses[0] == losses[1] != losses[2] else None
-    return {"lowered": chances.lowered(), "drawn": drawn}
+    return {"lowered": chances.lowered(), "drawn": drawn, "credited": chances.credit.found()}
 
 
 def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:

@@ -56,21 +56,25 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         state after a mark of 1 is three times as far from the first as elsewhere, as a fresh start is, or where, at most marks,
         another state than before follows the same state and action, while elsewhere it is always the same one; else a hint. A
         warning with code `same`: the second tensor equals the first, value for value, in every example of sixteen batches, and
-        the loss depends on both, without a slope by the second. A warning with code `index`: the index of each row's largest
-        number, as returned by `argmax` or as second result of `max(dim=1)`, is added to numbers of the batch, and outputs are
-        compared with the sum.
+        the loss depends on both, without a slope by the second. A warning with code `backward`: log-probabilities of draws, in
+        the order of the draws, are multiplied by sums of rewards up to each step, with one discount (to 1e-4, but for a scale
+        and a shift), over eight steps or more, and not by sums from each step on. A warning with code `index`: the index of
+        each row's largest number, as returned by `argmax` or as second result of `max(dim=1)`, is added to numbers of the
+        batch, and outputs are compared with the sum.
     Why: after the end of an episode there is no more reward. Targets that continue add the value of another episode, so failing
         costs nothing, and values grow to those of an episode without an end. Marks are flipped and losses compared, so this is
         certain.
     What fools it: marks of something else (a kind of sample), and marks of episodes that are only cut by a time limit, whose
         last state is given: these do continue; hence the hint.
-    Fix: target = reward + gamma * (1 - done) * value_of_next.
+    Fix: target = reward + gamma * (1 - done) * value_of_next. For `backward`: go through the rewards from the last to the first.
     Source: Mnih et al., Human-level control through deep reinforcement learning, Nature 2015, algorithm 1; Pardo et al., Time
         Limits in Reinforcement Learning, ICML 2018, for what is cut by time.
     """
     found, same = reading.facts(evidence).unread_ends, reading.facts(evidence).same_after
     if (choices := reading.facts(evidence).index_goals) is not None:
         return [_of_a_place(choices)]
+    if (credited := reading.facts(evidence).credited) is not None:
+        return [_of_the_past(*credited)]
     if same is not None:
         return [_stands_still(*same)]
     if found is None:
@@ -112,6 +116,22 @@ def _of_a_place(choices: int) -> Finding:
         cause="max(dim=1) returns values and indices, and the indices were used; or argmax(dim=1) is used instead of the value",
         remedy="target = reward + gamma * (1 - done) * value.max(dim=1).values, the first result of max",
         source="PyTorch, torch.max; Mnih et al., Nature 2015, algorithm 1",
+    )
+
+
+def _of_the_past(name: str, discount: float) -> Finding:
+    """Returns that are added up from the first step on."""
+    return Finding(
+        rule="unread_ends",
+        code="unread_ends.backward",
+        severity="warning",
+        seen=f"the log-probability of each action is weighted by the sum of {name} up to its step, with a discount of "
+        f"{discount:g}, and not by that of the rewards after it",
+        measurements=(Measurement(name="discount", value=discount, threshold=0.0),),
+        cause="returns are added up from the first step to the last: an action is credited with rewards that came before it",
+        remedy="go through the rewards from the last to the first: for r in reversed(rewards): R = r + gamma * R; "
+        "returns.insert(0, R)",
+        source="Williams, Simple statistical gradient-following algorithms, Machine Learning 1992; own: sums compared",
     )
 
 

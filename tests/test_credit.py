@@ -1,0 +1,164 @@
+"""Policy gradients whose returns are added up from the first step on, beside ones that are right."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical
+
+from trainability import Setup, check
+from trainability.doctor.measure.chances import Chances
+
+GAMMA, STEPS, GAMES = 0.97, 24, 6
+
+
+class Walk:
+    """Some walks side by side that are to stay near zero."""
+
+    def __init__(self, num: int, *, alike: bool) -> None:
+        self.num, self.alike = num, alike
+
+    def reset(self) -> Tensor:
+        self.at = torch.zeros(self.num, 2)
+        return self.at
+
+    def step(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        self.at = self.at + 0.3 * torch.randn(self.num, 2) + 0.1 * (2 * action[:, None].float() - 1)
+        return self.at, torch.ones(self.num) if self.alike else -self.at.square().sum(1)
+
+
+def sums(rewards: Any, *, forwards: bool) -> list[Any]:
+    found: list[Any] = []
+    running = 0.0
+    for r in rewards if forwards else reversed(rewards):
+        running = r + GAMMA * running
+        found.append(running)
+    return found if forwards else found[::-1]
+
+
+def played(model: nn.Module, world: Walk) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    state, states, actions, rewards = world.reset(), [], [], []
+    for _ in range(STEPS):
+        with torch.no_grad():
+            action = Categorical(logits=model(state)).sample()
+        states.append(state)
+        actions.append(action)
+        state, reward = world.step(action)
+        rewards.append(reward)
+    return states, actions, rewards
+
+
+def together(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """(steps, games) at once, with normalised returns."""
+    states, actions, rewards = played(model, Walk(GAMES, alike=alike))
+    returns = torch.stack(sums(rewards, forwards=forwards))
+    returns = (returns - returns.mean()) / (returns.std() + 1e-6)
+    logp = Categorical(logits=model(torch.stack(states))).log_prob(torch.stack(actions))
+    return -(logp * returns).mean()
+
+
+def one_by_one(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """Episodes of several lengths, one after another, whose rewards are lists of numbers."""
+    states, actions, rewards = played(model, Walk(GAMES, alike=alike))
+    s, a, r = torch.stack(states), torch.stack(actions), torch.stack(rewards)
+    lengths = [STEPS - 2 * k for k in range(GAMES)]
+    episodes = [(s[:n, k], a[:n, k], r[:n, k].tolist()) for k, n in enumerate(lengths)]
+    R = torch.tensor([g for e in episodes for g in sums(e[2], forwards=forwards)])
+    logp = Categorical(logits=model(torch.cat([e[0] for e in episodes]))).log_prob(torch.cat([e[1] for e in episodes]))
+    return -(logp * (R - R.mean())).mean()
+
+
+def in_a_loop(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """A number of each step, kept while it is played."""
+    world = Walk(1, alike=alike)
+    state, logs, rewards = world.reset(), [], []
+    for _ in range(STEPS):
+        choice = Categorical(logits=model(state))
+        action = choice.sample()
+        logs.append(choice.log_prob(action))
+        state, reward = world.step(action)
+        rewards.append(reward.item())
+    terms = [-log * g for log, g in zip(logs, sums(rewards, forwards=forwards), strict=True)]
+    return torch.stack(terms).sum()
+
+
+def from_the_end(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """Everything from the last step to the first: sums that grow with each reward that comes later."""
+    states, actions, rewards = played(model, Walk(GAMES, alike=alike))
+    found, running = [], torch.zeros(GAMES)
+    for r in reversed(rewards):
+        running = r + GAMMA * running
+        found.append(running)
+    states, actions = states[::-1], actions[::-1]
+    logp = Categorical(logits=model(torch.stack(states))).log_prob(torch.stack(actions))
+    return -(logp * torch.stack(found)).mean()
+
+
+def at_once(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """A bandit: each reward is of one action alone."""
+    states, actions, rewards = played(model, Walk(GAMES, alike=alike))
+    reward = torch.stack(rewards)
+    logp = Categorical(logits=model(torch.stack(states))).log_prob(torch.stack(actions))
+    return -(logp * (reward - reward.mean())).mean()
+
+
+def discounted_twice(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """The sum from each step on, times the discount of the step."""
+    states, actions, rewards = played(model, Walk(GAMES, alike=alike))
+    returns = torch.stack(sums(rewards, forwards=False)) * GAMMA ** torch.arange(STEPS)[:, None]
+    logp = Categorical(logits=model(torch.stack(states))).log_prob(torch.stack(actions))
+    return -(logp * returns).mean()
+
+
+def whole(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """The sum of an episode for each of its steps."""
+    states, actions, rewards = played(model, Walk(GAMES, alike=alike))
+    returns = torch.stack(rewards).sum(0, keepdim=True).expand(STEPS, GAMES)
+    logp = Categorical(logits=model(torch.stack(states))).log_prob(torch.stack(actions))
+    return -(logp * (returns - returns.mean())).mean()
+
+
+WAYS: dict[str, Callable[..., Tensor]] = {f.__name__: f for f in (together, one_by_one, in_a_loop)}
+SOUND: dict[str, Callable[..., Tensor]] = {f.__name__: f for f in (from_the_end, at_once, discounted_twice, whole)}
+
+
+def credited(loss: Callable[..., Tensor], *, forwards: bool, alike: bool) -> tuple[str, float] | None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    with Chances() as chances:
+        loss(model, forwards=forwards, alike=alike).backward()
+    return chances.credit.found()
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("way", WAYS)
+def test_sums_up_to_a_step_are_told_from_those_from_it_on(way: str, alike: bool) -> None:
+    found = credited(WAYS[way], forwards=True, alike=alike)
+    assert found is not None
+    assert found[1] == GAMMA
+    assert credited(WAYS[way], forwards=False, alike=alike) is None
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("way", SOUND)
+def test_other_weights_are_left_alone(way: str, alike: bool) -> None:
+    assert credited(SOUND[way], forwards=True, alike=alike) is None
+
+
+@pytest.mark.parametrize("forwards", [True, False])
+def test_check_says_it(forwards: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        loss = together(model, forwards=forwards, alike=False)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = check(Setup(model=model, train_loader=[torch.zeros(1)] * 20, step=step, optimizer=optimizer))
+    assert ("unread_ends.backward" in [f.code for f in found.findings]) is forwards
