@@ -66,7 +66,7 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         certain.
     What fools it: marks of something else (a kind of sample), and marks of episodes that are only cut by a time limit, whose
         last state is given: these do continue; hence the hint.
-    Fix: target = reward + gamma * (1 - done) * value_of_next. For `backward`: go through the rewards from the last to the first.
+    Fix: target = reward + gamma * (1 - done) * value_of_next. For `backward`: add up the rewards from the last to the first.
     Source: Mnih et al., Human-level control through deep reinforcement learning, Nature 2015, algorithm 1; Pardo et al., Time
         Limits in Reinforcement Learning, ICML 2018, for what is cut by time.
     """
