@@ -504,6 +504,7 @@ CODES = {
         fact(readings=Readings()),
     ),
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
+    "flat_derivative.mean": (fact(graph=LossGraph(mean_slope=64)), fact(graph=LossGraph())),
     "flat_derivative.residual": (fact(graph=LossGraph(constant_slope=True)), fact(graph=LossGraph())),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
     "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),

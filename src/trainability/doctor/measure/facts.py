@@ -43,6 +43,7 @@ from trainability.doctor.measure.largest_output import largest_output
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
+from trainability.doctor.measure.mean_slopes import mean_slopes
 from trainability.doctor.measure.mirrored import mirrored_alone
 from trainability.doctor.measure.misread_edges import misread_edges
 from trainability.doctor.measure.negatives import company
@@ -134,6 +135,10 @@ def look(
             questions["derivatives without a graph"] = lambda known: {
                 "constant_term": is_constant_term(plain, batch, forward),
                 "graph": known.graph and replace(known.graph, constant_slope=has_constant_slope(derivatives, plain, loss)),
+            }
+        if derivatives.with_graph:
+            questions["derivatives of a mean"] = lambda known: {
+                "graph": known.graph and replace(known.graph, mean_slope=mean_slopes(batch, plain, forward))
             }
         questions["answers that are one number"] = lambda known: (
             _solved(plain, batch, forward, seen, batches, derivatives) if derivatives.with_graph or seen.asks_itself else {}

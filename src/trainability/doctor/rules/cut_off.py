@@ -20,7 +20,9 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss takes a derivative (`torch.autograd.grad(..., create_graph=True)`) that is zero for every example, of
         something that is not zero. Code `without_graph`: the loss takes a derivative without create_graph=True, and other
-        numbers in its place change the loss and leave every gradient the same, bit for bit.
+        numbers in its place change the loss and leave every gradient the same, bit for bit. Code `mean`: it differentiates the
+        mean of one number of each example, by inputs of which each goes into its own example alone, and with the derivatives
+        times a factor the loss is a sum of several powers of the factor, as one is that compares them with something.
     Why: a net of ReLUs is piecewise linear, so its second derivative is zero wherever it exists. A differential equation, or a
         penalty on curvature, then asks for something that no weights can give. A derivative without a graph is a constant: a
         penalty on the slope, as in WGAN-GP, is added to the loss and bounds nothing; and in a differential equation only the
@@ -28,8 +30,8 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
     What fools it: a penalty that is zero at the start because of the weights alone; a slope that is added to the loss only to
         log it; a value that learns from its own slope as a target (continuous-time TD), if the target is not detached by a
         call.
-    Fix: pass create_graph=True to torch.autograd.grad; use smooth activations: torch.nn.Tanh(), torch.nn.SiLU(),
-        torch.nn.Softplus(), or sines.
+    Fix: pass create_graph=True to torch.autograd.grad; differentiate the sum over examples, u.sum(), not the mean; use smooth
+        activations: torch.nn.Tanh(), torch.nn.SiLU(), torch.nn.Softplus(), or sines.
     Source: Raissi, Perdikaris and Karniadakis, Physics-informed neural networks, 2019, section 3 (tanh); read off the pass.
     """
     facts = reading.facts(evidence)
@@ -37,6 +39,8 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
         return [_without_graph()]
     if facts.graph is not None and facts.graph.constant_slope:
         return [_residual()]
+    if facts.graph is not None and facts.graph.mean_slope is not None:
+        return [_of_a_mean(facts.graph.mean_slope)]
     if not facts.flat_derivative:
         return []
     return [
@@ -94,6 +98,23 @@ def _residual() -> Finding:
         remedy="torch.autograd.grad(..., create_graph=True) for each derivative that the loss uses; retain_graph=True alone "
         "keeps the old graph and does not build one for the derivative",
         source="Raissi, Perdikaris and Karniadakis, Physics-informed neural networks, 2019; read off the graph of the loss",
+    )
+
+
+def _of_a_mean(number: int) -> Finding:
+    """Slopes that are too small by the number of examples."""
+    return Finding(
+        rule="flat_derivative",
+        code="flat_derivative.mean",
+        severity="warning",
+        seen="the loss takes the derivative of a mean over the batch by its inputs, and compares it with something: the "
+        f"derivative of each example is too small by the number of examples ({number} in the batch that was looked at), and "
+        "one of second order by the square of that",
+        measurements=(Measurement(name="examples in the mean", value=float(number), threshold=1.0),),
+        cause="u.mean() is differentiated in place of u.sum(): each example's number goes by its own input alone, so the sum's "
+        "derivative is that of each example, and the mean's is divided by their number",
+        remedy="torch.autograd.grad(u.sum(), x, create_graph=True)[0], or grad_outputs=torch.ones_like(u), for each derivative",
+        source="Raissi, Perdikaris and Karniadakis, Physics-informed neural networks, 2019; own: derivatives times a factor",
     )
 
 
