@@ -10,7 +10,7 @@ import math
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -19,6 +19,8 @@ from trainability.doctor.measure.copies import variables_put_back
 from trainability.doctor.measure.randomness import randomness_restored
 
 _ALL_OF, _LAST, _GROWTH = 64, 20_000, 1.05  # the first numbers, and then a geometric grid to the last
+_schedulers: WeakKeyDictionary[torch.optim.Optimizer, ref[LRScheduler]] = WeakKeyDictionary()
+_several: WeakSet[torch.optim.Optimizer] = WeakSet()  # optimizers with several schedulers, or none that is known
 _known: WeakKeyDictionary[LRScheduler, float | None] = WeakKeyDictionary()
 
 
@@ -34,10 +36,7 @@ def largest_factor(optimizer: torch.optim.Optimizer) -> float | None:
     """
     if not any("initial_lr" in group for group in optimizer.param_groups):
         return None
-    found = {id(item): item for item in _schedulers_of(optimizer)}
-    if len(found) != 1:
-        return None
-    (scheduler,) = found.values()
+    scheduler = _scheduler_of(optimizer)
     if not isinstance(scheduler, LambdaLR) or type(scheduler).get_lr is not LambdaLR.get_lr:
         return None
     if scheduler not in _known:
@@ -45,6 +44,21 @@ def largest_factor(optimizer: torch.optim.Optimizer) -> float | None:
         with contextlib.suppress(Exception):  # what a program computes there is its own
             _known[scheduler] = _largest(scheduler.lr_lambdas)
     return _known[scheduler]
+
+
+def _scheduler_of(optimizer: torch.optim.Optimizer) -> LRScheduler | None:
+    """The only scheduler of an optimizer, looked for once: the garbage collector's objects are some 100,000."""
+    if (known := _schedulers.get(optimizer)) is not None and (scheduler := known()) is not None:
+        return scheduler
+    if optimizer in _several:
+        return None
+    found = {id(item): item for item in _schedulers_of(optimizer)}
+    if len(found) != 1:
+        _several.add(optimizer)
+        return None
+    (scheduler,) = found.values()
+    _schedulers[optimizer] = ref(scheduler)
+    return scheduler
 
 
 def _schedulers_of(optimizer: torch.optim.Optimizer) -> Iterator[LRScheduler]:
