@@ -18,7 +18,7 @@ states that are one array and low-rank factors that are both zero, had been name
 authors wrote `five` (30, 44), which was asked whole on 27 November, too, of the code as it was before anybody who mends rules
 had seen it; no judge came for 14 of its mistakes, whose codes were chosen, strictly, by somebody who had seen the answers. Two
 more wrote `six` (28, 42), which was asked whole on that day as well, of code in which rules had been mended with `five`; a
-judge who had seen no answer chose all of its codes. The mistakes of `two` to `five` were asked once more on that day
+judge who had seen no answer chose all of its codes. The mistakes of `two` to `six` were asked once more on that day
 (`script-faults-again.jsonl`), of rules that had been mended with them. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
