@@ -425,7 +425,7 @@ CODES = {
         fact(evaluation_noise=0.5, noise_source="state"),
     ),
     "short_length.weights": (
-        fact(readings=Readings(short=ShortLength(declared=10, held=718, batch_size=0))),
+        fact(readings=Readings(short=ShortLength(declared=10, held=718, batch_size=None))),
         fact(readings=Readings()),
     ),
     "constant_input.unknown": (

@@ -166,3 +166,28 @@ def test_extremes_that_take_what_a_mask_was_filled_with(name: str) -> None:
             monitor.after_backward(loss)
             optimizer.step()
     assert ("flat_loss.filler" in [f.code for f in monitor.diagnose().findings]) == wrong
+
+
+def with_edges(model: Any, batch: Any) -> Tensor:
+    """A sparse matrix in the batch, whose values no comparison of tensors takes."""
+    x, edges, labels = batch
+    return F.cross_entropy(model(torch.sparse.mm(edges, x)), labels)
+
+
+def row_by_row(model: Any, batch: Any) -> Tensor:
+    """A maximum inside of torch.func, where numbers cannot be looked at."""
+    made = model(batch[0])
+    return torch.vmap(lambda row: row.max(dim=0).values)(made.masked_fill(made > 0, -1e9)[:, None, :].expand(-1, 4, -1)).mean()
+
+
+UNASKED = {"sparse": (with_edges, (X, torch.eye(64).to_sparse(), LABELS)), "torch.func": (row_by_row, (X, LABELS))}
+
+
+@pytest.mark.parametrize("name", UNASKED)
+def test_numbers_that_cannot_be_looked_at_cost_no_other_fact(name: str) -> None:
+    step, batch = UNASKED[name]
+    facts = asked(step, batch)
+    assert facts.graph is not None
+    assert facts.num_gradients == 4
+    assert facts.filled_extreme is None
+    assert all(len(note) < 400 for note in facts.notes)

@@ -11,11 +11,13 @@ _NOT_THE_USERS = (
     *(sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")),
     "<frozen",
 )
+_LONGEST = 300  # torch lists all backends behind an operator that a sparse tensor lacks
 
 
 def error_line(error: BaseException) -> str:
-    """Write an exception's type and the first line of its message."""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    """Write an exception's type and the first line of its message, up to `_LONGEST` characters of it."""
+    line = str(error).splitlines()[0] if str(error) else "no message"
+    return f"{type(error).__name__}: {line if len(line) <= _LONGEST else line[:_LONGEST].rstrip() + ' …'}"
 
 
 def error_place(error: BaseException) -> str:

@@ -206,6 +206,7 @@ class Facts:
             row, and no loss goes by which row was asked for which; () if there are none.
         shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
+        takes_turns: in a watched loop, steps train different layers, none of which the other steps train.
         order_blind: a table of positions in a model with attention whose answers do not go by positions; or None.
         all_given: whether the model is given every tensor of the batch, of which there are several.
         filled_extreme: a maximum or minimum that returns a fill value of a mask in every row, and that value; or None.
@@ -377,6 +378,7 @@ class Facts:
     not_judged: tuple[str, ...] = ()
     shared: tuple[int, int] | None = None
     opposed: bool = False
+    takes_turns: bool = False
     order_blind: str | None = None
     all_given: bool = False
     filled_extreme: tuple[str, float] | None = None

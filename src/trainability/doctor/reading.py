@@ -1,6 +1,5 @@
 """Readings of the evidence that several rules share: chance level, windows of the loss, whether anything was learned."""
 
-import itertools
 import math
 import statistics
 from collections.abc import Mapping
@@ -135,23 +134,13 @@ def chance_as_logged(evidence: Evidence) -> float | None:
 def is_opposed(evidence: Evidence) -> bool:
     """Whether the loss and another network's work against each other: a fall is no gain then, and a rise no loss."""
     rehearsed = evidence.rehearsal is not None and evidence.rehearsal.opposed
-    return rehearsed or (evidence.facts is not None and evidence.facts.opposed) or takes_turns(evidence)
+    return rehearsed or (evidence.facts is not None and (evidence.facts.opposed or evidence.facts.takes_turns))
 
 
 def has_no_loss(evidence: Evidence, first: int | None = None) -> bool:
     """Whether the losses of a run's steps, or of its first ones, are zero: their gradients are then zero, too."""
     losses = [step.loss for step in evidence.steps[:first]]
     return bool(losses) and all(loss is not None and abs(loss) <= _NO_LOSS for loss in losses)
-
-
-def takes_turns(evidence: Evidence) -> bool:
-    """Whether steps of a run train different layers, none of which the other steps train: their losses are several."""
-    trained = {
-        frozenset(layer.name for layer in sample.layers if is_matrix(layer) and layer.gradient_rms)
-        for sample in evidence.samples
-        if not sample.blind
-    }
-    return any(a and b and not a & b for a, b in itertools.combinations(trained, 2))
 
 
 def makes_goals(evidence: Evidence) -> bool:

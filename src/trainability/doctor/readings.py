@@ -69,13 +69,13 @@ class ShortLength:
     Attributes:
         declared: its `len`.
         held: the number of indices, from 0 on, with an example.
-        batch_size: `held` divided by it, rounded up or down, is `declared`; 0 where `declared` is the number of weights that a
-            `WeightedRandomSampler` has, and `held` the length of the data set.
+        batch_size: `held` divided by it, rounded up or down, is `declared`; None where `declared` is the number of weights of
+            a `WeightedRandomSampler`, and `held` the length of the data set.
     """
 
     declared: int
     held: int
-    batch_size: int
+    batch_size: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trainability.doctor.measure.nodes import call_of, parents_of, shape_at
+from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of, shape_at
 
 _DISTANCES = ("MseLoss", "SmoothL1Loss", "HuberLoss")
 _RANGES = {
@@ -19,27 +19,7 @@ _RANGES = {
     "Softplus": ("softplus", 0.0, math.inf),
     "Tanh": ("tanh", -1.0, 1.0),
 }
-_SAME = (
-    "View",
-    "UnsafeView",
-    "Squeeze",
-    "Unsqueeze",
-    "Reshape",
-    "Transpose",
-    "Permute",
-    "T",
-    "Clone",
-    "Select",
-    "Slice",
-    "ToCopy",
-    "Index",
-    "Alias",
-    "Cat",
-    "Stack",
-    "Split",
-    "Unbind",
-    "Gather",
-)
+_SAME = (*SAME_VALUES, "Cat", "Stack", "Split", "Unbind", "Gather")
 _LEAST = 0.25  # share of a term's targets
 
 

@@ -10,7 +10,7 @@ import math
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet, ref
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -19,8 +19,7 @@ from trainability.doctor.measure.copies import variables_put_back
 from trainability.doctor.measure.randomness import randomness_restored
 
 _ALL_OF, _LAST, _GROWTH = 64, 20_000, 1.05  # the first numbers, and then a geometric grid to the last
-_schedulers: WeakKeyDictionary[torch.optim.Optimizer, ref[LRScheduler]] = WeakKeyDictionary()
-_several: WeakSet[torch.optim.Optimizer] = WeakSet()  # optimizers with several schedulers, or none that is known
+_schedulers: WeakKeyDictionary[torch.optim.Optimizer, ref[LRScheduler] | None] = WeakKeyDictionary()
 _known: WeakKeyDictionary[LRScheduler, float | None] = WeakKeyDictionary()
 
 
@@ -47,18 +46,12 @@ def largest_factor(optimizer: torch.optim.Optimizer) -> float | None:
 
 
 def _scheduler_of(optimizer: torch.optim.Optimizer) -> LRScheduler | None:
-    """The only scheduler of an optimizer, looked for once: the garbage collector's objects are some 100,000."""
-    if (known := _schedulers.get(optimizer)) is not None and (scheduler := known()) is not None:
-        return scheduler
-    if optimizer in _several:
-        return None
-    found = {id(item): item for item in _schedulers_of(optimizer)}
-    if len(found) != 1:
-        _several.add(optimizer)
-        return None
-    (scheduler,) = found.values()
-    _schedulers[optimizer] = ref(scheduler)
-    return scheduler
+    """The only scheduler of an optimizer, looked for once: the garbage collector knows some 100,000 objects."""
+    if optimizer not in _schedulers:
+        found = list({id(item): item for item in _schedulers_of(optimizer)}.values())
+        _schedulers[optimizer] = ref(found[0]) if len(found) == 1 else None
+    known = _schedulers[optimizer]
+    return known() if known is not None else None
 
 
 def _schedulers_of(optimizer: torch.optim.Optimizer) -> Iterator[LRScheduler]:

@@ -202,6 +202,7 @@ def _questions(
         "layers with nothing between": lambda known: stacked(plain, seen),
         "states that are kept": lambda known: {"shuffled_state": shuffled_state(plain, batch, forward, seen, batches)},
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
+        "tensors that the model is given": lambda known: {"all_given": seen.all_given()},
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
         "sequences whose end is not read": lambda known: {

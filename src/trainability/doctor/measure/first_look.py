@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor import reading
 from trainability.doctor.batches import first_tensor, tensors
+from trainability.doctor.evidence import Sample
 from trainability.doctor.facts import Facts, LossGraph, Unreached
 from trainability.doctor.measure.at_limit import held_by
 from trainability.doctor.measure.crossed import crossed_shapes
@@ -68,11 +72,12 @@ def first_facts(
     )
 
 
-def facts_so_far(sampler: LayerSampler, rivals: Rivals, first: Facts | None) -> dict[str, Any]:
+def facts_so_far(sampler: LayerSampler, rivals: Rivals, first: Facts | None, samples: Iterable[Sample]) -> dict[str, Any]:
     """What more steps than the first tell: fields of `Facts`, beside those of the first."""
     std, mean, *columns = (None, None) if sampler.first_input is None else sampler.first_input.tolist()
     return {
         "opposed": rivals.opposed,
+        "takes_turns": _takes_turns(samples),
         "shared": rivals.shared,
         "readings": replace((first or Facts()).readings, overwritten=sampler.pairs.one_row(), coarse=sampler.pairs.coarse()),
         "reaches_ahead": sampler.ahead.share,
@@ -80,6 +85,16 @@ def facts_so_far(sampler: LayerSampler, rivals: Rivals, first: Facts | None) -> 
         "input_mean": mean,
         "input_columns": (columns[0], int(columns[1]), *columns[2:]) if columns else None,
     }
+
+
+def _takes_turns(samples: Iterable[Sample]) -> bool:
+    """Whether two steps train different layers, as those of two players that one optimizer holds: their losses are two."""
+    trained = {
+        frozenset(layer.name for layer in sample.layers if reading.is_matrix(layer) and layer.gradient_rms)
+        for sample in samples
+        if not sample.blind
+    }
+    return any(a and b and not a & b for a, b in itertools.combinations(trained, 2))
 
 
 def is_cleared(graph: LossGraph | None, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -81,7 +82,7 @@ class ForwardPass(TorchFunctionMode):
     def __init__(self, model: nn.Module, batch: Any) -> None:
         super().__init__()
         self.model = model
-        self.batch = list(tensors(batch))
+        self.batch = [(name, t) for name, t in tensors(batch) if t.layout == torch.strided]  # a sparse one has no address
         self.inputs: tuple[Any, ...] = ()
         self.names: tuple[str, ...] = ()
         self.output: Tensor | None = None
@@ -224,7 +225,8 @@ class ForwardPass(TorchFunctionMode):
         if name in ("add", "radd", "iadd") and isinstance(result, Tensor) and result.dim() == 0 and result.requires_grad:
             self.adds_terms |= all(isinstance(x, Tensor) and x.requires_grad for x in args[:2])
         self.divided.see(name, args, kwargs, result)
-        self.extremes.see(name, args, kwargs, result)
+        with contextlib.suppress(Exception):  # one fact less: numbers inside of torch.func cannot be looked at
+            self.extremes.see(name, args, kwargs, result)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
             self._words.add(id(result))
@@ -282,10 +284,10 @@ class ForwardPass(TorchFunctionMode):
             if column or crossed or paired or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
-    def _all_given(self) -> bool:
+    def all_given(self) -> bool:
         """Whether the model is given every tensor of the batch, of which there are several, so that none is a target alone."""
         given = [tensor.detach() for call in self.calls for _, tensor in tensors(call.inputs)]
-        return len(self.batch) > 1 and all(any(torch.equal(own.detach(), each) for each in given) for _, own in self.batch)
+        return len(self.batch) > 1 and all(any(_is_same(own.detach(), each) for each in given) for _, own in self.batch)
 
     @property
     def lengths(self) -> dict[str, tuple[int, int]]:
@@ -318,7 +320,6 @@ class ForwardPass(TorchFunctionMode):
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),
             "filled_extreme": self.extremes.found,
-            "all_given": self._all_given(),
             "softened": self.divided.softened,
             "distilled": self.divided.distilled if not self.adds_terms else None,
             "ignored_class": self._ignored,
@@ -361,6 +362,11 @@ class ForwardPass(TorchFunctionMode):
 def _is_reduced(given: Any, result: Any) -> bool:
     is_number = isinstance(result, Tensor) and result.dim() == 0 and result.requires_grad
     return is_number and isinstance(given, Tensor) and given.dim() > 0
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    kinds = [(t.shape, t.dtype, t.device, t.layout) for t in (one, other)]
+    return one is other or (kinds[0] == kinds[1] and one.layout == torch.strided and torch.equal(one, other))
 
 
 def callable_model(seen: Call | ForwardPass) -> nn.Module:

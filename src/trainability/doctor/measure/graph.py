@@ -15,7 +15,7 @@ from trainability.doctor.facts import LossGraph
 from trainability.doctor.measure.bounded_terms import bounded_term
 from trainability.doctor.measure.heads import misread_heads
 from trainability.doctor.measure.misread_places import misread_places
-from trainability.doctor.measure.nodes import name_of, parents_of
+from trainability.doctor.measure.nodes import SAME_VALUES, name_of, parents_of
 from trainability.doctor.measure.summed_beside import summed_beside
 
 _TAKES = {
@@ -51,23 +51,6 @@ _POSITIVE = {
 }
 _SUM = 2  # a node's word for reduction="sum"
 _MULTIPLES = ("NegBackward", "MulBackward", "DivBackward")
-# Nodes that hand values on as they are.
-SAME_VALUES = (
-    "View",
-    "UnsafeView",
-    "Squeeze",
-    "Unsqueeze",
-    "Reshape",
-    "Transpose",
-    "Permute",
-    "T",
-    "Clone",
-    "Select",
-    "Slice",
-    "ToCopy",
-    "Index",
-    "Alias",
-)
 # Where a layer's own arithmetic begins: nothing behind these belongs to the loss.
 _LAYERS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear", "MkldnnRnnLayer", "CudnnRnn", "NativeLayerNorm", "Matmul")
 _MAX_NODES_OF_LOSS = 500

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.constant_slopes import is_derivative, words_of
+from trainability.doctor.measure.nodes import call_of, within
+from trainability.doctor.measure.randomness import randomness_restored
 
 _FACTORS = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # of a sum's derivatives: more than the powers that are fitted
 _MOST_POWERS = 6
@@ -28,8 +30,7 @@ _LOSSES: tuple[str, ...] = (
     "Log",
 )
 _MOVES = ("Mul", "Neg", "Add", "Sub", "View", "Squeeze", "Unsqueeze", "Reshape", "Select", "Slice", "Sum", "Mean", "UnsafeView")
-
-
+_MOST_NODES = 200
 _MULTIPLIED, _LAYERS = ("mul", "rmul", "multiply"), ("linear", "matmul", "addmm", "mm", "bilinear")
 
 
@@ -70,7 +71,7 @@ class MeanSlopes(TorchFunctionMode):
         if not any(isinstance(item, Tensor) and id(item) in self._found for item in given):
             return
         if name in _MULTIPLIED:
-            self.made_up_for |= any(not isinstance(item, Tensor) and item == self.num_examples for item in given)
+            self.made_up_for |= any(isinstance(item, int | float) and item == self.num_examples for item in given)
         if any(isinstance(item, nn.Parameter) for item in given):
             self.goes_on |= name in _LAYERS or name.startswith("conv")
         if isinstance(result, Tensor) and result.requires_grad:
@@ -92,18 +93,8 @@ class MeanSlopes(TorchFunctionMode):
 
 def _is_loss(values: Tensor) -> bool:
     """Whether numbers are made by a square or by a loss, behind what moves or scales them: such a mean is one of costs."""
-    waiting, seen = [values.grad_fn], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        kind = node.name().split("::")[-1].rstrip("0123456789").removesuffix("Backward")
-        if kind.startswith(_LOSSES):
-            return True
-        if kind in _MOVES:
-            waiting += [child for child, _ in node.next_functions]
-    return False
+    nodes = within((values.grad_fn,), _MOVES, _MOST_NODES) if values.grad_fn is not None else ()
+    return any(call_of(node).startswith(_LOSSES) for node in nodes)
 
 
 def _are_apart(values: Tensor, by: Tensor) -> bool:
@@ -140,7 +131,7 @@ def mean_slopes(batch: Any, model: nn.Module, forward: Callable[[Any, Any], Tens
 
 
 def _asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], factor: float) -> tuple[MeanSlopes, float]:
-    with torch.enable_grad(), torch.random.fork_rng():
+    with torch.enable_grad(), randomness_restored():
         torch.manual_seed(0)
         with MeanSlopes(factor) as slopes:
             return slopes, float(forward(model, batch).detach().sum())

@@ -5,6 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+# Nodes that hand values on as they are.
+SAME_VALUES = (
+    "View",
+    "UnsafeView",
+    "Squeeze",
+    "Unsqueeze",
+    "Reshape",
+    "Transpose",
+    "Permute",
+    "T",
+    "Clone",
+    "Select",
+    "Slice",
+    "ToCopy",
+    "Index",
+    "Alias",
+)
+
 
 def name_of(node: Any) -> str:
     """The class of a node, without its number: "AddBackward"."""

@@ -24,16 +24,15 @@ def short_length(loader: Any) -> ShortLength | None:
 
     Returns:
         The declared length, the number of valid indices, and the batch size between the two; for a sampler, the number of its
-        weights, the length of the data set, and 0. None if the data set raises at the
-        index after its length, as it should, if it accepts any index, as with generated examples, or if no batch size explains
-        the number.
+        weights, the length of the data set, and None. None if the data set raises at the index after its length, as it should,
+        if it accepts any index, as with generated examples, or if no batch size explains the number.
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
         return None
     data, sampler = loader.dataset, loader.sampler
     if isinstance(sampler, WeightedRandomSampler):
         held, weights = len(data), len(sampler.weights)  # type: ignore[arg-type]
-        return ShortLength(declared=weights, held=held, batch_size=0) if weights < held else None
+        return ShortLength(declared=weights, held=held, batch_size=None) if weights < held else None
     while hasattr(data, "indices") and isinstance(getattr(data, "dataset", None), Dataset):
         data = data.dataset  # type: ignore[attr-defined]
     with randomness_restored(), generators_restored(loader), contextlib.suppress(Exception):

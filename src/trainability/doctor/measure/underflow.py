@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.graph import SAME_VALUES, nodes_of_loss
-from trainability.doctor.measure.nodes import name_of
+from trainability.doctor.measure.graph import nodes_of_loss
+from trainability.doctor.measure.nodes import SAME_VALUES, name_of
 
 MOST = 0.8  # share of the logarithms
 _FEWEST = 8

@@ -11,7 +11,7 @@ _LOUDER = 3.0  # outputs over those of the first sampled step
 
 def why_no_loss_tells(evidence: Evidence) -> str | None:
     """Why a run is not judged by its loss, with what is measured instead; None if it is judged by its loss."""
-    if reading.takes_turns(evidence):
+    if reading.facts(evidence).takes_turns:
         return (
             "its steps train different parts of the network in turn, each for a loss of its own, as in a GAN: whether the loss "
             "falls or rises does not show what is learned; a measure of what the networks make would"

@@ -50,7 +50,7 @@ def short_length(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).readings.short
     if found is None:
         return []
-    if not found.batch_size:
+    if found.batch_size is None:
         return [_too_few_weights(found)]
     return [
         Finding(
