@@ -689,6 +689,7 @@ EXAMPLES: dict[str, Example] = {
         {"error": rehearsed(3, rates=(0.0, 0.0, 0.0)), "hint": rehearsed(3, zero_rate=("0.weight",))},
         near=rehearsed(3, rates=(0.0, 0.0, 1e-9)),
     ),
+    "kept_state": Example({"warning": fact(kept_state=29)}, near=fact()),
     "lr_schedule": Example(
         {"error": Evidence(steps=steps(FALLING, lr=0.01, expected_lr=0.01002))},
         near=Evidence(steps=steps(FALLING, lr=0.01, expected_lr=0.010005)),

@@ -180,6 +180,7 @@ class Facts:
         values_compared: what values fitted on training say of validation's, where inputs look alike in both.
         words_compared: what classes fitted on counts of training's words say of validation's.
         held_out: of a watched loop, passes over validation: those from the first passes over the training data, and the last.
+        kept_state: of a watched loop, steps between `state_dict()` and a `load_state_dict` that got the model's own tensors.
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
             with the value; None where the value's log-probability is computed.
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
@@ -361,6 +362,7 @@ class Facts:
     values_compared: ValuesCompared | None = None
     words_compared: LabelsCompared | None = None
     held_out: tuple[HeldOutSeen, ...] = ()
+    kept_state: int | None = None
     drawn: str | None = None
     flat_derivative: bool = False
     constant_term: bool = False

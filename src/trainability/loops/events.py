@@ -1,4 +1,4 @@
-"""What happens in a loop that is not ours to edit: backward passes, clipping and steps of a loss scaler."""
+"""What happens in a loop that is not ours to edit: backward passes, clipping, scaling, weights that are kept and put back."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ class Listener(Protocol):
 
     def on_scaler_step(self, optimizer: Any) -> None:
         """A loss scaler has stepped this optimizer, or has left its step out."""
+        ...
+
+    def on_state(self, module: torch.nn.Module) -> None:
+        """A module has given its `state_dict()`."""
+        ...
+
+    def on_load(self, module: torch.nn.Module, state: Any) -> None:
+        """A module is about to get a state by `load_state_dict`."""
         ...
 
 
@@ -76,7 +84,19 @@ def listening(listener: Listener) -> Iterator[None]:
         tell(lambda: listener.on_clear(self))
         return original(self, *args, **kwargs)
 
+    def state(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        if not args and kwargs.get("destination") is None:  # as a module asks its parts
+            tell(lambda: listener.on_state(self))
+        return result
+
+    def load(original: Callable[..., Any], self: Any, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        tell(lambda: listener.on_load(self, state_dict))
+        return original(self, state_dict, *args, **kwargs)
+
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_replaced(torch.nn.Module, "state_dict", state))
+        stack.enter_context(_replaced(torch.nn.Module, "load_state_dict", load))
         stack.enter_context(_replaced(torch.autograd, "backward", backward))
         stack.enter_context(_replaced(torch.amp.GradScaler, "scale", scale))
         stack.enter_context(_replaced(torch.amp.GradScaler, "step", scaler_step))

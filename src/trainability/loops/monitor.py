@@ -73,6 +73,7 @@ class Monitor(Watcher):
     Attributes:
         doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
         held_out: what evaluation passes of the loop have shown, where something else sees them.
+        kept_state: see `Facts`; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -124,6 +125,7 @@ class Monitor(Watcher):
         self._holds: str | None = None
         self._num_looks, self._looked_seconds, self._entered_at = 0, 0.0, 0.0
         self.held_out: tuple[HeldOutSeen, ...] = ()
+        self.kept_state: int | None = None
 
     def __enter__(self) -> Monitor:
         if self._run is not None and is_main_process():
@@ -182,8 +184,9 @@ class Monitor(Watcher):
     def evidence(self) -> Evidence:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         seen = super().evidence()
-        if self.held_out:
-            seen = replace(seen, facts=replace(seen.facts or Facts(), held_out=self.held_out))
+        if self.held_out or self.kept_state is not None:
+            facts = replace(seen.facts or Facts(), held_out=self.held_out, kept_state=self.kept_state)
+            seen = replace(seen, facts=facts)
         if seen.optimizer is None or self._holds is None:
             return seen
         return replace(seen, optimizer=replace(seen.optimizer, holds=self._holds))

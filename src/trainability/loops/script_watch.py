@@ -24,6 +24,7 @@ from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
 from trainability.loops.held_out import HeldOut
+from trainability.loops.kept_states import KeptStates
 from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
 from trainability.loops.saying import say, say_command, say_not_looked_at
@@ -59,6 +60,7 @@ class ScriptWatch:
         self._called: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
         self._lookalikes = Lookalikes()
         self._held_out = HeldOut(lambda: self._attached.only if len(self._optimizers) == 1 else None)
+        self._kept_states = KeptStates(lambda: list(self._monitors.values()))
         self._steps: dict[int, int] = {}  # per optimizer
         self._in_closure: torch.optim.Optimizer | None = None
         self._hook: Any = None
@@ -319,6 +321,14 @@ class ScriptWatch:
         if not self._is_handled and self._follower.is_waiting:
             self._follower.complete(optimizer)
 
+    def on_state(self, module: nn.Module) -> None:
+        """Weights may be meant to be kept."""
+        self._kept_states.taken(module)
+
+    def on_load(self, module: nn.Module, state: Any) -> None:
+        """Weights are to be put back."""
+        self._kept_states.loading(module, state)
+
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._is_handled or self._has_failed:
             return
@@ -334,6 +344,7 @@ class ScriptWatch:
         self._in_closure = None
         self._follower.stepped(optimizer)
         self._held_out.stepped()
+        self._kept_states.stepped()
         steps = self._lookalikes.stepped(optimizer)
         if steps == LONG_LIVED and not self._has_failed:
             self._steps[id(optimizer)] = steps
