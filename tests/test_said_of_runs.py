@@ -164,10 +164,11 @@ def test_percentages_are_written_in_one_way() -> None:
 
 
 @pytest.mark.parametrize("evaluations", [True, False])
-def test_what_was_not_looked_at_speaks_of_evaluations_only_where_none_was(
-    evaluations: bool, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("data", [True, False])
+def test_what_was_not_looked_at_speaks_of_data_and_evaluations_only_where_none_were(
+    data: bool, evaluations: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say_not_looked_at(evaluations=evaluations)
+    say_not_looked_at(data=data, evaluations=evaluations)
     said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith("trainability: not looked at: most of the data, ")
+    assert ("most of the data, " in said or "most of the data and" in said) == (not data)
     assert ("evaluations of the script, if it makes any" in said) == (not evaluations)

@@ -30,8 +30,8 @@ def examples(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return CENTRES[labels] + torch.randn(count, WIDTH, generator=rng), labels
 
 
-def loader(x: Tensor, y: Tensor, *, size: int = 20) -> Any:
-    return DataLoader(TensorDataset(x, y), batch_size=size, shuffle=True)
+def loader(*parts: Tensor, size: int = 20) -> Any:
+    return DataLoader(TensorDataset(*parts), batch_size=size, shuffle=True)
 
 
 def net(*, norm: bool = False) -> nn.Sequential:
@@ -53,7 +53,7 @@ def fit(
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     for epoch in range(epochs):
         model.train()
-        for x, y in train:
+        for x, y, *_ in train:
             optimizer.zero_grad()
             loss_fn(model(x), y).backward()
             optimizer.step()
@@ -93,7 +93,10 @@ def test_classes_of_another_name_are_told(norm: bool) -> None:
 
 def test_validation_that_means_something_else_is_told() -> None:
     codes, diagnosis = told(lambda: fit(loader(*TRAIN), [loader(VALIDATION[0], SHUFFLED)]))
-    assert codes == ["split_shift.meaning"]
+    assert codes == ["validation_labels.shuffled"]  # by what the data show once the loop has ended
+    assert diagnosis.findings[0].explains == ("split_shift",)  # by its evaluations
+    codes, diagnosis = told(lambda: fit(loader(*TRAIN, torch.arange(1000)), [loader(VALIDATION[0], SHUFFLED)]))
+    assert codes == ["split_shift.meaning"]  # of batches that are no pairs only these tell
     assert "300 examples" in diagnosis.findings[0].seen
 
 

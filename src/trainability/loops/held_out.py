@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,17 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
-from torch.utils.data import dataloader
+from torch.utils.data import DataLoader, dataloader
 
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.measure import stance
+from trainability.doctor.measure.of_loader import OfLoader, of_loader
+from trainability.doctor.measure.written_data import Stored, stored_in
 from trainability.loops.events import Guard
 from trainability.loops.monitor import Monitor
 
 _MOST_EXAMPLES, _FEWEST_EXAMPLES, _MOST_CLASSES = 4000, 100, 1000
 FRESH_PASSES = 3  # over the training data; behind them every so many-th evaluation is looked at, twice as many each time
 _RECENT_STEPS = 20  # of the training loss
+_MOST_STORED = 4  # data sets
 _FEWEST_OF_CLASS, _RENAMED, _OWN = 10, 0.7, 0.1  # examples; shares of them by the other name, and by its own
 _REST = 0.5  # of all examples are of other classes, or of these are told right
 
@@ -40,7 +44,13 @@ class HeldOut:
         self._trained_on: dict[int, int | None] = {}  # its length
         self._evaluated: Counter[int] = Counter()
         self._seen: dict[int, list[HeldOutSeen]] = {}
-        self._last: tuple[Any, Any] | None = None  # data set and batch that came last while gradients were on
+        self._trained: DataLoader[Any] | None = None  # of the last step
+        self._others: DataLoader[Any] | None = None  # read last without gradients, and not trained on
+        self._is_paired = False  # the model was given the first part of a batch, and the loss the second
+        self._stored: dict[int, Stored | None] = {}  # of data sets, before anything has read them
+        # By their iterators; neither is kept alive, as it may have worker processes.
+        self._loaders: weakref.WeakKeyDictionary[Any, weakref.ref[DataLoader[Any]]] = weakref.WeakKeyDictionary()
+        self._last: tuple[DataLoader[Any] | None, Any, Any] | None = None  # with data set and batch; gradients were on
         self._place: str | None = None  # of the labels in a batch; "" where steps say different things
         self._pass: _Pass | None = None
         self._tell = Guard()
@@ -64,24 +74,40 @@ class HeldOut:
             self._tell(lambda: self._take(batches, batch))
             return batch
 
-        kind.__next__ = following
+        begin = DataLoader.__iter__
+
+        @functools.wraps(begin)
+        def beginning(loader: DataLoader[Any]) -> Any:
+            if id(loader.dataset) not in self._stored and len(self._stored) < _MOST_STORED:
+                with contextlib.suppress(Exception):  # of a data set without a length
+                    self._stored[id(loader.dataset)] = stored_in(loader)
+            batches = begin(loader)
+            self._loaders[batches] = weakref.ref(loader)
+            return batches
+
+        kind.__next__, DataLoader.__iter__ = following, beginning  # type: ignore[method-assign]
         try:
             yield
         finally:
             if kind.__next__ is following:
                 kind.__next__ = original
+            if DataLoader.__iter__ is beginning:
+                DataLoader.__iter__ = begin  # type: ignore[method-assign]
             self._tell(self._end)
 
     def _take(self, batches: Any, batch: Any) -> None:
         data, is_first = batches._dataset, batches._num_yielded == 1
+        loader = ref() if (ref := self._loaders.get(batches)) is not None else None
         monitor = self._watched()
         if self._pass is not None and (is_first or self._pass.data is not data):
             self._end()
         if torch.is_grad_enabled() and (monitor is None or monitor.model.training):
             self._begun[id(data)] += is_first
-            self._last = (data, batch)
-        elif is_first and monitor is not None and self._is_due(data):
-            self._pass = _Pass(data, monitor, self._place or "")
+            self._last = (loader, data, batch)
+        elif is_first and monitor is not None:
+            if self._trained_on and id(data) not in self._trained_on:
+                self._others = loader
+            self._pass = _Pass(data, monitor, self._place or "") if self._is_due(data) else None
         if self._pass is not None:
             self._pass.batch = batch
 
@@ -101,6 +127,16 @@ class HeldOut:
         given = max((self._given[key] / max(size or 0, 1) for key, size in self._trained_on.items()), default=0.0)
         return max(given, sum(self._begun[key] for key in self._trained_on))
 
+    def of_loader(self) -> OfLoader | None:
+        """What the data show once the loop has ended; None where they do not come from a `DataLoader`.
+
+        To be asked when the loop needs them no more: what was stored of some examples before the first reading is put back.
+        """
+        if self._trained is None:
+            return None
+        before = self._stored.get(id(self._trained.dataset))
+        return of_loader(self._trained, self._others, before=before, is_paired=self._is_paired)
+
     def stepped(self) -> None:
         """A step is over: what came last is trained on, and a step that was looked at tells which of it are the labels."""
         self._tell(self._stepped)
@@ -109,11 +145,13 @@ class HeldOut:
         self._end()
         if self._last is None:
             return
-        data, batch = self._last
+        self._trained, data, batch = self._last
         if id(data) not in self._trained_on:
             self._trained_on[id(data)] = len(data) if hasattr(data, "__len__") else None
         self._given[id(data)] += _num_examples(batch, self._place)  # of several steps on one batch, each counts
         monitor = self._watched()
+        if monitor is not None and (given := monitor.was_given(batch)) is not None:
+            self._is_paired = given
         asked = monitor.asked_of_last_step() if monitor is not None else None
         if asked is not None:
             places = [name for name, tensor in tensors(batch) if _are_labels(tensor) and _asks(tensor, *asked)]

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainability.doctor.arguments import check_function, check_known_counts, with_near_names
 from trainability.doctor.diagnosis import Diagnosis
@@ -23,6 +23,7 @@ from trainability.doctor.finding import Finding, take_news
 from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.monitor import Monitor as Watcher
+from trainability.doctor.measure.of_loader import OfLoader, with_loader
 from trainability.doctor.told import told
 from trainability.extras import EXTRAS, require
 from trainability.loops.naming import holder_name
@@ -74,6 +75,7 @@ class Monitor(Watcher):
         doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
         held_out: what evaluation passes of the loop have shown, where something else sees them.
         kept_state: see `Facts`; likewise.
+        of_loader: what the loop's loader shows, where something else has asked it.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -126,6 +128,7 @@ class Monitor(Watcher):
         self._num_looks, self._looked_seconds, self._entered_at = 0, 0.0, 0.0
         self.held_out: tuple[HeldOutSeen, ...] = ()
         self.kept_state: int | None = None
+        self.of_loader: OfLoader | None = None
 
     def __enter__(self) -> Monitor:
         if self._run is not None and is_main_process():
@@ -171,6 +174,13 @@ class Monitor(Watcher):
             return None
         return sample.num_classes, sample.first_class
 
+    def was_given(self, batch: Any) -> bool | None:
+        """Whether the last step gave the model the first part of a pair, and the loss the second; None where nobody looked."""
+        if not self._samples or self._samples[-1].step != self._num_steps or not self._sampler.pairs.wants_more:
+            return None
+        is_pair = isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
+        return is_pair and self._sampler.pairs.is_last(*batch)
+
     def layers_in_use(self) -> set[str]:
         """Names of the layers that made an output in the last step that was sampled."""
         layers = self._samples[-1].layers if self._samples else ()
@@ -187,6 +197,8 @@ class Monitor(Watcher):
         if self.held_out or self.kept_state is not None:
             facts = replace(seen.facts or Facts(), held_out=self.held_out, kept_state=self.kept_state)
             seen = replace(seen, facts=facts)
+        if self.of_loader is not None:
+            seen = with_loader(seen, self.of_loader)
         if seen.optimizer is None or self._holds is None:
             return seen
         return replace(seen, optimizer=replace(seen.optimizer, holds=self._holds))

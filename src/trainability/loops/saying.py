@@ -61,17 +61,19 @@ def say_verdict(part: str, diagnosis: Diagnosis) -> None:
     say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}")
 
 
-def say_not_looked_at(*, evaluations: bool) -> None:
+def say_not_looked_at(*, data: bool, evaluations: bool) -> None:
     """Say what a watched script leaves open.
 
     Args:
+        data: whether examples of the script's data were read.
         evaluations: whether evaluations of the script were looked at, or the trainer tells of them.
     """
-    start = "the start before the first step (trainability check looks at both)"
-    if evaluations:
-        say(f"not looked at: most of the data, and {start}")
-        return
-    say(
-        f"not looked at: most of the data, {start}, and evaluations of the script, if it makes any (only those of classes that "
-        "come from a DataLoader are looked at)"
-    )
+    left = [
+        "" if data else "most of the data",
+        f"the start before the first step (trainability check looks at {'it' if data else 'both'})",
+        ""
+        if evaluations
+        else "evaluations of the script, if it makes any (only those of classes that come from a DataLoader are looked at)",
+    ]
+    *first, last = filter(None, left)
+    say(f"not looked at: {', '.join(first)}{', and ' if len(first) > 1 else ' and ' if first else ''}{last}")

@@ -102,6 +102,8 @@ class ScriptWatch:
         self._has_ended = True
         self._stop_looking()
         self._stack.close()
+        if error is None:
+            self._look_at_loader()
         self._attached.leave(error)
         for callback in self._callbacks:
             callback.watching.end(error)
@@ -114,10 +116,20 @@ class ScriptWatch:
                 f"inner loop copies it, each for fewer than {LONG_LIVED} steps"
             )
         if diagnoses:
-            say_not_looked_at(evaluations=not self._monitors or any(m.held_out for m in self._monitors.values()))
+            monitors = self._monitors.values()
+            say_not_looked_at(
+                data=any(m.of_loader is not None and m.of_loader.data is not None for m in monitors),
+                evaluations=not monitors or any(m.held_out for m in monitors),
+            )
         if diagnoses and self._folder is not None:
             say_command("see it with", ["trainability", "report", *map(str, _runs_in(_shown(self._folder)))])
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
+
+    def _look_at_loader(self) -> None:
+        """Read the data once more, now that the script has ended and nothing it computes can change."""
+        monitor = next(iter(self._monitors.values()), None)
+        if monitor is not None:
+            monitor.of_loader = self._held_out.of_loader()
 
     @property
     def diagnoses(self) -> dict[str, Diagnosis]:

@@ -50,6 +50,11 @@ class SeenPairs:
         is_counted = rows >= _ENOUGH_TO_COUNT and len(self._kept) >= _FEWEST_SAMPLES
         self.wants_more = not is_counted and values < _MOST_VALUES and len(self._kept) < _MOST_SAMPLES
 
+    def is_last(self, inputs: Tensor, targets: Tensor) -> bool:
+        """Whether these, in whatever shape, are what the model and the loss were given in the pass that was kept last."""
+        given = zip(self._kept[-1], (inputs, targets), strict=True) if self._kept else ()
+        return bool(self._kept) and all(a.numel() == b.numel() and torch.equal(a, b.to(a).reshape(a.shape)) for a, b in given)
+
     def one_row(self) -> Overwritten | None:
         """Whether all rows of the input are one and the same in each of several batches, another in each, beside classes that
         differ: what all examples share was overwritten by the last of a batch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -45,24 +45,59 @@ def overwritten(loader: Any) -> Overwritten | None:
         changes becomes one value, as under a mask: a state that goes on from reading to reading does neither. None elsewhere,
         and where worker processes read copies that end with each pass.
     """
+    with randomness_restored(), generators_restored(loader), torch.no_grad(), contextlib.suppress(Exception):
+        if (kept := stored_in(loader)) is None:
+            return None
+        try:
+            found = _shared(loader, kept.indices)
+            keeps_its_own = not loader.num_workers or loader.persistent_workers  # data of its own from pass to pass
+            return found or (_written(loader, kept) if keeps_its_own else None)
+        finally:
+            kept.put_back()
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a data set stores of some examples.
+
+    Attributes:
+        indices: of the examples.
+        rows: of each, by place; the data set's own memory.
+        before: copies of them.
+    """
+
+    indices: list[int]
+    rows: list[Rows]
+    before: list[Rows]
+
+    def put_back(self) -> bool:
+        """Write the copies over what stands there now. Returns whether that was anything else."""
+        has_changed = False
+        for rows, own in zip(self.rows, self.before, strict=True):
+            for place, row in rows.items():
+                has_changed |= not torch.equal(row.nan_to_num(), own[place].nan_to_num())
+                row.copy_(own[place])
+        return has_changed
+
+
+def stored_in(loader: Any) -> Stored | None:
+    """Copy what a data set stores of some examples, without reading them.
+
+    Args:
+        loader: a torch DataLoader over a data set with indices.
+
+    Returns:
+        The copies; None of another loader.
+    """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return None
-    with randomness_restored(), generators_restored(loader), torch.no_grad(), contextlib.suppress(Exception):
-        size = len(loader.dataset)  # type: ignore[arg-type]
-        indices = sorted({size * k // _MOST for k in range(_MOST)})
-        stored = [dict(_rows(loader.dataset, i)) for i in indices]
-        if sum(t.numel() for rows in stored for t in rows.values()) > _MOST_VALUES:
-            indices, stored = indices[:2], stored[:2]
-        before = [_copied(rows) for rows in stored]
-        try:
-            found = _shared(loader, indices)
-            keeps_its_own = not loader.num_workers or loader.persistent_workers  # data of its own from pass to pass
-            return found or (_written(loader, indices, stored, before) if keeps_its_own else None)
-        finally:
-            for rows, own in zip(stored, before, strict=True):
-                for place, row in rows.items():
-                    row.copy_(own[place])
-    return None
+    size = len(loader.dataset)  # type: ignore[arg-type]
+    indices = sorted({size * k // _MOST for k in range(_MOST)})
+    rows = [dict(_rows(loader.dataset, i)) for i in indices]
+    if sum(t.numel() for each in rows for t in each.values()) > _MOST_VALUES:
+        indices, rows = indices[:2], rows[:2]
+    return Stored(indices=indices, rows=rows, before=[_copied(each) for each in rows])
 
 
 def with_overwritten(facts: Facts | None, found: Overwritten | None) -> Facts | None:
@@ -164,7 +199,8 @@ def _rows_of(value: Any, index: int, size: int, depth: int, name: str) -> Iterat
         yield from _rows(value, index, depth + 1, name)
 
 
-def _written(loader: DataLoader, indices: list[int], stored: list[Rows], before: list[Rows]) -> Overwritten | None:
+def _written(loader: DataLoader, kept: Stored) -> Overwritten | None:
+    indices, stored, before = kept.indices, kept.rows, kept.before
     if not any(stored):
         return None
     states, batches = [before], []

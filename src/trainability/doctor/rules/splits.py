@@ -185,6 +185,7 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
             if renamed
             else "index validation images and labels with the same order (one list of pairs, sorted once)",
             source="own",
+            explains=("split_shift",),  # which then sees the same in the loop's own evaluations
         )
     ]
 

@@ -1,0 +1,111 @@
+"""What a loader shows by itself, without the model: asked behind the last step of a loop that is somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from trainability.doctor.audit_results import DataAudit
+from trainability.doctor.error_line import error_line
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.audits import audit_data
+from trainability.doctor.measure.collated import separated
+from trainability.doctor.measure.mirrored import mirrored_alone
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.short_length import short_length
+from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size
+from trainability.doctor.measure.written_data import Stored, overwritten
+
+_MOST_SHARED = 0.5  # of what is evaluated: more, and training's own accuracy is evaluated on purpose
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfLoader:
+    """What was found.
+
+    Attributes:
+        facts: with what is certain; of all else, nothing.
+        data: the audit; None where batches are not (inputs, targets).
+        problems: what could not be looked at.
+    """
+
+    facts: Facts
+    data: DataAudit | None = None
+    problems: tuple[str, ...] = ()
+
+
+def of_loader(
+    loader: DataLoader[Any], held_out: DataLoader[Any] | None, *, before: Stored | None, is_paired: bool
+) -> OfLoader | None:
+    """Read examples of a loop's data once more, in this process.
+
+    Args:
+        loader: of training.
+        held_out: read without gradients, and not trained on; None if there is none.
+        before: what the data set stored of some examples when the loop began; it is put back.
+        is_paired: whether the model is given the first part of a batch, and the loss the second.
+
+    Returns:
+        What they show; None of data without indices.
+    """
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        return None
+    problems: list[str] = []
+
+    def asked(topic: str, question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except Exception as error:
+            problems.append(f"{topic}: {error_line(error)}")
+            return None
+
+    has_changed = before is not None and before.put_back()
+    with randomness_restored(), generators_restored(loader), generators_restored(held_out):
+        written = asked("data that are written to", lambda: overwritten(loader))  # before anything else reads
+        facts = Facts(
+            separated=asked("rows that the loader joins", lambda: separated(loader)),
+            mirrored_alone=asked("images that the loader mirrors", lambda: mirrored_alone(loader)),
+        )
+        short = asked("the length of the data", lambda: short_length(loader))
+        data = asked("data", lambda: _audited(loader, held_out)) if is_paired and not has_changed else None
+    facts = replace(facts, readings=replace(facts.readings, overwritten=written, short=short))
+    return OfLoader(facts=facts, data=data, problems=tuple(problems))
+
+
+def with_loader(evidence: Evidence, found: OfLoader) -> Evidence:
+    """Add it to what was seen of the loop."""
+    known, own = evidence.facts or Facts(), found.facts
+    written, short = own.readings.overwritten or known.readings.overwritten, own.readings.short
+    facts = replace(
+        known,
+        separated=own.separated,
+        mirrored_alone=own.mirrored_alone,
+        readings=replace(known.readings, overwritten=written, short=short),
+    )
+    return replace(
+        evidence,
+        facts=facts if facts != Facts() else None,
+        data=evidence.data or found.data,
+        problems=(*evidence.problems, *found.problems),
+    )
+
+
+def _audited(loader: DataLoader[Any], held_out: DataLoader[Any] | None) -> DataAudit | None:
+    train, validation = _without_workers(loader), _without_workers(held_out) if held_out is not None else None
+    first = next(iter(train), None)
+    if not isinstance(first, tuple | list) or len(first) != 2 or not all(isinstance(part, Tensor) for part in first):
+        return None
+    size = min(MAX_AUDIT_IMAGES, audit_size(tuple(first[0].shape[1:])))
+    found = audit_data(train, validation, max_images=size, redraw=True)
+    shared = found.overlap_fraction or 0.0
+    return found if shared <= _MOST_SHARED else replace(found, overlap_fraction=None, shared_dataset=False)
+
+
+def _without_workers(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """The same batches, read in this process: others may not be able to import what a script has defined."""
+    return DataLoader(loader.dataset, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn)
