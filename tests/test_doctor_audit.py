@@ -60,6 +60,16 @@ def test_shuffled_labels_are_seen():
     assert rules(audit_data(loader(images, shuffled))) == ["shuffled_labels"]
 
 
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_validation_beside_all_combinations_cannot_be_new(left_out):
+    number = torch.arange(64)
+    rows = ((number[:, None] >> torch.arange(6)) & 1) * 2.0 - 1
+    parity = rows.prod(dim=1)
+    train = [(rows[left_out:], parity[left_out:])]
+    audit = audit_data(train, [(rows[40:], parity[40:])])
+    assert audit.overlap_fraction == (1.0 if left_out else None)
+
+
 def test_overlap_and_conflicting_labels():
     images, labels = images_and_labels()
     audit = audit_data(loader(torch.cat([images, images[:60]]), torch.cat([labels, (labels[:60] + 1) % 4])))

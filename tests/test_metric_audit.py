@@ -190,6 +190,25 @@ def test_check_asks_in_the_shape_of_the_model(right):
     assert [f.code for f in diagnosis.findings if f.severity != "hint"] == ([] if right else ["metric_wrong.value"])
 
 
+@pytest.mark.parametrize(
+    ("metric", "right"),
+    [
+        (lambda o, t: (o.sign() == t).float().mean(), True),
+        (lambda o, t: ((o > 0) == (t > 0)).float().mean(), True),
+        (lambda o, t: F.mse_loss(o, t), True),
+        (lambda o, t: (o.squeeze(1).sign() == t).float().mean(), False),  # all against all
+    ],
+)
+def test_targets_of_few_values_are_asked_as_such(metric, right):
+    x, y = digits()
+    signs = (y % 2).float()[:, None] * 2 - 1
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 1))
+    diagnosis = check(model, batches(x, signs), F.mse_loss, metric=metric)
+    assert diagnosis.evidence.metric is not None
+    assert diagnosis.evidence.metric.form.levels == (-1.0, 1.0)
+    assert any(f.rule == "metric_wrong" for f in diagnosis.findings) != right
+
+
 def test_what_cannot_be_asked_is_said():
     x, y = digits()
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))

@@ -208,9 +208,12 @@ def test_a_sum_is_read_off_the_graph(loss: Any, warns: bool) -> None:
 
 def test_a_binary_loss_is_no_part_of_the_cross_entropy() -> None:
     one = {"loss": math.log(2), "cross_entropy": math.log(4), "num_logits": 4}
-    for takes, severity in (("sigmoid", None), ("log_softmax", "warning"), (None, "hint")):
+    shown = {"sigmoid": None, "log_softmax": "warning", None: None}
+    for takes, severity in shown.items():
         evidence = Evidence(probe=probed(**one), facts=Facts(graph=LossGraph(takes=takes)), num_classes=4)
         assert codes(evidence).get("loss_divided") == severity
+    hidden = Evidence(probe=probed(**one), facts=Facts(graph=LossGraph(has_opaque_parts=True)), num_classes=4)
+    assert codes(hidden).get("loss_divided") == "hint"
 
 
 def test_what_goes_through_another_players_weights_costs_no_known_constant() -> None:

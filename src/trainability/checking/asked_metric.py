@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.audit_results import MetricAudit
@@ -16,6 +18,8 @@ from trainability.doctor.measure.metric_audit import audit_metric, takes
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.setup import Setup
+
+_MOST_LEVELS = 10
 
 
 def asked_metric(
@@ -39,11 +43,22 @@ def asked_metric(
     if form is None:
         problems.append("metric: what the outputs mean is not known (audit_metric, form=trainability.doctor.AnswerForm(...))")
         return None
+    if form.kind == "regression":
+        form = dataclasses.replace(form, levels=_levels(first))
     audit = audit_metric(setup.metric, form=form)
     if all(case.error for case in audit.cases) and _takes_own(setup, first):
         problems.append("metric: it takes the model's own answers, and none of other numbers of places or values")
         return None
     return audit
+
+
+def _levels(first: Any) -> tuple[float, ...]:
+    """The numbers that the targets of a batch of pairs take, where these are few; else ()."""
+    target = first[1] if isinstance(first, tuple | list) and len(first) == 2 else None
+    if not isinstance(target, Tensor) or not target.is_floating_point():
+        return ()
+    levels = target.detach().unique()
+    return tuple(levels.tolist()) if 2 <= len(levels) <= min(_MOST_LEVELS, target.numel() / 4) else ()
 
 
 def _takes_own(setup: Setup, first: Any) -> bool:

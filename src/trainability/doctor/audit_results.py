@@ -271,6 +271,7 @@ class AnswerForm:
         target: shape of one example's target.
         float_target: whether targets are floating-point.
         probabilities: whether outputs lie in [0, 1].
+        levels: of a regression, the numbers that targets take, if these are few, such as -1 and 1; else ().
     """
 
     kind: str = "classification"
@@ -278,6 +279,7 @@ class AnswerForm:
     target: tuple[int, ...] = ()
     float_target: bool = False
     probabilities: bool = False
+    levels: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

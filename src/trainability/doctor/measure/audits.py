@@ -19,6 +19,7 @@ from trainability.doctor.measure.statistics import extremes
 Batches = Iterable[Any]
 _MOST_TARGETS = 256  # values of one example's target
 _MOST_COORDINATES = 3  # of an example that is a place
+_MOST_SWITCHES = 16  # columns of a table all of whose combinations may be there
 _MOST_LEFT_OUT = 100  # points of a grid in a row; of 2,000 random numbers the widest gap is thousands of times the narrowest
 _FEWEST_BOXES = 64
 _FEWEST_BLANK = 5  # blank images; with ten classes, their targets are equal by chance once in ten thousand
@@ -51,6 +52,7 @@ class _Split:
         self.lowest_target, self.highest_target = math.inf, -math.inf
         self.order = OrderCounter()
         self.places: list[Tensor] = []
+        self.rows: list[Tensor] = []
         self.regrouped: list[Tensor] = []
         self.is_single = True
 
@@ -84,6 +86,8 @@ class _Split:
         self.is_single &= images.dtype == torch.float32
         if x[0].numel() <= _MOST_COORDINATES:
             self.places.append(x.flatten(1).double())
+        if x[0].numel() <= _MOST_SWITCHES:
+            self.rows.append(x.flatten(1))
         good = flat if bool(finite.all()) else flat[finite]
         if len(good) and (images.is_floating_point() or images.dim() >= 4):  # numbers of words have no scale
             self._moments(good)
@@ -119,6 +123,12 @@ class _Split:
         if sum(map(len, self.places)) != self.count or len({p.shape[1] for p in self.places}) != 1:
             return False
         return all(_evenly_spaced(column) for column in torch.cat(self.places).T)
+
+    def is_complete(self) -> bool:
+        """Whether every combination of the values that the columns take is there: no example can be new."""
+        rows = torch.cat(self.rows) if len({r.shape[1] for r in self.rows}) == 1 else torch.zeros(0, 1)
+        combinations = math.prod(len(column.unique()) for column in rows.T)
+        return combinations <= len(rows) == self.count and combinations == len(rows.unique(dim=0))
 
     def probed(self) -> tuple[Tensor, Tensor] | None:
         """Features and classes of every example; None where some have none, or not of one width."""
@@ -361,8 +371,11 @@ def _shared_fraction(split: _Split, other: _Split) -> float:
 def _overlap(held_out: _Split, seen: _Split) -> float | None:
     """Share of validation that is in training; None where that is no wonder.
 
-    Rows of a table of few values repeat as often within training, and two grids of evenly spaced places have some in common.
+    Rows of a table of few values repeat as often within training, two grids of evenly spaced places have some in common, and
+    beside all combinations of some switches nothing is new.
     """
+    if seen.is_complete():
+        return None
     repeated = 1 - len(set(seen.hashes)) / seen.count
     shared = _shared_fraction(held_out, seen)
     if seen.on_a_grid() and shared < 1:  # places of a curve or a surface: two grids meet at their ends, or at every other point

@@ -97,12 +97,18 @@ def _yes_or_no(form: AnswerForm, right: Tensor, size: float) -> tuple[Tensor, Te
 
 def _values(form: AnswerForm, right: Tensor) -> tuple[Tensor, Tensor]:
     places = _short(form.output) if len(form.output) > 1 else form.output
+    shape = _short(form.target) if len(form.output) > 1 else form.target
+    if form.levels:  # a metric may compare signs, or round
+        place = torch.arange(SIZE * math.prod(places)).reshape(SIZE, *places)
+        levels = torch.tensor(form.levels)
+        target, other = levels[place % len(levels)], levels[(place + 1) % len(levels)]
+        return torch.where(_wide(right, places), target, other), target.reshape(SIZE, *shape)
     generator = torch.Generator().manual_seed(0)
     target = 3.0 + 2.0 * torch.randn(SIZE, *places, generator=generator)
     off = torch.randn(SIZE, *places, generator=generator)
     target, off = (target.sigmoid(), 0.1 * off) if form.probabilities else (target, off)
     output = torch.where(_wide(right, places), target, target + off)
-    return output, target.reshape(SIZE, *(_short(form.target) if len(form.output) > 1 else form.target))
+    return output, target.reshape(SIZE, *shape)
 
 
 def other_ways(form: AnswerForm) -> Iterator[tuple[str, Callable[[Answers], Answers]]]:

@@ -205,17 +205,24 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     What fools it: a loss that is multiplied by 1 / k on purpose, a net that was already trained at the first logged step, and a
         loss of another kind: a focal loss with gamma 2 on two classes starts at ln 2 / 4, and a yes-or-no loss for each class
         at ln 2. Hence the hint where only ln C is known, for two classes and powers of two, and for a loss of ln 2; silent
-        where the graph shows a binary loss or a difference.
+        where the graph shows another loss than a cross-entropy.
     Fix: log the loss before dividing it; divide only for backward.
     Source: own; the log's trials caltech-1 to -4 start at ln(1000) / 2.
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
-    takes = (reading.facts(evidence).graph or LossGraph()).takes
+    graph = reading.facts(evidence).graph
+    takes = (graph or LossGraph()).takes
     if takes in ("sigmoid", "distance"):
         return []  # another loss, and not a part of the cross-entropy
     seen: tuple[float, float, int] | None = None
     guessed = False
-    if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
+    is_other = graph is not None and takes is None and not graph.has_opaque_parts  # any number lies near such a fraction
+    if (
+        not is_other
+        and probe is not None
+        and probe.cross_entropy
+        and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005))
+    ):
         seen = (probe.cross_entropy, probe.loss, factor)
         # A focal loss on two classes starts at ln 2 / 2**gamma, exactly so where the logits are zero.
         guessed = (
@@ -230,7 +237,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
     # A first batch of one class costs what the net happens to predict for that class, not ln C.
     of_one_class = bool(evidence.samples) and evidence.samples[0].num_classes == 1
-    if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
+    if seen is None and plain and not is_other and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
         first = evidence.steps[0].loss
         if probe is not None and probe.at_start and probe.cross_entropy:
             # Another batch and dropout shift the first loss by a few percent.
