@@ -300,6 +300,38 @@ def test_labels_that_are_places_in_the_batch_are_compared_with_nothing() -> None
     assert _compared([(x, torch.randint(5, (64,))) for x, _ in pairs]) is not None
 
 
+class OverNeighbours(nn.Module):
+    """Classes of the nodes of a graph, told by the mean of their neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(30, 32), nn.Linear(32, 3)
+
+    def forward(self, nodes: Tensor, edges: Tensor) -> Tensor:
+        near = edges / edges.sum(dim=1, keepdim=True)
+        return self.last(near @ torch.relu(self.first(near @ nodes)))
+
+
+@pytest.mark.parametrize("kind", ["nodes", "masked"])
+def test_of_two_inputs_the_second_is_no_target(kind: str) -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(3, (300,))
+    nodes, edges = torch.randn(300, 30), (torch.rand(300, 300) < 0.05).float() + torch.eye(300)
+    told = torch.arange(0, 300, 2)
+    model = OverNeighbours()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with Monitor(model, optimizer, every=10) as monitor:
+        for _ in range(60):
+            out = model(nodes, edges)
+            loss = F.cross_entropy(out[told], labels[told]) if kind == "nodes" else F.mse_loss(out @ out.T, nodes @ nodes.T)
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    assert monitor.evidence().relation is None
+    assert "shuffled_labels.unrelated" not in codes(monitor.diagnose())
+
+
 # ------------------------------------------------------------------------------------------ losses that tell nothing by falling
 
 

@@ -298,7 +298,7 @@ class Tape(TorchFunctionMode):
         return replay if abs(again - was) <= _SAME * abs(was) or (again != again and was != was) else None
 
     def given_to_both(self) -> tuple[Tensor, ...]:
-        """What the model was given, and what its loss was given beside its outputs; nothing of several calls.
+        """What the model was given, and what its loss was given beside its outputs; nothing of several calls, nor of no targets.
 
         Beside the one tensor of several dimensions, an integer for each example is left out: a length, a place, a step.
         """
@@ -310,7 +310,7 @@ class Tape(TorchFunctionMode):
         rows = len(inputs[0]) if inputs and inputs[0].dim() else 0
         if any(len(target) != rows for target in targets):  # as of `loss_fn(model(x[rows]), y[rows])`
             targets = self._set_beside(rows)
-        return (*inputs, *targets)
+        return (*inputs, *targets) if targets else ()
 
     def _set_beside(self, rows: int) -> list[Tensor]:
         """What the loop has made of what it was given, one row for each example, and sets beside outputs, each once."""
