@@ -326,20 +326,23 @@ def test_labels_that_go_with_their_inputs_are_not_exchanged() -> None:
             assert INTERVENTIONS["labels_permuted"].applies(variant) == stepped
 
 
-def switches(batches: int) -> Setup:
+def switches(batches: int, rate: float) -> Setup:
     """Which three of twelve switches decide by their parity: nothing at first, and then all at once."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 2, (batches, 128, 12), generator=generator) * 2.0 - 1
     loader = [(each, (each[:, :3].prod(dim=1) > 0).float()) for each in x]
     model = nn.Sequential(nn.Linear(12, 128), nn.ReLU(), nn.Linear(128, 1), nn.Flatten(0))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=7e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     loss_fn = nn.BCEWithLogitsLoss()
     return Setup(model=model, train_loader=loader, optimizer=optimizer, loss_fn=loss_fn, rehearse_seconds=20.0)
 
 
-@pytest.mark.parametrize(("batches", "confirmed"), [(4000, []), (40, ["confirmed_change.rate_hundred"])])
-def test_a_plateau_in_a_first_pass_is_waited_for(batches: int, confirmed: list[str]) -> None:
-    found = confirm(made(functools.partial(switches, batches)), seconds=40.0, max_steps=60)
+@pytest.mark.parametrize(
+    ("batches", "rate", "confirmed"),
+    [(4000, 7e-4, []), (40, 7e-4, []), (40, 7e-5, ["update_ratio.small"])],
+)
+def test_a_plateau_is_waited_for_in_a_first_pass_and_at_a_usual_rate(batches: int, rate: float, confirmed: list[str]) -> None:
+    found = confirm(made(functools.partial(switches, batches, rate)), seconds=40.0, max_steps=60)
     assert [f.code for f in found.findings if f.tested and f.tested.outcome == "confirmed"] == confirmed
 
 

@@ -11,10 +11,12 @@ from trainability.doctor.experiments.judging import Scale
 from trainability.doctor.experiments.outcomes import Witness
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.finding import Finding
+from trainability.doctor.rate_choice import own_rate, settings_of
 
 FEWEST_STEPS = 20  # fewer tell nothing apart
 _MOST_PAIRED = 3
 _RATES = ("rate_tenth", "rate_ten")
+_LEAST_OF_SGD, _LEAST_OF_OTHERS = 1e-2, 1e-4  # a tenth of the usual 0.1 over 1 - momentum, and of Adam's default
 
 
 class Standing:
@@ -57,7 +59,7 @@ class Standing:
         )
 
     def may_come_late(self, witness: Witness, found: Iterable[Arm], compensating: Collection[str]) -> bool:
-        """Whether a program at chance, of unknown length, may only be on a plateau, within its first pass over the loader.
+        """Whether a program at chance, of unknown length, may only be on a plateau: in its first pass, or at a usual rate.
 
         So it may where nothing fixes it but what shortens a plateau, as a larger rate does, and nothing shows that it fails.
         """
@@ -65,9 +67,17 @@ class Standing:
             size = len(self.source.setup.train_loader)  # type: ignore[arg-type]
             fixing = [arm.name for arm in found if arm.again is not None and witness.is_fixed_by(arm)]
             waits = bool(fixing) and set(fixing) <= set(compensating) and not any(arm.is_certain for arm in found)
-            is_open = self.source.setup.planned_steps is None and size > witness.unchanged.steps
+            is_early = size > witness.unchanged.steps or self._has_usual_rate()
+            is_open = self.source.setup.planned_steps is None and is_early
             return waits and is_open and witness.vary is not False and not witness.was_seen_to_fail()
         return False
+
+    def _has_usual_rate(self) -> bool:
+        """Whether the program's own rate is at most ten times smaller than what is usual for such an optimizer."""
+        settings, rate = settings_of(self.source.evidence), own_rate(self.source.evidence)
+        if settings is None or rate is None:
+            return False
+        return rate / (1 - (settings.momentum or 0.0)) >= (_LEAST_OF_SGD if "SGD" in settings.name else _LEAST_OF_OTHERS)
 
     def tested(self) -> list[Arm]:
         """Arms of single changes that were stepped."""
