@@ -298,7 +298,7 @@ class Tape(TorchFunctionMode):
         return replay if abs(again - was) <= _SAME * abs(was) or (again != again and was != was) else None
 
     def given_to_both(self) -> tuple[Tensor, ...]:
-        """What the model was given, and what its loss was given beside its outputs; nothing of several calls, nor of no targets.
+        """What the model was given, and what its loss was given beside its outputs; nothing of several calls, or no targets.
 
         Beside the one tensor of several dimensions, an integer for each example is left out: a length, a place, a step.
         """
