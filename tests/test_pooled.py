@@ -107,5 +107,14 @@ def test_sound_neighbours_are_left_alone(name: str) -> None:
     assert "constant_output.norm" not in [finding.code for finding in watched(SOUND[name]()).findings]
 
 
+def test_a_batch_norm_in_eval_mode_is_said_to_be_so() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Sequential(nn.Conv2d(3 if k == 0 else 8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)) for k in range(14)]
+    for layer in layers:
+        nn.init.normal_(layer[0].weight, std=0.03)  # unnormalised, the signal shrinks
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * IMAGES[0, 0].numel(), 4)).eval()
+    assert watched(model).findings[0].code == "wrong_mode.training"
+
+
 def test_examples_that_are_all_the_same_are_no_matter_of_the_norm() -> None:
     assert look(pooled(), (IMAGES[:1].repeat(16, 1, 1, 1), LABELS), ask).pooled_norm is None

@@ -276,9 +276,14 @@ def is_matrix(layer: LayerStats) -> bool:
 
 
 def emptied_norms(evidence: Evidence) -> list[LayerStats]:
-    """Normalisations that put out next to nothing at the first step, though their scale is not zero: 1 is what they are for."""
+    """Normalisations that put out next to nothing at the first step, though their scale is not zero: 1 is what they are for.
+
+    In eval mode a batch norm only multiplies by what it has kept.
+    """
     probe = evidence.probe
     first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
+    if first is not None and first.training is False:
+        return []
     layers = first.layers if first is not None else probe.layers if probe is not None and probe.at_start else ()
     return [
         s
