@@ -115,6 +115,29 @@ def test_a_sampler_with_a_weight_for_each_class_is_named(weights: int) -> None:
     assert ("short_length.weights" in {f.code for f in diagnosis.findings}) == (weights == 4)
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_masks_whose_classes_were_lost_are_named(is_lost: bool) -> None:
+    masks = torch.randint(3, (300, 6, 6), generator=torch.Generator().manual_seed(0))
+    images = masks[:, None] + torch.rand(300, 1, 6, 6)
+    masks = (masks.float() / 255).long() if is_lost else masks
+    data = TensorDataset(images, masks)
+    watch = ScriptWatch(Path("loop.py"), every=5, most_steps=None, place=None)
+    watch.begin()
+    try:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 3, 1))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(3):
+            for image, mask in DataLoader(data, 16, shuffle=True):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(image), mask).backward()
+                optimizer.step()
+    finally:
+        watch.end(None)
+    (diagnosis,) = watch.diagnoses.values()
+    assert {f.code for f in diagnosis.findings if f.severity != "hint"} == ({"class_imbalance.one_class"} if is_lost else set())
+
+
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_evaluating_training_data_is_no_leak_and_evaluating_some_of_them_is(share: float) -> None:
     rng = torch.Generator().manual_seed(0)

@@ -48,8 +48,8 @@ class HeldOut:
         self._others: DataLoader[Any] | None = None  # read last without gradients, and not trained on
         self._is_paired = False  # the model was given the first part of a batch, and the loss the second
         self._stored: dict[int, Stored | None] = {}  # of data sets, before anything has read them
-        # By their iterators; neither is kept alive, as it may have worker processes.
-        self._loaders: weakref.WeakKeyDictionary[Any, weakref.ref[DataLoader[Any]]] = weakref.WeakKeyDictionary()
+        # By their iterators, which are all that a `for` statement holds; one that keeps worker processes is not kept alive.
+        self._loaders: weakref.WeakKeyDictionary[Any, Callable[[], DataLoader[Any] | None]] = weakref.WeakKeyDictionary()
         self._last: tuple[DataLoader[Any] | None, Any, Any] | None = None  # with data set and batch; gradients were on
         self._place: str | None = None  # of the labels in a batch; "" where steps say different things
         self._pass: _Pass | None = None
@@ -82,7 +82,7 @@ class HeldOut:
                 with contextlib.suppress(Exception):  # of a data set without a length
                     self._stored[id(loader.dataset)] = stored_in(loader)
             batches = begin(loader)
-            self._loaders[batches] = weakref.ref(loader)
+            self._loaders[batches] = weakref.ref(loader) if loader.persistent_workers else lambda: loader
             return batches
 
         kind.__next__, DataLoader.__iter__ = following, beginning  # type: ignore[method-assign]

@@ -20,11 +20,15 @@ def lone_targets(evidence: Evidence) -> list[Finding]:
         return []
     places = math.prod(reading.facts(evidence).target_shape[1:])
     task = evidence.rehearsal.task if evidence.rehearsal is not None else None
-    if places > 1 and task is not None and task.target and "cross_entropy" in (task.loss or ""):
+    graph = reading.facts(evidence).graph
+    is_asked = places > 1 and task is not None and task.target and "cross_entropy" in (task.loss or "")
+    # Of a watched loop, whose pairs are those of model and loss, the graph tells; labels are counted for one per example.
+    is_watched = task is None and train.label_min is None and graph is not None and graph.takes in ("log_softmax", "nll")
+    if is_asked or is_watched:
         return [
             _finding(
                 train,
-                places,
+                places if is_asked else 0,
                 cause="classes are lost before the loss: a mask was divided by 255 (ToTensor does), cast or thresholded too "
                 "early",
                 remedy="read masks as integers: torch.as_tensor(numpy.array(mask)).long() instead of ToTensor",
@@ -58,8 +62,9 @@ def _are_set_against(evidence: Evidence, value: float) -> bool:
 
 
 def _finding(train: SplitAudit, places: int, *, cause: str, remedy: str, source: str) -> Finding:
+    """The finding; `places` is their number per example, or 0 for several if it is unknown."""
     value = train.lone_target or 0.0
-    what = f"all {places} places of the targets" if places > 1 else "the targets"
+    what = f"all {places} places of the targets" if places > 1 else "all places of the targets" if not places else "the targets"
     return Finding(
         rule="class_imbalance",
         code="class_imbalance.one_class",
