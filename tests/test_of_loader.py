@@ -115,6 +115,18 @@ def test_a_sampler_with_a_weight_for_each_class_is_named(weights: int) -> None:
     assert ("short_length.weights" in {f.code for f in diagnosis.findings}) == (weights == 4)
 
 
+@pytest.mark.parametrize("is_order", [False, True])
+def test_columns_of_categories_are_named_unless_their_size_says_something(is_order: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    product, price = torch.randint(200, (3000,), generator=rng), torch.rand(3000, generator=rng)
+    worth = torch.linspace(-1, 1, 200) if is_order else torch.randn(200, generator=rng)
+    targets = (worth[product] - price)[:, None]
+    data = TensorDataset(torch.stack([product / 1.0, price], dim=1), targets)
+    train, other = (DataLoader(part, 64, shuffle=True) for part in torch.utils.data.random_split(data, [2400, 600]))
+    diagnosis, _ = followed(train, other, nn.MSELoss(), 1)
+    assert ("numbers_for_words.column" in {f.code for f in diagnosis.findings}) == (not is_order)
+
+
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_masks_whose_classes_were_lost_are_named(is_lost: bool) -> None:
     masks = torch.randint(3, (300, 6, 6), generator=torch.Generator().manual_seed(0))

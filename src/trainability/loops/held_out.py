@@ -127,15 +127,18 @@ class HeldOut:
         given = max((self._given[key] / max(size or 0, 1) for key, size in self._trained_on.items()), default=0.0)
         return max(given, sum(self._begun[key] for key in self._trained_on))
 
-    def of_loader(self) -> OfLoader | None:
+    def of_loader(self, model: nn.Module) -> OfLoader | None:
         """What the data show once the loop has ended; None where they do not come from a `DataLoader`.
 
         To be asked when the loop needs them no more: what was stored of some examples before the first reading is put back.
+
+        Args:
+            model: that was trained on them.
         """
         if self._trained is None:
             return None
         before = self._stored.get(id(self._trained.dataset))
-        return of_loader(self._trained, self._others, before=before, is_paired=self._is_paired)
+        return of_loader(model, self._trained, self._others, before=before, is_paired=self._is_paired)
 
     def stepped(self) -> None:
         """A step is over: what came last is trained on, and a step that was looked at tells which of it are the labels."""

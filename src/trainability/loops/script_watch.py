@@ -129,7 +129,7 @@ class ScriptWatch:
         """Read the data once more, now that the script has ended and nothing it computes can change."""
         monitor = next(iter(self._monitors.values()), None)
         if monitor is not None:
-            monitor.of_loader = self._held_out.of_loader()
+            monitor.of_loader = self._held_out.of_loader(monitor.model)
 
     @property
     def diagnoses(self) -> dict[str, Diagnosis]:

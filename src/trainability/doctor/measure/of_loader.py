@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from trainability.doctor.audit_results import DataAudit
@@ -17,6 +17,7 @@ from trainability.doctor.measure.audits import audit_data
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.mirrored import mirrored_alone
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.short_length import short_length
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size
 from trainability.doctor.measure.written_data import Stored, overwritten
@@ -31,20 +32,23 @@ class OfLoader:
     Attributes:
         facts: with what is certain; of all else, nothing.
         data: the audit; None where batches are not (inputs, targets).
+        categories: see `Relation`; of a table whose columns go into a linear layer as they are.
         problems: what could not be looked at.
     """
 
     facts: Facts
     data: DataAudit | None = None
+    categories: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 def of_loader(
-    loader: DataLoader[Any], held_out: DataLoader[Any] | None, *, before: Stored | None, is_paired: bool
+    model: nn.Module, loader: DataLoader[Any], held_out: DataLoader[Any] | None, *, before: Stored | None, is_paired: bool
 ) -> OfLoader | None:
     """Read examples of a loop's data once more, in this process.
 
     Args:
+        model: that was trained.
         loader: of training.
         held_out: read without gradients, and not trained on; None if there is none.
         before: what the data set stored of some examples when the loop began; it is put back.
@@ -72,9 +76,12 @@ def of_loader(
             mirrored_alone=asked("images that the loader mirrors", lambda: mirrored_alone(loader)),
         )
         short = asked("the length of the data", lambda: short_length(loader))
-        data = asked("data", lambda: _audited(loader, held_out)) if is_paired and not has_changed else None
+        data, categories = None, ()
+        if is_paired and not has_changed:
+            data = asked("data", lambda: _audited(loader, held_out))
+            categories = asked("columns of categories", lambda: _categories(model, _without_workers(loader))) or ()
     facts = replace(facts, readings=replace(facts.readings, overwritten=written, short=short))
-    return OfLoader(facts=facts, data=data, problems=tuple(problems))
+    return OfLoader(facts=facts, data=data, categories=categories, problems=tuple(problems))
 
 
 def with_loader(evidence: Evidence, found: OfLoader) -> Evidence:
@@ -91,6 +98,7 @@ def with_loader(evidence: Evidence, found: OfLoader) -> Evidence:
         evidence,
         facts=facts if facts != Facts() else None,
         data=evidence.data or found.data,
+        relation=replace(evidence.relation, categories=found.categories) if evidence.relation is not None else None,
         problems=(*evidence.problems, *found.problems),
     )
 
@@ -104,6 +112,17 @@ def _audited(loader: DataLoader[Any], held_out: DataLoader[Any] | None) -> DataA
     found = audit_data(train, validation, max_images=size, redraw=True)
     shared = found.overlap_fraction or 0.0
     return found if shared <= _MOST_SHARED else replace(found, overlap_fraction=None, shared_dataset=False)
+
+
+def _categories(model: nn.Module, loader: DataLoader[Any]) -> tuple[int, ...]:
+    """Columns of categories, where a linear layer takes as many columns as there are and nothing is looked up in a table."""
+    inputs = next(iter(loader))[0]
+    layers = list(model.modules())
+    takes_all = any(isinstance(layer, nn.Linear) and layer.in_features == inputs.shape[-1] for layer in layers)
+    if inputs.dim() != 2 or not takes_all or any(isinstance(layer, nn.Embedding | nn.EmbeddingBag) for layer in layers):
+        return ()
+    found = read_relation(loader, "[1]")
+    return found.categories if found is not None else ()
 
 
 def _without_workers(loader: DataLoader[Any]) -> DataLoader[Any]:
