@@ -157,8 +157,8 @@ SOUND: list[Step] = [moved, hidden, adapted, taught, surrogate, boosted, weighed
 SOUND.append(lambda model, batch: decay(model, batch, create_graph=True))
 
 
-def named_by_monitor(step: Step) -> bool:
-    model = Net()
+def named_by_monitor(step: Step, code: str = "flat_derivative.residual", model: nn.Module | None = None) -> bool:
+    model = Net() if model is None else model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     with Monitor(model, optimizer, every=1) as monitor:
         for _ in range(2):
@@ -167,7 +167,7 @@ def named_by_monitor(step: Step) -> bool:
             loss.backward()
             monitor.after_backward(loss)
             optimizer.step()
-    return "flat_derivative.residual" in [f.code for f in monitor.diagnose().findings]
+    return code in [f.code for f in monitor.diagnose().findings]
 
 
 @pytest.mark.parametrize("step", BAD)
@@ -184,3 +184,15 @@ def test_derivatives_that_are_meant_to_have_none_are_left_alone(step: Step) -> N
     assert graph is not None
     assert not graph.constant_slope
     assert not named_by_monitor(step)
+
+
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Softplus])
+def test_a_curvature_of_piecewise_linear_units_is_named_in_a_watched_loop(kind: Callable[[], nn.Module]) -> None:
+    def poisson(model: Any, batch: Any) -> Tensor:
+        x = leaf(batch[0])
+        first = slope(model(x), x, create_graph=True)
+        return (slope(first, x, create_graph=True) + torch.sin(x)).square().mean() + model(torch.zeros(1, 1)).square().mean()
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 16), kind(), nn.Linear(16, 16), kind(), nn.Linear(16, 1))
+    assert named_by_monitor(poisson, "flat_derivative", model) == (kind in (nn.ReLU, nn.LeakyReLU))

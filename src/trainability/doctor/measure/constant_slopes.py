@@ -66,6 +66,15 @@ def words_of(args: tuple, kwargs: dict) -> dict[str, Any]:
     return dict(zip(("outputs", "inputs", "grad_outputs", "retain_graph", "create_graph"), args, strict=False)) | kwargs
 
 
+def is_flat(words: dict[str, Any], found: Any) -> bool:
+    """Whether something that is not zero was differentiated for a graph of its own, and every number of the result is zero."""
+    if not words.get("create_graph"):
+        return False
+    given = [words["outputs"]] if isinstance(words["outputs"], Tensor) else list(words["outputs"])
+    made = [gradient for gradient in found if gradient is not None]
+    return bool(made) and any(bool(t.any()) for t in given) and not any(bool(g.any()) for g in made)
+
+
 class ConstantSlopes:
     """Follow derivatives taken without a graph to where a loss compares them with outputs.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.measure.constant_slopes import ConstantSlopes, is_derivative, words_of
+from trainability.doctor.measure.constant_slopes import ConstantSlopes, is_derivative, is_flat, words_of
 
 _OTHER = 1.5  # times a derivative, in its place
 
@@ -23,8 +23,7 @@ class Derivatives(TorchFunctionMode):
 
     Attributes:
         with_graph: whether a derivative was taken for a graph of its own.
-        flat: whether something that is not zero was differentiated for a graph of its own, and every number of the result is
-            exactly zero.
+        flat: whether one of these is flat; see `is_flat`.
         without_graph: whether a derivative by something that is no parameter was taken without a graph.
         slopes: where these are compared with outputs.
     """
@@ -47,9 +46,7 @@ class Derivatives(TorchFunctionMode):
     def _derived(self, words: dict[str, Any], found: Any) -> Any:
         if words.get("create_graph"):
             self.with_graph = True
-            given = [words["outputs"]] if isinstance(words["outputs"], Tensor) else list(words["outputs"])
-            made = [gradient for gradient in found if gradient is not None]
-            self.flat |= bool(made) and any(bool(t.any()) for t in given) and not any(bool(g.any()) for g in made)
+            self.flat |= is_flat(words, found)
             return found
         by = [words["inputs"]] if isinstance(words["inputs"], Tensor) else list(words["inputs"])
         if any(isinstance(t, nn.Parameter) for t in by) or any(g is not None and g.requires_grad for g in found):

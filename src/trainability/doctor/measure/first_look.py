@@ -64,6 +64,7 @@ def first_facts(
         made_anew=sampler.tape.made_inside.shapes() if sampler.tape is not None else (),
         cut_steps=sampler.tape.handed_on.num_reached(loss) if sampler.tape is not None else None,
         own_tokens=sampler.tape.own_tokens.fact() if sampler.tape is not None else None,
+        flat_derivative=sampler.tape is not None and sampler.tape.has_flat,
         draws_own=sampler.tape is not None and sampler.tape.draws_own,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
         **(_facts_of_weights(model, sampler) if at_start else {}),

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
-from trainability.doctor.measure.constant_slopes import ConstantSlopes
+from trainability.doctor.measure.constant_slopes import ConstantSlopes, is_derivative, is_flat, words_of
 from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.handed_on import HandedOn
@@ -52,6 +52,7 @@ class Tape(TorchFunctionMode):
         made_inside: layers that the model makes and drops as it runs.
         handed_on: states passed from step to step.
         slopes: derivatives taken without a graph and compared with outputs.
+        has_flat: whether a derivative with a graph is flat; see `is_flat`.
         crosses_given: the loss sets all pairs of two tensors that it is given, (n, 1) and (n,): one is a grid, and no target.
         draws_own: something is drawn without a gradient by what the outputs say, as an action is.
         draws_target: outputs are set against numbers that were drawn after the last call, and that nothing else was given.
@@ -74,6 +75,7 @@ class Tape(TorchFunctionMode):
         self._own = {id(p) for p in model.parameters()}
         self.made_inside = MadeInside(self._own)
         self.handed_on, self.slopes, self.extremes = HandedOn(), ConstantSlopes(), FilledExtremes()
+        self.has_flat = False
         self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
         self._drawn: set[int] = set()  # of those, at random, and as they were drawn
@@ -207,6 +209,7 @@ class Tape(TorchFunctionMode):
             self._num_running -= 1
         if self._is_open and not self._is_over:
             with contextlib.suppress(Exception):  # one fact less
+                self.has_flat |= is_derivative(func) and is_flat(words_of(args, kwargs or {}), result)
                 self.slopes.see(func, args, kwargs or {}, result)
                 self.extremes.see(getattr(func, "__name__", ""), args, kwargs or {}, result)
         if self._is_open and not self._is_over and not self.lost and not self._running:

@@ -52,6 +52,7 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
             cause="piecewise linear activations (ReLU, LeakyReLU) have no second derivative",
             remedy="torch.nn.Tanh() or torch.nn.SiLU() instead of every ReLU in the model that is differentiated twice",
             source="Physics-informed neural networks, 2019; own check",
+            explains=("untrained_parameter", "vanishing_gradient"),  # of what such a derivative alone would train
         )
     ]
 
