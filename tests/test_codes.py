@@ -499,6 +499,10 @@ CODES = {
         fact(graph=LossGraph(heads=MisreadHeads(kind="places", given=(32, 8, 16, 30), made=(32, 30, 128)))),
         fact(graph=LossGraph()),
     ),
+    "misread_heads.steps": (
+        fact(graph=LossGraph(heads=MisreadHeads(kind="steps", given=(64, 50, 3), made=(50, 64, 3)))),
+        fact(graph=LossGraph()),
+    ),
     "misread_edges.unshifted": (
         fact(readings=Readings(edges=MisreadEdges(num_edges=900, how="unshifted", num_graphs=8, num_nodes=160, reach=24))),
         fact(readings=Readings()),

@@ -186,3 +186,44 @@ def test_check_names_the_view_and_the_permute_that_mends_it() -> None:
     (told,) = [f for f in found if f.code == "misread_heads.frames"]
     assert told.severity == "warning"
     assert "x.permute(0, 3, 1, 2) before it, which gives (6, 14, 4, 5), then .reshape(len(x), 14, 20)" in (told.remedy or "")
+
+
+class StepsFirst(nn.Module):
+    """A recurrent layer without batch_first, or attention, over what a function makes of (batch, steps, features)."""
+
+    def __init__(self, bring: Callable[[Tensor], Tensor], layer: nn.Module) -> None:
+        super().__init__()
+        self.bring, self.layer, self.last = bring, layer, nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.bring(x)
+        out, _ = self.layer(z, z, z) if isinstance(self.layer, nn.MultiheadAttention) else self.layer(z)
+        return self.last(out).mean(dim=0)
+
+
+@pytest.mark.parametrize("layer", [nn.GRU, nn.LSTM, nn.MultiheadAttention])
+@pytest.mark.parametrize(
+    ("bring", "is_misread"),
+    [
+        (lambda x: x.view(TIME, len(x), 8), True),
+        (lambda x: x.reshape(x.shape[1], -1, 8), True),
+        (lambda x: x.transpose(0, 1), False),
+        (lambda x: x.transpose(0, 1).contiguous(), False),
+        (lambda x: x.permute(1, 0, 2).clone(), False),
+    ],
+)
+def test_steps_that_a_view_brings_to_the_front(
+    bring: Callable[[Tensor], Tensor], is_misread: bool, layer: type[nn.Module]
+) -> None:
+    model = StepsFirst(bring, layer(8, 2) if layer is nn.MultiheadAttention else layer(8, 8))
+    x = torch.randn(B, TIME, 8)
+    assert kind_of(model, x) == ("steps" if is_misread else None)
+    assert ("misread_heads.steps" in watched(model, x)) == is_misread
+
+
+def test_examples_that_are_given_steps_first_are_left_alone() -> None:
+    x = torch.randn(TIME, B, 8)
+    model = StepsFirst(lambda x: x, nn.GRU(8, 8))
+    facts = facts_of(model, (x, torch.randn(B, 1)), loss_fn=F.mse_loss)
+    assert facts.graph is not None
+    assert facts.graph.heads is None

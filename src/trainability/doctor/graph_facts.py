@@ -47,7 +47,7 @@ class MisreadHeads:
 
     Attributes:
         kind: "split" for queries, keys or values, "merged" for the result of attention, "places" for what a layer reads place
-            by place.
+            by place, "steps" for (batch, steps, features) viewed as (steps, batch, features).
         given: shape that was viewed.
         made: shape that it was viewed as.
     """

@@ -13,7 +13,7 @@ from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT, is_one_word, lone_word, loud_column
 from trainability.doctor.measure.hidden_words import HiddenWords
-from trainability.doctor.measure.misread_places import viewed_input
+from trainability.doctor.measure.misread_places import viewed_input, viewed_steps
 from trainability.doctor.measure.pooled import PooledNorms
 
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
@@ -76,7 +76,8 @@ class LayerInputs:
             self._loud = loud_column(name, given, self.batch)
         if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
             plain = given.detach()
-            self.viewed = self.viewed or viewed_input([t for _, t in self.batch], plain)
+            whole = [t for _, t in self.batch]
+            self.viewed = self.viewed or (viewed_steps(whole, plain) if sequential else viewed_input(whole, plain))
             if isinstance(module, nn.RNNBase) and plain.dim() == 3 and name not in self._padded:
                 self._padded[name] = _padded_share(plain if module.batch_first else plain.transpose(0, 1))
             constant = not given.requires_grad and bool(plain.amin() == plain.amax())

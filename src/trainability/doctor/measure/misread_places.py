@@ -76,6 +76,22 @@ def viewed_input(inputs: Sequence[Tensor], given: Tensor) -> MisreadHeads | None
     return None
 
 
+def viewed_steps(inputs: Sequence[Tensor], given: Tensor) -> MisreadHeads | None:
+    """Whether a layer whose sequences run along the first dimension is given (batch, steps, ...) viewed as (steps, batch, ...).
+
+    Args:
+        inputs: of the model.
+        given: to the layer, (steps, batch, features).
+    """
+    for whole in inputs:
+        same = whole.data_ptr() == given.data_ptr() and whole.is_contiguous() and given.is_contiguous()
+        if same and whole.dim() == given.dim() == 3 and whole.shape[0] != whole.shape[1]:
+            made, shape = tuple(given.shape), tuple(whole.shape)
+            if made == (shape[1], shape[0], shape[2]) and min(shape[:2]) > 1:
+                return MisreadHeads(kind="steps", given=shape, made=made)
+    return None
+
+
 def _swaps(given: Shape, made: Shape) -> bool:
     """Whether a trailing dimension, or all but the second, comes before the others, with no dimension kept where it is."""
     if len(given) < 3 or len(made) not in (2, 3) or 0 in given or 0 in made:

@@ -7,7 +7,7 @@ from trainability.doctor.graph_facts import MisreadHeads
 from trainability.doctor.rules.parameters import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
-EXPLAINED = (*SYMPTOMS, "shuffled_labels", "constant_as_good", "overfit", "ignored_end", "sees_future")
+EXPLAINED = (*SYMPTOMS, "shuffled_labels", "constant_as_good", "overfit", "ignored_end", "sees_future", "batch_leakage")
 
 
 @rule(severities=("warning",), explains=EXPLAINED)
@@ -21,7 +21,9 @@ def misread_heads(evidence: Evidence) -> list[Finding]:
         weights, or attention, reads (batch, places, features) or (batch * places, features), which is a view or reshape of
         what a convolution returns, (batch, channels, ..., places), and where the number of channels is no multiple of that of
         the places; or of any (batch, ..., places), the model's inputs included, where the view cuts rows in the middle, as no
-        merging, splitting or windows do; or of looked-up words, (batch, words, features), that a convolution reads.
+        merging, splitting or windows do; or of looked-up words, (batch, words, features), that a convolution reads. Code
+        `steps`: a recurrent layer or attention without batch_first gets the batch, (batch, steps, features), viewed as (steps,
+        batch, features).
     Why: a view keeps the order in memory. With four heads, each head then gets a quarter of the places, each cut into four
         pieces that act as places of their own, and sees none of the others; if heads are merged by a view, the output at a
         place is made of the results for other places. If (batch, channels, time) is viewed as (batch, time, channels), a layer
@@ -34,7 +36,8 @@ def misread_heads(evidence: Evidence) -> list[Finding]:
     graph = reading.facts(evidence).graph
     if graph is None or graph.heads is None:
         return []
-    return [_places(graph.heads) if graph.heads.kind == "places" else _heads(graph.heads)]
+    found = {"places": _places, "steps": _steps}.get(graph.heads.kind, _heads)
+    return [found(graph.heads)]
 
 
 def _heads(found: MisreadHeads) -> Finding:
@@ -82,4 +85,19 @@ def _places(found: MisreadHeads) -> Finding:
         cause="view or reshape instead of a permute where a dimension (time, pixels, features) is moved to the front",
         remedy=f"x.permute{order} before it, which gives {permuted}, then .reshape{shape}",
         source="PyTorch, torch.Tensor.view; read off the graph of the loss",
+    )
+
+
+def _steps(found: MisreadHeads) -> Finding:
+    size, steps, _ = found.given
+    return Finding(
+        rule="misread_heads",
+        code="misread_heads.steps",
+        severity="warning",
+        seen=f"{found.given} is viewed as {found.made} before a layer that takes the first dimension for the steps, and a view "
+        f"does not transpose: each of its {size} sequences is made of steps of several of the {size} examples",
+        measurements=(Measurement(name="steps", value=float(steps), threshold=1.0),),
+        cause="view or reshape instead of a transpose where the batch is moved behind the steps",
+        remedy="x.transpose(0, 1) in place of the view; or batch_first=True for the layer, and no view",
+        source="PyTorch, torch.Tensor.view and torch.nn.GRU (batch_first); addresses of the tensors",
     )
