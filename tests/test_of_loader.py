@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.measure import of_loader
 from trainability.loops.script_watch import ScriptWatch
 
 
@@ -105,6 +106,25 @@ def test_boxes_that_are_not_mirrored_with_their_images_are_named(crosses: bool) 
     diagnosis, _ = followed(train, DataLoader(Boxes(200, 1, mirrors=False, crosses=False), 64), nn.MSELoss(), 4)
     found = {f.code for f in diagnosis.findings if f.severity != "hint"}
     assert found == ({"mirrored.corners"} if crosses else set())
+
+
+def test_data_that_are_slow_to_read_are_not_read_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    whole = Images.__getitem__
+
+    def counted(self: Images, index: int) -> tuple[Tensor, Tensor]:
+        reads.append(index)
+        return whole(self, index)
+
+    monkeypatch.setattr(Images, "__getitem__", counted)
+    for seconds, fewest, most in ((20.0, 600, 10_000), (1e-6, 0, 100)):
+        monkeypatch.setattr(of_loader, "_SECONDS", seconds)
+        loader = DataLoader(Images(400, 0, copies=True), 32, shuffle=True)
+        reads.clear()
+        found = of_loader.of_loader(nn.Linear(1, 1), loader, None, before=None, is_paired=True)
+        assert found is not None
+        assert (found.data is None) == (seconds < 1)
+        assert fewest <= len(reads) <= most
 
 
 @pytest.mark.parametrize("weights", [4, 400])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,8 @@ from trainability.doctor.measure.short_length import short_length
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size
 from trainability.doctor.measure.written_data import Stored, overwritten
 
+_SECONDS = 20.0  # for reading, of all that is asked
+_FEW, _SOME, _ALL = 100, 1000, 4000  # examples that are read for each kind of question, in round numbers
 _MOST_SHARED = 0.5  # of what is evaluated: more, and training's own accuracy is evaluated on purpose
 
 
@@ -55,7 +58,7 @@ def of_loader(
         is_paired: whether the model is given the first part of a batch, and the loss the second.
 
     Returns:
-        What they show; None of data without indices.
+        What they show; None of data without indices. What would take much longer than half a minute to read is not asked.
     """
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return None
@@ -69,19 +72,33 @@ def of_loader(
             return None
 
     has_changed = before is not None and before.put_back()
+    facts, data, categories = Facts(), None, ()
     with randomness_restored(), generators_restored(loader), generators_restored(held_out):
-        written = asked("data that are written to", lambda: overwritten(loader))  # before anything else reads
-        facts = Facts(
-            separated=asked("rows that the loader joins", lambda: separated(loader)),
-            mirrored_alone=asked("images that the loader mirrors", lambda: mirrored_alone(loader)),
-        )
-        short = asked("the length of the data", lambda: short_length(loader))
-        data, categories = None, ()
-        if is_paired and not has_changed:
+        most = _num_affordable(loader)
+        if before is not None:
+            before.put_back()
+        written = asked("data that are written to", lambda: overwritten(loader)) if most >= _FEW else None
+        short = asked("the length of the data", lambda: short_length(loader)) if most >= _FEW else None
+        if most >= _SOME:
+            facts = Facts(
+                separated=asked("rows that the loader joins", lambda: separated(loader)),
+                mirrored_alone=asked("images that the loader mirrors", lambda: mirrored_alone(loader)),
+            )
+        if is_paired and not has_changed and most >= _ALL:
             data = asked("data", lambda: _audited(loader, held_out))
             categories = asked("columns of categories", lambda: _categories(model, _without_workers(loader))) or ()
     facts = replace(facts, readings=replace(facts.readings, overwritten=written, short=short))
     return OfLoader(facts=facts, data=data, categories=categories, problems=tuple(problems))
+
+
+def _num_affordable(loader: DataLoader[Any]) -> float:
+    """How many examples can be read in the time that there is, by the first of them; 0 of data that cannot be read so."""
+    began = time.perf_counter()
+    try:
+        loader.dataset[0]
+    except Exception:
+        return 0.0
+    return _SECONDS / max(time.perf_counter() - began, 1e-9)
 
 
 def with_loader(evidence: Evidence, found: OfLoader) -> Evidence:
