@@ -127,8 +127,13 @@ class Stacked:
         first: name of the first layer.
         second: name of the one that reads its output.
         widths: features into the first, between the two, and out of the second.
+        between: what lies between in a model that is affine in evaluation, and is affine itself.
+        are_factors: the two may be two on purpose: one has groups, or each runs along a direction of its own; or the model
+            returns as many numbers as it takes, and has fewer between.
     """
 
     first: str
     second: str
     widths: tuple[int, int, int]
+    between: tuple[str, ...] = ()
+    are_factors: bool = False

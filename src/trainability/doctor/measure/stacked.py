@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -14,6 +13,7 @@ from trainability.doctor.theory.trace import Op, Trace, trace
 
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
 # Rearranging and adding up is linear; of several tensors only what puts them side by side.
+_BETWEEN = {"norm": "batch normalisation", "avg_pool": "average pooling", "reshape": "", "scale": "", "dropout": ""}
 _LINEAR = frozenset({"getitem", "chunk", "split", "narrow", "select", "unbind", "roll", "flip", "repeat", "tile", "pad", "sum"})
 
 
@@ -27,27 +27,61 @@ def traced(model: nn.Module, seen: ForwardPass) -> Trace | None:
 
 
 def stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
+    """Fields of `Facts`: the pairs, and whether any operation of the model is not linear in evaluation."""
     structure = traced(model, seen)
     if structure is None or structure.output is None:
         return {}
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
-    found = []
     bent = not all(map(_is_affine, structure.ops))
     kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
-    for first, second in itertools.product(structure.ops, structure.ops):
-        if first.kind not in kinds or second.kind not in kinds or first.name == second.name:
+    is_squeezed = not bent and _is_squeezed(structure)
+    found = []
+    for first in structure.ops:
+        # In a net that bends elsewhere, a projection may end in batch norm, and a head begin with a linear layer.
+        second, between = _next_layer(structure, first, ("dropout",) if bent else tuple(_BETWEEN))
+        if second is None or first.kind not in kinds or second.kind not in kinds or first.name == second.name:
             continue
-        readers = [op for op in structure.ops if first.output in op.inputs]
-        while len(readers) == 1 and readers[0].kind == "dropout":
-            value = readers[0].output
-            readers = [op for op in structure.ops if value in op.inputs]
-        if len(readers) == 1 and readers[0] is second and first.weight in shapes and second.weight in shapes:
+        if first.weight in shapes and second.weight in shapes:
             inner, outer = shapes[first.weight], shapes[second.weight]
             found.append(
-                Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
+                Stacked(
+                    first=str(first.name),
+                    second=str(second.name),
+                    widths=(math.prod(inner[1:]), inner[0], outer[0]),
+                    between=tuple(dict.fromkeys(_BETWEEN[kind] for kind in between if _BETWEEN[kind])),
+                    are_factors=is_squeezed or _are_separable(first, second, inner[2:], outer[2:]),
+                )
             )
     return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
+def _next_layer(structure: Trace, first: Op, through: tuple[str, ...]) -> tuple[Op | None, list[str]]:
+    """The only reader of an operation's output behind others of these kinds, and their kinds; None where there are several."""
+    value, between = first.output, []
+    while len(readers := [op for op in structure.ops if value in op.inputs]) == 1:
+        if readers[0].kind not in through:
+            return readers[0], between
+        between.append(readers[0].kind)
+        value = readers[0].output
+    return None, between
+
+
+def _are_separable(first: Op, second: Op, inner: tuple[int, ...], outer: tuple[int, ...]) -> bool:
+    """Whether two convolutions have fewer weights than one would: depthwise and pointwise, or one along each direction."""
+    if any(op.options.get("groups", 1) != 1 for op in (first, second)):
+        return True
+    crossed = len(inner) == len(outer) and all(min(pair) == 1 for pair in zip(inner, outer, strict=True))
+    return crossed and max(inner, default=1) > 1 and max(outer, default=1) > 1
+
+
+def _is_squeezed(structure: Trace) -> bool:
+    """Whether a model has fewer numbers between than it takes and returns, as a linear autoencoder has."""
+    size = math.prod(structure.output_shape)
+    given = next((op.input_shape for op in structure.ops if 0 in op.inputs), ())
+    return math.prod(given) == size and any(math.prod(op.output_shape) < size for op in structure.ops)
+
+
 def _is_affine(op: Op) -> bool:
+    if op.function == "batch_norm":  # by running averages in evaluation
+        return True
     return op.kind in _AFFINE or op.function == "stack" or (op.function in _LINEAR and len(op.inputs) == 1)

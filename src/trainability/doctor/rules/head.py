@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.affine import without_activation
 from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
 from trainability.doctor.rules.rule import rule
 
@@ -358,31 +359,17 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
 def linear_stack(evidence: Evidence) -> list[Finding]:
     """Linear layers follow each other without an activation, so that together they are one.
 
-    Fires: in the traced model, a linear layer's only input is another's output; a convolution counts where nothing at all is
-        nonlinear. A warning where no operation of the whole model is nonlinear and the width between the two is not a
-        bottleneck; else a hint.
+    Fires: in the traced model, a linear layer's only input is another's output. Where no operation of the whole model is
+        nonlinear in evaluation, convolutions count, too, and so do layers with batch norm, average pooling or a reshape
+        between; a warning if the width between the two is not a bottleneck, and they are no separable convolution. Else a hint,
+        as for a model that returns as many numbers as it takes and has fewer between.
     Why: the product of two matrices is a matrix: without a nonlinear function no depth bends a straight boundary, and XOR stays
-        at ln 2. Operations are read, so this is certain.
-    What fools it: a factorisation on purpose, which has a bottleneck and stays a hint; a linear model written as two layers.
+        at ln 2. Batch norm is a factor and a constant for each channel. Operations are read, so this is certain.
+    What fools it: a factorisation on purpose, which has a bottleneck and stays a hint; a linear model written as two layers,
+        such as a deep linear network whose training is studied.
     Fix: an activation between the two, such as torch.nn.ReLU().
-    Source: Minsky and Papert, Perceptrons, 1969, for XOR; own check.
+    Source: Minsky and Papert, Perceptrons, 1969, for XOR; Ioffe and Szegedy, Batch Normalization, ICML 2015, algorithm 2; own
+        check.
     """
     facts = reading.facts(evidence)
-    wide = [pair for pair in facts.stacked if pair.widths[1] >= min(pair.widths[0], pair.widths[2])]
-    if not facts.stacked:
-        return []
-    first = (wide or facts.stacked)[0]
-    whole = bool(wide) and facts.has_nonlinearity is False
-    return [
-        Finding(
-            rule="linear_stack",
-            severity="warning" if whole else "hint",
-            seen=f"layer {first.second} takes the output of layer {first.first} directly: without an activation between, the "
-            "two are one linear layer" + ("; nothing in the model is nonlinear" if whole else ""),
-            measurements=(Measurement(name="such pairs", value=float(len(facts.stacked)), threshold=0.0),),
-            cause="an activation is missing between the layers",
-            remedy=f"an activation between {first.first} and {first.second}, such as torch.nn.ReLU()",
-            source="own; XOR: Minsky and Papert, 1969",
-            layers=tuple(dict.fromkeys(name for pair in facts.stacked for name in (pair.first, pair.second))),
-        )
-    ]
+    return [without_activation(facts.stacked, is_affine=facts.has_nonlinearity is False)] if facts.stacked else []

@@ -1,0 +1,68 @@
+"""Whole models that are one affine map in evaluation, through batch norm and pooling, and those that only look like it."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor import diagnose
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.measure.facts import look
+
+
+class Square(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x
+
+
+def blocks(*between: nn.Module) -> list[nn.Module]:
+    """Two convolutions with batch norm."""
+    return [nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), *between, nn.Conv2d(8, 8, 3, bias=False), nn.BatchNorm2d(8)]
+
+
+def head(*between: nn.Module) -> list[nn.Module]:
+    return [*between, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8, 4)]
+
+
+def separable(*last: nn.Module) -> list[nn.Module]:
+    return [nn.Conv2d(1, 8, (1, 5)), nn.BatchNorm2d(8), nn.Conv2d(8, 8, (5, 1)), *last]
+
+
+def pca() -> list[nn.Module]:
+    return [nn.Flatten(), nn.Linear(144, 48), nn.BatchNorm1d(48), nn.Linear(48, 8), nn.Linear(8, 48), nn.Linear(48, 144)]
+
+
+IMAGES = {
+    "no activation": ([*blocks(), *head()], "warning"),
+    "no activation, no batch norm": ([nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), *head()], "warning"),
+    "identity": ([*blocks(nn.Identity()), *head(nn.Identity())], "warning"),
+    "rows of numbers": ([nn.Flatten(), nn.Linear(144, 16), nn.BatchNorm1d(16), nn.Linear(16, 4)], "warning"),
+    "one activation": ([*blocks(nn.ReLU()), *head()], None),
+    "an activation before the head": ([*blocks(), *head(nn.ELU())], None),
+    "max pooling": ([*blocks(nn.MaxPool2d(2)), *head()], None),
+    "energies": ([*blocks(), *head(Square())], None),
+    "layer norm": ([*blocks(), *head(nn.GroupNorm(1, 8))], None),
+    "a linear model": ([nn.Flatten(), nn.BatchNorm1d(144), nn.Linear(144, 4)], None),
+    "depthwise": ([nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8), *head()], "hint"),
+    "one direction each": (separable(nn.Flatten()), "hint"),
+    "low rank": ([nn.Flatten(), nn.Linear(144, 2), nn.BatchNorm1d(2), nn.Linear(2, 4)], "hint"),
+    "linear autoencoder": (pca(), "hint"),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_models_that_are_affine_in_evaluation(name: str) -> None:
+    torch.manual_seed(0)
+    layers, severity = IMAGES[name]
+    x = torch.randn(8, 1, 12, 12)
+    facts = look(nn.Sequential(*layers), (x, torch.zeros(8)), lambda model, batch: model(batch[0]).pow(2).mean())
+    (found, *_) = [f for f in diagnose(Evidence(facts=facts)).findings if f.rule == "linear_stack"] or [None]
+    assert (found.severity if found is not None else None) == severity
+
+
+def test_the_remedy_names_each_place() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*blocks(), *head())
+    facts = look(model, (torch.randn(8, 1, 12, 12),), lambda model, batch: model(batch[0]).pow(2).mean())
+    (found,) = [f for f in diagnose(Evidence(facts=facts)).findings if f.rule == "linear_stack"]
+    assert found.remedy.startswith("torch.nn.ReLU(), or another activation, behind 0, 2, after the batch normalisation")
+    assert "with only batch normalisation between" in found.seen
