@@ -33,7 +33,7 @@ from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
-from trainability.doctor.readings import MisreadEdges, Readings, ShortLength, TurnedApart
+from trainability.doctor.readings import MisreadEdges, Readings, SeriesAhead, ShortLength, TurnedApart
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 from trainability.doctor.rules.catalogue import RULES
 
@@ -419,6 +419,10 @@ CODES = {
     "sees_future.backward": (fact(shifted_by=-1), fact()),
     "sees_future.twice": (fact(shifted_by=2), fact()),
     "sees_future.fed": (fact(fed_answer=True), fact()),
+    "sees_future.series": (
+        fact(readings=Readings(ahead=SeriesAhead(by=1, share=0.99))),
+        fact(readings=Readings()),
+    ),
     "wrong_sign.volume": (fact(volume_against=True), fact()),
     "random_evaluation.shuffled": (
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),

@@ -1,4 +1,4 @@
-"""What shows where data are read several times, or in another order. Data only; no torch."""
+"""What shows where data are read several times, in another order, or later than they are known. Data only; no torch."""
 
 from dataclasses import dataclass
 
@@ -79,6 +79,19 @@ class ShortLength:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeriesAhead:
+    """Targets that are later values of the model's own input, which its answers go by.
+
+    Attributes:
+        by: the fewest steps by which they are ahead of their places.
+        share: of the places that the loss counts, those whose target is in the input.
+    """
+
+    by: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -87,6 +100,7 @@ class Readings:
         apart: targets that are turned otherwise than their images; None if there are none.
         edges: that are read across; None if there are none.
         short: a length that is the number of batches; None if it is not.
+        ahead: of series, targets that the model sees; None if it sees none.
         coarse: in a watched loop, `SplitAudit.coarse` and the number of examples.
     """
 
@@ -94,4 +108,5 @@ class Readings:
     apart: TurnedApart | None = None
     edges: MisreadEdges | None = None
     short: ShortLength | None = None
+    ahead: SeriesAhead | None = None
     coarse: tuple[int, float, int, int] | None = None

@@ -67,6 +67,7 @@ from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.running import running_facts, shared_statistics
 from trainability.doctor.measure.same_after import same_after
 from trainability.doctor.measure.sequences import mixed_sequences
+from trainability.doctor.measure.series_ahead import series_ahead
 from trainability.doctor.measure.short_length import short_length
 from trainability.doctor.measure.shown_places import asks_shown_values
 from trainability.doctor.measure.slopes import turned_gradients
@@ -212,6 +213,9 @@ def _questions(
         },
         "targets beside padding": lambda known: beside_padding(seen, loss),
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
+        "series that see later values": lambda known: {
+            "readings": replace(known.readings, ahead=series_ahead(seen, seen.calls[0], loss) if seen.calls else None)
+        },
         "what the loss prefers": lambda known: {
             **preferences(plain, batch, forward, seen),
             "one_output": one_output(plain, batch, forward, seen) if known.task_loss is None else None,

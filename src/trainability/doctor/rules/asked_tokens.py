@@ -2,6 +2,7 @@
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.readings import SeriesAhead
 
 AHEAD = (
     1e-5  # of the gradient on earlier tokens; with a mask it is exactly zero, and a convolution by FFT leaves rounding errors
@@ -108,4 +109,28 @@ def reached(share: float) -> Finding:
         cause="attention without a causal mask, or another operation over all positions",
         remedy="a causal mask (is_causal=True), and no bidirectional layers",
         source="Attention Is All You Need, 2017, section 3.2.3; read off the loop's own graph",
+    )
+
+
+def series(ahead: SeriesAhead) -> Finding:
+    """Of a series of numbers: the model is given most of the values that it has to predict."""
+    steps = "one step" if ahead.by == 1 else f"{ahead.by} steps"
+    most = ahead.share > 0.5
+    return Finding(
+        rule="sees_future",
+        code="sees_future.series",
+        severity="error" if most else "hint",
+        seen=f"the target at each place is the input {steps} later, value for value, and the output there changes when that "
+        f"value of the input is exchanged: at {100 * ahead.share:.0f} % of the places the answer is in the input",
+        measurements=(Measurement(name="share of the targets that are in the input", value=ahead.share, threshold=0.5),),
+        cause='padding on both sides of a convolution (padding="same"), attention without a causal mask, a bidirectional '
+        "layer, or another operation over all steps"
+        if most
+        else "the window of the targets begins before the end of the inputs' window",
+        remedy="let the output at step t depend on inputs up to t only: pad convolutions on the left alone, "
+        "torch.nn.functional.pad(x, (dilation * (kernel_size - 1), 0)), and padding=0; is_causal=True in attention; "
+        "bidirectional=False in recurrent layers; or, if a model is to read its whole window, targets that begin behind it"
+        if most
+        else "inputs = series[i : i + window], targets = series[i + window : i + window + horizon]",
+        source="own; values compared, and exchanged with later ones of the same series",
     )

@@ -263,13 +263,17 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         its input itself, like T5's, reads up to the previous token, and its target is rightly the token itself. A warning with
         code `present` or `given`: in 100 examples or more, each input contains its target, a number, value for value, at the
         same place: inputs are overlapping windows of a series, or a table of related columns. Code `copy`, a hint: outputs are
-        compared with the model's own input, and linear layers, none narrower than the input, can copy it.
+        compared with the model's own input, and linear layers, none narrower than the input, can copy it. Code `series`: of a
+        series of numbers, the target at each place that the loss counts is the input one or several steps later, in all
+        examples and value for value, up to the end of the input, where it is new; and at most places the output changes by
+        more than 1e-4 of the outputs' rms when that value is exchanged with the last one of the same series. Layers that
+        normalise over steps are held at their scale meanwhile. A hint where half of the targets at most are in the input.
     Why: the answer is in the input: the loss falls to almost zero, but text that the model generates is meaningless, because
         then there is no later token to copy. Tokens are replaced and outputs compared, so this is certain.
     What fools it: a model whose mask is an argument that only the loop passes; an autoencoder of sentences that returns only
         logits; a model that hides the place of the target itself.
     Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional
-        layers.
+        layers; convolutions padded on the left alone.
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
     """
     facts = reading.facts(evidence)
@@ -287,7 +291,7 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     if future is None and ahead is not None and ahead > asked_tokens.AHEAD:
         return [asked_tokens.reached(ahead)]
     if future is None or not future > 1e-4:
-        return []
+        return [asked_tokens.series(facts.readings.ahead)] if facts.readings.ahead is not None else []
     return [
         Finding(
             rule="sees_future",
