@@ -60,7 +60,10 @@ def first_facts(
         **dropout_facts(model),
         **running_facts(model),
         **_facts_of_inputs(sampler),
-        readings=Readings(edges=edges_of(model, sampler.tape.calls if sampler.tape else ())),
+        readings=Readings(
+            edges=edges_of(model, sampler.tape.calls if sampler.tape else ()),
+            ahead=sampler.tape.own_series.found if sampler.tape is not None else None,
+        ),
         made_anew=sampler.tape.made_inside.shapes() if sampler.tape is not None else (),
         cut_steps=sampler.tape.handed_on.num_reached(loss) if sampler.tape is not None else None,
         own_tokens=sampler.tape.own_tokens.fact() if sampler.tape is not None else None,

@@ -17,7 +17,7 @@ class HeldScale:
     def __init__(self, model: nn.Module) -> None:
         self.is_kept = False
         self._statistics: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-        self._layers = [module for module in model.modules() if _over_steps(module)]
+        self._layers = [module for module in model.modules() if over_steps(module)]
         self._handles: list[Any] = []
 
     def __enter__(self) -> HeldScale:
@@ -45,7 +45,7 @@ class HeldScale:
         return scaled * module.weight.view(shape) + (0 if module.bias is None else module.bias.view(shape))
 
 
-def _over_steps(module: nn.Module) -> bool:
+def over_steps(module: nn.Module) -> bool:
     if isinstance(module, nn.LayerNorm):
         return len(module.normalized_shape) > 1
     is_instance = isinstance(module, nn.modules.instancenorm._InstanceNorm) and not module.track_running_stats

@@ -23,7 +23,7 @@ _SAME = 1e-5
 _CHANGE = 1e-4  # of the outputs' rms, as for tokens
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Where examples, steps and columns lie; a table (examples, steps) has no columns."""
 
     batch: int
@@ -136,8 +136,8 @@ def _asked(
     seen: ForwardPass, call: Call, position: int, output: Tensor, gradient: Tensor, target: Tensor
 ) -> SeriesAhead | None:
     given = call.inputs[position].detach()
-    for ours in _layouts(output):
-        for theirs in _layouts(given):
+    for ours in layouts(output):
+        for theirs in layouts(given):
             length = output.shape[ours.time]
             sizes = (given.shape[theirs.batch], given.shape[theirs.time])
             if ours.batch != theirs.batch or (output.shape[ours.batch], length) != sizes:
@@ -151,10 +151,10 @@ def _asked(
     return None
 
 
-def _layouts(values: Tensor) -> list[_Layout]:
+def layouts(values: Tensor) -> list[Layout]:
     if values.dim() == 2:
-        return [_Layout(0, 1)]
-    return [_Layout(0, 1), _Layout(0, 2), _Layout(1, 0)]
+        return [Layout(0, 1)]
+    return [Layout(0, 1), Layout(0, 2), Layout(1, 0)]
 
 
 def _later(target: Tensor, asked: Tensor, given: Tensor) -> list[_Later] | None:
@@ -199,7 +199,7 @@ def _agrees(target: Tensor, asked: Tensor, given: Tensor, by: int) -> bool:
 
 
 def _exchanged(
-    call: Call, position: int, layouts: tuple[_Layout, _Layout], asked: Tensor, later: list[_Later]
+    call: Call, position: int, layouts: tuple[Layout, Layout], asked: Tensor, later: list[_Later]
 ) -> SeriesAhead | None:
     """Exchange the target's own value with one still later, and look whether the answer at its step changes."""
     theirs = layouts[1]
@@ -217,7 +217,7 @@ def _compared(
     model: nn.Module,
     cut: list[Any],
     position: int,
-    layouts: tuple[_Layout, _Layout],
+    layouts: tuple[Layout, Layout],
     asked: Tensor,
     later: list[_Later],
 ) -> SeriesAhead | None:
@@ -248,7 +248,7 @@ def _compared(
     return SeriesAhead(by=min(one.by for one in later), share=num_given / num_asked)
 
 
-def _swapped(given: Tensor, layout: _Layout, step: int, column: int) -> Tensor:
+def _swapped(given: Tensor, layout: Layout, step: int, column: int) -> Tensor:
     """The same with a column's value of this step exchanged with its last, so that no mean over the example changes."""
     changed = given.clone()
     view = layout.by_step(changed)

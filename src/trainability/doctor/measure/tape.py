@@ -24,6 +24,7 @@ from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.handed_on import HandedOn
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.made_inside import MadeInside
+from trainability.doctor.measure.own_series import OwnSeries
 from trainability.doctor.measure.own_tokens import OwnTokens
 from trainability.doctor.measure.replay import Called, Line, Replay
 from trainability.doctor.measure.warned import call_as_caller
@@ -49,6 +50,7 @@ class Tape(TorchFunctionMode):
         lost: the loss is not known as a function.
         given: what went into the layers.
         own_tokens: whether tokens are asked for themselves.
+        own_series: whether a series is asked for what it shows.
         made_inside: layers that the model makes and drops as it runs.
         handed_on: states passed from step to step.
         slopes: derivatives taken without a graph and compared with outputs.
@@ -62,7 +64,7 @@ class Tape(TorchFunctionMode):
         super().__init__()
         self.calls: list[Called] = []
         self.given = LayerInputs([])
-        self.own_tokens = OwnTokens()
+        self.own_tokens, self.own_series = OwnTokens(), OwnSeries()
         self._running: list[nn.Module] = []
         self._names = {id(module): name for name, module in model.named_modules()}
         self._handles: list[Any] = []
@@ -134,8 +136,10 @@ class Tape(TorchFunctionMode):
                 self.handed_on.see(module, (args, kwargs), output)
                 if not self.calls:
                     self.own_tokens.see(module, args, kwargs, output)
+                    self.own_series.see(module, args, output)
                 if module is self._model:
                     self.own_tokens.answered(module, (args, kwargs), output)
+                    self.own_series.answered(module, (args, kwargs), output)
                 if not self._running:
                     self.given.pooled.answered(output)
         if self._running or self._is_over or self.lost or not torch.is_grad_enabled():
@@ -197,6 +201,7 @@ class Tape(TorchFunctionMode):
         """Let go of what was kept: tensors with their graph."""
         self.calls, self.lines = [], []
         self.own_tokens.forget()
+        self.own_series.forget()
         self.slopes.forget()
         self._follows, self._derived, self._made = {}, {}, {}
 

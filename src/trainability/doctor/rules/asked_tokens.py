@@ -120,8 +120,8 @@ def series(ahead: SeriesAhead) -> Finding:
         rule="sees_future",
         code="sees_future.series",
         severity="error" if most else "hint",
-        seen=f"the target at each place is the input {steps} later, value for value, and the output there changes when that "
-        f"value of the input is exchanged: at {100 * ahead.share:.0f} % of the places the answer is in the input",
+        seen=f"the target at each place is the input {steps} later, and the output there depends on that value of the "
+        f"input: at {100 * ahead.share:.0f} % of the places the answer is in the input",
         measurements=(Measurement(name="share of the targets that are in the input", value=ahead.share, threshold=0.5),),
         cause='padding on both sides of a convolution (padding="same"), attention without a causal mask, a bidirectional '
         "layer, or another operation over all steps"
@@ -132,5 +132,5 @@ def series(ahead: SeriesAhead) -> Finding:
         "bidirectional=False in recurrent layers; or, if a model is to read its whole window, targets that begin behind it"
         if most
         else "inputs = series[i : i + window], targets = series[i + window : i + window + horizon]",
-        source="own; values compared, and exchanged with later ones of the same series",
+        source="own; values compared, and exchanged with later ones, or a gradient sent back to them",
     )

@@ -267,7 +267,10 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         series of numbers, the target at each place that the loss counts is the input one or several steps later, in all
         examples and value for value, up to the end of the input, where it is new; and at most places the output changes by
         more than 1e-4 of the outputs' rms when that value is exchanged with the last one of the same series. Layers that
-        normalise over steps are held at their scale meanwhile. A hint where half of the targets at most are in the input.
+        normalise over steps are held at their scale meanwhile. In a loop that only Monitor saw: the gradient of the output has
+        the sign of its difference to that step of the input wherever it is not zero, to no other, and what one place asks for,
+        sent back through the loop's own graph, has a gradient where the first layer reads that step. A hint where half of the
+        targets at most are in the input.
     Why: the answer is in the input: the loss falls to almost zero, but text that the model generates is meaningless, because
         then there is no later token to copy. Tokens are replaced and outputs compared, so this is certain.
     What fools it: a model whose mask is an argument that only the loop passes; an autoencoder of sentences that returns only
