@@ -190,6 +190,16 @@ SOUND = {
 }
 
 
+@pytest.fixture(autouse=True)
+def anew() -> None:
+    """Each test draws the weights of its model again."""
+    torch.manual_seed(0)
+    for model, _, _ in (*SEES.values(), *SOUND.values()):
+        for module in model.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.GRU):
+                module.reset_parameters()
+
+
 def found_in(model: nn.Module, batch: Any, loss: Any) -> list[tuple[str, str]]:
     facts = look(model, batch, loss)
     assert not [note for note in facts.notes if "series" in note]
@@ -226,11 +236,9 @@ UNASKED = {"batch norm", "normalised by itself", "group norm, same padding"}
 
 @pytest.mark.parametrize("name", SEES)
 def test_a_watched_forecaster_that_sees_what_it_has_to_predict(name: str) -> None:
-    torch.manual_seed(0)
     assert watched(*SEES[name]) == ([] if name in UNASKED else [("sees_future.series", "error")])
 
 
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_models_of_series_that_are_watched(name: str) -> None:
-    torch.manual_seed(0)
     assert watched(*SOUND[name]) == []

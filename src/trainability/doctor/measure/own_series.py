@@ -181,11 +181,21 @@ def _pulled(ours: Layout, said: Tensor, gradient: Tensor, series: Tensor) -> _Pu
             continue
         ends = pull[:, -by:]
         filled = [torch.zeros_like(ends), series[:, :by, 0]]  # of a task that is to shift or to turn
-        if bool(ends.any()) and any(bool(((one[:, -by:] - fill).sign() == ends.sign())[ends != 0].all()) for fill in filled):
+        if bool(ends.any()) and any(_is_filled(ends, one[:, -by:] - fill, is_exact=found[0][1]) for fill in filled):
             continue
         places = asked[:-by].nonzero().flatten()
         return _Pulled(ours, column, by, float(len(places) / asked.sum()), int(places[len(places) // 2]))
     return None
+
+
+def _is_filled(ends: Tensor, difference: Tensor, *, is_exact: bool) -> bool:
+    """Whether the last steps are asked for these values; a squared difference tells it by more than its sign."""
+    asked = ends != 0
+    if bool((ends.sign() != difference.sign())[asked].any()):
+        return False
+    force, difference = ends[asked], difference[asked]
+    factor = (force * difference).sum() / difference.square().sum()
+    return not is_exact or bool((force - factor * difference).abs().max() <= _SAME * force.abs().max())
 
 
 def _is_pulled(one: Tensor, pull: Tensor, series: Tensor, by: int) -> bool | None:
