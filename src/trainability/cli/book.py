@@ -25,7 +25,7 @@ _COLOURS: dict[Answer, str] = {"yes": "green", "no": "red", "open": "yellow", "n
 
 
 def print_book(console: Console) -> None:
-    """Print every trial, its chapter, its data, how many runs it has, what they cost one core, and what the log reports."""
+    """Print every trial: its chapter, data, number of runs, their time on one core, and what the log reports."""
     console.print(LOG, highlight=False)
     console.print()
     table = Table(title="The trials of the log", title_justify="left")
@@ -102,7 +102,7 @@ def replay_book(
     try:
         done = trial_runs.replay(
             jobs,
-            root if cluster is None else root.absolute(),  # other machines have another working directory
+            root if cluster is None else root.absolute(),  # other machines may have another working directory
             executor=lambda: executor_of(num_processes if cluster else trial_runs.processes_for_trials(num_processes), cluster),
             keep_weights=keep_weights,
             on_finished=on_finished,
@@ -124,7 +124,7 @@ def replay_book(
 
 
 def _announced(jobs: Sequence[Job], root: Path, num_processes: int | None, *, on_cluster: bool) -> str:
-    """Say what is about to be run, and how long it takes on the cores that there are."""
+    """Describe the runs that will be made, and how long they take on the available cores."""
     cores = num_processes or len(os.sched_getaffinity(0))
     per_scale: Mapping[Scale, list[Job]] = {job.scale: [] for job in jobs}
     for job in jobs:

@@ -24,19 +24,19 @@ def check(
 ) -> int:
     """Predict in seconds whether training will work, and what to change.
 
-    Examines one forward and backward pass, the training and validation images, and the metric, and rehearses: takes the first
-    steps on a copy. Writes nothing.
+    Examines one forward and backward pass, the training and validation images, and the metric, and rehearses the first steps
+    of training on a copy. Writes nothing.
 
-    Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 an unusable value.
+    Exit code: 0 no finding worse than a hint and no verdict of failure, 1 something to change, 2 an unusable value.
 
     Args:
         config: the run, with the flags of train.
-        target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no other flags but
-            --rehearse, --confirm and --json.
+        target: MODULE:FUNCTION, your own function that returns a trainability.Setup; the only other flags that it
+            takes are --rehearse, --confirm and --json.
         recipe: TOML file with the same names, as for train.
-        rehearse: most seconds for some steps of the loop on a copy, 0 for none; without it, what the Setup or
-            --run.rehearse-seconds says (10).
-        confirm: also change one thing at a time in copies, as the command confirm does, which has more flags.
+        rehearse: most seconds for rehearsing steps of the loop on a copy, 0 for none; by default, the value of the Setup or
+            of --run.rehearse-seconds (10).
+        confirm: also try one change at a time in copies, like the command confirm, which has more flags.
         json: print JSON with all measurements instead.
     """
     if target is not None and (recipe is not None or config != RunConfig()):
@@ -64,10 +64,11 @@ def check(
 def diagnose(run: Positional[Path], *, json: bool = False) -> int:
     """Diagnose a run: what is wrong and what to change. Reads its directory. The run may be in progress or killed.
 
-    Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 no readable run.
+    Exit code: 0 no finding worse than a hint and no verdict of failure, 1 something to change, 2 no readable run.
 
     Args:
-        run: run directory, or its name below runs. Of a directory with one for each of several optimizers, each is diagnosed.
+        run: run directory, or its name below runs. If it contains one run directory for each of several
+            optimizers, each is diagnosed.
         json: print JSON with all measurements instead.
     """
     from trainability.training.run_list import find_runs

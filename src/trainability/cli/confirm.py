@@ -33,19 +33,19 @@ def confirm(
 ) -> int:
     """Change one thing at a time in copies, and see what makes it learn.
 
-    Checks first. Prints each change with its loss before and after beside the program as it is; a cause is confirmed, refuted,
-    open or not tested. Writes nothing.
+    Checks first. Prints the loss before and after for each change and for the unchanged program; a cause is confirmed,
+    refuted, open or not tested. Writes nothing.
 
-    Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 an unusable value.
+    Exit code: 0 no finding worse than a hint and no verdict of failure, 1 something to change, 2 an unusable value.
 
     Args:
         config: the run, with the flags of train.
         target: MODULE:FUNCTION, your own function that returns a trainability.Setup, called again for a second seed; it takes
             no flags of train.
         recipe: TOML file with the same names, as for train.
-        rehearse: seconds for the rehearsal of the check, as for check.
-        seconds: for the experiments.
-        steps: of each copy; four times as many where no change fixes the program and there is time.
+        rehearse: most seconds for the rehearsal of the check, as for check.
+        seconds: most seconds for the experiments.
+        steps: steps of each copy; four times as many if no change fixes the program and there is time.
         processes: changes tried at the same time, each on one core. None tries one after the other.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to try changes there (needs the extra cluster).
         json: print JSON with all measurements and curves instead.
@@ -74,7 +74,7 @@ def confirmed(
     processes: int | None = None,
     cluster: str | None = None,
 ) -> Diagnosis:
-    """Check and experiment, with the progress on the terminal."""
+    """Check and experiment, and show the progress in the terminal."""
     from trainability.checking.confirm import confirm as confirm_setup
     from trainability.checking.confirm_run import confirm_config
     from trainability.cli.progress import progress_of
@@ -98,7 +98,7 @@ def confirmed(
 
 
 def _setup(target: str, rehearse: float | None) -> Setup:
-    """Make the user's setup, here or in another process, with the time that the check has for its rehearsal."""
+    """Make the user's setup, in this or another process, with the given time for the rehearsal of the check."""
     from trainability.checking.target import load_setup
 
     setup = load_setup(target)

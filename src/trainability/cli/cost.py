@@ -1,4 +1,4 @@
-"""`trainability cost`: what a run costs on many GPUs, before anybody has them."""
+"""`trainability cost`: the cost of a run on many GPUs, without the GPUs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def cost(
     """Calculate what a run costs on many GPUs. Arithmetic and communication per step, and the whole run.
 
     Counts the operations of the network, measures how many images per second this device trains (or takes the rate of
-    another one), and computes the communication from the speeds of the links. Reads no data and writes nothing.
+    another device), and computes the communication from the speeds of the links. Reads no data and writes nothing.
 
-    The default speeds are published ones of H100 hosts, per GPU and direction: NVLink 4 within a host, 400 Gb/s InfiniBand
+    The default speeds are published values for H100 hosts, per GPU and direction: NVLink 4 within a host, 400 Gb/s InfiniBand
     between hosts.
 
     Exit code: 0, or 2 for an unusable value.
@@ -38,13 +38,13 @@ def cost(
     Args:
         config: the run, with the flags of train.
         recipe: TOML file with the same names, as for train.
-        processes: numbers of GPUs, one each.
-        images_per_second: that one GPU alone trains, measured elsewhere. None measures this device.
-        num_train: training images, where they are not known before the data is read.
-        per_host: GPUs of a host.
+        processes: numbers of GPUs; each has one process.
+        images_per_second: rate at which one GPU alone trains, measured elsewhere. None measures this device.
+        num_train: number of training images, if it is not known before the data is read.
+        per_host: GPUs per host.
         within_host: gigabytes per second and direction of a GPU to the others of its host.
         between_hosts: gigabytes per second and direction of a GPU to other hosts.
-        seconds: of the measurement.
+        seconds: duration of the measurement.
         json: print JSON.
     """
     _check(processes, images_per_second, num_train, per_host, within_host, between_hosts, seconds)

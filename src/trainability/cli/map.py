@@ -1,4 +1,4 @@
-"""`trainability map`: what trains and what does not, over gain budget and learning rate, and where a program is."""
+"""`trainability map`: what trains and what does not, over gain budget and learning rate, and where the user's program is."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def map_command(
 ) -> int:
     """Draw what trains and what does not: gain budget, learning rate.
 
-    With the borders that theory puts there: at once from the closed form and the critical step; with --runs, filled with short
-    runs. Runs that exist are not made again: the same command continues after Ctrl-C, and a larger --runs fills the gaps.
-    Writes nothing without --runs or --out.
+    Shows the borders that the theory predicts, from the closed form and the critical step; with --runs, fills the map with
+    short runs. Existing runs are not made again: the same command continues after Ctrl-C, and a larger --runs adds runs
+    between those that exist. Writes nothing without --runs or --out.
 
     Exit code: 0, or 2 for an unusable value.
 
@@ -48,11 +48,11 @@ def map_command(
         config: the run, with the flags of train.
         target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no flags of train.
         recipe: TOML file with the same names, as for train.
-        runs: short runs, spread evenly over the map; 425 fill it.
-        steps: of a short run, at most.
-        seconds: for the borders.
-        dir: folder of the runs and the page. None takes runs/maps/NAME, NAME by what the runs are.
-        out: the page. None writes map.html into the folder, if there are runs.
+        runs: number of short runs, spread evenly over the map; 425 fill it.
+        steps: most steps of a short run.
+        seconds: most seconds for the borders.
+        dir: folder of the runs and the page. None takes runs/maps/NAME; NAME depends on the runs.
+        out: file of the page. None writes map.html into the folder, if there are runs.
         processes: runs at the same time, each on one core. None takes one per core.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to make the runs there (needs the extra cluster).
         json: print JSON.
@@ -92,7 +92,7 @@ def map_command(
 
 
 def _program(config: RunConfig, target: str | None, steps: int) -> Program:
-    """The program that is mapped: the user's function, or the run that the flags say."""
+    """Return the program that is mapped: the user's function, or the run that the flags describe."""
     from trainability.checking.program import Program
 
     if target is not None:
@@ -129,7 +129,7 @@ def _title(config: RunConfig | None, target: str | None) -> str:
 
 
 def _plain(phase_map: PhaseMap, made: dict[Cell, ShortRun]) -> dict[str, Any]:
-    """The map as JSON takes it: for every cell what is predicted, and what its run did."""
+    """Return the map for JSON: the prediction for every cell, and the outcome of its run."""
     from trainability.prescribe.phase_map import Cell, outcomes, to_plain
 
     ends = outcomes(made)

@@ -1,7 +1,7 @@
 """Parse a command line into a call. tyro reads the flags; every mistake becomes a one-line message.
 
 tyro reports a mistake twice: as a box of text for people, and as an event with fields. This module uses the events, never the
-text. They come from a private module of tyro, so pyproject.toml admits only versions that have it, and tests/test_parsing.py
+text. They come from a private module of tyro, so pyproject.toml allows only versions that have it, and tests/test_parsing.py
 makes each kind of mistake once.
 """
 
@@ -191,7 +191,7 @@ def _describe_fields() -> None:
 
 
 def _one_line(event: tyro_errors.ParseErrorEvent, arguments: list[str], program: str, commands: Mapping[str, Command]) -> str:
-    """Write in one line what tyro refuses, and what is accepted."""
+    """Write in one line what tyro rejects, and what is accepted."""
     name = arguments[0]
     help_command = f"{program} {name} --help" if name in commands else f"{program} --help"
     match event:

@@ -37,20 +37,20 @@ def plan(
 ) -> int:
     """Propose an initialisation and a learning rate that will train. For a run, or for your own model.
 
-    Ranks plans by the closed form, without drawing a weight; measures the first updates of the best; with --seconds, trains
-    the first few for some steps on copies and puts first what learned most. --run.period 2014-09 proposes only what was
-    published by then. Writes nothing but --out.
+    Ranks plans by the closed form, without drawing weights, and measures the first updates of the best. With --seconds, also
+    trains the first few plans for some steps on copies, and puts the plan that learned most first. --run.period 2014-09
+    proposes only what was published by then. Writes only --out.
 
     Exit code: 0, or 2 for an unusable value.
 
     Args:
-        config: the run, with the flags of train; its --init.plan is considered with other standard deviations too.
+        config: the run, with the flags of train; its --init.plan is also considered with other standard deviations.
         target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no flags of train.
         recipe: TOML file with the same names, as for train.
         top: how many plans to propose.
-        seconds: for trying them, shared by all.
-        vary: what else may be proposed: another learning rate; clipping; standardised inputs in place of subtracted means.
-            Empty for none.
+        seconds: most seconds for trying plans, for all plans together.
+        vary: what else may be proposed: another learning rate; clipping; standardised inputs instead of only subtracting the
+            mean. Empty for none.
         out: write the best plan's run as a recipe (TOML) for train.
         processes: with --seconds, plans tried at the same time, each on one core. None tries one after the other.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to try plans there (needs the extra cluster).
@@ -81,7 +81,7 @@ def plan(
 
 @contextlib.contextmanager
 def _progress() -> Iterator[tuple[Report, Trying]]:
-    """What is being done, and which plan is measured."""
+    """Show what is being done, and which plan is measured."""
     from trainability.cli.progress import progress_of
     from trainability.terminal.console import plain_console
 

@@ -51,7 +51,7 @@ def completion(shell: Positional[Literal["bash", "zsh"]]) -> int:
     of $fpath.
 
     Args:
-        shell: that is to read the script.
+        shell: the shell that will read the script.
     """
     print_completion(shell, COMMANDS, program="trainability")
     return 0
@@ -148,14 +148,14 @@ def main(arguments: list[str] | None = None) -> None:
         code = _code_of(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read what is printed has gone, as `head` does. Python would say so once more at the end.
+        # The reader of the output has closed the pipe, as `head` does. Python would report this again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = _CLOSED_PIPE
     sys.exit(code)
 
 
 def _code_of(arguments: list[str]) -> int:
-    """Run a command; whatever ends it without being a bug is one line, and an exit code."""
+    """Run a command; an error that is not a bug becomes one line and an exit code."""
     try:
         return _parse(_expand(arguments or ["--help"]))()
     except (ValueError, MissingExtra) as error:
@@ -179,12 +179,12 @@ def _code_of(arguments: list[str]) -> int:
     except KeyboardInterrupt as error:
         _say(f"interrupted{error}")
         return INTERRUPTED
-    except SystemExit as stop:  # help was asked for, and printed
+    except SystemExit as stop:  # help was requested and printed
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else FAILED
 
 
 def _say(message: str, *, everywhere: bool = False) -> None:
-    """Print a line; of several processes, the first one does."""
+    """Print a line; with several processes, only in the first one."""
     if everywhere or os.environ.get("RANK", "0") == "0":
         print(f"trainability: {configuration.one_line(message)}", file=sys.stderr)
 
@@ -194,5 +194,5 @@ def _text(name: object) -> str:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not allocate; it has a type of its own for GPUs only."""
+    """Whether torch could not allocate memory; torch has a type for this error only on GPUs."""
     return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)

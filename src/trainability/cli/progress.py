@@ -1,4 +1,4 @@
-"""Progress of commands that take longer than a moment: bars in a terminal, elsewhere a line now and then."""
+"""Progress of commands that take longer than a moment: bars in a terminal, elsewhere occasional lines."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ What follows ": " in what is being done may change from call to call; it is one 
 def progress_of(console: Console) -> Iterator[Report]:
     """Show the progress of a command while the block runs.
 
-    In a terminal, bars, which are removed at the end. Elsewhere, at most one line every ten seconds on standard error, so that
-    a log shows that a long command is alive; a command that takes less prints none.
+    In a terminal, this shows bars, which are removed at the end. Elsewhere, it prints at most one line every ten seconds on
+    standard error, so that a log shows that a long command is alive; a shorter command prints none.
 
     Args:
         console: of the command's output; decides whether there is a terminal.
@@ -52,7 +52,7 @@ def progress_of(console: Console) -> Iterator[Report]:
 
 
 def counted(report: Report, what: str) -> Callable[[int], None]:
-    """Return a function that is told how many more are done, for work of unknown length."""
+    """Return a function to call with the number of newly finished items, for work of unknown length."""
     num_done = 0
 
     def advance(num_more: int) -> None:

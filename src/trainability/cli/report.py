@@ -21,13 +21,13 @@ def report(
     For two or more runs, also write one page that compares them.
 
     Args:
-        runs: run directories, or names of runs below runs, as `trainability runs` lists them. A directory with one for each of
-            several optimizers stands for all of these.
+        runs: run directories, or names of runs below runs, as `trainability runs` lists them. A directory that contains one
+            for each of several optimizers stands for all of them.
         against: also draw published errors: the paper's, or those of the public training log that `trials` re-runs.
             ImageNet only; for another run the page says that there is nothing to compare with.
         out: the page that compares two or more runs. None writes comparison.html next to the first run's directory.
-        serve: serve the report of one run at an address that only this machine can reach, and refresh it while the run is in
-            progress, until Ctrl-C. Writes nothing.
+        serve: serve the report of one run until Ctrl-C, at an address that only this machine can reach, and refresh it while
+            the run is in progress. Writes nothing.
         port: for --serve. None takes a free one.
     """
     if not runs:
@@ -74,8 +74,8 @@ def watch(run: Positional[Path], *, every: float = 2, once: bool = False) -> int
     Exit code: 0 the run has ended, or Ctrl-C; 2 no readable run.
 
     Args:
-        run: run directory, or its name below runs. Of a directory with one for each of several optimizers all are shown, one
-            below the other.
+        run: run directory, or its name below runs. If it contains one run directory for each of several optimizers, all
+            are shown, one below the other.
         every: seconds between two reads of the run.
         once: draw the run once, and exit; also for a run that has ended.
     """

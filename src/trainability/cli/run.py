@@ -1,4 +1,4 @@
-"""`trainability run`: a training script as it is, watched."""
+"""`trainability run`: run an unmodified training script, and watch it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def run(
 ) -> int:
     """Run a training script unmodified and watch what it trains.
 
-    Says findings as they arise, and writes a run directory.
+    Prints findings as they appear, and writes a run directory.
 
-    Everything after SCRIPT is the script's own. Its output, exit code and weights are as without; what the doctor says goes to
-    the standard error stream. Works on plain loops, GANs, and Trainers of Lightning and Transformers.
+    Everything after SCRIPT belongs to the script. Its output, exit code and weights do not change; the doctor's output goes to
+    standard error. Works on plain loops, GANs, and Trainers of Lightning and Transformers.
 
-    Exit code: the script's; with --check: 0 nothing worse than a hint, 1 something to change or the script failed, 2 no
-    training was seen.
+    Exit code: the script's; with --check: 0 no finding worse than a hint, 1 something to change or the script failed, 2 no
+    training was found.
 
     Args:
         command: a Python file and its arguments.
-        every: sample layers at every so many optimizer steps.
-        steps: stop the script after so many optimizer steps.
+        every: number of optimizer steps between samples of the layers.
+        steps: stop the script after this many optimizer steps.
         check: stop after the first 100 steps (or --steps) with the verdict, and write no run directory.
         dir: run directory. None takes the next free runs/SCRIPT-NNN.
     """
@@ -45,7 +45,7 @@ def run(
 
 
 def with_one_command(arguments: list[str]) -> list[str]:
-    """Join the script and its arguments into one word, so that none of its flags is taken for one of ours.
+    """Join the script and its arguments into one word, so that its flags are not parsed as flags of `run`.
 
     Args:
         arguments: begins with "run".

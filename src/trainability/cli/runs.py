@@ -26,7 +26,7 @@ _FIELDS: dict[SortKey, str] = {
     "cost": "train_seconds",
     "started": "started",
 }
-_ALWAYS = ("run", "net", "state", "verdict")  # the other columns are left out where no run has anything in them
+_ALWAYS = ("run", "net", "state", "verdict")  # the other columns are left out if no run has a value
 _WHOLE = ("state", "error", "cost")
 _LEAST_WIDTH = 6
 _GAP = 2
@@ -48,10 +48,11 @@ def runs(
     Exit code: 0, or 2 for no such folder or an unknown filter.
 
     Args:
-        folder: with run directories at any depth. None takes runs.
+        folder: folder that contains run directories at any depth. None takes runs.
         sort: column to sort by; runs without a value come last.
-        reverse: sort downwards.
-        only: FIELD=TEXT, of name, net, data, state or verdict: only runs whose field contains the text. Several must all hold.
+        reverse: sort in descending order.
+        only: FIELD=TEXT, with FIELD one of name, net, data, state and verdict: list only runs whose field contains the text.
+            If there are several, all must match.
         json: print JSON, a list with an object for each run.
     """
     from trainability.training.run_list import ROOT, run_folders, summarise
@@ -68,7 +69,7 @@ def runs(
 
 
 def _state(found: RunSummary) -> str:
-    """The state, and of a run that did not come to its end how many epochs are done, where it counts them."""
+    """Return the state; for a run that did not finish, also how many epochs are done, if it counts them."""
     if found.state in ("finished", "damaged") or (found.epochs is None and not found.epoch):
         return found.state
     return f"{found.state} {found.epoch}/{found.epochs}" if found.epochs is not None else f"{found.state} epoch {found.epoch}"
@@ -96,7 +97,7 @@ def _sorted(listed: list[RunSummary], field: str, *, reverse: bool) -> list[RunS
 
 
 def _widths(columns: dict[str, list[str]], width: int) -> dict[str, int]:
-    """Widths of columns in a terminal: long texts are broken first, names of runs last, none to single characters."""
+    """Return the widths of columns in a terminal: long texts are wrapped first, names of runs last."""
     longest = {name: max(map(len, (name, *column))) for name, column in columns.items()}
     widths: dict[str, int] = {}
     for whole in ((*_WHOLE, "run"), _WHOLE, ()):

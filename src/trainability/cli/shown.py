@@ -26,7 +26,7 @@ def show(diagnosis: Diagnosis, *, as_json: bool) -> int:
 
 
 def show_each(diagnoses: Mapping[Path, Diagnosis], *, as_json: bool) -> int:
-    """Print the diagnoses of several runs of one loop, each under its directory; in JSON by its name there.
+    """Print the diagnoses of several runs of one loop, each under its directory; in JSON, by the directory's name.
 
     Returns:
         The exit code: 1 if something is to be changed in any of them.

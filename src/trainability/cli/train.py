@@ -81,7 +81,7 @@ def train(
 
 
 def _as_parallel_as_it_is(config: RunConfig, engine: Engine) -> RunConfig:
-    """Record, and say, that one process shards nothing."""
+    """Record and report that a single process does not shard the network."""
     if config.run.parallel != "sharded" or engine.is_sharded:
         return config
     print(
@@ -93,7 +93,7 @@ def _as_parallel_as_it_is(config: RunConfig, engine: Engine) -> RunConfig:
 
 
 def _unreported(folder: Path, outcome: Outcome, error: OSError) -> int:
-    """Say that the training is done and kept, though what follows it could not be written."""
+    """Report that training is done and saved, although the files written after it could not be."""
     again = f"train --resume {folder}" if outcome.status == "finished" else f"report {folder}"
     print(
         f"trainability: the training is {outcome.status} and saved in {folder}, but {error.filename or 'a file'} could not be"
@@ -114,7 +114,7 @@ def _run(
 
     record = None
     try:
-        # Raises for whatever cannot be run, before a run directory exists.
+        # Raises if the run is impossible, before a run directory exists.
         with progress_of(display.console) as progress:
             parts = faults.install(assemble(config, engine, progress=progress if engine.is_main else None), config)
         record = _open_run(config, resume, engine, held)
@@ -129,7 +129,7 @@ def _run(
 
 
 def _open_run(config: RunConfig, resume: Path | None, engine: Engine, held: contextlib.ExitStack) -> RunWriter:
-    """Create the run directory, or open the one to resume. The main process does it and tells the others which it is.
+    """Create the run directory, or open the one to resume. The main process does this and sends its path to the others.
 
     Raises:
         ValueError: it cannot be used, or another process uses it; raised in every process.

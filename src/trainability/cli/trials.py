@@ -42,13 +42,13 @@ def run_trials(
         names: trials or chapters, as trials list prints them, or all.
         scale: pocket: minutes on two cores, 32 pixels, stand-ins for the data. desk: the real MNIST and CIFAR-10 on two
             cores, 32 pixels, a quarter of the width. real: the real sets, 32 pixels, the paper's width. full: as the log,
-            224 pixels. None takes pocket, and desk too for the sets that --data-root has.
+            224 pixels. None takes pocket, and also desk for the sets in --data-root.
         as_run: only what the log's code ran, with its bugs.
-        as_told: only what its text names where that is something else.
-        repaired: only what was run, without the bugs. None of these makes all; several may be given.
-        data_root: folder that holds mnist, cifar10, imagenet-1000, caltech256 and so on, as far as it does. With photographs
-            (imagenet-1000 or imagenet) starts are probed on those, too.
-        data_path: NAME=PATH of sets that lie elsewhere. Sets that have no place come from the Hub.
+        as_told: only what the log's text describes, if it differs from the code.
+        repaired: only what the code ran, without its bugs. Without these three flags, all are made; several may be given.
+        data_root: folder that contains some of mnist, cifar10, imagenet-1000, caltech256 and so on. If it has photographs
+            (imagenet-1000 or imagenet), starts are probed on these, too.
+        data_path: NAME=PATH of sets in other places. Sets without a path come from the Hub.
         dir: folder of the runs.
         processes: runs at the same time, each on one core. None takes one per core, or one on a GPU.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to make the runs there (needs the extra cluster); its workers
@@ -89,7 +89,7 @@ def report_trials(
 
     Args:
         names: trials or chapters, as trials list prints them, or all.
-        scale: of the runs; pocket shows what was run at desk scale beside it.
+        scale: scale of the runs; pocket also shows what was run at desk scale.
         dir: folder of the runs.
         out: the page. None writes book.html next to the runs.
         markdown: also write the table and the reasons as Markdown.

@@ -89,7 +89,7 @@ class InitConfig:
     """Run directory of a trained shallower net. Its first four convolutions and
     three fully-connected layers are copied (the paper's rule); the plan
     initialises the rest. From a net of the same configuration, all layers are
-    copied (the paper's 384-pixel nets start from those of 256)."""
+    copied (the paper's 384-pixel nets start from its 256-pixel nets)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,8 @@ class DataConfig:
     groups: int | None = None
     """synthetic only: number of groups of similar classes, such as breeds of dogs.
     A network learns the groups first, so its loss leaves chance level as early
-    as with that many classes. None makes all classes equally different."""
+    as with that many classes. None makes all classes equally different from
+    each other."""
     cache: Path | None = None
     """Folder of the packs: data sets whose images are rescaled once. None takes
     $TRAINABILITY_CACHE, or trainability in the system's folder for user
@@ -268,10 +269,10 @@ class RunSettings:
     """Random seed of the split, the weights, the order, the augmentation and the
     dropout."""
     overfit_batches: int | None = None
-    """Overfit test: train on the images of the first so many batches alone, and
-    validate on the same images, which a network that can learn memorises
-    after some hundred steps. An epoch has so many steps: raise optim.epochs.
-    None trains on the whole set."""
+    """Overfit test: number of batches. Train only on the images of the first so many
+    batches, and validate on the same images. A network that can learn memorises
+    them within a few hundred steps. An epoch has only this many steps, so raise
+    optim.epochs. None trains on the whole set."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes the GPU if there is one."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
@@ -282,12 +283,12 @@ class RunSettings:
     """Compile the network with torch.compile: takes minutes at the start and makes
     steps faster."""
     checkpoint_activations: bool = False
-    """Keep the inputs of the five stages alone, and compute the rest again in the
+    """Store only the inputs of the five stages, and recompute the rest in the
     backward pass: less memory, about a third more time, the same result."""
     deterministic: bool = False
-    """On a GPU, use only deterministic kernels. (Those of the CPU always are.)"""
+    """On a GPU, use only deterministic kernels. (CPU kernels always are.)"""
     parallel: Literal["ddp", "sharded"] = "ddp"
-    """Under torchrun: every process keeps the whole network (ddp), or a share of
+    """Under torchrun: every process keeps the whole network (ddp), or a shard of
     it (sharded, fully_shard)."""
     log_every_steps: int = 10
     """Steps between reads of the device. Every step is recorded; this many are
@@ -298,14 +299,14 @@ class RunSettings:
     """on: before the first step, probe the network, audit images and metric, and
     rehearse, in a few seconds. The result of the run does not change."""
     rehearse_seconds: float | None = 10.0
-    """Most seconds of the check for the run's own first steps on a copy, at most a
-    tenth of the run; 0 or None for none."""
+    """Most seconds that the check spends on rehearsing the run's first steps on a
+    copy, at most a tenth of the run; 0 or None for no rehearsal."""
     monitor_every_steps: int | None = 50
     """Steps between samples of every layer: sizes, updates, and histograms of its
     weights, gradients and outputs. None does not monitor the run. The result
     of the run does not change."""
     stop_on: Literal["doomed"] | None = None
-    """doomed: save and end a run that the doctor calls dead or unstable."""
+    """doomed: save and end a run whose verdict is dead or unstable."""
     faults: tuple[
         Literal[
             "metric-of-last-batch",

@@ -42,7 +42,7 @@ def random_crops(
         crop: side in pixels.
         flip: whether half of the images are flipped left to right.
         jitter: smallest and largest side that an image is rescaled to before the crop; `None` leaves it as stored.
-        draws: (3, batch) int64 of `crop_draws`, where the keys have been asked already; not for jitter.
+        draws: (3, batch) int64 from `crop_draws`, if they have been drawn already; not for jitter.
 
     Returns:
         (batch, crop, crop, 3) uint8.
@@ -68,7 +68,7 @@ def random_crops(
 
 
 def _crops_on_cpu(windows: Tensor, index: Tensor, top: Tensor, left: Tensor, flips: Tensor | None) -> Tensor:
-    """Copy windows by numpy, which copies rows where torch copies bytes, ten times as fast; then flip those that are to be."""
+    """Copy windows with numpy, which copies whole rows while torch copies bytes (ten times as fast); then flip some of them."""
     pixels = windows.numpy()[index.numpy(), top.numpy(), left.numpy()]
     if flips is not None:
         flipped = np.flatnonzero(flips.numpy())
@@ -94,7 +94,7 @@ def crop_draws(keys: Tensor, height: int, width: int, *, crop: int) -> Tensor:
 
 @functools.cache
 def _highs(down: int, across: int, ways: int, device: torch.device) -> Tensor:
-    """Numbers of values of three draws, (3, 1) int64; kept, because a copy to the device waits for it."""
+    """Return the number of possible values of three draws, (3, 1) int64; cached, because a copy to the device waits for it."""
     return torch.tensor([[down], [across], [ways]], device=device)
 
 
@@ -322,7 +322,7 @@ def colour_axes(covariance: Tensor) -> Tensor:
         covariance: (3, 3) float, of the training pixels' RGB on 0-255.
 
     Returns:
-        (3, 3) float32: each column a principal axis, its length the standard deviation along it on 0-255.
+        (3, 3) float32: each column is a principal axis; its length is the standard deviation along it on 0-255.
 
     Source: Krizhevsky et al. 2012, section 4.1.
     """

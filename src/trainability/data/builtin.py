@@ -49,14 +49,14 @@ def labels_of(config: DataConfig) -> Tensor:
     """List the labels of all images that a configuration generates, (num,) int64, sorted by class.
 
     Raises:
-        ValueError: no machine like this one can hold them, or there are too few.
+        ValueError: they do not fit into the memory of this machine, or there are too few.
     """
     check_fits(config.num_images * 16, f"data.num-images {config.num_images:,}")
     return imbalanced_labels(config.num_images, config.num_classes, config.imbalance)
 
 
 def generate(config: DataConfig, seed: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Generate learnable images with the spectrum of photographs: amplitude 1/f, channels correlated.
+    """Generate learnable images with the spectrum of photographs: amplitude 1/f, correlated channels.
 
     Every image is the smooth pattern of its class plus its own noise with that spectrum.
 

@@ -18,7 +18,7 @@ TRAIN, VAL, UNSPLIT = 0, 1, 2
 
 
 MOST_FILE_BYTES = 2**30
-"""Of one image file."""
+"""Largest accepted size of an image file, in bytes."""
 
 
 class Images(Protocol):
@@ -185,7 +185,7 @@ def joined(class_names: Sequence[str], parts: Sequence[tuple[int, Images, np.nda
         containers: files and folders that the images lie in.
 
     Raises:
-        ValueError: a part has other numbers of images and of labels, or a label that is no class.
+        ValueError: a part has different numbers of images and labels, or a label that is not a class.
     """
     for split, images, labels in parts:
         where = f"the {'validation' if split == VAL else 'training'} set of data.path"

@@ -1,4 +1,4 @@
-"""Mean, standard deviation and covariance of the pixels that are summed, exact, from integer sums."""
+"""Mean, standard deviation and covariance of pixels, computed exactly from integer sums."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class DataSet:
 
     Attributes:
         name: of the source.
-        class_names: one per class, so as many as logits.
+        class_names: one per class; there are as many logits.
         train: training images.
         val: validation images.
         mean: (3,) float32, per channel over the pixels of the training images, on 0-255.
@@ -59,7 +59,7 @@ class DataSet:
 
 
 class OnDemandImages(PackedImages):
-    """Images of one shape that fit in memory, and that a loader reads into it when a batch first has them."""
+    """Images of one shape that fit in memory; a loader reads each into memory when a batch first contains it."""
 
 
 def load(config: DataConfig, *, seed: int, progress: Progress | None = None) -> DataSet:
@@ -93,7 +93,7 @@ def _builtin(make: str, config: DataConfig, seed: int) -> DataSet:
 
 
 def _packed(config: DataConfig, seed: int, progress: Progress | None, *, on_demand: bool = False) -> DataSet:
-    """Open a pack (make it first if necessary), split it, and load it into memory if it fits, or leave that to the loader."""
+    """Open a pack (making it first if necessary) and split it. Load it into memory if it fits, or let the loader do so."""
     pack = cache.opened(config, progress)
     splits, labels = pack.index["split"], torch.from_numpy(pack.index["label"].astype(np.int64))
     if (splits == UNSPLIT).any():
@@ -164,7 +164,7 @@ def sample(
 ) -> tuple[DataSet, int]:
     """Load as much of a data set as a check needs.
 
-    Of a generated set, only these images are generated; of a packed one, an image is read when a batch first has it.
+    Of a generated set, only these images are generated; of a packed one, an image is read when a batch first contains it.
 
     Args:
         config: completed.

@@ -31,7 +31,7 @@ def subfolders(root: Path) -> list[Path]:
 def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Find the image files of a folder at any depth.
 
-    Links are followed, but into no folder twice: a link to a folder above would be followed without an end.
+    Links are followed, but no folder is searched twice: a link to a parent folder would never end.
 
     Returns:
         The files, sorted, and all folders that were searched.
@@ -161,10 +161,10 @@ def _caltech(images: FileImages | TarImages, containers: list[Path], complaint: 
 
 
 def _text(path: Path) -> str:
-    """Read a text file of the set's own.
+    """Read a text file that belongs to the set.
 
     Raises:
-        ValueError: it is no text.
+        ValueError: it is not a text file.
     """
     try:
         return regular.read(path, most_bytes=MOST_TEXT_BYTES).decode("utf-8")

@@ -74,10 +74,10 @@ def decode(data: bytes) -> np.ndarray:
 def check_holds(data: bytes, num_pixels: int) -> None:
     """Refuse a JPEG of too few bytes for its pixels before memory is taken for them.
 
-    Every block of 64 pixels takes a bit at the least, the shortest code of its mean: a byte is good for 512 pixels.
+    Every block of 64 pixels takes at least one bit, the shortest code of its mean, so a byte holds at most 512 pixels.
 
     Raises:
-        BrokenImage: likewise; it is cut off, or its header claims what it does not hold.
+        BrokenImage: the file has too few bytes; it is truncated, or its header claims a larger image.
     """
     if num_pixels > 512 * len(data):
         raise BrokenImage(f"cut off: {len(data):,} bytes cannot hold {num_pixels:,} pixels")
@@ -112,12 +112,12 @@ def rescale(pixels: np.ndarray, size: int, *, padded: bool = False) -> np.ndarra
     Args:
         pixels: (height, width, 3) uint8.
         size: the paper's S, in pixels.
-        padded: whether pixels may be returned as Pillow keeps them, each in four bytes, the last of which says nothing. It
-            takes half the time of packing them.
+        padded: whether pixels may be returned as Pillow stores them, each in four bytes, the last of which is unused. This
+            takes half as long as packing them.
 
     Returns:
         (height, width, 3) uint8, the smaller of height and width equal to `size`; (height, width, 4) if padded and rescaled.
-        Of pixels that `is_grey`, such pixels.
+        If `is_grey(pixels)`, the result is grey, too.
 
     Source: Simonyan & Zisserman 2014, section 3.1: "Let S be the smallest side of an isotropically-rescaled training image".
     """

@@ -146,7 +146,7 @@ class Loader(Protocol):
 
 
 def check_batch_size(optim: OptimConfig, data: DataSet) -> None:
-    """Raise the `ValueError` of a batch that is larger than the training set."""
+    """Raise a `ValueError` if the batch is larger than the training set."""
     if optim.batch_size > len(data.train):
         raise ValueError(
             f"optim.batch-size is {optim.batch_size}; the training set of {data.name} has {len(data.train)} images"
@@ -247,7 +247,7 @@ class ResidentLoader:
         """
         num = len(self.train_labels)
         order = epoch_order(self.seed, epoch, num).to(self.device)
-        # Of a whole epoch at once: the operations of a step's draws would be a tenth of a small network's step.
+        # Drawn for a whole epoch at once: drawing step by step would take a tenth of the time of a small network's step.
         keys = keyed.example_keys(self.seed, epoch if draws_of is None else draws_of, torch.arange(num, device=self.device))
         draws = None
         if self.jitter is None:

@@ -1,4 +1,4 @@
-"""Whether something can fit into memory at all, before it is made: a message in place of a machine without memory."""
+"""Check whether something can fit into memory before it is allocated, so that the user gets a message and no crash."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CPU = torch.device("cpu")
 
 
 def check_fits(needed_bytes: float, what: str, device: torch.device = CPU) -> None:
-    """Refuse what a device cannot hold, even if nothing else were on it.
+    """Raise if a device cannot hold something, even if its memory were empty.
 
     Args:
-        needed_bytes: at the least.
-        what: needs it, as the subject of a sentence.
+        needed_bytes: a lower bound.
+        what: name of what needs the memory, as the subject of a sentence.
         device: that must hold it.
 
     Raises:
@@ -29,17 +29,17 @@ def check_fits(needed_bytes: float, what: str, device: torch.device = CPU) -> No
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Say how much memory this process could have on a device at the most; `None` where the system does not say."""
+    """Return the most memory that this process could have on a device; `None` if the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[1]
     if device.type != "cpu":
         return None
     found = [_of_system(), _of_group(), resource.getrlimit(resource.RLIMIT_AS)[0]]
-    return min((number for number in found if number is not None and number > 0), default=None)  # no limit is -1
+    return min((number for number in found if number is not None and number > 0), default=None)  # -1 means no limit
 
 
 def _of_system() -> int | None:
-    """Memory and swap of the machine, used or not: what others use now, they may give back."""
+    """Total memory and swap of the machine: memory that is in use now may become free."""
     try:
         lines = [line.split() for line in Path("/proc/meminfo").read_text().splitlines()]
         return sum(1024 * int(parts[1]) for parts in lines if parts[0] in ("MemTotal:", "SwapTotal:")) or None
@@ -48,10 +48,10 @@ def _of_system() -> int | None:
 
 
 def _of_group() -> int | None:
-    """What the container or the scheduler grants."""
+    """Memory limit of the container or the scheduler."""
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             return int(Path(path).read_text())
-        except (OSError, ValueError):  # there is none, or it says "max"
+        except (OSError, ValueError):  # there is no limit, or it is "max"
             continue
     return None

@@ -1,4 +1,4 @@
-"""A packed set that fits in memory, of which a check reads only the images that it looks at."""
+"""A packed set that fits in memory; a check reads only the images that it looks at."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def _store_of(split: Split, device: torch.device) -> _Store:
 
 
 def _black(shape: tuple[int, ...]) -> Tensor:
-    """Zeros that take no memory, nor time, before they are written."""
+    """Return zeros that take no memory and no time until they are written."""
     memory = mmap.mmap(-1, math.prod(shape))
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # an image here and there would otherwise take two megabytes each
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # otherwise each scattered image would take a page of two megabytes
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return torch.from_numpy(np.frombuffer(memory, dtype=np.uint8).reshape(shape))
 
 
 class OnDemandLoader(ResidentLoader):
-    """The batches of `ResidentLoader`; an image is read from the pack when a batch first has it."""
+    """The batches of `ResidentLoader`; an image is read from the pack when a batch first contains it."""
 
     def __init__(
         self,

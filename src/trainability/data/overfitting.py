@@ -1,4 +1,4 @@
-"""The data of an overfit test: some batches that are trained on and validated with, over and over."""
+"""The data of an overfit test: a few batches, used repeatedly for both training and validation."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from trainability.disk.stamped import stamp
 
 FORMAT = 3
 READABLE = (2, FORMAT)
-"""Format 1 had no checksum per image; a pack of it is made anew. Format 2 had grey images in three equal channels."""
+"""Format 1 had no checksum per image; such a pack is made again. Format 2 stored grey images as three equal channels."""
 ROW = np.dtype(
     [
         ("offset", "<i8"),
@@ -84,7 +84,7 @@ class PackInfo:
 
 
 class Pack:
-    """A finished pack, open for reading. Forked processes can share it: every read gives its own offset."""
+    """A finished pack, open for reading. Forked processes can share it, because every read passes its own offset."""
 
     def __init__(self, folder: Path) -> None:
         """Open a pack.
@@ -142,7 +142,7 @@ class Pack:
         out[: window.shape[0], : window.shape[1]] = window
 
     def _bytes(self, row: np.void) -> bytes:
-        """Read what is stored of an image, and compare its checksum."""
+        """Read the stored bytes of an image, and compare their checksum."""
         shard, length = int(row["shard"]), int(row["length"])
         descriptor = self.files.get(shard)
         if descriptor is None:
@@ -157,7 +157,7 @@ class Pack:
         return data
 
     def _table(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-        """Map a table of a row per image, of whose bytes every one is as it was written."""
+        """Memory-map a table with a row per image, after verifying its checksum."""
         path = self.folder / name
         try:
             if stamp(path) == self.info.files[name]:
@@ -250,10 +250,10 @@ def read_info(folder: Path) -> PackInfo:
 
 
 def _info_of(values: dict[str, Any]) -> PackInfo:
-    """Check the kinds of what `pack.json` says: it may come from anywhere.
+    """Check the types of the values in `pack.json`, which may come from anywhere.
 
     Raises:
-        TypeError, KeyError, AttributeError: one is another.
+        TypeError, KeyError, AttributeError: a value is missing or has another type.
     """
     for name in ("class_names", "broken"):
         if not isinstance(values[name], list):
@@ -293,11 +293,11 @@ def is_index_of(info: PackInfo, rows: np.ndarray) -> bool:
 
 
 def format_of(folder: Path) -> int:
-    """Read the format of a finished pack, which may be another one than this version's.
+    """Read the format of a finished pack, which may differ from this version's.
 
     Raises:
         OSError: there is none, or it cannot be read.
-        ValueError: it says none.
+        ValueError: it does not contain one.
     """
     path = folder / "pack.json"
     try:

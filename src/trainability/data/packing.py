@@ -45,11 +45,11 @@ OWN_FILES = ("pack.json", SOURCE, "broken.txt", "index.npy", "sums.npy", "shard-
 MOST_BROKEN_FRACTION = 0.01
 """With more broken images than this, the source itself is wrong: another folder, or an unfinished copy."""
 ROWS_PER_SUMMED = 4
-"""Of an image that is stored as JPEG, one row in so many is summed, from another first row in each image: all rows would take a
-quarter of the time of packing. On 512 images of CIFAR-10 at 256 pixels that changes means by 0.004 of 255 and standard
-deviations by 0.010, and the JPEG's own rounding changes both by 0.018."""
+"""For an image that is stored as JPEG, one in so many rows is summed; the first row differs from image to image. Summing all
+rows would take a quarter of the time of packing. On 512 images of CIFAR-10 at 256 pixels, this changes means by 0.004 of 255
+and standard deviations by 0.010; the rounding of JPEG changes both by 0.018."""
 _BYTES_SUMMED = 2**20
-"""Pixels whose sums are computed together, in memory that the system gives once for all of them."""
+"""Bytes of pixels whose sums are computed together, in memory that is allocated once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def _brought_up_to_date(
 ) -> int:
     """Make the missing shards, then the files that combine them. Returns the number of shards made."""
     before = json_or_none(folder / SOURCE)
-    if isinstance(before, dict) and before.get("format") in READABLE:  # its shards are kept, and those that lack are added
+    if isinstance(before, dict) and before.get("format") in READABLE:  # its shards are kept, and missing ones are added
         before["format"] = FORMAT
     if before != dataclasses.asdict(origin):
         for pattern in OWN_FILES:
@@ -139,7 +139,7 @@ def _brought_up_to_date(
             damaged = damaged_files(folder, read_info(folder).files, progress)
             if not damaged:
                 return 0
-        except ValueError:  # what the shards' own notes say is enough to write it anew
+        except ValueError:  # it can be written again from the shards' own notes
             damaged = []
         (folder / "pack.json").unlink()
         for name in damaged:
@@ -241,7 +241,7 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
 
 
 class _Sums:
-    """`image_sums` of one image after another, computed for several at a time: a small one takes less time than a call."""
+    """`image_sums` of one image after another, computed for several at a time: for small images the call would dominate."""
 
     def __init__(self) -> None:
         self.waiting: list[np.ndarray] = []

@@ -100,7 +100,7 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> Loader:
-    """Make the loader of a set that is in memory, is read when needed, or is streamed. Arguments and errors are its own."""
+    """Make the loader for a set that is in memory, read on demand, or streamed. Arguments and errors are the loader's."""
     kinds = ((OnDemandImages, OnDemandLoader), (PackedImages, StreamingLoader), (Tensor, ResidentLoader))
     kind = next(loader for images, loader in kinds if isinstance(data.train.images, images))
     return kind(data, config, optim, seed=seed, device=device, rank=rank, world_size=world_size)

@@ -23,7 +23,7 @@ from trainability.disk import regular
 
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 MOST_BYTES = 2**29
-"""Of a file of MNIST or CIFAR, several times the largest one."""
+"""Largest accepted size of a file of MNIST or CIFAR, several times that of the largest real file."""
 _SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|val|valid|validation|test)(?:[^a-z]|$)")
 
 
@@ -86,12 +86,12 @@ class ParquetImages:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """List a Parquet file, or all in a folder, at any depth."""
+    """List one Parquet file, or all Parquet files in a folder, at any depth."""
     return sorted(path.rglob("*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet")
 
 
 def parquet(path: Path, *, image: str | None = None, label: str | None = None) -> Catalog:
-    """List the images of Parquet files with an image and a label column; a file's name tells its split (train, val, test).
+    """List the images of Parquet files with an image and a label column; a file's name gives its split (train, val, test).
 
     Args:
         path: a file, or a folder of files.
@@ -133,12 +133,12 @@ def parquet(path: Path, *, image: str | None = None, label: str | None = None) -
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn whatever pyarrow raises of a damaged file, a dozen kinds, into one line that names it."""
+    """Turn the many errors that pyarrow raises for a damaged file into one line that names the file."""
     try:
         yield
     except ValueError as error:
         if type(error) is ValueError:
-            raise  # our own
+            raise  # an error of our own
         raise ValueError(f"data.path {path}: {_first_line(error)}") from None
     except Exception as error:
         raise ValueError(f"data.path {path}: {_first_line(error)}") from None
@@ -255,7 +255,7 @@ def read_idx(path: Path, *, rank: int) -> np.ndarray:
         shape = tuple(int(side) for side in np.frombuffer(head[4:], dtype=">u4"))
         if math.prod(shape) > MOST_BYTES or 0 in shape[1:]:
             raise ValueError(f"{path}: its header claims the shape {shape}")
-        body = file.read(math.prod(shape) + 1)  # no more, whatever a gzip would unpack to
+        body = file.read(math.prod(shape) + 1)  # a limit, whatever size the gzip file would unpack to
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: damaged ({error})") from None
     if len(body) != math.prod(shape):
@@ -319,7 +319,7 @@ def _unpickled(path: Path) -> dict[bytes, Any]:
     data = regular.read(path, most_bytes=MOST_BYTES)
     try:
         values = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
-    except Exception as error:  # damaged bytes are opcodes too, and lead anywhere
+    except Exception as error:  # damaged bytes are also opcodes and can raise anything
         raise ValueError(f"{path}: not a file of CIFAR's Python version, or damaged ({_first_line(error)})") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: not a file of CIFAR's Python version: it holds no dictionary")
@@ -336,7 +336,7 @@ def _cifar_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cifar_names(folder: Path, num_classes: int, *, is_binary: bool) -> list[str]:
-    """Read the names of the classes; numbers where there are none that can be read."""
+    """Read the names of the classes; numbers if no names can be read."""
     names: Any = []
     if is_binary:
         path = folder / ("batches.meta.txt" if num_classes == 10 else "fine_label_names.txt")

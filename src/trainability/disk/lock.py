@@ -55,13 +55,13 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def is_held(folder: Path, *, unknown: bool = False) -> bool:
-    """Whether a process holds the lock of a directory. Writes nothing, so that other people's directories can be asked too.
+    """Whether a process holds the lock of a directory. Writes nothing, so it also works for other people's directories.
 
-    It takes a shared lock for an instant; `held` tries again after an instant, so that this refuses nobody.
+    It takes a shared lock for an instant. `held` tries again after an instant, so this never makes `held` fail.
 
     Args:
         folder: the directory.
-        unknown: the answer where it cannot be told: the lock file cannot be read, or the file system has no locks.
+        unknown: returned if the answer is unknown: the lock file cannot be read, or the file system has no locks.
     """
     try:
         with (folder / FILE).open("rb") as file:

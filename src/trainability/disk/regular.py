@@ -24,7 +24,7 @@ def read(path: Path, *, most_bytes: int = 2**31) -> bytes:
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode):
-            # To its end in one piece: asked for a number of bytes, Python would take that much memory first.
+            # Read to the end in one call: for a given number of bytes, Python would allocate that much memory first.
             data = file.read() if status.st_size <= most_bytes else None
         elif stat.S_ISFIFO(status.st_mode) and os.path.realpath(path).startswith("/proc/"):
             os.set_blocking(descriptor, True)

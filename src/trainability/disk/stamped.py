@@ -1,4 +1,4 @@
-"""A JSON file that carries the SHA-256 of what it says, and what says the same of other files: their sizes and digests."""
+"""JSON files that contain the SHA-256 of their own contents, and stamps of other files: size and SHA-256."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trainability.disk import regular, whole
 
 
 class Damaged(ValueError):
-    """A file does not say what its digest is of."""
+    """The contents of a file do not match its digest."""
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Args:
         path: of the file.
@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         OSError: it cannot be read.
         Damaged: it was changed.
-        ValueError: it is no file, but a device or the like.
+        ValueError: it is not a regular file, but a device, for instance.
     """
     data = regular.read(path)
     try:
@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def stamp(path: Path) -> list[Any]:
-    """Say how many bytes a file has, and their SHA-256.
+    """Return the size of a file in bytes, and its SHA-256.
 
     Raises:
         OSError: it cannot be read.

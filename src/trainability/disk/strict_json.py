@@ -9,7 +9,7 @@ from typing import Any
 
 def as_json(value: Any, indent: int | None = None) -> str:
     """Write a value as strict JSON; NaN and infinities become null."""
-    try:  # that a value is all finite, as most are, the encoder finds sooner than a walk of ours
+    try:  # most values are finite, and the encoder checks this faster than our own traversal
         return json.dumps(value, indent=indent, allow_nan=False)
     except ValueError:
         return json.dumps(_finite(value), indent=indent, allow_nan=False)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 PARTIAL = ".partial"
 _BUFFER_BYTES = 2**17
-"""Handed to the system at a time: a pack is written in pieces of some kilobytes."""
+"""Bytes given to the system at a time: a pack is written in pieces of a few kilobytes."""
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def replacing(path: Path, *, syncs_folder: bool = True) -> Iterator[BinaryIO]:
 
     Args:
         path: of the file; an existing file stays unchanged until the block ends, and if the block fails.
-        syncs_folder: False where another file of the folder is written next, whose sync serves for both names.
+        syncs_folder: False if another file of the folder is written next, whose sync covers both names.
 
     Raises:
         OSError: it cannot be written; the temporary file is removed. `filename` is the path.
@@ -61,7 +61,7 @@ def _writer(name: str) -> int | None:
 
 
 def _is_running(process: int) -> bool:
-    """Whether a process of this machine is there, and has not ended without being waited for."""
+    """Whether a process of this machine exists and is not a zombie."""
     try:
         os.kill(process, 0)
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -72,7 +72,7 @@ def _is_running(process: int) -> bool:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what killed processes of this machine left of a file that has just been written."""
+    """Remove the temporary files that killed processes of this machine left of a file that has just been written."""
     for partial in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL}"):
         writer = _writer(partial.name)
         if writer is not None and writer != os.getpid() and not _is_running(writer):

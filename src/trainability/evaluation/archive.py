@@ -29,7 +29,7 @@ def write(arrays: Mapping[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read arrays, verifying the file's checksum first: those of its members do not cover their names.
+    """Read arrays after verifying the checksum of the file; the zip members' own checksums do not cover their names.
 
     Raises:
         FileNotFoundError: there is no file.

@@ -101,7 +101,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     ):
         raise ValueError(f"{path}: not a state dict (names such as features.0.weight -> tensors)")
     claimed = sum(value.numel() * value.element_size() for value in state.values())
-    if claimed > path.stat().st_size:  # a tensor may repeat one number without an end, and takes memory when it is copied
+    if claimed > path.stat().st_size:  # a tensor may repeat one stored number many times, and take memory when it is copied
         raise ValueError(f"{path}: its tensors claim {claimed:,} bytes, more than the file has")
     return state
 

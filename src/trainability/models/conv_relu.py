@@ -3,7 +3,7 @@
 Half of the time of VGG-D's plain step only moves activations: bias and ReLU after each convolution, the pooling, the ReLU's
 gradient, and the bias's gradient, which is a sum over all pixels. Here the convolution's own kernel adds the bias and applies
 the ReLU, and one kernel computes both gradients, at the end of a stage together with that of the pooling. `torch.compile` alone
-leaves the bias and its gradient in passes of their own.
+computes the bias and its gradient in separate passes.
 
 The numbers are those of the plain layers, except that values are rounded to bfloat16 less often.
 """
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NUM_PROGRAMS = 2048
-"""Of a kernel: some for every multiprocessor. Each sums its pixels, and the sums are added in this order: always the same."""
+"""Programs of a kernel, several per multiprocessor. Each sums its pixels; the sums are always added in the same order."""
 TILE = 4096
-"""Numbers that a program has in hand at a time."""
+"""Number of values that a program processes at a time."""
 
 
 def features(layers: nn.Sequential, images: Tensor) -> Tensor:
@@ -44,13 +44,13 @@ def features(layers: nn.Sequential, images: Tensor) -> Tensor:
 
 
 def can_fuse(layers: nn.Sequential, device: torch.device) -> bool:
-    """Whether `features` can compute these layers on a device: NVIDIA's with bfloat16 (Ampere or later), and cuDNN on."""
+    """Whether `features` can compute these layers on a device: an NVIDIA GPU with bfloat16 (Ampere or later), with cuDNN on."""
     has_kernels = device.type == "cuda" and torch.version.hip is None and torch.backends.cudnn.enabled
     return is_plain(layers) and has_kernels and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def is_plain(layers: nn.Sequential) -> bool:
-    """Whether `features` can compute these layers: convolutions, ReLUs and poolings alone."""
+    """Whether `features` can compute these layers: only convolutions, ReLUs and poolings."""
     return all(isinstance(layer, (nn.Conv2d, nn.ReLU, nn.MaxPool2d)) for layer in layers)
 
 
@@ -78,7 +78,7 @@ def _empty(like: Tensor, channels: int, height: int, width: int) -> Tensor:
 
 
 def _pooled(output: Tensor) -> Tensor:
-    from trainability.models.relu_kernels import pool_kernel  # Triton comes with PyTorch for GPUs alone
+    from trainability.models.relu_kernels import pool_kernel  # Triton comes only with PyTorch for GPUs
 
     batch, channels, height, width = output.shape
     if height % 2 or width % 2:
@@ -103,7 +103,7 @@ def _(images: Tensor, weight: Tensor, bias: Tensor, pools: bool) -> tuple[Tensor
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, bool], output: tuple[Tensor, Tensor]) -> None:
     images, weight, _, ctx.pools = inputs
     ctx.save_for_backward(images, weight, output[0])
-    ctx.set_materialize_grads(False)  # of the two outputs one is used; a gradient of zeros would be as large as the other
+    ctx.set_materialize_grads(False)  # one of the two outputs is unused; its zero gradient would take as much memory
 
 
 def _backward(
@@ -132,7 +132,7 @@ def relu_gradient(gradient: Tensor, output: Tensor, pooled: bool) -> tuple[Tenso
     Args:
         gradient: of the ReLU's output, or, if `pooled`, of its 2x2 max pooling.
         output: (batch, channels, height, width) of the ReLU, channels last.
-        pooled: whether the gradient is that of the pooling. The first of equal values has it, as in PyTorch.
+        pooled: whether the gradient is that of the pooling. The first of equal values receives it, as in PyTorch.
 
     Returns:
         The gradient before the ReLU, as large as `output`, and its sum over batch and pixels, (channels,).

@@ -1,6 +1,6 @@
 """Triton kernels of `conv_relu`: max pooling, and the gradient before a ReLU together with its sum over all pixels.
 
-All tensors are channels last. This module is imported on a GPU alone.
+All tensors are channels last. This module is imported only on a GPU.
 """
 
 import triton  # type: ignore[import-not-found]

@@ -81,7 +81,7 @@ class VGG(nn.Module):
     """A VGG: `features` (convolutions, ReLU, poolings) and `classifier` (three fully-connected layers).
 
     Attributes:
-        checkpoints_stages: whether backward computes each stage of `features` again instead of keeping its outputs.
+        checkpoints_stages: whether backward recomputes each stage of `features` instead of storing its outputs.
         fuses: whether compiled code in bfloat16 computes `features` by the kernels of `conv_relu`.
     """
 
@@ -163,9 +163,9 @@ class VGG(nn.Module):
         return self.features(images)
 
     def _checkpointed(self, images: Tensor) -> Tensor:
-        """Compute the features, keeping of each stage its input alone; backward computes the rest again.
+        """Compute the features, storing only the input of each stage; backward recomputes the rest.
 
-        Source: Chen et al. 2016, arXiv 1604.06174, section 4.1. There is nothing random in a stage.
+        Source: Chen et al. 2016, arXiv 1604.06174, section 4.1. The stages have no random operations.
         """
         features, stage = images, nn.Sequential()
         for layer in self.features:
@@ -246,7 +246,7 @@ def set_dropout_keys(model: nn.Module, keys: Tensor | None) -> None:
         model: any module that holds `ExampleDropout` layers.
         keys: (batch,) int32 of the next batch, from `keyed.example_keys`.
     """
-    # Every micro-batch comes here: a VGG's convolutions need not be searched.
+    # Called for every micro-batch: a VGG's convolutions need not be searched.
     inside = model.classifier if isinstance(model, VGG) else model
     layers = [module for module in inside.modules() if isinstance(module, ExampleDropout)]
     if keys is None or not layers:

@@ -20,8 +20,8 @@ from trainability.doctor.theory.band import PLATEAU_SHARE, PLATEAU_START
 from trainability.prescribe.short_run import loss_of, scale_budget
 
 _CRITICAL_EXAMPLES = 32
-_FAR = 1.05  # a first loss above so many times chance: the net comes down to it first, by gentle steps
-_SETTLING_STEPS, _GENTLE = 20, 8.0  # so many steps, so many times below the critical rate
+_FAR = 1.05  # if the first loss is more than so many times chance, small steps first bring it down to chance
+_SETTLING_STEPS, _GENTLE = 20, 8.0  # number of these steps, and factor of their rate below the critical rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class AtBudget:
         plateau_steps: predicted steps at chance at the program's own rate; infinite if weight decay is faster than growth;
             `None` where the formula does not apply.
         critical_lr: rate at which the first update raises the loss on its batch; `None` if none was found.
-        growing_steps: in which the weights grow by their own size at the program's own rate, of a copy that starts far above
-            chance and has come down to it; `None` for one that starts at it, whose plateau says it.
+        growing_steps: steps in which the weights grow by their own size at the program's own rate, measured on a copy that
+            started far above chance and has come down to it; `None` for one that starts at chance (see `plateau_steps`).
         noise_lr: rate at which the noise of the batches moves the weights as far as the gradient does before the net has left
             chance; `None` if unknown.
     """
@@ -46,14 +46,14 @@ class AtBudget:
     noise_lr: float | None = None
 
     def growing(self, times: float) -> float | None:
-        """T of equation (9) at the program's rate over `times`: where the net settles first, the mean of before and after."""
+        """T of equation (9) at the program's rate over `times`; if the net settles first, the mean of T before and after."""
         if self.plateau_steps is None:
             return None
         first = times * (self.plateau_steps - PLATEAU_START) / PLATEAU_SHARE
         return first if self.growing_steps is None else mean_growth(first, times * self.growing_steps)
 
     def slower(self, longest: float) -> float | None:
-        """How many times the program's rate may be divided for T to be `longest`; 0 where no rate is fast enough."""
+        """Factor by which the program's rate can be divided until T is `longest`; 0 if no rate is fast enough."""
         if self.plateau_steps is None or math.isinf(self.plateau_steps):
             return None if self.plateau_steps is None else 0.0
         low, high = 1e-12, 1e12
@@ -72,7 +72,7 @@ def probed(setup: Setup, model: nn.Module, first: tuple[Tensor, Tensor], steps: 
 def measured_at(
     setup: Setup, decades: float, budget: float, first: tuple[Tensor, Tensor], *, steps: int, chance: float
 ) -> AtBudget:
-    """Predicted stay at chance, critical step and noise of a copy whose weights are scaled."""
+    """Measure the predicted stay at chance, the critical step and the noise of a copy whose weights are scaled."""
     model, optimizer = copied(setup.model, setup.single_optimizer)
     scale_budget(model, decades)
     plateau = probed(setup, model, first, steps).plateau_steps
@@ -104,7 +104,7 @@ def measured_at(
 
 
 def _grown(setup: Setup, decades: float, settling_lr: float | None) -> tuple[float | None, float | None]:
-    """T of the weights and the rate at which noise outruns them: of a copy as it is, or once it has come down to chance."""
+    """Measure T and the rate at which noise exceeds the signal, on a copy as it is, or after it has come down to chance."""
     model, optimizer = copied(setup.model, setup.single_optimizer)
     scale_budget(model, decades)
     settings = optimizer_settings(optimizer, clip=setup.clip)
@@ -123,6 +123,6 @@ def _grown(setup: Setup, decades: float, settling_lr: float | None) -> tuple[flo
     growing = growing_steps(found, settings)
     if growing is None or found.growth is None:
         return None, None
-    # Noise over signal falls as the root of the steps, and T is inversely proportional to the rate.
+    # Noise over signal falls as the square root of the steps, and T is inversely proportional to the rate.
     noise = noise_over_signal(found.growth, growing)
     return growing, settings.lr * (NOISY / noise) ** 2 if noise > 0 else None

@@ -23,7 +23,7 @@ _NUM_LAST = 3  # a VGG's fully connected layers, which its authors draw by a sch
 
 
 def plans(model: nn.Module, like: InitPlan | None) -> Iterator[InitPlan]:
-    """List plans for a net: one scheme throughout, two schemes, and those of `like` with other standard deviations.
+    """List plans for a net: one scheme for all layers, two schemes, and `like` with other standard deviations.
 
     Args:
         model: whose weight layers the plans are for.
@@ -75,7 +75,7 @@ def plan_by_fan_in(model: nn.Module, *, factor: float = 1.0) -> InitPlan:
 
     Args:
         model: whose weight layers the plan is for.
-        factor: on all of them; below 1 for nets whose residual sums add up.
+        factor: on all standard deviations; below 1 for nets with residual sums, which grow with depth.
     """
     segments: list[Segment] = []
     for _, module in initialization.weight_layers(model):

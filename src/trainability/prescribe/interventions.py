@@ -1,4 +1,4 @@
-"""The recommended initialisation and the measured rate as interventions, to be tried."""
+"""The recommended initialisation and the measured rate, as interventions that can be tried."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from trainability.prescribe.plans import best_plan
 
 
 def with_prescribed(model: nn.Module | None, images: Tensor | None, evidence: Evidence) -> dict[str, Intervention]:
-    """Every intervention, the rate that the critical step asks for, and the initialisation that `recommend_init` recommends.
+    """List every intervention, including the rate from the critical step and the initialisation from `recommend_init`.
 
     Args:
-        model: its weights do not matter; None where there are several.
-        images: a batch of its input; None where batches are of another form.
-        evidence: of a check.
+        model: its weights do not matter; None if there are several.
+        images: a batch of its input; None if batches have another form.
+        evidence: from a check.
 
     Returns:
-        By name, the smallest change first; without the plan where none can be recommended, or it is one scheme throughout.
+        By name, the smallest change first; without a plan if none can be recommended, or if it has one scheme for all layers.
     """
     rate = measured_rate(evidence)
     known: dict[str, Intervention] = {}

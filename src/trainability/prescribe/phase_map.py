@@ -1,8 +1,8 @@
-"""The phase diagram of a net: gain budget against learning rate, and where the theory puts its borders.
+"""The phase diagram of a net: gain budget against learning rate, and the borders that the theory predicts.
 
-One direction is the gain budget: the weights of all layers are multiplied by one factor. The other is the learning rate. What
-trains lies within the band of budgets (theory, section 4), above the rate below which the net stays at chance for longer than
-the run (section 7), and below the rate at which an update raises the loss (the critical step). `short_run` says what happens.
+One axis is the gain budget: the weights of all layers are multiplied by one factor. The other is the learning rate. A run
+trains within the band of budgets (theory, section 4), above the rate below which the net stays at chance for longer than the
+run (section 7), and below the rate at which an update raises the loss (the critical step). `short_run` gives the outcome.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ OUTCOMES: dict[Outcome, str] = {
 BUDGETS = tuple(float(budget) for budget in range(-12, 13))
 _ROWS, _DECADES = 17, 5
 _PROBED_EXAMPLES = 128
-# Where there is time for a few budgets only, those that the lines need most.
+# If there is time for only a few budgets: those that the lines need most, first.
 _MEASURED_FIRST = (0, -5, 3, -8, 8, -2, -12, 12, -3, 2, -1, 1, -4, -6, 4, -7, -10, 6)
-_FEWEST = 8  # of them, however long it takes
+_FEWEST = 8  # budgets that are always measured, however long it takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +62,15 @@ class PhaseMap:
     """A map without its runs.
 
     Attributes:
-        budget: of the program as it is, log10, with the input.
-        lr: of the program.
-        steps: of a run.
+        budget: log10, with the input, of the unchanged program.
+        lr: learning rate of the program.
+        steps: number of steps of a run.
         chance: loss of the best constant answer.
         budgets: columns.
         rates: rows, ascending.
-        band: lowest and highest budget of the nets that trained; `None` where it was not found on such nets (fewer than
-            eight layers, biases that carry a signal, another optimizer than SGD).
-        measured: by budget, ascending.
+        band: lowest and highest budget of the nets that trained; `None` for nets unlike those on which it was found (fewer
+            than eight layers, biases that carry a signal, an optimizer other than SGD).
+        measured: the measured budgets, ascending.
         notes: what is not drawn, and why.
     """
 
@@ -86,7 +86,7 @@ class PhaseMap:
 
     @property
     def here(self) -> Cell:
-        """The cell of the grid that the program as it is falls into."""
+        """The cell of the grid that contains the unchanged program."""
         budget = min(self.budgets, key=lambda b: abs(b - self.budget))
         return Cell(budget=budget, lr=min(self.rates, key=lambda lr: abs(math.log(lr / self.lr))))
 
@@ -95,9 +95,9 @@ class PhaseMap:
         return _between([(m.budget, m.critical_lr) for m in self.measured], budget)
 
     def critical_lr(self, budget: float) -> float | None:
-        """Lowest rate at which an update raises the loss, on the way from a budget to 0, which a net that trains takes.
+        """Lowest rate at which an update raises the loss, over the budgets from this one to 0.
 
-        A net below 0 grows: the rates that its first update stands are not those that it stands once it has left chance.
+        The budget of a net that trains grows from below 0 towards 0, and the critical rate changes on the way.
         """
         return self._lowest_on_the_way(budget, self.first_critical_lr(budget), {m.budget: m.critical_lr for m in self.measured})
 
@@ -113,14 +113,14 @@ class PhaseMap:
         return None if found is None else PLATEAU_START + PLATEAU_SHARE * found
 
     def told(self, budget: float, lr: float) -> str | None:
-        """The predicted outcome in words, "trained, at chance for about 80 steps"; `None` where nothing is said."""
+        """The predicted outcome in words, "trained, at chance for about 80 steps"; `None` without a prediction."""
         said, stay = self.predicted(budget, lr), self.stay(budget, lr)
         if said not in ("trained", "slow") or stay is None or math.isinf(stay):
             return said
         return f"{said}, at chance for about {stay:,.0f} steps"
 
     def noise_lr(self, budget: float) -> float | None:
-        """Rate above which noise outruns the gradient at chance, the lowest on the way to 0; `None` if unknown."""
+        """Rate above which noise exceeds the signal at chance, the lowest from this budget to 0; `None` if unknown."""
         at = {m.budget: m.noise_lr for m in self.measured}
         return self._lowest_on_the_way(budget, _between(list(at.items()), budget), at)
 
@@ -129,11 +129,11 @@ class PhaseMap:
         return min((lr for lr in (here, *way) if lr is not None), default=None)
 
     def predicted(self, budget: float, lr: float) -> Outcome | None:
-        """What theory and critical step say of a point; `None` where they say nothing.
+        """Predict the outcome at a point from theory and critical step; `None` if they do not determine it.
 
-        As in the doctor, the band's lower edge gives way to a predicted stay at chance that ends within the run. Above its
-        upper edge, found at usual rates, the critical rate decides: below it, nothing is said. Nor is it where noise moves the
-        weights further than the gradient before the net has left chance.
+        As in the doctor, a predicted stay at chance that ends within the run overrides the band's lower edge. Above its upper
+        edge, which was found at usual rates, the critical rate decides, and below that rate there is no prediction. There is
+        also none if noise moves the weights further than the signal before the net has left chance.
         """
         low, high = self.band or (-math.inf, math.inf)
         first, critical, slowest = self.first_critical_lr(budget), self.critical_lr(budget), self.slowest_lr(budget)
@@ -156,7 +156,7 @@ def _over(lr: float, times: float | None) -> float | None:
 
 
 def _between(points: Sequence[tuple[float, float | None]], place: float) -> float | None:
-    """Interpolate on a straight line in the logarithm; `None` beyond the points, and next to one without a value."""
+    """Interpolate linearly in the logarithm; `None` beyond the points, and next to a point without a value."""
     for place_, value in points:
         if math.isclose(place_, place, abs_tol=1e-9):
             return value
@@ -172,9 +172,9 @@ def _between(points: Sequence[tuple[float, float | None]], place: float) -> floa
 
 
 def cells(phase_map: PhaseMap, count: int) -> list[Cell]:
-    """The first `count` cells of the grid, spread evenly over it: more runs later fill the gaps between those that are there.
+    """Return the first `count` cells of the grid, spread evenly over it; later runs fill the gaps between earlier ones.
 
-    The cell nearest to the program as it is comes first.
+    The cell nearest to the unchanged program comes first.
     """
     every = [Cell(budget=b, lr=r) for b in phase_map.budgets for r in phase_map.rates]
     # Golden-ratio steps in two directions (Roberts' R2 sequence) are spread evenly for any count.
@@ -185,13 +185,13 @@ def cells(phase_map: PhaseMap, count: int) -> list[Cell]:
         row = int(rows * ((0.5 + number * 0.5698402909980532) % 1))
         order[every[column * rows + row]] = None
         number += 1
-        if number > 50 * len(every):  # the last few cells may take long to come
+        if number > 50 * len(every):  # the last few cells may take many draws
             order |= dict.fromkeys(every)
     return list(order)[: min(count, len(every))]
 
 
 def outcomes(runs: dict[Cell, ShortRun]) -> dict[Cell, Outcome]:
-    """Outcome of every run. Of a net that stayed at chance, the runs at larger rates tell whether it was slow or dead."""
+    """Return the outcome of every run. For a net that stayed at chance, runs at larger rates decide between slow and dead."""
     found: dict[Cell, Outcome] = {}
     for cell, run in runs.items():
         if run.end in ("trained", "exploded"):
@@ -205,16 +205,16 @@ def outcomes(runs: dict[Cell, ShortRun]) -> dict[Cell, Outcome]:
 
 
 def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
-    """Measure what the borders are drawn from, without training.
+    """Measure the values from which the borders are drawn, without training.
 
     Args:
         setup: one model with one optimizer, batches (input, label); nothing of it is changed.
-        steps: of the runs that the map speaks of.
-        seconds: for it; at most about as long. The more there is time for, the more budgets are measured.
+        steps: number of steps of the runs on the map.
+        seconds: approximate upper limit of the time. With more time, more budgets are measured.
 
     Raises:
-        ValueError: there are several models or optimizers, several learning rates, the loop is known as a whole only, gains
-            do not multiply, or what chance costs is not known.
+        ValueError: there are several models or optimizers, several learning rates, the loop is known only as a whole, gains
+            do not multiply, or the loss at chance is not known.
     """
     began = time.monotonic()
     lr = _checked(setup)
@@ -280,7 +280,7 @@ def _checked(setup: Setup) -> float:
 
 
 def _band(setup: Setup, seen: ProbeResult) -> tuple[tuple[float, float] | None, list[str]]:
-    """The band, where it speaks of such nets."""
+    """Return the band if it applies to such nets, and notes if it does not."""
     model, optimizer = setup.whole_model, setup.single_optimizer
     assert model is not None
     depth = sum(layer_kind(module) in ("conv", "linear") for module in model.modules())
@@ -297,7 +297,7 @@ def _band(setup: Setup, seen: ProbeResult) -> tuple[tuple[float, float] | None, 
 
 
 def _examples(setup: Setup, count: int) -> tuple[Tensor, Tensor]:
-    """The first examples of the loader, on the model's device."""
+    """Return the first examples of the loader, on the model's device."""
     assert setup.whole_model is not None
     images: list[Tensor] = []
     labels: list[Tensor] = []

@@ -1,7 +1,7 @@
 """Rank initialisation plans by the gain budget that the closed form predicts, without drawing a weight.
 
-Thousands of plans a second, because a layer's gain is proportional to its weights' variance: one prediction gives the budget of
-every other plan. The best are predicted again in full. `recommend_init`, remedies, experiments and `plan` take this ranking.
+It ranks thousands of plans per second, because a layer's gain is proportional to its weights' variance: one prediction gives
+the budgets of all other plans. The best are predicted again in full. `recommend_init`, remedies, experiments and `plan` use it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from trainability.prescribe.candidates import gains_on_the_way, plan_by_fan_in, 
 
 _FACTORS = (0.7, 0.5, 0.35, 0.25, 0.1)
 _REFERENCE = InitPlan.parse("lecun")
-_NUM_FULL = 40  # plans whose whole prediction is computed, of those that the sum of gains puts first
-# A signal that strays on the way and comes back trains late or not at all: of VGG-D's plans with a budget of 0, N(0, 0.067)
-# throughout, which strays, left chance on the digits with one seed of two, He's and the same by fan-in with all.
+_NUM_FULL = 40  # number of plans, the best by the sum of gains, that are predicted in full
+# A net whose signal leaves 1 between the layers and comes back trains late or not at all: of VGG-D's plans with a budget of 0,
+# N(0, 0.067) for all layers, which does so, left chance on the digits with one seed of two, He's and N by fan-in with all.
 _UNEVENNESS_COST = 1.0
 _SEGMENT_COST = 0.1
 _MOST_MADE_UP = 5.0  # powers of ten of the input's mean square; beyond, its own layer's gradient is as far off as its signal
@@ -39,9 +39,9 @@ class Candidate:
 
     Attributes:
         plan: as for `--init.plan`.
-        budget: log10 of the product of all gains and the input's mean square; where gains do not multiply (residual sums,
+        budget: log10 of the product of all gains and the input's mean square; if gains do not multiply (residual sums,
             normalisation), the same function of the predicted outputs, log10(rms² / 2); `None` if they cannot be predicted.
-        multiply: whether the budget is that of gains which multiply.
+        multiply: whether gains multiply.
     """
 
     plan: InitPlan
@@ -83,7 +83,7 @@ def best_plan(model: nn.Module, images: Tensor, *, like: InitPlan | None = None)
         raise ValueError(f"images is {kind}; expected a batch of float images, (batch, ...)")
     if not initialization.weight_layers(model):
         raise ValueError("the model has no convolution or linear layer to initialise")
-    trace(model, tuple(images.shape), images.dtype)  # raises where the model cannot be followed
+    trace(model, tuple(images.shape), images.dtype)  # raises if the model cannot be traced
     best = ranked(model, images, like=like)[0]
     if not best.multiply or best.budget is None:
         raise ValueError(
@@ -115,20 +115,20 @@ def ranked(
         is_allowed: which plans may be proposed.
 
     Returns:
-        Candidates, the best first. Where the net's scales cannot be predicted, the usual schemes without a budget.
+        Candidates, the best first. If the net's scales cannot be predicted, the usual schemes without a budget.
     """
     layers = initialization.weight_layers(model)
     usual = [*plans(model, like), plan_by_fan_in(model)]
     try:
         structure, moments, own = trace(model, tuple(images.shape), images.dtype), input_moments(images), weight_moments(model)
-    except (ValueError, RuntimeError):  # token ids, or operations that cannot be followed
+    except (ValueError, RuntimeError):  # token ids, or operations that cannot be traced
         return [Candidate(plan=plan, budget=None) for plan in usual if is_allowed(plan)]
 
     def predicted(plan: InitPlan) -> Prediction:
         return predict(structure, {**own, **promised_moments(plan, model)}, moments)
 
     def cost(plan: InitPlan, budget: float) -> float:
-        # Behind a residual sum or a normalisation a layer's gain says nothing of the signal's size.
+        # After a residual sum or a normalisation, a layer's gain does not determine the signal's size.
         strays = _unevenness(plan, layers, reference.log10_input) if multiply else 0.0
         return abs(budget) + _SEGMENT_COST * len(plan.segments) + _UNEVENNESS_COST * strays
 
@@ -168,6 +168,6 @@ def _variances(plan: InitPlan, model: nn.Module) -> dict[str, float]:
 
 
 def _unevenness(plan: InitPlan, layers: list[tuple[str, nn.Module]], log10_input: float) -> float:
-    """How far the signal's mean square is from 1 behind the layers, in powers of ten, on average."""
+    """Average distance of the signal's mean square from 1 after each layer, in powers of ten."""
     sizes = itertools.accumulate(gains_on_the_way(plan, layers), initial=log10_input)
     return statistics.fmean(abs(size) for size in itertools.islice(sizes, 1, None))

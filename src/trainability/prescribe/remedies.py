@@ -26,7 +26,7 @@ _TRAINS = ("will train", "has learned", "is training", "was still training when 
 
 
 def asks_for_a_rate(diagnosis: Diagnosis) -> bool:
-    """Whether the first finding, or the verdict where there is none, says that the learning rate is the cause."""
+    """Whether the first finding, or the verdict if there is none, gives the learning rate as the cause."""
     first = next(iter(diagnosis.findings), None)
     if diagnosis.verdict in _TRAINS:
         return False
@@ -34,7 +34,7 @@ def asks_for_a_rate(diagnosis: Diagnosis) -> bool:
 
 
 def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: str | None) -> Diagnosis:
-    """Put a plan that brings the budget into the band into the remedies of findings about the initialisation.
+    """Add a plan that brings the budget into the band to the remedies of findings about the initialisation.
 
     Args:
         diagnosis: of `model` before training.

@@ -1,7 +1,7 @@
 """Search for plans that will train: by the closed form, then by measuring the best, then by trying them.
 
-Of the closed form's ranking (`plans.ranked`) the first is measured (the loss, the critical step of the first updates), and,
-where time is given, the first few are trained for some steps.
+The best plan of the closed form's ranking (`plans.ranked`) is measured (the loss, the critical step of the first updates); if
+time is given, the first few are also trained for some steps.
 """
 
 from __future__ import annotations
@@ -33,31 +33,30 @@ TOP = 5
 Trying = Callable[[str, int, int], None]
 # The healthy nets of the pilot have multiples of 1 to 64 at their first steps, and slow starts up to 1,000.
 _LOWEST_MULTIPLE, _HIGHEST_MULTIPLE, _AIMED_MULTIPLE = 2.0, 1000.0, 8.0
-_LARGEST_RAISE = 100.0  # as in the remedies: a larger one is not proposed at once
+_LARGEST_RAISE = 100.0  # as in the remedies: larger raises are not proposed in one step
 _TRIED_STEPS = 60
 _MEASURED_STEPS = 20
-_SMALL_SECONDS, _LARGE_SECONDS = 60.0, 3.0  # of a net that the probe takes whole, the steps alone say how long
+_SMALL_SECONDS, _LARGE_SECONDS = 60.0, 3.0  # for a net small enough to be probed with a full batch; for a larger one
 _MEASURED_EXAMPLES, _FEWEST_EXAMPLES = 32, 8
 _FEWEST_NORMS = 5
-_FORWARD_PASSES = 16  # of a probe, that may be measured so
+_FORWARD_PASSES = 16  # a batch for the measurements is the probe's over this number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A plan for a net, and what is known of it.
+    """A plan for a net, and its measurements.
 
     Attributes:
         plan: as for `--init.plan`.
-        budget: as of `plans.Candidate`.
-        lr: learning rate that goes with it: the given one, or another if the critical step asks for it; `None` without an
-            optimizer.
-        clip: gradient-norm threshold that goes with it: the given one, or, of a deep net whose gains multiply and that has
-            none, the median norm of the first updates; `None` for no clipping.
-        multiple: the lowest critical multiple of the first updates with that rate; `None` if not measured. A clip that is
-            proposed is not applied meanwhile, unless the updates were too long without it or another rate is proposed.
+        budget: as in `plans.Candidate`.
+        lr: proposed learning rate: the given one, or another if the critical step requires it; `None` without an optimizer.
+        clip: proposed gradient-norm threshold: the given one, or, for a deep net without one whose gains multiply, the median
+            norm of the first updates; `None` for no clipping.
+        multiple: the lowest critical multiple of the first updates with that rate; `None` if not measured. A proposed
+            clip is not applied in this measurement, unless updates were too long without it or another rate is proposed.
         loss_before: on a fixed batch, as initialised; `None` if not measured.
-        loss_after: on it, after `num_steps`; `None` if not tried.
-        num_steps: steps that were tried; 0 if none.
+        loss_after: on the same batch, after `num_steps`; `None` if not tried.
+        num_steps: number of training steps; 0 if not tried.
     """
 
     plan: InitPlan
@@ -90,15 +89,15 @@ def propose(
         setup: one model and batches (input, label); its weights do not matter, and nothing of it is changed.
         like: the current plan; it is also considered with other standard deviations.
         is_allowed: which plans may be proposed.
-        vary_lr: propose another learning rate where the critical step of the first updates asks for it.
-        vary_clip: propose clipping for a deep net whose gains multiply: its gradient's norm was seen to jump a hundredfold when
-            it leaves chance, and a clip keeps every update as long as those that were measured.
+        vary_lr: propose another learning rate if the critical step of the first updates requires it.
+        vary_clip: propose clipping for a deep net whose gains multiply: its gradient norm can grow a hundredfold when it leaves
+            chance, and clipping limits every update to the length of the measured ones.
         top: how many proposals.
-        seconds: for trying them, shared by all; with 0 only the first updates of the best are measured.
-        seed: of the weights that are drawn to measure.
-        executor: tries plans side by side there, each on one thread; `None` tries one after the other, here.
-        make: makes the setup anew where the executor runs; needed with one, and picklable.
-        trying: called with the plan that is measured, its number, and how many there are.
+        seconds: total time for trying plans; with 0, only the first updates of the best plan are measured.
+        seed: of the weights that are drawn for the measurements.
+        executor: tries plans in parallel, each on one thread; `None` tries them one after the other in this process.
+        make: makes the setup again in the executor's processes; required with an executor, and picklable.
+        trying: called with the plan that is measured, its number, and the number of plans.
 
     Returns:
         Proposals; the first of them measured, all of them if there is time to try them.
@@ -137,7 +136,7 @@ def propose(
 
 @dataclass(frozen=True, kw_only=True)
 class _Varied:
-    """What else than the initialisation is proposed."""
+    """What is proposed besides the initialisation."""
 
     lr: bool
     clip: bool
@@ -145,7 +144,7 @@ class _Varied:
 
 @dataclass(frozen=True, kw_only=True)
 class _Trial:
-    """A plan to be tried, as it travels to another process."""
+    """A plan to be tried, in the form that is sent to another process."""
 
     proposal: Proposal
     seed: int
@@ -155,7 +154,7 @@ class _Trial:
 
 
 def _try(trial: _Trial, setup: Setup | None = None) -> Proposal:
-    """Measure a plan's first update, and train it for some steps; the setup is made where it is not given."""
+    """Measure a plan's first updates, and train it for some steps; the setup is made if it is not given."""
     if setup is None:
         assert trial.make is not None
         setup = trial.make()
@@ -171,7 +170,7 @@ def _images(setup: Setup) -> Tensor:
 
 
 def _initialised(setup: Setup, proposal: Proposal, seed: int) -> tuple[Any, Any]:
-    """A copy of model and optimizer, drawn by the plan, with the proposal's learning rate."""
+    """Return a copy of model and optimizer, initialised by the plan, with the proposal's learning rate."""
     model, optimizer = copied(setup.model, setup.single_optimizer)
     initialization.apply(proposal.plan, model, seed=seed)
     if proposal.lr is not None:
@@ -201,11 +200,11 @@ def _measured(setup: Setup, proposal: Proposal, seed: int, varied: _Varied) -> P
     proposal = dataclasses.replace(proposal, lr=rates.pop() if len(rates) == 1 else None)
     proposal, critical = _with_first_updates(setup, proposal, seed, varied.clip)
     if proposal.clip != setup.clip and proposal.multiple is not None and proposal.multiple < _LOWEST_MULTIPLE:
-        proposal, critical = _with_first_updates(setup, proposal, seed, vary_clip=False)  # shorter where they were too long
+        proposal, critical = _with_first_updates(setup, proposal, seed, vary_clip=False)  # with the clip
     multiple = proposal.multiple
     if not varied.lr or multiple is None or proposal.lr is None or _LOWEST_MULTIPLE <= multiple <= _HIGHEST_MULTIPLE:
         return proposal
-    if critical is None or critical.at_limit:  # the loss rises, or falls, however long the update: no rate follows from it
+    if critical is None or critical.at_limit:  # the loss rises, or falls, at every length of the update
         return proposal
     factor = min(multiple / _AIMED_MULTIPLE, _LARGEST_RAISE)
     again = dataclasses.replace(proposal, lr=_one_digit(proposal.lr * factor))
@@ -213,11 +212,11 @@ def _measured(setup: Setup, proposal: Proposal, seed: int, varied: _Varied) -> P
 
 
 def _with_first_updates(setup: Setup, proposal: Proposal, seed: int, vary_clip: bool) -> tuple[Proposal, CriticalStep | None]:
-    """Measures the critical step of the first updates, the shortest of them, on as much of a batch as is done in a moment.
+    """Measure the lowest critical step of the first updates, on as large a part of a batch as takes little time.
 
     Momentum builds up in the first ten steps, and a deep net's loss grows sharper as it begins to learn: a plain net of 34
-    layers had a multiple of 111 at its first update, of 7 at its fifteenth, and ended at chance. An update that momentum has
-    turned uphill on its own batch has a multiple of almost 0, however short it is, and does not count.
+    layers had a multiple of 111 at its first update, of 7 at its fifteenth, and ended at chance. An update that increases the
+    loss on its own batch because of momentum has a multiple of almost 0, however short it is, and does not count.
     """
     model = setup.whole_model
     assert model is not None
@@ -226,7 +225,7 @@ def _with_first_updates(setup: Setup, proposal: Proposal, seed: int, vary_clip: 
     size = min(max(probed // _FORWARD_PASSES, _FEWEST_EXAMPLES), _MEASURED_EXAMPLES)
     seconds = _SMALL_SECONDS if probed >= MAX_PROBE_IMAGES else _LARGE_SECONDS
     few = [first_examples(batch, size) for batch in batches]
-    # Read once only, so that the looks take the first batch, and not several together.
+    # Read only once, so that the measurements use the first batch, and not several batches together.
     part = dataclasses.replace(setup, train_loader=itertools.chain(few[:1], itertools.cycle(few)))
     seen = _rehearsed(part, proposal, seed, max_steps=_MEASURED_STEPS, seconds=seconds)
     known = [critical for _, critical in seen.critical if critical.multiple is not None and not critical.is_uphill]
@@ -252,7 +251,7 @@ def _tried(setup: Setup, proposal: Proposal, seed: int, seconds: float) -> Propo
 
 
 def _loss_after(proposal: Proposal) -> float:
-    """The loss that was reached, in classes of 5 %: within one (all are still at chance, say) the order stays."""
+    """Return the final loss in bins of 5 %: within a bin (for instance, all at chance) plans keep their order."""
     after = proposal.loss_after
     if after is None or not math.isfinite(after):
         return math.inf

@@ -1,4 +1,4 @@
-"""A short run of a copy of somebody's program, at another gain budget and learning rate, and how it ended."""
+"""Make a short run of a copy of a program, at another gain budget and learning rate, and return its outcome."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from trainability.doctor.reading import LEARNED, WINDOW_STEPS
 from trainability.doctor.setup import Setup
 
 End = Literal["trained", "exploded", "falling", "at chance"]
-# A run is over once its loss is below this share of chance, and so many steps after it left chance: it may still come back.
+# A run ends when its loss is below this fraction of chance, and so many steps after it left chance: the loss may rise again.
 _CLEARLY, _STEPS_AFTER = 0.35, 60
-_ROSE, _FAR = 1.1, 1.5  # the last losses over the first one, or over chance; any loss over chance
+_ROSE, _FAR = 1.1, 1.5  # thresholds of the last losses over the first one or chance, and of any loss over chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class ShortRun:
     """How a short run ended.
 
     Attributes:
-        end: "trained": the mean of the last 20 losses is below 0.9 of chance. "exploded": a loss that is not finite, that
-            rose, that had been below chance, or that was far above it and is at it with outputs that do not depend on the
-            input. "falling": it began far above chance and has not died. "at chance": it is where it began.
-        steps: that were taken.
-        left_chance_step: the first at which the mean of the last 20 losses was below 0.9 of chance; `None` if never.
+        end: "trained": the mean of the last 20 losses is below 0.9 of chance. "exploded": the loss is not finite, rose, had
+            been below chance, or was far above chance and is now at chance with outputs that do not depend on the input.
+            "falling": the loss began far above chance and the net is not dead. "at chance": the loss is where it began.
+        steps: number of steps taken.
+        left_chance_step: first step at which the mean of the last 20 losses was below 0.9 of chance; `None` if never.
         first_loss: of the first batch.
         last_loss: mean of the last 20; infinite if one was not finite.
     """
@@ -51,8 +51,8 @@ def scale_budget(model: nn.Module, decades: float) -> None:
     """Multiply the weights of all layers by one factor, so that the gain budget of a plain net rises by `decades`.
 
     Args:
-        model: whose convolution and linear weights are changed in place; biases are not.
-        decades: of the signal's mean square.
+        model: its convolution and linear weights are changed in place, its biases are not.
+        decades: change of the signal's mean square, in powers of ten.
     """
     layers = initialization.weight_layers(model)
     factor = 10 ** (decades / (2 * len(layers)))
@@ -66,7 +66,7 @@ def short_run(setup: Setup, *, decades: float, lr: float, steps: int, chance: fl
 
     Args:
         setup: one model with one optimizer, and `loss_fn` or `training_step`. It is not changed.
-        decades: that the gain budget is raised by.
+        decades: by which the gain budget is raised.
         lr: learning rate of all groups.
         steps: at most; a run that is not finite or has clearly trained ends earlier.
         chance: loss of the best constant answer.
@@ -121,14 +121,14 @@ def _is_constant(model: nn.Module, batch: Any) -> bool:
 
 
 def _batches(setup: Setup, device: torch.device) -> Iterator[Any]:
-    """The loader's batches, again from the beginning where they end."""
+    """Yield the loader's batches, starting again after the last one."""
     while True:
         for batch in setup.train_loader:
             yield to_device(batch, device)
 
 
 def loss_of(setup: Setup, model: nn.Module, batch: Any) -> Tensor:
-    """Return the loss of a model of the program on a batch, by the form that the setup has."""
+    """Return the loss of a model on a batch, by the function that the setup has (`loss_fn` or `training_step`)."""
     if setup.training_step is not None:
         return setup.training_step(model, batch)
     assert setup.loss is not None

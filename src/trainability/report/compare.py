@@ -40,7 +40,7 @@ class Column:
     """A run on the page.
 
     Attributes:
-        role: of its colour.
+        role: role of its colour.
         name: short and unique on the page.
         link: address of its report, relative to the page.
         status: of the run.
@@ -73,7 +73,7 @@ class Comparison:
 
     @property
     def differences(self) -> Table:
-        """Fields in which the configurations differ, and their values; without those that only some runs have."""
+        """Fields in which the configurations differ, and their values; fields that only some runs have are left out."""
         return configured_differences(self.runs).rows
 
     def to_pandas(self) -> pd.DataFrame:
@@ -203,7 +203,7 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
 
 
 def _title(columns: Sequence[Column]) -> str:
-    """What was trained; of networks of one kind in loops of other kinds what the runs are called."""
+    """Return what was trained; if all runs have the same network in loops other than `train`, the names of the runs."""
     runs = [column.run for column in columns]
     titles = list(dict.fromkeys(summary.title(run) if run.config else other_loop.model(run) for run in runs))
     if len(titles) > 1 or any(run.config for run in runs):
@@ -223,9 +223,9 @@ class Differences:
     """Fields of the configurations, by the names of their flags; without `run.dir`.
 
     Attributes:
-        rows: those in which runs differ, and their value in every run.
-        only_some: likewise, those that not all runs have, and that are equal where they are.
-        num_equal: how many are equal in all runs.
+        rows: fields in which runs differ, and their value in every run.
+        only_some: likewise, fields that only some runs have, with equal values in these runs.
+        num_equal: number of fields that are equal in all runs.
     """
 
     rows: Table
@@ -234,7 +234,7 @@ class Differences:
 
 
 def configured_differences(runs: Sequence[Run]) -> Differences:
-    """Compare the configurations of runs; of loops of other kinds, few fields are common."""
+    """Compare the configurations of runs; different kinds of loops have few fields in common."""
     found = [_configured(run) for run in runs]
     rows: Table = []
     only_some: Table = []
@@ -249,7 +249,7 @@ def configured_differences(runs: Sequence[Run]) -> Differences:
 
 
 def _configured(run: Run) -> dict[str, str]:
-    """The fields of a run's configuration as they are written; of another loop than `train`, what the user gave."""
+    """Return the fields of a run's configuration as text; for a loop other than `train`, the settings that the user gave."""
     if run.config is None:
         return dict(other_loop.settings(run).get("config", []))
     return {f"{section}.{flag}": value for section, rows in summary.settings(run).items() for flag, value in rows}
@@ -267,7 +267,7 @@ _ALWAYS = ("Verdict", "Findings at the end")
 
 
 def result_rows(runs: Sequence[Run]) -> Table:
-    """List the progress and the errors of runs; what no run has is left out."""
+    """List the progress and the errors of runs; rows without a value in any run are left out."""
     readers: dict[str, Callable[[Run], str]] = {
         "Verdict": run_verdict,
         "Why": lambda run: str((run.findings or {}).get("reason", NONE)),
@@ -305,7 +305,7 @@ def _last(run: Run, key: str, write: Callable[[Any], str]) -> str:
 
 
 def start_rows(runs: Sequence[Run]) -> Table:
-    """List the initialisations and their predictions; empty where no run recorded any."""
+    """List the initialisations and their predictions; empty if no run recorded any."""
     predicted = [plateau_steps(run) for run in runs]
     totals = [signal_figures.total_budget(run) for run in runs]
     rows = [

@@ -36,7 +36,7 @@ class ComparedErrors:
 
 
 def compared_errors(names: Sequence[str], runs: Sequence[Run]) -> ComparedErrors | None:
-    """Lay the errors of runs out; None where no run has saved predictions."""
+    """Lay out the errors of runs; None if no run has saved predictions."""
     problems, found, confusions = [], [], []
     for number, (name, run) in enumerate(zip(names, runs, strict=True)):
         kept, problem = read_errors(run)

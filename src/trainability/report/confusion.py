@@ -1,4 +1,4 @@
-"""Draw the confusion matrix: which classes are predicted for which."""
+"""Draw the confusion matrix: how often each class is predicted for each true class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUM_SHOWN = 30
 MOST_NUMBERED = 12
 """Most classes for which the cells have room for numbers."""
 MOST_BESIDE = 20
-"""Most classes for which half the page is wide enough."""
+"""Most classes for which the figure fits into half the width of the page."""
 
 
 def confusion_figure(confusion: np.ndarray, class_names: tuple[str, ...]) -> Figure:

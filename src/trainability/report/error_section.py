@@ -68,7 +68,7 @@ class ErrorSection:
         pairs: the most confused.
         shares: of the most frequent predictions.
         entropies: of predictions and labels, in words.
-        gallery: the worst wrong images; None where none is wrong.
+        gallery: the worst wrong images; None if no image is wrong.
     """
 
     intro: str
@@ -160,7 +160,7 @@ def _intro(kept: Predictions) -> str:
 
 
 def _spread_in_words(kept: Predictions, analysis: ErrorAnalysis) -> str:
-    """Describe the distribution of the predictions over the classes; collapsed predictions are said first."""
+    """Describe the distribution of the predictions over the classes; a collapse is mentioned first."""
     spread = analysis.spread
     silent = (
         f" The network gave NaN for {percent(spread.no_answer_fraction)} of the images." if spread.no_answer_fraction else ""
@@ -218,7 +218,7 @@ def _shares(analysis: ErrorAnalysis) -> tuple[ShareRow, ...]:
 
 
 def _gallery(analysis: ErrorAnalysis, small: Mapping[int, np.ndarray]) -> Gallery | None:
-    """Show each of the worst images once: of the least probable true class, and of the most confident wrong prediction."""
+    """Show each of the worst images once: the least probable true classes, and the most confident wrong predictions."""
     images = {image.position: image for image in (*analysis.worst, *analysis.most_confident)}
     if not images:
         return None

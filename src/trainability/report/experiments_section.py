@@ -1,4 +1,4 @@
-"""The page's section on experiments: what was changed in copies of the program, and the curves beside each other."""
+"""The page's section on experiments: what was changed in copies of the program, and the curves of all copies."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ExperimentsSection:
     Attributes:
         table: rows of text.
         columns: their headings; the curves are in the figure.
-        figure: curves of the program as it is and of the changes that did best.
-        strokes: of each curve, by the change that the table names it with: role of its colour, and "solid", "wide" or "dot".
+        figure: curves of the unchanged program and of the best changes.
+        strokes: the change as named in the table -> role of its curve's colour, and "solid", "wide" or "dot".
     """
 
     table: ExperimentTable
@@ -36,7 +36,7 @@ class ExperimentsSection:
 
 
 def experiments_section(run: Run) -> ExperimentsSection | None:
-    """Lay out the experiments of a run's check; None where none were made, or an older version wrote another form."""
+    """Lay out the experiments of a run's check; None if there are none, or an older version wrote them in another form."""
     plain = (run.evidence or {}).get("experiments")
     if plain is None:
         return None
@@ -58,7 +58,7 @@ def experiments_section(run: Run) -> ExperimentsSection | None:
 
 
 def curves(experiments: Experiments) -> Figure:
-    """Draw the loss on the fixed batch over the steps: of the program as it is, and with the changes that did best."""
+    """Draw the loss on the fixed batch over the steps, for the unchanged program and for the best changes."""
     title = "Loss on a fixed batch, with one change each"
     shown = [arm for arm in experiments.arms if arm.curve and arm.outcome != "control"]
     references = [arm for arm in shown if arm.name in (UNCHANGED, OTHER_SEED)]

@@ -30,7 +30,7 @@ from trainability.training.record import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A quantity of both training and validation.
+    """A quantity that is measured in training and in validation.
 
     Attributes:
         key: its name in the records; in evaluations after `train_` and `val_`.
@@ -92,7 +92,7 @@ def all_figures(run: Run, reference: Reference | None = None) -> list[Figure]:
     """
     metrics = [metric_figure(run, name, reference) for name in METRICS]
     found = [*metrics, norm_figure(run), rate_figure(run), speed_figure(run)]
-    # Another loop need not have errors, or evaluations; train always has.
+    # Another loop may have no errors or evaluations; train always has both.
     return [figure for figure in found if run.config is not None or figure.plot is not None or figure.name == "loss"]
 
 
@@ -106,7 +106,7 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
     """
     metric, levels = METRICS[name], chance_levels(run)
     level = finite(getattr(levels, metric.key), metric.scale) if levels else None
-    if levels is None and name == "loss":  # another loop need not tell its classes, and the doctor may know what chance costs
+    if levels is None and name == "loss":  # another loop may not give its classes; the doctor may know the loss at chance
         level = finite((run.findings or {}).get("chance_loss"))
     if levels and level is None:
         why = f"Not defined: the data has {num_classes(run)} classes, and any five guesses would contain the right one."
@@ -211,7 +211,7 @@ def rate_figure(run: Run) -> Figure:
 
 
 def shape_of(rates: Sequence[float | None]) -> str:
-    """Draw a learning rate that changes now and then as stairs, and one that changes all the time as a line."""
+    """Choose a step curve for a learning rate that changes occasionally, and a line for one that changes all the time."""
     changes = sum(first != second for first, second in itertools.pairwise(rates))
     return "hv" if changes <= len(rates) / 10 else "linear"
 

@@ -1,4 +1,4 @@
-"""The figures of a run or a comparison as plotly objects, to keep, change and save: those of the page, without its controls."""
+"""The figures of the report as plotly objects, for a run or a comparison, without the controls of the page."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from trainability.training.record import Run, read_run
 def figures(of: Run | Comparison | Path | str, *, dark: bool = False) -> dict[str, go.Figure]:
     """Draw a run, or a comparison, as the report does.
 
-    Time is counted in steps. The page's choice of scale, smoothing and step has no counterpart here: an axis has the scale that
-    the page starts with, and histograms, which only the page draws, are left out.
+    The time axis is in steps. There are no choices of scale, smoothing or step as on the page: an axis has the page's initial
+    scale, and histograms, which only the page can draw, are left out.
 
     Args:
         of: a run or its directory, or what `compare` returns.
-        dark: the colours of the page on a dark ground.
+        dark: use the page's colours for a dark background.
 
     Returns:
-        Figures by name ("loss", "norm", "layers-update-ratio", "confusion" and so on), those that have something to show.
+        Figures by name ("loss", "norm", "layers-update-ratio", "confusion" and so on); those without data are left out.
 
     Raises:
         ValueError: it is not a run directory, or a file in it is damaged.
@@ -58,7 +58,7 @@ def _of_run(run: Run) -> list[Figure]:
 
 
 def _kept(figure: Figure, palette: dict[str, str], names: dict[str, str]) -> go.Figure:
-    """Do what the page does when it draws a figure: colours, positions in hover texts, levels on a log axis, names."""
+    """Prepare a figure as the page does before drawing: colours, positions in hover texts, levels on a log axis, names."""
     plot = json.loads(json.dumps(figure.plot), object_hook=lambda found: _coloured(found, palette))
     layout: dict[str, Any] = plot["layout"] | {"template": "none", "paper_bgcolor": palette["paper"]}
     layout.pop("meta", None)
@@ -76,7 +76,7 @@ def _kept(figure: Figure, palette: dict[str, str], names: dict[str, str]) -> go.
         trace["name"] = ": ".join(part for part in (names.get(run), kind) if part) or trace["name"]
         if "hovertemplate" in trace:
             trace["hovertemplate"] = trace["hovertemplate"].replace("{position}", "step %{x:,}")
-    layout["showlegend"] = not figure.num_rows and not figure.num_cells and len(plot["data"]) > 1  # the page has its own
+    layout["showlegend"] = not figure.num_rows and not figure.num_cells and len(plot["data"]) > 1  # the page has its own legend
     layout.setdefault("legend", {"orientation": "h", "y": -0.2})
     return go.Figure(data=plot["data"], layout=layout)
 

@@ -125,8 +125,8 @@ def _extremes(
     """Reduce many sampled steps to `MOST_COLUMNS` columns without losing a peak or a dip.
 
     Returns:
-        The first step of every column but the last, which has the last step; and for each layer the value of the column's steps
-        that is farthest from the layer's median; where none is finite, None.
+        The first step of every column, except that the last column has the last step; and for each layer the value in the
+        column that is farthest from the layer's median, None if no value is finite.
     """
     if len(steps) <= MOST_COLUMNS:
         return list(steps), [list(column) for column in columns]

@@ -1,4 +1,4 @@
-"""Summarise the run of another training loop than `train`: what Monitor could know of it."""
+"""Summarise the run of a training loop other than `train`, as far as Monitor could record it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model(run: Run) -> str:
 
 
 def missing(run: Run) -> list[str]:
-    """List what the loop did not tell; what no loop tells (data, a plan of initialisation) is not listed."""
+    """List what the loop did not report; things that no loop reports (data, an initialisation plan) are not listed."""
     checks = [
         (run.environment, "Machine and versions: not recorded (no environment.json)."),
         (run.steps, "Training: no step is recorded yet."),
@@ -36,13 +36,13 @@ def missing(run: Run) -> list[str]:
 
 
 def _own_evaluations(run: Run) -> str:
-    """Say whether passes over validation that the loop made by itself were looked at."""
+    """Describe whether the loop's own passes over the validation data were measured."""
     seen = ((run.evidence or {}).get("facts") or {}).get("held_out")
     return f"{'some of the' if seen else 'the'} loop's own {'were' if seen else 'are not'} looked at"
 
 
 def headlines(run: Run) -> list[Tile]:
-    """Summarise validation loss and error, as far as the loop told of them; else the training loss."""
+    """Summarise validation loss and error, if the loop reported them; otherwise the training loss."""
     found = []
     for key, label, write in (("top1_error", "Validation top-1 error", percent), ("loss", "Validation loss", number)):
         measured = [row for row in run.evaluations if finite(row.get(f"val_{key}")) is not None]
@@ -58,7 +58,7 @@ def headlines(run: Run) -> list[Tile]:
     if not found and losses:
         known = [loss for loss, _ in losses if loss is not None]
         value, step = losses[-1]
-        if value is not None and len(known) >= WINDOW_STEPS:  # as the verdict has it: batches differ
+        if value is not None and len(known) >= WINDOW_STEPS:  # as for the verdict, a mean over a window, because batches differ
             value, said = statistics.fmean(known[-WINDOW_STEPS:]), f"Mean of the last {WINDOW_STEPS} steps, to step {step:,}"
         else:
             said = f"Last, at step {step:,}"
@@ -117,5 +117,5 @@ def commands(run: Run) -> list[tuple[str, str]]:
 
 
 def _written(command: list[str]) -> str:
-    """The program is one string with its interpreter in front; the arguments follow."""
+    """Write a command: its first string is the interpreter and the program, the others are the arguments."""
     return " ".join([command[0], *(shlex.quote(part) for part in command[1:])])

@@ -40,7 +40,7 @@ Overlaid = Sequence[tuple[str, str, Run]]
 def all_figures(runs: Overlaid, reference: Reference | None = None) -> list[Figure]:
     """Make the figures of compared runs, in the order of the page."""
     metrics = [_metric_figure(runs, name, reference) for name in METRICS]
-    if any(_is_foreign(run) for _, _, run in runs):  # such a loop need not have errors; train always has
+    if any(_is_foreign(run) for _, _, run in runs):  # such a loop may have no errors; train always has
         metrics = [figure for figure in metrics if figure.plot is not None or figure.name == "loss"]
     return [*metrics, _quantity_figure(runs, NORM, "norm", is_log=True), _quantity_figure(runs, RATE, "rate", is_log=False)]
 
@@ -111,7 +111,7 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
             continue
         hover = f"{style['label']}<br>{quantity.label} %{{y:.4g}}"
         raw = step_trace(run, values, hover, rows, most=MOST_POINTS // len(runs))
-        # Equal rates lie on each other: the first is drawn thicker, so that the later ones do not hide it.
+        # Equal rates coincide: the first is drawn thicker, so that the later ones do not hide it.
         hiding = sum(
             _lies_on(values, column(recorded(other.steps, quantity.key), quantity.key)) for _, _, other in runs[number + 1 :]
         )
@@ -140,7 +140,7 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
 
 
 def _is_foreign(run: Run) -> bool:
-    """Whether another loop than `train` wrote it, whose epochs need not be known."""
+    """Whether a loop other than `train` wrote the run; its epochs may be unknown."""
     return run.config is None
 
 

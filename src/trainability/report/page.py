@@ -53,7 +53,7 @@ def write(path: Path, page: str) -> Path:
     """Write a page atomically, so that a reader sees either the old or the new one.
 
     Raises:
-        OSError: it cannot be written; the one that was there before is as it was.
+        OSError: it cannot be written; an existing page is unchanged.
     """
     whole.write(path, page.encode())
     return path

@@ -1,4 +1,4 @@
-"""The phase diagram as a page: what runs did, what theory predicts, and where the program is."""
+"""The phase diagram as a page: outcomes of runs, predictions of the theory, and the position of the program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainability.prescribe.short_run import ShortRun
 from trainability.report import page
 from trainability.report.look import Figure, axis, blank_layout
 
-# Colour and symbol (plotly's, and a character): each tells the outcomes apart without the other.
+# Colour and symbol (plotly's, and a character): each alone distinguishes the outcomes.
 LOOKS: dict[Outcome, tuple[str, str, str]] = {
     "trained": ("good", "circle", "●"),
     "slow": ("validation", "triangle-up", "▲"),
@@ -33,9 +33,9 @@ def write_map(
     Args:
         path: of the page.
         phase_map: borders and grid.
-        runs: that were made.
+        runs: the runs that were made.
         ends: their outcomes.
-        title: what the map is of.
+        title: name of the program on the map.
     """
     counts = [(outcome, OUTCOMES[outcome], sum(end == outcome for end in ends.values())) for outcome in OUTCOMES]
     figure = map_figure(phase_map, runs, ends)
@@ -89,7 +89,7 @@ def map_figure(phase_map: PhaseMap, runs: Mapping[Cell, ShortRun], ends: Mapping
 
 
 def _tint(phase_map: PhaseMap) -> dict[str, Any]:
-    """The predicted outcome of every cell, faintly."""
+    """Draw the predicted outcome of every cell in a faint colour."""
     order = list(OUTCOMES)
     number_of: dict[str, int] = {outcome: number for number, outcome in enumerate(order)}
     values = []
@@ -127,7 +127,7 @@ def _borders(phase_map: PhaseMap, low: float, high: float) -> list[dict[str, Any
 
 
 def _line(role: str, xs: list[float], ys: list[float | None], dash: str, low: float, high: float) -> dict[str, Any]:
-    """A border; outside the plane it is left out."""
+    """Draw a border, without its parts outside the plane."""
     kept = [y if y is not None and low <= y <= high else None for y in ys]
     hover = f"{BORDERS[role]}<br>budget %{{x:.1f}}, rate %{{y:.2~g}}<extra></extra>"
     line = {"color": "@ink", "width": 1.5, "dash": dash}
@@ -165,7 +165,7 @@ def _here(phase_map: PhaseMap) -> dict[str, Any]:
 
 
 def _words(phase_map: PhaseMap, low: float, high: float) -> list[dict[str, Any]]:
-    """The names of the borders and "you are here", between two rows of marks, so that they cover none."""
+    """Place the names of the borders and "you are here" between two rows of marks, so that they cover no mark."""
     plain = {"xref": "x", "yref": "y", "showarrow": False, "font": {"size": 12, "color": "@ink"}}
     here = {"x": phase_map.budget, "y": phase_map.lr, "text": "<b>you are here</b>", "name": "here"}
     arrow = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": "@ink", "ax": 62, "ay": -15}

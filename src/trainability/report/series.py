@@ -26,7 +26,7 @@ def column(rows: Sequence[dict[str, Any]], key: str, scale: float = 1) -> list[f
 
 
 def recorded(rows: Sequence[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """Return the rows that have a field. A monitor does not measure everything at every step; null was not finite."""
+    """Return the rows that have a field. A monitor does not measure everything at every step; null: not finite."""
     return [row for row in rows if key in row]
 
 
@@ -65,7 +65,7 @@ def bucket_means(xs: Sequence[float], ys: Sequence[float | None], max_points: in
     Args:
         xs: ascending.
         ys: as many; `None` where the curve has a gap.
-        max_points: a curve of at most so many is returned as it is.
+        max_points: shorter curves are returned unchanged.
     """
     if len(xs) <= max_points:
         return list(xs), list(ys)

@@ -162,6 +162,6 @@ def serve_report(folder: Path, *, port: int | None) -> None:
     """
     with make_server(folder, port=port) as server:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script begins in the background ignores it
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes of a script ignore SIGINT
         print(f"report of {folder}: http://{ADDRESS}:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
         server.serve_forever()

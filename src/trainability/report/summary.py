@@ -63,7 +63,7 @@ def status(run: Run) -> Status:
     doubts = any(finding.get("severity") != "hint" for finding in found.get("findings", ()))
     doubts |= "verdict" in found and tone(str(found["verdict"])) == "bad"
     labels = {
-        "finished": ("open" if doubts else "good", "Finished", message),  # red is for a run that did not come to its end
+        "finished": ("open" if doubts else "good", "Finished", message),  # red is for a run that did not finish
         "interrupted": ("open", "Interrupted", f"At step {run.result.get('step', step):,}: {message}."),
         "non-finite": ("bad", "Stopped: not finite", message),
         "stopped": ("bad", "Stopped by the doctor", message),

@@ -42,7 +42,7 @@ class EpochSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """How far a run is.
+    """The position of a run.
 
     Attributes:
         step: updates done.
@@ -104,7 +104,7 @@ def _save_whole(path: Path, state: dict[str, Any]) -> None:
     try:
         with whole.replacing(path) as file:
             sealing = seal.Sealing(file)
-            torch.save(state, sealing)  # type: ignore[arg-type]  # all that it asks for is `write`
+            torch.save(state, sealing)  # type: ignore[arg-type]  # `write` is all that it needs
             sealing.seal()
     except RuntimeError as error:
         # For a failed write torch raises "unexpected pos"; the reason is in the system's error before it.
@@ -137,7 +137,7 @@ def _prune(folder: Path, *, best_step: int) -> None:
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """List a run's checkpoints as (step, path), the newest first; they are complete, but may have been damaged later."""
+    """List a run's checkpoints as (step, path), the newest first; all were written completely, but may be damaged since."""
     if not folder.is_dir():
         return []
     found = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
@@ -256,7 +256,7 @@ def _checked(facts: Mapping[str, Any], step: int, identity: Mapping[str, str]) -
     for field_name, value in facts["identity"].items():
         if field_name in identity and identity[field_name] != value:
             raise ValueError(f"it is of another run: its {field_name} is {value}, this run's is {identity[field_name]}")
-    # Checkpoints from before the schedule could watch another error have none of their own: it was the top-1 error.
+    # Older checkpoints, from when the schedule could only watch the top-1 error, do not contain this value.
     plateau = Plateau(**{"best_watched": state["plateau"]["best_error"], **state["plateau"]})
     return Position(**{**state, "plateau": plateau, "sums": EpochSums(**state["sums"])})
 

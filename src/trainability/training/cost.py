@@ -1,4 +1,4 @@
-"""What a training costs on many GPUs: arithmetic and communication per step, from a measured rate and published link speeds."""
+"""The cost of training on many GPUs: arithmetic and communication per step, from a measured rate and published link speeds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Work:
     Attributes:
         num_parameters: of the network.
         forward: floating-point operations of an image's forward pass; a multiplication and an addition are two.
-        step: of its forward and backward pass, with what activation checkpointing computes again.
+        step: of its forward and backward pass, including what activation checkpointing recomputes.
     """
 
     num_parameters: int
@@ -55,12 +55,12 @@ class StepCost:
     """What one step costs with a number of processes.
 
     Attributes:
-        num_processes: that share the batch.
+        num_processes: number of processes that share the batch.
         images: of a step, per process; less than 1 where the batch has fewer images than there are processes.
         alone: seconds of arithmetic for that many images.
-        compute: the same for the process that has most images; none has a part of one.
+        compute: the same for the process with the most images; a process has whole images.
         communication: seconds of communication, if nothing else used the links.
-        exposed: of these, what the backward pass cannot hide.
+        exposed: the part of these seconds that does not overlap with the backward pass.
         steps: of the whole run.
     """
 
@@ -74,17 +74,17 @@ class StepCost:
 
     @property
     def seconds(self) -> float:
-        """Of the step, with communication hidden behind the backward pass where it can be."""
+        """Seconds of the step, with communication overlapping the backward pass where possible."""
         return self.compute + self.exposed
 
     @property
     def efficiency(self) -> float:
-        """Share of the processes' arithmetic rate that is used."""
+        """Fraction of the processes' arithmetic rate that is used."""
         return self.alone / self.seconds
 
     @property
     def worst_efficiency(self) -> float:
-        """The same if none of the communication is hidden."""
+        """The same without any overlap of communication."""
         return self.alone / (self.compute + self.communication)
 
 
@@ -133,7 +133,7 @@ def measured_rate(config: RunConfig, num_classes: int, *, seconds: float) -> flo
     Args:
         config: complete; its device, precision and compilation.
         num_classes: of the data.
-        seconds: to spend, after a batch has been found that is large enough.
+        seconds: time to spend, after a large enough batch has been found.
     """
     with engines.start(config.run) as engine:
         model = build_model(config, num_classes=num_classes)
@@ -173,7 +173,7 @@ def _step_seconds(
 def communication_seconds(num_bytes: float, num_processes: int, links: Links, *, parallel: str) -> float:
     """Compute how long the processes of a step communicate.
 
-    A reduction or a gathering of S bytes in rings moves (g - 1) / g S through each process of a host of g, then
+    A ring reduce-scatter or all-gather of S bytes moves (g - 1) / g S through each process of a host of g, then
     (h - 1) / h S / g between h hosts (Thakur, Rabenseifner & Gropp 2005, section 4.5, on two levels). Gradients of DDP are
     reduced, then gathered; sharded weights are gathered in the forward and in the backward pass, and their gradients
     reduced (Zhao et al. 2023, arXiv 2304.11277, section 3).

@@ -1,4 +1,4 @@
-"""What the doctor sees of a run, into its directory and its sinks: for `train` and for any other loop."""
+"""Write the doctor's records of a run into its directory and its sinks: for `train` and for any other loop."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from trainability.training.sinks import Sink
 
 
 class DoctorLog:
-    """Records sampled layers, diagnoses and findings; a finding has a row of `findings.jsonl` when it first appears."""
+    """Records sampled layers, diagnoses and findings; a finding gets a row in `findings.jsonl` when it first appears."""
 
     def __init__(self, record: RunWriter, sinks: Sequence[Sink]) -> None:
-        """Read which findings a run that continues has had."""
+        """Read the earlier findings of a run that continues."""
         self.record, self.sinks = record, sinks
         self.known = {(row["rule"], row["severity"]) for row in read_rows(record.folder / FINDING_EVENTS)}
 

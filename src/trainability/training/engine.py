@@ -71,7 +71,7 @@ class Engine:
         if self.is_sharded:
             # It warns that layers return views, which must not be changed in place; VGG's are not.
             warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning)
-            # Shards must be contiguous, so weights keep torch's memory format; that of the images selects the kernels anyway.
+            # Shards must be contiguous, so weights keep torch's memory format; the images' format selects the kernels anyway.
             for module in list(model.modules()):
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
                     fully_shard(module)
@@ -147,7 +147,7 @@ def is_process_lost(error: RuntimeError) -> bool:
 
 
 def _set_tf32(convolutions: bool, products: bool | None = None) -> tuple[bool, bool]:
-    """Decide whether a GPU computes float32 convolutions and matrix products in TF32; by default PyTorch does the former.
+    """Decide whether a GPU computes float32 convolutions and matrix products in TF32; PyTorch's default: only convolutions.
 
     Returns:
         What was set before.
@@ -179,7 +179,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
     else:
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
-        # Where float32 is not rounded to TF32, trying all kernels takes minutes, and those by rule were as fast.
+        # Without TF32, benchmarking all kernels takes minutes, and the kernels that cuDNN's heuristic chose were as fast.
         torch.backends.cudnn.benchmark = not settings.deterministic and settings.precision != "fp32"
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,4 +1,4 @@
-"""The verdict of a run of which only the directory is known: of its steps only the last are read."""
+"""The verdict of a run, given only its directory; only the last of its steps are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TAIL_BYTES = 1 << 16  # a row is about 200 bytes
 
 
 def folder_verdict(folder: Path, verdict: str) -> str:
-    """Name a verdict on a run as `run_verdict` does.
+    """Return the verdict on a run in the words of `run_verdict`.
 
     Args:
         folder: run directory.

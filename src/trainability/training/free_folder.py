@@ -12,11 +12,11 @@ from typing import Any
 
 from trainability.doctor.told import told
 
-_OF_RUNS = ("config.toml", "loop.json", "*/loop.json")  # the last: of several optimizers, each has a run below the folder
+_OF_RUNS = ("config.toml", "loop.json", "*/loop.json")  # the last: one run per optimizer, below the folder
 
 
 def next_free(name: str, root: Path = Path("runs")) -> Path:
-    """Make the next free directory NAME-001, and so on; of two processes that ask at once, each gets its own.
+    """Make the next free directory, NAME-001 and so on; two processes that call it at the same time get different ones.
 
     Raises:
         OSError: it cannot be made.
@@ -33,7 +33,7 @@ def next_free(name: str, root: Path = Path("runs")) -> Path:
 
 
 def check_is_path(name: str, value: Any) -> None:
-    """Raise a one-line `ValueError` for what cannot be the path of a run directory."""
+    """Raise a one-line `ValueError` if a value cannot be the path of a run directory."""
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"{name} is {told(value)}; expected the path of a run directory, such as 'runs/mine'")
 

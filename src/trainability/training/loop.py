@@ -22,7 +22,7 @@ from trainability.training.schedule import learning_rate
 from trainability.training.tally import StepSums
 
 ENOUGH_STEPS = 100
-"""Fewest steps of an overfit test that tell anything; a VGG-A of a tenth of the width knows 28 of 32 digits after so many."""
+"""Fewest steps of a meaningful overfit test; after these, a VGG-A of a tenth of the width knows 28 of 32 digits."""
 
 
 def fit(
@@ -30,11 +30,11 @@ def fit(
 ) -> Outcome:
     """Train from the position of the run directory to the last configured epoch.
 
-    The loop is one long function on purpose: it reads from top to bottom.
+    The loop is one long function on purpose, so that it can be read from top to bottom.
 
     Args:
         config: complete (`RunConfig.completed`), equal to the run directory's.
-        parts: of `assemble`, with the starting weights.
+        parts: from `assemble`, with the starting weights.
         record: the run directory; if it has a checkpoint, the run continues exactly from it.
         engine: device, precision, processes.
         display: shows progress; in the main process only.
@@ -43,8 +43,8 @@ def fit(
         How the run ended.
 
     Raises:
-        ValueError: `config` is something else, a file of the run directory is damaged, or none of its checkpoints can be
-            read; nothing is changed.
+        ValueError: `config` differs from the run directory's, a file of the directory is damaged, or none of its checkpoints
+            can be read; nothing is changed.
     """
     if not isinstance(config, RunConfig):
         raise ValueError(f"config is {told(config)}; expected a complete RunConfig")
@@ -68,7 +68,7 @@ def fit(
                 for micro in micro_batches:
                     with engine.accumulating(network, is_last=micro.is_last):
                         losses, logits = forward(network, model, micro, engine)
-                        # DDP averages gradients over processes. Times their number, that is the sum, so the loss is the mean
+                        # DDP averages gradients over processes. Times their number, this is the sum, so the loss is the mean
                         # over the step's examples for any number of processes and micro-batches.
                         (losses.sum() * (engine.world_size / num_examples)).backward()
                     tally.add(losses, logits, micro.labels, micro.weights)
@@ -181,7 +181,7 @@ def overview_of(
 
 
 def _overfit_note(config: RunConfig, parts: TrainingParts) -> list[str]:
-    """Say what an overfit test trains on, and whether its steps are enough to tell anything."""
+    """Describe what an overfit test trains on, and whether it has enough steps for a meaningful result."""
     if config.run.overfit_batches is None:
         return []
     num_steps = parts.loader.steps_per_epoch * config.optim.epochs

@@ -56,7 +56,7 @@ class GuardedStep:
             lr: learning rate of this step.
             loss_sum: () float, this process's loss; only whether it is finite matters. A non-finite loss in another process
                 shows in the gradients, which are summed over all.
-            on_norm: called with what is returned, before the update.
+            on_norm: called with the returned norm, before the update.
 
         Returns:
             () float32: the norm of the gradient before clipping, on the device.
@@ -67,8 +67,8 @@ class GuardedStep:
         norm = full_tensor(nn.utils.get_total_norm(gradients, foreach=True))
         if on_norm is not None:
             on_norm(norm)
-        # The sum is finite where both are, and a finite number times 0 is 0: half the operations of asking each, and a small
-        # network's step takes as long as its operations are many.
+        # The sum is finite if both are, and a finite number times 0 is 0. This takes half as many operations as testing each,
+        # and the time of a small network's step is proportional to the number of its operations.
         self.bad = torch.maximum(self.bad, ((norm + loss_sum) * 0 != 0).float())
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm, foreach=True)

@@ -1,4 +1,4 @@
-"""Build from a configuration what a run trains with: data, network, initialisation, optimizer."""
+"""Build the parts of a run from its configuration: data, network, initialisation, optimizer."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def assemble(
 
 
 def _check_fits(config: RunConfig, num_parameters: int, engine: Engine) -> None:
-    """Refuse a network or a batch that the device cannot hold; less is counted than is needed, so what fits is taken."""
+    """Refuse a network or a batch that the device cannot hold. The estimate is a lower bound: what fits is accepted."""
     assert config.data.crop is not None
     assert config.model.width is not None
     num_shares = engine.world_size if engine.is_sharded else 1

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trainability.training.parts import TrainingParts
 
 DOOMED = ("dead", "unstable")
-# Probe and audits; what they take beyond it is taken off the rehearsal's time.
+# Time for probe and audits; if they take longer, the rehearsal gets less.
 LOOK_SECONDS = 15.0
 
 
@@ -49,8 +49,8 @@ def evidence_before(
         config: complete.
         engine: device, precision, processes.
         planned_steps: updates of the whole run.
-        not_rehearsed: why the first steps are not rehearsed, if they are not.
-        run_follows: fewer steps are rehearsed where the run itself shows the rest.
+        not_rehearsed: the reason, if the first steps are not rehearsed.
+        run_follows: the run follows, and shows later steps itself, so fewer steps are rehearsed.
 
     Returns:
         Evidence of probe, audits and rehearsal. An error in here is recorded as a problem and does not stop the run.
@@ -97,7 +97,7 @@ def evidence_before(
 
 
 def _left_out(parts: TrainingParts, config: RunConfig, engine: Engine, not_rehearsed: str | None) -> tuple[set[str], list[str]]:
-    """Looks that this run cannot have, and what the evidence lacks for it."""
+    """List the measurements that this run does not allow, and what the evidence lacks without them."""
     without, problems = set(), []
     if not len(parts.loader.val_labels):
         problems.append("validation: data.val-fraction leaves no validation image, so train refuses this configuration")
@@ -153,6 +153,6 @@ def _probe(parts: TrainingParts, config: RunConfig, engine: Engine, planned_step
 
 
 def _metric(parts: TrainingParts, pairs: list[tuple[Tensor, Tensor]]) -> float:
-    """Top-1 error of known logits, by the function that the loop evaluates with."""
+    """Compute the top-1 error of known logits with the loop's own evaluation function."""
     batches = ((logits, labels, torch.ones(len(labels))) for logits, labels in pairs)
     return parts.evaluate(nn.Identity(), batches, num_classes=pairs[0][0].shape[1], device=torch.device("cpu")).top1_error

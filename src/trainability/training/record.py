@@ -41,7 +41,7 @@ STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 ENVIRONMENT = "environment.json"
 FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
 CONFIG, LOOP = "config.toml", "loop.json"
-"""One of the two makes a folder a run directory: the configuration of `train`, or what is known of another training loop."""
+"""A run directory contains one of the two: the configuration of `train`, or a description of another training loop."""
 
 
 class RunWriter:
@@ -271,14 +271,14 @@ def _commit() -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The contents of a run directory. Lists are empty, and the result is `None`, if the run has not got so far.
+    """The contents of a run directory. Lists are empty, and the result is `None`, until the run has written them.
 
     Attributes:
         folder: the directory.
         config: complete; `None` for the run of another loop than `train`.
         loop: what is known of that loop (`loop.json`); empty for a run of `train`.
         environment: versions, device, command.
-        data: name, class_names, num_train, num_val, and per channel mean and std of the training images on 0-255.
+        data: name, class_names, num_train, num_val, and mean and std of the training images per channel, in the range 0-255.
         init: rows of the initialisation table.
         steps: a row per step.
         layers: a row per layer and sampled step.
@@ -320,7 +320,7 @@ class Run:
         return to_pandas(self, table)
 
     def to_csv(self, path: Path | str, table: Literal["steps", "layers", "evaluations", "findings"] = "steps") -> Path:
-        """Write the rows of a table as CSV, as `to_pandas` has them; needs no pandas.
+        """Write the rows of a table as CSV, the same rows as in `to_pandas`; needs no pandas.
 
         Raises:
             ValueError: there is no such table.
@@ -330,7 +330,7 @@ class Run:
 
     @property
     def train_config(self) -> RunConfig:
-        """The configuration, for what only a run of `train` can be asked.
+        """The configuration, for functions that need a run of `train`.
 
         Raises:
             ValueError: it is the run of another loop.
@@ -341,7 +341,7 @@ class Run:
 
 
 def runs_inside(folder: Path | str) -> list[Path]:
-    """The run directories of a loop with several optimizers, one for each, in the directory that holds them; sorted by name."""
+    """List the run directories of a loop with several optimizers (one each) inside a directory, sorted by name."""
     return [path.parent for path in sorted(Path(folder).glob(f"*/{LOOP}"))]
 
 

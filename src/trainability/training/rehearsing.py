@@ -1,4 +1,4 @@
-"""The first steps of a run on a copy, by the loop's own parts, before the run takes them."""
+"""Rehearse the first steps of a run on a copy, with the loop's own parts, before the run takes them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from trainability.training.schedule import Plateau, learning_rate
 if TYPE_CHECKING:
     from trainability.training.parts import TrainingParts
 
-# A short run is not rehearsed for longer than this share of it; a long one not for more steps than tell.
+# A short run is rehearsed for at most this fraction of it, a long run for no more steps than are informative.
 _LARGEST_SHARE, MOST_STEPS = 0.1, 100
 _FEWEST_STEPS = 10
-# Before a run, which shows the rest itself: as many as tell an optimizer that never steps from one that accumulates.
+# If the run follows and shows the rest: enough to distinguish an optimizer that never steps from one that accumulates.
 STEPS_BEFORE_A_RUN = 16
 _REFERENCE_EXAMPLES = 128
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """All examples of one step, of this process.
+    """All examples of one step in this process.
 
     Attributes:
         images: (batch, 3, crop, crop) float32.
@@ -42,7 +42,7 @@ class Step:
         weights: (batch,) float32, 0 for fillers.
         keys: (batch,) int32, of the dropout.
         number: of the step, counted from 0 over the run.
-        divisor: of the sum of its losses; None for what is only looked at.
+        divisor: by which the sum of its losses is divided; None for images that are only looked at.
     """
 
     images: Tensor
@@ -70,12 +70,12 @@ def rehearse_run(
         config: complete.
         engine: of one process.
         planned_steps: updates of the whole run.
-        seconds: at most about as long.
-        max_steps: at most as many, and no more than a tenth of those that are planned.
-        plateau_steps: predicted steps at chance level, where there is a prediction.
+        seconds: approximate upper limit of the time.
+        max_steps: most steps; also at most a tenth of the planned steps.
+        plateau_steps: predicted steps at chance level, if there is a prediction.
 
     Returns:
-        What was seen. The losses are those that the run will log. Parts and random state are as before, bit for bit.
+        The rehearsal. Its losses are those that the run will log. Parts and random state are bitwise unchanged.
     """
     made: dict[int, tuple[Any, Any]] = {}
 
@@ -90,7 +90,7 @@ def rehearse_run(
             made[id(optimizer)] = parts.step(optimizer, config.optim.clip, engine.device), parts.tally(engine, 1)
         step_once, tally = made[id(optimizer)]
         assert batch.divisor is not None
-        per_epoch = planned_steps // config.optim.epochs  # of a sample of the images there are fewer
+        per_epoch = planned_steps // config.optim.epochs  # a sample of the images has fewer steps per epoch
         lr = learning_rate(config.optim, step=batch.number, steps_per_epoch=per_epoch, plateau=Plateau())
         size = config.optim.micro_batch_size
         divided = shares(0, len(batch.labels), micro_batch_size=size, rank=0, world_size=1)
@@ -119,7 +119,7 @@ def rehearse_run(
 
 
 def _steps(parts: TrainingParts, config: RunConfig) -> Iterator[Step]:
-    """First some images to be looked at, as many as are run at once; then the steps of the run, from the first."""
+    """Yield first some images to look at, as many as one forward pass takes; then the steps of the run, from the first."""
     loader = parts.loader
     at_once = min(config.optim.micro_batch_size or _REFERENCE_EXAMPLES, _REFERENCE_EXAMPLES)
     looked, count = [], 0

@@ -105,7 +105,7 @@ def _said(value: Any) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON-lines file without an incomplete last line, which a kill leaves.
+    """Read a JSON-lines file without the incomplete last line that a kill may leave.
 
     Raises:
         ValueError: a line other than the last cannot be read, or is not a record.

@@ -1,4 +1,4 @@
-"""A run as a notebook shows it: what it is, how it ended, its verdict, its findings, its layers."""
+"""A run as HTML for a notebook: name, state, verdict, findings and layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_html(run: Run) -> str:
-    """Write a run."""
+    """Write a run as HTML."""
     said = run.findings or {}
     parts = [markup.heading(_what(run), None, f"in {run.folder}"), markup.table((), _facts(run), texts=(True, True))]
     if said:
@@ -41,7 +41,7 @@ def _what(run: Run) -> str:
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
-    """List how far the run is and how good; what another loop did not record is left out."""
+    """List the run's progress and errors; values that another loop did not record are left out."""
     last = run.evaluations[-1] if run.evaluations else {}
     errors = [error for row in run.evaluations if (error := finite(row.get("val_top1_error"))) is not None]
     losses = [loss for row in run.steps if (loss := finite(row.get("loss"))) is not None]

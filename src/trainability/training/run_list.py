@@ -1,8 +1,7 @@
 """Summaries of run directories, for the list of runs, and run directories by name. No torch.
 
-A summary reads the small files of a run, the last steps of one that has ended, and no checkpoint: a folder of a thousand runs
-is listed in seconds.
-A run with a damaged file is listed too, with what is wrong in place of its numbers.
+A summary reads the small files of a run, the last steps of a run that has ended, and no checkpoint, so a folder of a thousand
+runs is listed in seconds. A run with a damaged file is listed too, with the problem in place of its numbers.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ class RunSummary:
 
     Attributes:
         name: of the run directory, relative to the folder that is listed.
-        net: the configuration of VGG, or how a program of the user's own names its model.
+        net: the configuration of VGG, or the name of the model in the user's own program.
         data: name of the data set.
         arguments: of the user's own script; `None` for a run of `train`, whose configuration says more.
-        state: as `run_state` has it, or damaged.
+        state: one of `run_state`, or damaged.
         epoch: epochs done.
         epochs: epochs planned; `None` if the run's configuration does not say.
         best_top1_error: smallest validation top-1 error, in [0, 1]; `None` before the first evaluation.
-        verdict: the doctor's last one, in the tense of the run's state.
+        verdict: the doctor's last verdict, in the tense of the run's state.
         train_seconds: spent training, over all sessions of the run; evaluations and start not counted.
         started: time of its (last) start, ISO 8601, UTC.
         problem: what is wrong with the directory, if it is damaged.
@@ -79,7 +78,7 @@ def summarise(folder: Path, *, root: Path) -> RunSummary:
 
     Args:
         folder: the run directory.
-        root: folder that its name is relative to.
+        root: folder to which its name is relative.
     """
     name = str(folder.relative_to(root)) if folder != root else folder.name
     try:
@@ -119,7 +118,7 @@ def _setting(settings: dict[str, Any], section: str, name: str) -> Any:
 
 
 def find_runs(given: Path | str) -> list[Path]:
-    """Find a run directory as `find_run` does; or, where a loop's optimizers have one each, all of these.
+    """Find a run directory as `find_run` does, or all run directories of a loop with several optimizers.
 
     Args:
         given: path or name of a run directory, or of the directory that holds those of one loop.

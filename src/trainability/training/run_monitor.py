@@ -59,7 +59,7 @@ class RunMonitor:
         self.last_sample = position.step
         self.loss_before = torch.zeros((), dtype=torch.float64, device=engine.device)
         self.plateau = Plateau()
-        self._last: tuple[int, Diagnosis] | None = None  # step of the last diagnosis, and what it said
+        self._last: tuple[int, Diagnosis] | None = None  # step of the last diagnosis, and the diagnosis
         if engine.is_main:
             self._begin(position)
         if config.run.monitor_every_steps is not None:
@@ -120,7 +120,7 @@ class RunMonitor:
 
     @property
     def on_norm(self) -> Callable[[Tensor], None] | None:
-        """What takes a step's gradient norm, which the loop computes anyway; None where nobody watches."""
+        """The function to call with a step's gradient norm, which the loop computes anyway; None without monitoring."""
         return None if self.monitor is None else self.monitor.take_gradient_norm
 
     def evaluated(self, position: Position, row: dict[str, Any] | None) -> None:
@@ -192,7 +192,7 @@ def _after_row(plateau: Plateau, config: RunConfig, row: dict[str, Any]) -> Plat
 
 
 def without_histograms(evidence: Evidence) -> Evidence:
-    """Drop what `layers.jsonl` has and no rule reads."""
+    """Drop the histograms, which are in `layers.jsonl` and which no rule reads."""
     empty = dict.fromkeys(("weight_histogram", "gradient_histogram", "activation_histogram"))
     samples = tuple(
         dataclasses.replace(sample, layers=tuple(dataclasses.replace(layer, **empty) for layer in sample.layers))
@@ -202,7 +202,7 @@ def without_histograms(evidence: Evidence) -> Evidence:
 
 
 def until(evidence: Evidence, step: int) -> Evidence:
-    """Drop the evidence after a step, from which the loop goes on."""
+    """Drop the evidence from after the step at which the loop continues."""
     return dataclasses.replace(
         evidence,
         steps=tuple(record for record in evidence.steps if record.step <= step),
@@ -213,7 +213,7 @@ def until(evidence: Evidence, step: int) -> Evidence:
 
 
 def read_evidence(run: Run) -> Evidence:
-    """Read a run's evidence, or, if it wrote none, make it from its steps and evaluations.
+    """Read a run's evidence; if the run wrote none, make it from its steps and evaluations.
 
     Raises:
         ValueError: the file was changed or damaged.

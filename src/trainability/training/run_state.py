@@ -1,4 +1,4 @@
-"""The state of a run, read off its directory. No torch."""
+"""The state of a run, read from its directory. No torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trainability.disk import lock
 State = Literal[
     "finished", "stopped", "non-finite", "interrupted", "failed", "running", "killed", "running or killed", "damaged"
 ]
-# What a result.json may say; the other states are read off the directory.
+# Allowed statuses in result.json; the other states are derived from the directory.
 _ENDED = ("finished", "stopped", "non-finite", "interrupted", "failed")
 
 
 def run_state(folder: Path, result: Mapping[str, Any] | None) -> State:
-    """Say how a run ended, or whether it runs.
+    """Return how a run ended, or whether it is running.
 
     Args:
         folder: run directory.
@@ -24,7 +24,7 @@ def run_state(folder: Path, result: Mapping[str, Any] | None) -> State:
 
     Returns:
         finished, stopped (by `run.stop-on`), non-finite, interrupted (by Ctrl-C), failed (an error ended the user's own loop);
-        without a result: running (a process holds the directory), killed (none does), or "running or killed" where the file
+        without a result: running (a process holds the directory), killed (none does), or "running or killed" if the file
         system has no locks.
 
     Raises:
@@ -41,5 +41,5 @@ def run_state(folder: Path, result: Mapping[str, Any] | None) -> State:
 
 
 def has_ended(folder: Path, result: Mapping[str, Any] | None) -> bool:
-    """Whether no process runs the loop any more; a process that holds the directory after its result evaluates or reports."""
+    """Whether the loop has ended. A process that still holds the directory after the result is evaluating or reporting."""
     return result is not None or not lock.is_held(folder, unknown=True)

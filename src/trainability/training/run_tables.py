@@ -1,4 +1,4 @@
-"""The rows of a run as a table of pandas, or as CSV."""
+"""The rows of a run as a pandas table, or as CSV."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TABLES = {"steps": "steps", "layers": "layers", "evaluations": "evaluations", "f
 
 
 def rows_of(run: Run, table: str) -> tuple[list[str], list[list[Any]]]:
-    """Lay the rows of a table out, without what is no single value: histograms, the measurements of a finding.
+    """Lay out the rows of a table, without fields that are not single values: histograms, the measurements of a finding.
 
     Returns:
-        Names of the columns in the order in which they first occur, and a value per column for every row; None where a row
-        has none.
+        Names of the columns in the order in which they first occur, and a value per column for every row; None if a row
+        has no such field.
 
     Raises:
         ValueError: there is no such table.

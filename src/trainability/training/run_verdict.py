@@ -1,4 +1,4 @@
-"""The verdict of a run in the tense of its state: what "is training" has become when the run has ended."""
+"""The verdict of a run in the tense of its state: "is training" changes when the run has ended."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def run_verdict(run: Run) -> str:
-    """Name the last verdict of a run.
+    """Return the last verdict of a run.
 
     Returns:
-        The verdict, with the steps for which it will hold where that is predicted; a dash without a diagnosis.
+        The verdict, with the number of steps for which it will hold if this is predicted; a dash without a diagnosis.
     """
     said = run.findings or {}
     verdict = str(said.get("verdict", NONE))
@@ -38,7 +38,7 @@ def verdict_of_records(
     *,
     has_ended: bool,
 ) -> str:
-    """Put a verdict into the tense of its run, by what the run wrote.
+    """Put a verdict into the tense of its run, from the run's records.
 
     Args:
         verdict: of the last diagnosis.

@@ -45,7 +45,7 @@ def after_evaluation(
     watched = top5_error if optim.plateau_metric == "top5" and top5_error is not None else error
     if error < plateau.best_error:
         plateau = replace(plateau, best_error=error, best_step=step)
-    # torch's ReduceLROnPlateau on an accuracy: the best accuracy so far, times 1 + threshold, is what has to be passed.
+    # As torch's ReduceLROnPlateau on an accuracy: a better accuracy must exceed the best so far times 1 + threshold.
     if 1 - watched > (1 - plateau.best_watched) * (1 + optim.plateau_threshold):
         return replace(plateau, best_watched=watched, epochs_since=0)
     waited = plateau.epochs_since + 1

@@ -24,7 +24,7 @@ class Sink(Protocol):
         ...
 
     def text(self, step: int, name: str, text: str, *, is_alert: bool) -> None:
-        """Record a finding; `is_alert`: it is worse than a hint, so whoever can call somebody does."""
+        """Record a finding; `is_alert`: it is worse than a hint, so a sink that can send alerts sends one."""
         ...
 
     def close(self) -> None:
@@ -83,8 +83,8 @@ class TensorBoardSink:
 class WandbSink:
     """Writes to wandb, configured by its environment variables: `WANDB_MODE=offline` needs neither network nor key.
 
-    Where the program has a wandb run under way, its rows go into that run: they wait for the next row that the program logs,
-    because a row of our own would advance wandb's step, and the program's `log(..., step=)` would then come too late.
+    If the program has an active wandb run, the rows are added to that run. They wait for the next row that the program logs,
+    because a separate row would advance wandb's step, and wandb would then reject the program's `log(..., step=)`.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -129,7 +129,7 @@ class WandbSink:
             self.run.alert(title=name, text=f"step {step}: {text}")
 
     def close(self) -> None:
-        """Finish the wandb run, where it is our own."""
+        """Finish the wandb run, unless it belongs to the program."""
         if not self.is_joined:
             self.run.finish()
 

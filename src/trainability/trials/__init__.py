@@ -1,1 +1,1 @@
-"""The seed's trials: a book of thirty-odd runs as data, their replay at three scales, and the verdict on each."""
+"""The trials of the public training log as data: more than thirty runs, their replay at several scales, and the verdicts."""

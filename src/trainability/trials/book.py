@@ -19,7 +19,7 @@ LOG = (
     "The log is one person's public record of training VGG from scratch: some thirty trials and weeks of GPU time, with an "
     "explanation after each."
 )
-"""What "the log" is, said wherever it first appears."""
+"""Explanation of "the log", shown wherever it first appears."""
 
 FURTHER = (
     "The log leaves two things to do: training at large scale, and images with scale jitter. Both are recipes of this project "

@@ -6,23 +6,23 @@ from trainability.trials.scales import DESK_SETS, POCKET_BATCH, Scale
 from trainability.trials.trial import Trial
 
 MILLISECONDS_PER_IMAGE: dict[str, float] = {"A": 0.55, "B": 0.95, "C": 1.05, "D": 1.2}
-"""What a training image costs one core at a quarter of the width and 32 pixels, forward and backward, watched and logged."""
+"""Milliseconds per training image on one core, at a quarter of the width and 32 pixels, with monitoring and logging."""
 
 RUN_SECONDS = 12.0
-"""What a run costs beside its steps: start, check, answers, its page."""
+"""Seconds of a run besides its steps: start, check, predictions, report."""
 
 PROBE_SECONDS = 50.0
 
 
 def run_seconds(trial: Trial, scale: Scale) -> float | None:
-    """Predict the seconds that one run, or one probe, takes on one core; `None` where it needs a GPU, or there is none."""
+    """Predict the seconds that one run, or one probe, takes on one core; `None` if it needs a GPU, or there is no run."""
     if trial.plans:
         return PROBE_SECONDS
     if scale == "pocket":
         num_images = trial.steps * POCKET_BATCH
     elif scale == "desk" and trial.data in DESK_SETS:
         real = DESK_SETS[trial.data]
-        # An image that is only answered costs a third.
+        # A forward pass alone costs a third.
         num_images = real.epochs * (real.num_train + real.num_val // 3)
     else:
         return None
@@ -35,6 +35,6 @@ def num_runs(trial: Trial) -> int:
 
 
 def cost_seconds(trial: Trial, scale: Scale) -> float | None:
-    """Predict the seconds that all runs of a trial take on one core; `None` where they need a GPU, or there are none."""
+    """Predict the seconds that all runs of a trial take on one core; `None` if they need a GPU, or there are none."""
     each = run_seconds(trial, scale)
     return None if each is None else num_runs(trial) * each

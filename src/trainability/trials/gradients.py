@@ -153,7 +153,7 @@ CONCLUSION_2 = Trial(
 
 
 def _trained(probed: Trial, plan: dict[str, Value], reports: str, expectations: tuple[Expectation, ...]) -> Trial:
-    """The training whose gradients a probe trial looks at: in these two states alone could clipping end."""
+    """The training run whose gradients a probe trial examines; only in these two states could clipping end."""
     return Trial(
         id=f"{probed.id}-trained",
         chapter="gradients",

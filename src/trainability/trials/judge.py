@@ -1,4 +1,4 @@
-"""Measurements of a trial's runs -> its verdict: was it as the log saw it, and does the log's explanation hold."""
+"""Measurements of a trial's runs -> its verdict: is it as the log saw it, and does the log's explanation hold?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainability.doctor.theory.band import BUDGET_HIGH
 from trainability.trials.trial import EVENTS, GAINS, LEARNING, Answer, Expectation, Role, Trial, Variant
 
 Numbers = Mapping[str, float | None]
-"""Metric -> value of one run; of a probe trial METRIC:LABEL -> value."""
+"""Metric -> value of one run; for a probe trial, METRIC:LABEL -> value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +19,9 @@ class JudgedExpectation:
 
     Attributes:
         expectation: of the trial.
-        values: one per seed, in the trial's order; `None` where the run has no such number, or was not made.
-        answer: "yes" or "no" as in more than half of the runs that can tell; "open" if none can, or as many say the one as the
-            other; "none" if none was made.
+        values: one per seed, in the trial's order; `None` if the run has no such number, or was not made.
+        answer: "yes" or "no", the majority of the conclusive runs; "open" if no run is conclusive or there is no majority;
+            "none" if no run was made.
     """
 
     expectation: Expectation
@@ -31,7 +31,7 @@ class JudgedExpectation:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is to be said of a trial.
+    """The verdict on a trial.
 
     Attributes:
         seen: whether the run with the bugs looks as the log says.
@@ -49,12 +49,12 @@ def judge(trial: Trial, runs: Mapping[tuple[Variant, int], Numbers]) -> Verdict:
 
     Args:
         trial: of the book.
-        runs: (variant, seed) -> numbers of that run; of a probe trial one entry, ("repaired", 0).
+        runs: (variant, seed) -> numbers of that run; for a probe trial, one entry, ("repaired", 0).
 
     Returns:
-        It looks as the log saw it if all that the log saw was measured, and does not if a measurement says otherwise. The
-        explanation holds if all that speaks for it was measured and nothing that speaks against it; it does not hold if
-        anything against it was measured. All else cannot be told.
+        The trial looks as the log saw it if everything that the log saw was measured, and does not if a measurement contradicts
+        it. The explanation holds if all evidence for it was measured and none against it; it does not hold if any evidence
+        against it was measured. In all other cases the answer is open.
     """
     judged = tuple(_judge(expectation, trial, runs) for expectation in trial.expectations)
 
@@ -67,13 +67,13 @@ def judge(trial: Trial, runs: Mapping[tuple[Variant, int], Numbers]) -> Verdict:
     holds: Answer = "no" if against else "yes" if _all_of(answers("holds")) == "yes" else "open"
     plan = trial.settings.get("init.plan")
     if seen == "no" and plan is not None and plan.source == "our choice":
-        # Where the log names no plan, that one of ours does not show what it saw says nothing of the log's.
+        # If the log names no plan, a negative result with a plan of ours does not contradict the log.
         seen = holds = "open"
     return Verdict(seen=seen, holds=holds, judged=judged)
 
 
 def _all_of(answers: Iterable[Answer]) -> Answer:
-    """Join answers that must all be yes."""
+    """Combine answers that must all be yes."""
     found = list(answers)
     if "no" in found:
         return "no"
@@ -93,13 +93,13 @@ def _judge(expectation: Expectation, trial: Trial, runs: Mapping[tuple[Variant, 
 
 
 def is_met(expectation: Expectation, numbers: Numbers) -> bool | None:
-    """Tell whether a run is as expected; `None` if it cannot tell."""
+    """Return whether a run is as expected; `None` if it is not conclusive."""
     metric, value = expectation.metric, numbers.get(expectation.metric)
     met: bool | None
     if expectation.never:
         met = value is None
     elif value is None:
-        # An event that never came is an answer; any other number that a run lacks is none.
+        # An event that never happened is an answer; a run that lacks any other number gives no answer.
         met = False if metric in EVENTS else None
     else:
         low, high = expectation.low, expectation.high
@@ -108,21 +108,21 @@ def is_met(expectation: Expectation, numbers: Numbers) -> bool | None:
         return met
     is_gain = metric in GAINS and expectation.low is not None
     if (is_gain and met) or (not is_gain and not met):
-        return met  # it has learned something all the same
+        return met  # it has learned something nevertheless
     return None if _is_too_short(numbers, is_gain=is_gain) else met
 
 
 def stays_at_chance(numbers: Numbers) -> bool:
-    """Tell whether a run ended, with finite numbers, before it had left chance."""
+    """Return whether a run ended, with finite numbers, before it had left chance."""
     return numbers.get("left_chance_step") is None and numbers.get("nan_step") is None
 
 
 def _is_too_short(numbers: Numbers, *, is_gain: bool) -> bool:
-    """Tell whether a run that is still at chance is too short to say what it would have learned.
+    """Return whether a run that is still at chance is too short to show what it would have learned.
 
-    A prediction that it leaves chance later makes every answer worthless, and so does having none. Above the band, or with a
-    prediction of never, a run that has learned nothing is what was expected of it, at any size; that a longer one would learn
-    nothing was not measured.
+    If it is predicted to leave chance later, or if there is no prediction, no answer is valid. Above the band, or with a
+    prediction of never, a run that has learned nothing is as expected, at any size; whether a longer run would learn was not
+    measured.
     """
     predicted, num_steps, budget = (numbers.get(name) for name in ("plateau_steps", "num_steps", "budget"))
     if (budget is not None and budget > BUDGET_HIGH) or (predicted is not None and math.isinf(predicted)):

@@ -26,33 +26,33 @@ LOG_CROP = 224
 """Side of the log's crops, in pixels."""
 
 LARGEST_FALL = 0.4
-"""Nats that a first step may ask for: starts whose first step asked for less all left chance (docs/theory.md, section 8)."""
+"""Nats by which a first step may lower the loss by (10): all starts with less left chance (docs/theory.md, section 8)."""
 
 SOUND_BLANKS = 0.05
-"""Share of blank training images up to which a stay at chance can be predicted."""
+"""Largest fraction of blank training images with which a stay at chance can be predicted."""
 
 
 class Measured:
-    """A run's records, and what several metrics share."""
+    """A run's records, and quantities that several metrics share."""
 
     def __init__(self, folder: Path) -> None:
         """Read a run directory.
 
         Raises:
-            ValueError: it is none, or damaged.
+            ValueError: it is not a run directory, or is damaged.
         """
         self.run: Run = read_run(folder)
         self.probe: dict[str, Any] = (self.run.evidence or {}).get("probe") or {}
 
     @cached_property
     def answers(self) -> Predictions | None:
-        """What the trained network answered; `None` if the run did not get that far."""
+        """Predictions of the trained network; `None` if the run ended before making them."""
         path = self.run.folder / predictions.FILE
         return predictions.load(path) if path.is_file() else None
 
     @cached_property
     def losses(self) -> list[float]:
-        """Mean cross-entropy of every step, with a division that the run itself made taken back; up to the first NaN."""
+        """Mean cross-entropy of every step up to the first NaN; if the run divided its loss, the division is undone."""
         divisor = loss_divisor(self.run.train_config)
         found = []
         for row in self.run.steps:
@@ -79,7 +79,7 @@ class Measured:
 
     @property
     def constant_accuracy(self) -> float | None:
-        """What always answering the most frequent class scores on the validation set."""
+        """Accuracy on the validation set of always predicting the most frequent class."""
         if self.answers is None:
             return None
         return float(np.bincount(self.answers.labels).max() / len(self.answers))
@@ -102,9 +102,9 @@ class Metric:
     """A number of a run.
 
     Attributes:
-        title: what it is, for tables.
-        unit: "%" for a share in [0, 1], "steps" for a number of them, "step" for one of them, "nats", or "".
-        of: computes it; `None` where the run has none.
+        title: name in tables.
+        unit: "%" for a fraction in [0, 1], "steps" for a number of steps, "step" for a position, "nats", or "".
+        of: computes it; `None` if the run does not have it.
     """
 
     title: str
@@ -136,7 +136,7 @@ def _last_over_chance(seen: Measured) -> float | None:
 def _early_swing(seen: Measured) -> float | None:
     """Spread of the loss from its tenth to its ninetieth percentile over the first steps, before it falls, in units of ln C."""
     chance, left = seen.chance, seen.left_chance_step
-    falls = left - WINDOW_STEPS if left is not None else math.inf  # the window in which it leaves is the fall itself
+    falls = left - WINDOW_STEPS if left is not None else math.inf  # the window in which it leaves chance is already the fall
     early = seen.losses[: int(min(EARLY_STEPS, falls, len(seen.losses)))]
     if chance is None or len(early) < WINDOW_STEPS:
         return None
@@ -166,12 +166,12 @@ def _budget(seen: Measured) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """A number of the evidence's strict JSON, in which infinity is a word."""
+    """Read a number of the evidence's strict JSON, in which infinity is written as text."""
     return None if value is None else float(value)
 
 
 def _first_fall(seen: Measured) -> float | None:
-    """Nats by which the first step would lower the loss if it were a plane: learning rate · min(norm, clip) · norm."""
+    """Nats by which the first step would lower the loss if it were linear: learning rate · min(norm, clip) · norm."""
     optim, norm = seen.run.train_config.optim, seen.run.steps[0]["gradient_norm"] if seen.run.steps else None
     if norm is None:
         return None
@@ -184,10 +184,10 @@ def _blank_fraction(seen: Measured) -> float | None:
 
 
 def _plateau_steps(seen: Measured) -> float | None:
-    """Predicted steps at chance, where the prediction is good for the run.
+    """Predicted steps at chance, if the prediction applies to the run.
 
-    It is of nets that start at chance: above the band a net starts far above it. It supposes steps that do not overshoot, and
-    images that can be told apart.
+    It applies to nets that start at chance; above the band, a net starts far above chance. It assumes steps that do not
+    overshoot, and images that can be distinguished.
     """
     budget, fall, blanks = _budget(seen), _first_fall(seen), _blank_fraction(seen)
     if budget is None or budget > BUDGET_HIGH or (fall or 0.0) > LARGEST_FALL or (blanks or 0.0) > SOUND_BLANKS:
@@ -212,7 +212,7 @@ def _largest_gradient_late(seen: Measured) -> float | None:
 
 
 def _unclipped_steps(seen: Measured) -> float | None:
-    """Steps over the clip threshold that were not clipped."""
+    """Number of steps whose gradient norm exceeded the clip threshold and was not clipped."""
     clip = seen.run.train_config.optim.clip
     if clip is None or seen.run.evidence is None:
         return None
@@ -249,7 +249,7 @@ METRICS: dict[str, Metric] = {
     "unclipped_steps": Metric(title="steps over the clip threshold, not clipped", unit="steps", of=_unclipped_steps),
     "loss_gap": Metric(title="largest difference of the losses", unit="nats", of=lambda seen: None),
 }
-"""Of a run. `loss_gap` needs the run that a trial is compared with; see `loss_gap`."""
+"""Metrics of a run. `loss_gap` needs the run with which a trial is compared; see `loss_gap`."""
 
 PROBE_METRICS = {
     "first_gradient": "largest gradient of the first layer",
@@ -258,7 +258,7 @@ PROBE_METRICS = {
     "first_loss": "loss at the start",
     "budget": "gain budget with the input",
 }
-"""Of a plan of a probe trial, written METRIC:LABEL."""
+"""Metrics of a plan of a probe trial, written METRIC:LABEL."""
 
 
 def measure(folder: Path, compared_with: Path | None = None) -> dict[str, float | None]:
@@ -266,10 +266,10 @@ def measure(folder: Path, compared_with: Path | None = None) -> dict[str, float 
 
     Args:
         folder: run directory.
-        compared_with: of the run that its losses are compared with.
+        compared_with: directory of the run with which its losses are compared.
 
     Raises:
-        ValueError: a directory is no run, or damaged.
+        ValueError: a directory is not a run directory, or is damaged.
     """
     seen = Measured(folder)
     found = {name: metric.of(seen) for name, metric in METRICS.items()}

@@ -1,4 +1,4 @@
-"""A start of the book probed on photographs: what the log's nets saw, where some are at hand."""
+"""Probe a start of the book on photographs, as the log's nets saw them, if some are available."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCALED_TO = 256
 
 
 def photographs_among(places: Mapping[str, Path]) -> Path | None:
-    """Say where photographs lie, if they do: a few of each class, or all of ImageNet."""
+    """Return the folder of photographs, if there is one: a few of each class, or all of ImageNet."""
     return places.get(PHOTOGRAPHS, places.get("imagenet"))
 
 

@@ -1,4 +1,4 @@
-"""Real data sets made ready before the runs of the book begin."""
+"""Prepare real data sets before the runs of the book begin."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trainability.data import cache
 
 
 def pack_sets(sets: Iterable[DataConfig]) -> None:
-    """Pack data sets, each once, by all cores: the processes that make the book's runs can start none of their own.
+    """Pack data sets, each once, on all cores: the processes that make the book's runs cannot start other processes.
 
     Args:
-        sets: completed; a set that is packed already is only verified, and what is wrong with one its run says.
+        sets: completed; a set that is already packed is only verified. Problems are reported by the runs that use the set.
     """
     for data in dict.fromkeys(sets):
         with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Runs trials of the book: each run on one core, as many side by side as there are cores, all of them resumable."""
+"""Run trials of the book: each run uses one core, runs are made in parallel on all cores, and all are resumable."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Job:
         variant: as published or repaired; `None` for a probe.
         seed: of the run.
         plan: label of the plan to probe.
-        on_photographs: probe it on photographs, not on generated images.
+        on_photographs: probe it on photographs instead of generated images.
         places: as for `scales.configure`.
     """
 
@@ -78,11 +78,11 @@ class Job:
 
     @property
     def cost_seconds(self) -> float | None:
-        """What it takes one core; `None` where it needs a GPU."""
+        """Seconds on one core; `None` if it needs a GPU."""
         return run_seconds(TRIALS[self.trial], self.scale)
 
     def place(self, root: Path) -> Path:
-        """Where it writes: a run directory, or a file for a probe."""
+        """Where it writes to: a run directory, or a file for a probe."""
         # A probe is the same at every scale.
         folder = root / ("pocket" if self.plan is not None else self.scale) / self.trial
         if self.plan is None:
@@ -92,7 +92,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedJob:
-    """How a job ended: `was_there` if it had been made before, `problem` one line if it failed."""
+    """How a job ended: `was_there`, whether it had been made before; `problem`, one line if it failed."""
 
     job: Job
     seconds: float
@@ -103,13 +103,13 @@ class FinishedJob:
 def jobs_of(
     trials: Sequence[Trial], scale: Scale | None, variants: Sequence[Variant], *, places: Mapping[str, Path] | None = None
 ) -> list[Job]:
-    """List the runs that trials need, a trial that others are compared with included.
+    """List the runs that trials need, including those of trials with which they are compared.
 
     Args:
         trials: of the book.
-        scale: of the runs; `None` takes pocket, and desk too for a trial whose real set is at hand and small enough.
-        variants: of each.
-        places: as for `scales.configure`; with photographs among them, starts are probed on those, too.
+        scale: of the runs; `None` takes pocket, and desk too for a trial whose real set is available and small enough.
+        variants: of each trial.
+        places: as for `scales.configure`; if they include photographs, starts are probed on these, too.
 
     Raises:
         ValueError: no trial has runs at that scale.
@@ -146,14 +146,14 @@ def replay(
     keep_weights: bool,
     on_finished: Callable[[FinishedJob], object],
 ) -> list[FinishedJob]:
-    """Make runs, several side by side, each on one core: so its figures do not depend on how many there are.
+    """Make runs in parallel, each on one core, so that their numbers do not depend on how many there are.
 
     Args:
-        jobs: in the order in which they are begun.
+        jobs: in the order in which they are started.
         root: folder of the book's runs; other machines see it under the same path.
-        executor: opens what they are made on.
+        executor: opens the executor that makes them.
         keep_weights: keep every run's checkpoints.
-        on_finished: called with every job that ended, in the order in which they do.
+        on_finished: called with every job as it ends.
     """
     pack_sets(_config_of(job).data for job in jobs if job.scale != "pocket" and not _has_ended(job.place(root)))
     work = {str(job.place(root)): (job, root.resolve(), keep_weights) for job in jobs}
@@ -166,7 +166,7 @@ def replay(
 
 
 def processes_for_trials(num_processes: int | None) -> int:
-    """Runs at once on this machine: as many as asked for, else one per core, or one where there is a GPU."""
+    """Return how many runs to make at once: the given number, else one per core, or one if there is a GPU."""
     if num_processes is not None:
         return num_processes
     return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
@@ -179,16 +179,16 @@ def _make(work: tuple[Job, Path, bool]) -> FinishedJob:
         was_there = make(job, root, keep_weights=keep_weights)
     except ValueError as error:
         return FinishedJob(job=job, seconds=time.perf_counter() - begun, problem=str(error))
-    except Exception as error:  # one run that fails must not take the others with it
+    except Exception as error:  # one failed run must not end the others
         return FinishedJob(job=job, seconds=time.perf_counter() - begun, problem=error_line(error))
     return FinishedJob(job=job, seconds=time.perf_counter() - begun, was_there=was_there)
 
 
 def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
-    """Make a run or a probe, go on with one that was broken off, or leave one that is there.
+    """Make a run or a probe, continue an interrupted one, or leave an existing one.
 
     Returns:
-        Whether it was there.
+        Whether it existed.
 
     Raises:
         ValueError: the directory holds a run of another configuration, or the run cannot be made.
@@ -227,15 +227,15 @@ def _config_of(job: Job) -> RunConfig:
 
 
 def _has_ended(place: Path) -> bool:
-    """Tell whether all sessions of a run were made: its page is written after the last one."""
+    """Return whether all sessions of a run were made: its report is written after the last one."""
     path = place / "result.json"
     return path.is_file() and json.loads(path.read_text())["status"] in ENDED and (place / REPORT).is_file()
 
 
 def _check_same(place: Path, config: RunConfig) -> None:
-    """Refuse a run of another configuration, as an older version of the book leaves it."""
+    """Refuse a run of another configuration, for instance from an older version of the book."""
     stored = configuration.from_toml(place / "config.toml")
-    # Where the images lay, and whether the start was rehearsed, have no part in what the run is.
+    # The location of the images, and whether the start was rehearsed, do not change the run.
     data = replace(config.data, path=stored.data.path, cache=stored.data.cache)
     run = replace(config.run, dir=stored.run.dir, rehearse_seconds=stored.run.rehearse_seconds)
     given = replace(config, data=data, run=run)
@@ -254,13 +254,13 @@ def _check_probe(place: Path, plan: Plan) -> None:
 
 
 def _train(config: RunConfig, place: Path) -> str:
-    """Train a session to its end, from where it is. Returns how it ended."""
+    """Train a session to its end, continuing from its checkpoint. Returns how it ended."""
     with engines.start(config.run) as engine:
         parts = faults.install(assemble(config, engine), config)
         record = RunWriter(place) if (place / "config.toml").exists() else RunWriter.create(place, config)
         loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine, identity(config))
         if loaded is not None and loaded.position.epoch > config.optim.epochs:
-            return "finished"  # this session was made before the call was broken off
+            return "finished"  # this session was made before the call was interrupted
         with record.held():
             status = fit(config, parts, record, engine=engine).status
             if status == "finished":
@@ -287,7 +287,7 @@ def probe_config(plan: Plan) -> RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A trial with what its runs measured, and the verdict.
+    """A trial with the measurements of its runs, and the verdict.
 
     Attributes:
         trial: of the book.
@@ -297,7 +297,7 @@ class Result:
         folders: run directories.
         probes: label of a plan -> diagnosis of its start, in plain containers.
         photographs: the same, on photographs.
-        findings: what the doctor says now of what a run, or a probed plan by its label, wrote.
+        findings: current findings of the doctor on the records of a run, or of a probed plan by its label.
     """
 
     trial: Trial
@@ -311,16 +311,16 @@ class Result:
 
 
 def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None = None) -> Result:
-    """Read what a trial's runs wrote, and judge it; runs that were not made are left out.
+    """Read the records of a trial's runs, and judge the trial; runs that were not made are left out.
 
     Args:
         trial: of the book.
         scale: of its runs.
         root: folder of the book's runs.
-        problems: takes a line for each run that is damaged, which then is left out, too.
+        problems: list that receives a line for each damaged run, which is then left out, too.
 
     Raises:
-        ValueError: a run directory is damaged, and there is no list for it.
+        ValueError: a run directory is damaged, and `problems` is None.
     """
     folders: dict[tuple[Variant, int], Path] = {}
     probes: dict[str, dict[str, Any]] = {}
@@ -369,7 +369,7 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
 
 @contextlib.contextmanager
 def _noting(problems: list[str] | None, place: Path) -> Iterator[None]:
-    """Write down that a place is damaged, and go on; without a list, say so by an error."""
+    """Add damaged runs to the list of problems and continue; without a list, raise."""
     try:
         yield
     except (ValueError, KeyError, TypeError) as error:

@@ -38,16 +38,16 @@ CONSTANT: dict[str, Value] = {
     "data.input": Value(value="standard", source="its code", note="unit variance; the paper subtracts the mean only"),
     "run.period": Value(value=PERIOD, source="the log"),
 }
-"""Through the log unless a trial says otherwise."""
+"""Settings of the whole log, unless a trial says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StandIn:
-    """What a data set of the log is at pocket scale, and what is kept of it.
+    """The stand-in for a data set of the log at pocket scale, and what it keeps of the set.
 
     Attributes:
         data: fields of `DataConfig`, by flag.
-        num_train: training images that it has.
+        num_train: number of training images.
         kept: what it shares with the real set, in words.
     """
 
@@ -124,13 +124,13 @@ def configure(
         trial: of the book.
         scale: pocket; desk: the real sets at 32 pixels, a quarter of the width; real: the real sets at 32 pixels, the paper's
             width; full: rescaled to 256, cropped to 224.
-        variant: what the code ran, what the text says, or what the code ran without its bugs.
+        variant: as the code ran it, as the text describes it, or as the code ran it without its bugs.
         seed: of the run.
-        places: data set -> where it lies; a set that has no place is fetched from the Hub.
-        plan: in place of the trial's own.
+        places: data set -> its location; a set without a location is fetched from the Hub.
+        plan: used instead of the trial's own.
 
     Returns:
-        Complete but for its run directory.
+        Complete except for the run directory.
     """
     values = {flag: value.value for flag, value in {**CONSTANT, **trial.settings}.items()}
     if variant == "as-run":
@@ -142,7 +142,7 @@ def configure(
         values["init.plan"] = plan
     values |= {
         "run.seed": seed,
-        # Looked at often enough that a gradient that fades or grows within a few hundred steps is seen.
+        # Sampled often enough to see a gradient that fades or grows within a few hundred steps.
         "run.monitor-every-steps": 50,
         **_SIZES[scale](trial, values, places or {}),
     }
@@ -164,15 +164,15 @@ def _desk(trial: Trial, values: dict[str, Any], places: Mapping[str, Path]) -> d
 
 
 def _small(values: dict[str, Any], batch_size: int) -> dict[str, Any]:
-    """What is given up on two cores."""
+    """Return the settings that are reduced for two cores."""
     return {
         "data.crop": 32,
         "model.width": POCKET_WIDTH,
         "init.plan": at_width(values["init.plan"], POCKET_WIDTH),
-        # At once: accumulation costs time here, and the bugs in it show without it.
+        # The whole batch at once: accumulation costs time here, and its bugs show without it.
         "optim.batch-size": batch_size,
         "optim.micro-batch-size": None,
-        # A few epochs: waited for as at full scale, no drop falls due.
+        # No drop: with the patience of full scale, none would occur within a few epochs.
         "optim.patience-epochs": 1000,
         "run.device": "cpu",
     }
@@ -198,16 +198,16 @@ def _source(trial: Trial, places: Mapping[str, Path]) -> dict[str, Any]:
 
 
 PHOTOGRAPHS = "imagenet-1000"
-"""Folder of photographs, a few of each class, for the probes; `imagenet` serves too."""
+"""Folder of photographs, a few of each class, for the probes; `imagenet` can be used, too."""
 
 
 def scales_of(trial: Trial, scale: Scale | None, places: Mapping[str, Path]) -> tuple[Scale, ...]:
-    """Say at which scales a trial's runs are made.
+    """Return the scales at which a trial's runs are made.
 
     Args:
-        trial: that trains.
-        scale: as asked for; `None` takes pocket, and desk where the real set is at hand.
-        places: data set -> where it lies.
+        trial: one that trains.
+        scale: the requested one; `None` takes pocket, and desk if the real set is available.
+        places: data set -> its location.
     """
     if scale is None:
         return ("pocket", "desk") if trial.data in DESK_SETS and trial.data in places else ("pocket",)
@@ -215,14 +215,14 @@ def scales_of(trial: Trial, scale: Scale | None, places: Mapping[str, Path]) -> 
 
 
 def find_places(root: Path | None, named: Sequence[str]) -> dict[str, Path]:
-    """Say where data sets lie.
+    """Find the locations of data sets.
 
     Args:
-        root: folder that holds mnist, cifar10, caltech256, imagenet-1000 and so on, as far as it does.
-        named: "NAME=PATH" of sets that lie elsewhere.
+        root: folder with some of mnist, cifar10, caltech256, imagenet-1000 and so on.
+        named: "NAME=PATH" of sets in other places.
 
     Raises:
-        ValueError: a place does not exist, or is written in another way.
+        ValueError: a location does not exist, or is not written in this form.
     """
     known = (*STAND_INS, PHOTOGRAPHS)
     if root is not None and not root.is_dir():
@@ -246,7 +246,7 @@ def find_places(root: Path | None, named: Sequence[str]) -> dict[str, Path]:
 def at_width(plan: str, width: float) -> str:
     """Rewrite a plan so that every layer keeps its gain when all channel counts are multiplied.
 
-    The gain of N(0, σ) is fan_in · σ² / 2, so σ grows as 1 / sqrt(width); schemes that go by the fans keep theirs as they are.
+    The gain of N(0, σ) is fan_in · σ² / 2, so σ grows as 1 / sqrt(width); schemes that depend on the fans keep their gain.
 
     Args:
         plan: as for `--init.plan`, for width 1.

@@ -24,7 +24,7 @@ def plan_of(first: int, std: float, last: int = 3, source: Source = "its code", 
 
 
 TOLD = plan_of(4, 0.01, source="the log", note="the text's σ; no commit has it")
-"""What the log's text names from "Return back to standard deviation 0.01" on."""
+"""The plan that the log's text gives from "Return back to standard deviation 0.01" on."""
 
 
 def looks_failed(text: str = "the run shows an accuracy that does not move") -> Expectation:
@@ -33,12 +33,12 @@ def looks_failed(text: str = "the run shows an accuracy that does not move") -> 
 
 
 def learned(role: Role, text: str, variant: Variant = "repaired") -> Expectation:
-    """The net answers at least twice as often right as one constant answer does."""
+    """The accuracy of the net is at least twice that of one constant answer."""
     return Expectation(metric="times_constant", text=text, role=role, variant=variant, low=2.0)
 
 
 def not_learned(role: Role, text: str, variant: Variant = "repaired") -> Expectation:
-    """The net answers no better than one and a half times a constant answer."""
+    """The accuracy of the net is at most one and a half times that of one constant answer."""
     return Expectation(metric="times_constant", text=text, role=role, variant=variant, high=1.5)
 
 
@@ -51,7 +51,7 @@ def above_band(role: Role, text: str, variant: Variant = "repaired") -> Expectat
 
 
 def _starts_at(num_outputs: int) -> Expectation:
-    """The plotted loss is half of what guessing among the outputs costs: 3.45 for 1000, 2.77 for 257."""
+    """The plotted loss is half the loss of guessing among the outputs: 3.45 for 1000, 2.77 for 257."""
     half = math.log(num_outputs) / 2
     text = f"the loss that is shown starts at ln({num_outputs}) / 2 = {half:.2f}, as the plot does"
     return Expectation(

@@ -1,4 +1,4 @@
-"""What a trial of the book is: configuration, faults, what was claimed, and what is expected. Data only; no torch."""
+"""A trial of the book: configuration, faults, the log's claims, and the expectations. Data only; no torch."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any, Literal
 Source = Literal["the log", "its code", "paper", "our choice"]
 
 Variant = Literal["as-run", "as-told", "repaired"]
-"""as-run: what the log's code ran, with its bugs. as-told: what the log's text says where that is something else, without the
-bugs. repaired: what the code ran, without the bugs."""
+"""as-run: what the log's code ran, with its bugs. as-told: what the log's text describes, if that differs, without the bugs.
+repaired: what the code ran, without the bugs."""
 VARIANTS: tuple[Variant, ...] = ("as-run", "as-told", "repaired")
 
 Role = Literal["phenomenon", "holds", "fails"]
-"""What an expectation speaks to: what the log saw; or, if it is met, for the log's explanation, or against it."""
+"""What an expectation that is met is evidence for: what the log saw, or for or against its explanation."""
 
 Answer = Literal["yes", "no", "open", "none"]
-"""open: cannot be told at this scale. none: not run."""
+"""open: not decided at this scale. none: not run."""
 
 
 EVENTS = ("nan_step", "left_chance_step")
-"""Metrics that are steps at which something happened, and have no value where it never did."""
+"""Metrics that are the step at which something happened, without a value if it never happened."""
 
 LEARNING = ("times_constant", "top1_error", "left_chance_step", "two_classes_share", "predicted_classes")
-"""Metrics that say what a net has learned: of one that is still at chance, no longer than predicted, they say nothing."""
+"""Metrics of what a net has learned; not conclusive for a net that is still within its predicted stay at chance."""
 
 GAINS = ("times_constant", "left_chance_step")
-"""Of these, the ones that only learning makes reach a lower bound."""
+"""Those of `LEARNING` that reach a lower bound only by learning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,9 @@ class Value:
     """A setting of a trial and where it comes from.
 
     Attributes:
-        value: at full scale, as the field of the configuration wants it.
+        value: at full scale, of the type of the configuration's field.
         source: who gives it.
-        note: why this one, where the source leaves room.
+        note: reason for the choice, if the source is ambiguous.
     """
 
     value: Any
@@ -46,16 +46,16 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """A measured number that is to lie in a range.
+    """A metric and the range in which it is expected.
 
     Attributes:
         metric: a name of `measure.METRICS`; for a probe trial followed by ":" and the label of the plan.
         text: what it means if it is met, in one clause.
-        role: what it speaks to.
-        variant: of which run; of a trial's several seeds, it must hold in more than half.
-        low: at least; `None` for no bound.
-        high: at most; `None` for no bound.
-        never: the metric has no value (a step that never came).
+        role: what it is evidence for.
+        variant: variant of the run; with several seeds, it must hold for more than half of them.
+        low: lower bound; `None` for no bound.
+        high: upper bound; `None` for no bound.
+        never: the metric must have no value (an event that never happened).
     """
 
     metric: str
@@ -96,17 +96,17 @@ class Trial:
         reports: what the log says happened.
         explanation: why, according to the log.
         reading: what really happened, according to the code, its plots and the theory.
-        settings: fields of the configuration, by flag, that the code ran, beside those that are constant through the log.
+        settings: fields of the configuration, by flag, that the code ran, in addition to those of the whole log.
         faults: known bugs that the run had; keys of `faults.FAULTS`.
-        as_run: settings of the run with the bugs only, that are themselves bugs.
-        as_told: settings that the log's text names where its code ran something else.
-        expectations: what is to be measured.
+        as_run: settings that are themselves bugs, only for the run with the bugs.
+        as_told: settings in the log's text that differ from what its code ran.
+        expectations: metrics and their ranges.
         seeds: one run each.
         steps: updates at pocket scale.
-        sessions: calls that the run was spread over, each resuming the one before.
-        plans: starts to probe, at the log's own size and whatever the scale; the trial then trains nothing.
+        sessions: number of calls that made the run, each resuming the one before.
+        plans: starts to probe, at the log's own size for every scale; the trial then trains nothing.
         compared_with: another trial, whose losses are compared step by step.
-        not_at_pocket: what pocket scale cannot show; "" if it shows all.
+        not_at_pocket: what pocket scale cannot show; "" if it shows everything.
     """
 
     id: str
@@ -130,6 +130,6 @@ class Trial:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """The runs that differ: one where nothing was wrong with the log's, and the text says what was run."""
+        """The variants that differ: only one if the log's run had no bugs and its text describes what was run."""
         has = {"as-run": bool(self.faults or self.as_run), "as-told": self.as_told is not None, "repaired": True}
         return tuple(variant for variant in VARIANTS if has[variant])

@@ -22,11 +22,11 @@ from trainability.watch.state import LiveRun
 from trainability.watch.view import ending, findings, is_silent, title, view
 
 _RESIZE_SECONDS = 0.2
-_TOLD = ("seen", "change", "more")  # parts of a finding that fit into a line
+_TOLD = ("seen", "change", "more")  # parts of a finding that are shown in one line
 
 
 def watch_run(*folders: Path, every: float, once: bool) -> None:
-    """Show a run until it ends, or those of a loop with several optimizers; their files are only read.
+    """Show a run, or the runs of a loop with several optimizers, until it ends; their files are only read.
 
     Args:
         folders: run directories.
@@ -50,7 +50,7 @@ def watch_run(*folders: Path, every: float, once: bool) -> None:
 
 
 def _views(runs: list[LiveRun], *, width: int, height: int, is_whole: bool = False) -> Group:
-    """The runs one below the other, each in its share of the height."""
+    """Draw the runs one below the other, each in an equal part of the height."""
     return Group(*(view(run, width=width, height=height // len(runs), is_whole=is_whole) for run in runs))
 
 
@@ -144,7 +144,7 @@ class EventLines:
                 yield f"{item.heading}; {parts}"
 
     def _silence(self) -> Iterator[str]:
-        """Report that the run writes nothing any more, and again whenever that time has doubled."""
+        """Report that the run has stopped writing, and again whenever the silent time has doubled."""
         if not is_silent(self.run):
             self.silence = 0.0
         elif self.run.silent_seconds >= 2 * self.silence:

@@ -61,8 +61,8 @@ class LiveRun:
 
     Attributes:
         folder: run directory.
-        config: complete; `None` for the run of another loop than `train`.
-        loop: what is known of that loop; empty for a run of `train`.
+        config: complete; `None` for the run of a loop other than `train`.
+        loop: `loop.json`; empty for a run of `train`.
         data: `data.json`; `None` before it is written.
         findings: the last diagnosis; `None` before it is written.
         result: how the run ended; `None` before it is written.
@@ -70,7 +70,7 @@ class LiveRun:
         errors: top-1 errors of the training steps.
         step: the newest step's row; `None` before it is written.
         images_per_second: newest recorded training speed.
-        steps_per_second: the same of another loop than `train`.
+        steps_per_second: the same for a loop other than `train`.
         first_nonfinite: first step whose loss or gradient norm was NaN or infinite.
         evaluations: a row per epoch.
         layers: rows of the newest sampled step.
@@ -125,7 +125,7 @@ class LiveRun:
     def poll(self) -> None:
         """Read new records."""
         before = (self.data, self.findings, self.result, self.config)
-        # Read first: then everything that the run wrote before its end is found below.
+        # Read first, so that everything that the run wrote before its end is found below.
         self.result = read_replaced(self.folder / "result.json", self.result)
         self.findings = read_replaced(self.folder / FINDINGS, self.findings)
         self.data = read_replaced(self.folder / "data.json", self.data)

@@ -21,7 +21,7 @@ from trainability.watch.state import LiveRun, Means
 # Between the report's light and dark colours, because the terminal's background is unknown.
 TRAINING, VALIDATION, CHANCE = "#3a8edb", "#e0791f", "#808891"
 _STATUS_STYLES = {"finished": "green", "interrupted": "yellow"}
-_MIN_CURVES, _LOW = 10, 8  # fewest lines of the curves; in a terminal of fewer than 24 lines
+_MIN_CURVES, _LOW = 10, 8  # fewest lines of the curves; the same in a terminal of fewer than 24 lines
 _SPACIOUS = 30  # from this height on, blank lines separate the sections
 _SIDE_BY_SIDE = 64  # from this width on, the two figures are side by side
 
@@ -33,7 +33,7 @@ def view(run: LiveRun, *, width: int, height: int, is_whole: bool = False) -> Gr
         run: as last read.
         width: in characters.
         height: in lines; if not everything fits, findings are shortened to a line each, then layers are left out.
-        is_whole: into a pipe or a file: no line is cut but wrapped, and findings are whole, so that there may be more lines.
+        is_whole: for a pipe or a file: lines are wrapped instead of cut, and findings are complete, so there may be more lines.
     """
     head = [*_title(run, width), *_notes(run, width)]
     found = findings(run)
@@ -76,7 +76,7 @@ def _title(run: LiveRun, width: int) -> list[Text]:
 
 
 def title(run: LiveRun) -> str:
-    """Name the network and its data; of another loop than `train`, the model and the directory."""
+    """Name the network and its data; for a loop other than `train`, the model and the directory."""
     if run.config is None:
         return f"{run.loop.get('model', 'A model')} in {run.folder.resolve().name}"
     return f"VGG-{run.config.model.config} on {run.config.data.name}"
@@ -158,7 +158,7 @@ def _notes(run: LiveRun, width: int) -> list[Text]:
         notes += [Text(line, style=_state(run)[1]) for line in textwrap.wrap(ending(run), max(width, 20))[:3]]
     elif is_silent(run):
         notes.append(Text(f"{run_state(run.folder, None)}: nothing was written for a while", style="yellow"))
-    if run.first_nonfinite is not None and run.result is None:  # the end of a run says so too
+    if run.first_nonfinite is not None and run.result is None:  # the message of an ended run contains it, too
         notes.append(Text(f"loss or gradient is NaN or infinite at step {run.first_nonfinite:,}", style="red"))
     notes += [Text(problem, style="yellow") for problem in run.problems]
     return notes
@@ -223,7 +223,7 @@ def _figures(run: LiveRun, width: int, height: int) -> list[Text]:
 
 
 def has_errors(run: LiveRun) -> bool:
-    """Whether there is a top-1 error to draw: another loop than `train` need not tell any."""
+    """Whether there is a top-1 error to draw: a loop other than `train` may not report one."""
     return run.config is not None or any("val_top1_error" in row for row in run.evaluations)
 
 

@@ -1,7 +1,7 @@
 """Runs of a trial -> its figures: loss and errors as small multiples, the ranges of gradients, the gradients of probed starts.
 
-All of one trial's curves share their axes, so that two pictures can be compared by looking. Time is counted in steps, as the
-predicted plateau is.
+All curves of a trial share their axes, so that two pictures can be compared by eye. The time axis is in steps, like the
+predicted plateau.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainability.trials.run import Result
 from trainability.trials.trial import VARIANTS, Variant
 
 MAX_POINTS = 240
-"""Of a curve: more than a small picture has pixels for."""
+"""Most points of a curve: more than a small picture has pixels for."""
 
 REPORTED = (1e-7, 1e-5, 2e-1)
 """Largest gradients that the log reports."""
@@ -35,7 +35,7 @@ PLAN_COLOURS = ("@run-3", "@run-4", "@run-7", "@run-1")
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRun:
-    """A run of a trial, with what was measured of it."""
+    """A run of a trial, with its measurements."""
 
     variant: Variant
     seed: int
@@ -44,7 +44,7 @@ class TrialRun:
 
     @property
     def records(self) -> Run:
-        """What the run directory says."""
+        """Contents of the run directory."""
         return self.seen.run
 
     @property
@@ -89,7 +89,7 @@ def figure_rows(result: Result, runs: Sequence[TrialRun]) -> list[FigureRow]:
 
 
 def _row_note(runs: Sequence[TrialRun]) -> str:
-    """Say what is odd about what a row shows."""
+    """Describe what is unusual in a row."""
     faults, notes = runs[0].records.train_config.run.faults, []
     if len(runs) > 1:
         notes.append(f"{len(runs)} seeds overlaid.")
@@ -154,7 +154,7 @@ def _curves(run: TrialRun, metric: figures.Metric, *, is_thin: bool) -> list[dic
     )
     return [
         curve("train-step", xs, ys, **few, **({"opacity": 0.55} if is_thin else {})),
-        # The weights change all through an epoch: its mean belongs to its middle.
+        # The weights change during an epoch, so its mean belongs to its middle.
         curve("train", [end - per_epoch / 2 for end in ends], train),
         curve("validation", ends, validation, **marks),
     ]
@@ -191,19 +191,19 @@ def _scale(name: str, metric: figures.Metric, runs: Sequence[TrialRun], level: f
 
 
 def _log_axis(values: Sequence[float]) -> dict[str, Any]:
-    """Make a logarithmic axis with a few powers of ten on it, and no other number."""
+    """Make a logarithmic axis that is labelled only with a few powers of ten."""
     low, high = math.log10(0.8 * min(values)), math.log10(1.3 * max(values))
     return {"type": "log", "range": [low, high], "dtick": max(1, round((high - low) / 4))}
 
 
 def _shade_plateau(layout: dict[str, Any], run: TrialRun) -> None:
-    """Shade the steps that the start was predicted to stay at chance; if for ever, hatch all of them."""
+    """Shade the steps of the predicted stay at chance; if it never ends, hatch all steps."""
     steps, end = run.plateau_steps, layout["xaxis"]["range"][1]
     if steps is None:
         return
     place: dict[str, Any] = {"xref": "paper", "yref": "paper", "layer": "below", "name": "plateau"}
     if math.isinf(steps):
-        # Strokes as in a drawing of a section; a shape has no pattern of its own.
+        # Drawn as separate lines, because a plotly shape has no fill pattern.
         strokes = "".join(f"M{x / 24:.3f},0L{(x + 3) / 24:.3f},1" for x in range(-2, 24))
         layout["shapes"].append({"type": "path", "path": strokes, "line": {"color": "@line", "width": 1}, **place})
         return
@@ -235,7 +235,7 @@ def _mark_nonfinite(layout: dict[str, Any], run: Run) -> None:
 
 
 def _true_error(run: TrialRun, metric: figures.Metric) -> float | None:
-    """Error of every answer that the trained net gave, where the run's own metric shows another."""
+    """Return the error of all predictions of the trained net, if the run's own metric shows a different one."""
     answers = run.seen.answers
     if answers is None or metric.key == "loss" or "metric-of-last-batch" not in run.records.train_config.run.faults:
         return None
@@ -243,7 +243,7 @@ def _true_error(run: TrialRun, metric: figures.Metric) -> float | None:
 
 
 def _describe(metric: figures.Metric, runs: Sequence[TrialRun], level: float | None, true: float | None) -> str:
-    """Say in words what the picture shows."""
+    """Describe the picture in words."""
     parts = [f"{metric.title} of the {VARIANT_WORDS[runs[0].variant]} run over {runs[0].planned_steps:,} steps."]
     for run in runs:
         which = f"Seed {run.seed}, " if len(runs) > 1 else ""
@@ -263,8 +263,8 @@ def _describe(metric: figures.Metric, runs: Sequence[TrialRun], level: float | N
 def watched_layers(names: Sequence[str]) -> dict[str, str]:
     """Find the layers that the log watched among a net's weight layers, by the log's names for them.
 
-    Its extractor counts a convolution and its ReLU as two places and a pooling apart, in our reading: 16 and 18 are the ninth
-    and the tenth convolution. A has only eight.
+    As we read it, the log's extractor counts a convolution and its ReLU as two places, and a pooling as another one: 16 and
+    18 are the ninth and the tenth convolution. A has only eight.
     """
     convolutions = [name for name in names if name.startswith("features.")]
     found = dict(zip(("extractor16", "extractor18"), convolutions[8:10], strict=False))
@@ -299,13 +299,13 @@ def _gradients(trial: str, runs: Sequence[TrialRun]) -> list[Figure]:
 
 
 def _ends(row: dict[str, Any]) -> tuple[float | None, float | None]:
-    """Magnitudes of a gradient's two ends, the smaller first; nothing where it is not finite."""
+    """Return the magnitudes of a gradient's smallest and largest element, the smaller first; `None` if not finite."""
     ends = [abs(end) for key in ("gradient_min", "gradient_max") if (end := finite(row.get(key))) is not None]
     return (min(ends), max(ends)) if len(ends) == 2 else (None, None)
 
 
 def _gradient_cell(place: str, title: str, sizes: dict[Variant, list[tuple[Any, ...]]], layout: dict[str, Any]) -> Figure:
-    """Draw a layer's gradient: of each run both ends over the steps. Zero, which a logarithm has not, is said."""
+    """Draw both ends of a layer's gradient over the steps, for each run. Zeros, which a log axis cannot show, are noted."""
     traces, said = [], []
     for number, (variant, rows) in enumerate(sizes.items()):
         colour, words, steps = COLOURS[variant], VARIANT_WORDS[variant], [step for step, *_ in rows]

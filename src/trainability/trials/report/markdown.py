@@ -1,4 +1,4 @@
-"""Results of the book -> a page of documentation: its table, the real sets, what speaks for and against each explanation."""
+"""Results of the book -> a page of documentation: its table, the real sets, the evidence for and against each explanation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _READING = (
     "the bugs. *Repaired*: what the code ran, without the bugs. A trial *cannot be told at this scale* if its run is shorter "
     "than its predicted stay at chance, or the quantity was not measured."
 )
-"""How to read the table; the page has it as a list."""
+"""How to read the table; on the page, this is a list."""
 _SHORT: dict[Answer, str] = {"yes": "yes", "no": "no", "open": SEEN_WORDS["open"], "none": SEEN_WORDS["none"]}
 
 
@@ -30,8 +30,8 @@ def markdown(results: Sequence[Result], desk: Sequence[Result], full: Sequence[R
         results: in the book's order, all of one scale.
         desk: of the trials on real sets that two cores can train on; empty if none was run.
         full: of the same trials at the log's own size, run or not.
-        command: that made the runs.
-        machine: that they were made on.
+        command: the command that made the runs.
+        machine: the machine on which they were made.
     """
     scale = results[0].scale
     lines = [
@@ -73,7 +73,7 @@ def markdown(results: Sequence[Result], desk: Sequence[Result], full: Sequence[R
 
 
 def plan_line(trial: Trial) -> str:
-    """Write the plans of starting weights of a trial, at the log's own width, with who gives each."""
+    """Write the initialisation plans of a trial, at the log's own width, with their sources."""
     if trial.plans:
         plans = [(plan.label, plan.plan, plan.source) for plan in trial.plans]
     else:
@@ -122,7 +122,7 @@ def full_command(trial: Trial) -> str:
 
 
 def scale_note(scale: str) -> str:
-    """Say what a scale keeps and what it gives up, in one paragraph."""
+    """Describe what a scale keeps and what it reduces, in one paragraph."""
     if scale == "desk":
         sets = ", ".join(f"{name} for {real.epochs} epochs" for name, real in DESK_SETS.items())
         return f"Real data sets at 32 pixels, a quarter of the width, 64 images a step: {sets}."

@@ -23,7 +23,7 @@ from trainability.trials.trial import Answer, Trial
 
 PAGE = "book.html"
 BESIDE: tuple[Scale, ...] = ("desk", "full")
-"""Scales whose results stand beside those of pocket scale."""
+"""Scales whose results are shown next to those of pocket scale."""
 
 LEGEND_ENTRIES = {**LEGEND, "true": "True error", "plateau": MARKS["plateau"]}
 
@@ -39,7 +39,7 @@ class PageChapter:
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenBook:
-    """What was written, of how many trials, and what could not be read."""
+    """The page that was written, its number of trials, and what could not be read."""
 
     paths: tuple[Path, ...]
     num_made: int
@@ -51,18 +51,18 @@ class WrittenBook:
 def write_book(
     names: tuple[str, ...], *, scale: Scale, root: Path, standard: Path, out: Path | None, markdown_path: Path | None
 ) -> WrittenBook:
-    """Write the page of trials, whatever runs of them are there.
+    """Write the page of trials from the runs that exist.
 
     Args:
         names: trials, chapters, or all.
         scale: of the runs.
         root: folder of the book's runs.
-        standard: what it is unless the reader says otherwise.
-        out: the page; `None` puts it beside the runs.
-        markdown_path: file for the book as a page of documentation, too.
+        standard: default of `root` on the command line.
+        out: the page; `None` puts it next to the runs.
+        markdown_path: also write the book as a page of documentation to this file.
 
     Raises:
-        ValueError: a name is none, there are no runs at all, or a page cannot be written.
+        ValueError: a name is unknown, there are no runs at all, or a page cannot be written.
     """
     chosen = select(names)
     command = run_command(names, scale, root, standard)
@@ -104,7 +104,7 @@ def write_book(
 
 
 def machine_of(results: Sequence[Result]) -> str:
-    """Say what the runs ran on; each runs on as many cores as it has threads."""
+    """Describe the machine of the runs; each run uses as many cores as it has threads."""
     found: dict[str, None] = {}
     for result in results:
         for folder in result.folders.values():
@@ -164,7 +164,7 @@ def _counts(made: Sequence[Section]) -> list[tuple[Answer, str, int]]:
 
 
 def overview_figure(results: Sequence[Result]) -> Figure:
-    """Draw every run without the bugs: its gain budget against what was left of the loss at chance level at its end."""
+    """Draw every run without the bugs: its gain budget against its final loss as a fraction of the loss at chance level."""
     points: dict[str, list[tuple[float, float, str]]] = {"learned": [], "stayed": [], "diverged": []}
     for result in results:
         for (variant, seed), numbers in result.runs.items() if not result.probes else ():

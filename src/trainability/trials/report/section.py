@@ -1,4 +1,4 @@
-"""A trial's result -> what its section of the book's page says."""
+"""A trial's result -> the contents of its section of the book's page."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ExpectationLine:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorLine:
-    """What the doctor found in runs of a trial, worse than a hint."""
+    """A finding in runs of a trial that is worse than a hint."""
 
     runs: str
     severity: str
@@ -82,7 +82,7 @@ class DoctorLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A setting with where it comes from."""
+    """A setting and its source."""
 
     flag: str
     value: str
@@ -92,28 +92,28 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """What the page says of a trial.
+    """The contents of a trial's section.
 
     Attributes:
         trial: of the book.
         row: its result in words.
         signs: its verdict.
         desk: its result on the real set at a quarter of the width; `None` if there is none.
-        desk_signs: the verdict of that.
+        desk_signs: the verdict on that result.
         subject: net and data.
-        stand_in: what stands for the data; "" at the other scales.
-        repeated: field of "reports", "explanation" and "reading" -> earlier trial of the chapter that has the same words.
+        stand_in: what replaces the data; "" at the other scales.
+        repeated: "reports", "explanation" or "reading" -> earlier trial of the chapter with the same text.
         expected: its expectations.
         rows: of small pictures.
         probe: figure of a probe trial.
         strips: its plans.
         marks: its budgets.
         stays: its predicted plateaus.
-        doctor: what the doctor found.
+        doctor: the doctor's findings.
         faults: bugs of the run, and what each did.
-        settings: all of them.
-        command: that makes its runs again.
-        cost: how many runs it makes, and what they take where that is known.
+        settings: all settings.
+        command: the command that makes its runs again.
+        cost: number of its runs, and their time if it is known.
         reports: title and address of each run's own page.
         damaged: what could not be read.
     """
@@ -142,7 +142,7 @@ class Section:
 
     @property
     def is_made(self) -> bool:
-        """Whether any of its runs is there."""
+        """Whether any of its runs exists."""
         return self.signs.seen != "none"
 
 
@@ -159,12 +159,12 @@ def section_of(
     """Make the section of a trial.
 
     Args:
-        result: what its runs measured.
+        result: measurements of its runs.
         damaged: what could not be read.
-        earlier: trials of the same chapter that come before it.
-        desk: what its runs on the real set measured; `None` if there are none.
+        earlier: earlier trials of the same chapter.
+        desk: measurements of its runs on the real set; `None` if there are none.
         root: folder of the book's runs.
-        standard: what it is unless the reader says otherwise.
+        standard: default of `root` on the command line.
         out: the page.
     """
     trial = result.trial
@@ -274,7 +274,7 @@ def _run_name(result: Result, variant: Variant, seed: int) -> str:
 
 
 def _doctor_lines(result: Result) -> list[DoctorLine]:
-    """List what the doctor found, each thing once with the runs that have it."""
+    """List the doctor's findings, each once, with the runs that have it."""
     runs: dict[str, list[str]] = {}
     first: dict[str, Finding] = {}
     for key, found in result.findings.items():

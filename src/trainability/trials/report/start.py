@@ -1,6 +1,6 @@
-"""The start of a trial's runs -> what a page shows of it.
+"""The start of a trial's runs -> its part of the page.
 
-That is the plan as a strip of layers, the gain budget on its scale, and the predicted plateau against the steps of the trial.
+This is the plan as a strip of layers, the gain budget on its scale, and the predicted plateau against the steps of the trial.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trainability.trials.run import Result
 from trainability.trials.trial import Variant
 
 SCALE_END = 12.0
-"""The scale of budgets goes from minus to plus this."""
+"""The scale of budgets goes from minus this value to plus this value."""
 
 STRONGEST = 2.0
 """Power of ten of a gain at which the strip's colour is full."""
@@ -32,7 +32,7 @@ class StripLayer:
         name: the paper's, as conv3_1.
         module: as in `named_modules()`.
         scheme: short, as "Xavier" or "σ 0.01".
-        gain: factor on the mean square of the signal, in words.
+        gain: factor of the mean square of the signal, in words.
         kind: "grows", "fades" or "keeps".
         strength: of its colour, in percent.
     """
@@ -47,7 +47,7 @@ class StripLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanStrip:
-    """A plan, layer by layer; `title` tells it from the trial's others."""
+    """A plan, layer by layer; `title` distinguishes it from the trial's other plans."""
 
     title: str
     plan: str
@@ -71,9 +71,9 @@ class PredictedStay:
     Attributes:
         title: which run.
         length: of the stay, in percent of the steps.
-        is_endless: predicted never to leave.
-        left: where the run did leave chance, in percent.
-        text: all of it in words.
+        is_endless: whether it is predicted never to leave.
+        left: where the run left chance, in percent.
+        text: the same in words.
     """
 
     title: str
@@ -179,21 +179,21 @@ def marks_of(result: Result, colours: Mapping[str, str]) -> list[BudgetMark]:
 
 
 def place(budget: float) -> float:
-    """Place a budget on the scale, in percent; what lies beyond its ends stands at them."""
+    """Place a budget on the scale, in percent; values beyond an end are placed at that end."""
     return 100 * min(1.0, max(0.0, (budget + SCALE_END) / (2 * SCALE_END)))
 
 
 BAND = (place(BUDGET_LOW), place(BUDGET_HIGH))
-"""Where the band that trains lies on the scale."""
+"""Position of the trainable band on the scale."""
 
 
 def stay(title: str, predicted: float, num_steps: int, left: float | None, nonfinite: float | None) -> PredictedStay:
-    """Set the predicted plateau against the steps that a run had.
+    """Compare the predicted plateau with the number of steps of a run.
 
     Args:
         title: which run.
         predicted: steps at chance; infinite if it never leaves.
-        num_steps: that the trial had.
+        num_steps: number of steps of the trial.
         left: step at which the run left chance.
         nonfinite: step at which it was not finite.
     """

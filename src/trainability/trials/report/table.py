@@ -36,10 +36,10 @@ class TableRow:
         trial: id.
         says: what the log reports.
         claim: why, according to the log.
-        measured: what the runs show, a line per variant; none if it was not run.
-        seen: whether that is as the log saw it.
+        measured: what the runs show, a line per variant; empty if there are no runs.
+        seen: whether this is as the log saw it.
         holds: whether the log's explanation holds.
-        cause: what the doctor names, from the run with the bugs where there is one.
+        cause: the doctor's cause, from the run with the bugs if there is one.
         not_shown: what this scale cannot show.
     """
 
@@ -111,7 +111,7 @@ def _run_line(result: Result, variant: Variant, seed: int) -> str:
 
 
 def cause(result: Result) -> str:
-    """Say what the doctor names first, and the rules that it names beside; of several runs, of the first."""
+    """Return the doctor's first cause, and its other rules; with several runs, those of the first run."""
     named: dict[str, str] = {}
     for found in list(result.findings.values())[: None if result.probes else 1]:
         for finding in found:
@@ -130,7 +130,7 @@ def expectation_text(judged: JudgedExpectation) -> str:
 
 
 def title(metric: str) -> str:
-    """Name a metric, with the plan of a probe behind it."""
+    """Return the title of a metric, followed by the plan of a probe."""
     name, _, label = metric.partition(":")
     if not label:
         return METRICS[name].title
@@ -160,7 +160,7 @@ def quantity(metric: str, value: float) -> str:
 
 
 def share(value: float | None) -> str:
-    """Write a share in [0, 1] in percent."""
+    """Write a fraction in [0, 1] in percent."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
