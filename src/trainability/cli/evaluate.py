@@ -136,7 +136,7 @@ def errors(
 ) -> int:
     """Analyse the errors of a run: per class, and the worst images. Also the most confused classes, and collapsed predictions.
 
-    It reads the newest predictions: those of the run's end, or of the last `trainability evaluate` of this run alone.
+    It reads the newest predictions: those of the run's end, or of the last `trainability evaluate` of only this run.
 
     Args:
         run: run directory, or its name below runs.

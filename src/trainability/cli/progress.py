@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 SECONDS_BETWEEN_LINES = 10.0
 
 Report = Callable[[str, int, int | None], None]
-"""Called with what is being done, how many images or other items are done, and of how many (`None`: not known).
+"""Called with the name of the task, the number of images or other items that are done, and their total (`None`: not known).
 
-What follows ": " in what is being done may change from call to call; it is one task all the same."""
+The part of the name after ": " may change from call to call; it is still the same task."""
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def report(
         runs: run directories, or names of runs below runs, as `trainability runs` lists them. A directory that contains one
             for each of several optimizers stands for all of them.
         against: also draw published errors: the paper's, or those of the public training log that `trials` re-runs.
-            ImageNet only; for another run the page says that there is nothing to compare with.
+            ImageNet only; for other runs the page says that there is nothing to compare with.
         out: the page that compares two or more runs. None writes comparison.html next to the first run's directory.
         serve: serve the report of one run until Ctrl-C, at an address that only this machine can reach, and refresh it while
             the run is in progress. Writes nothing.

@@ -43,7 +43,7 @@ def runs(
 ) -> int:
     """List runs: net, data, state, best error, verdict, cost. Of scripts also their arguments. Only reads them.
 
-    The other commands take these names in place of a path, if the folder is runs: trainability report digits-B-001
+    If the folder is runs, the other commands accept these names instead of a path: trainability report digits-B-001
 
     Exit code: 0, or 2 for no such folder or an unknown filter.
 

@@ -75,7 +75,7 @@ class Source:
             image for each.
         labels: for a generated set, "module:function": DataConfig -> the labels of all its images, (num,) int64. With it, a
             check generates only the images that it looks at.
-        extent: training images and classes, where they do not depend on the seed or on the files.
+        extent: numbers of training images and classes, if they do not depend on the seed or on the files.
     """
 
     about: str

@@ -182,7 +182,7 @@ def joined(class_names: Sequence[str], parts: Sequence[tuple[int, Images, np.nda
     Args:
         class_names: one per class.
         parts: split (TRAIN, VAL or UNSPLIT), images and labels of each.
-        containers: files and folders that the images lie in.
+        containers: files and folders that contain the images.
 
     Raises:
         ValueError: a part has different numbers of images and labels, or a label that is not a class.

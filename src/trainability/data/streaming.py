@@ -127,7 +127,7 @@ class StreamingLoader:
             config: completed; decides crop, flip, jitter, colours, input scale and number of workers.
             optim: decides batch and micro-batch size.
             seed: decides the order and all random draws.
-            device: where the batches are wanted.
+            device: device of the batches.
             rank: this process.
             world_size: number of processes.
 
@@ -186,7 +186,7 @@ class StreamingLoader:
             step = self._step(batches)
             yield step
             for _ in step:
-                pass  # skip what the caller left of this step
+                pass  # skip the micro-batches of this step that the caller did not use
 
     def _step(self, batches: Iterator[tuple[Plan, Tensor]]) -> Iterator[MicroBatch]:
         for plan, pixels in batches:

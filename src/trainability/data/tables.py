@@ -205,7 +205,7 @@ def _classes(
 
 
 def idx_folder(path: Path) -> Path | None:
-    """Find the folder of MNIST's idx files in or below a path; `None` where there is none."""
+    """Find the folder of MNIST's idx files in or below a path; `None` if there is none."""
     for folder in (path, path / "raw", path / "MNIST" / "raw"):
         if any(folder.glob("train-images*idx3-ubyte*")):
             return folder
@@ -264,7 +264,7 @@ def read_idx(path: Path, *, rank: int) -> np.ndarray:
 
 
 def cifar_folder(path: Path) -> Path | None:
-    """Find the folder of CIFAR's own files in or below a path; `None` where there is none."""
+    """Find the folder of CIFAR's own files in or below a path; `None` if there is none."""
     names = ("", "cifar-10-batches-bin", "cifar-10-batches-py", "cifar-100-binary", "cifar-100-python")
     for folder in (path / name for name in names):
         if any((folder / file).is_file() for file in ("data_batch_1", "data_batch_1.bin", "train", "train.bin")):

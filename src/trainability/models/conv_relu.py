@@ -56,7 +56,7 @@ def is_plain(layers: nn.Sequential) -> bool:
 
 @torch.library.custom_op("trainability::conv_relu", mutates_args=())
 def conv_relu(images: Tensor, weight: Tensor, bias: Tensor, pools: bool) -> tuple[Tensor, Tensor]:
-    """Apply a convolution that keeps the size, add the bias, apply the ReLU, and pool the result if asked to.
+    """Apply a convolution that keeps the size, add the bias, apply the ReLU, and optionally pool the result.
 
     Args:
         images: (batch, in, height, width) bfloat16, channels last.
@@ -160,6 +160,6 @@ def _(gradient: Tensor, output: Tensor, pooled: bool) -> tuple[Tensor, Tensor]:
 
 
 def _unpooled(gradient: Tensor, output: Tensor) -> Tensor:
-    """Compute the gradient of a pooling's input where a last row or column is in no window."""
+    """Compute the gradient of a pooling's input if the last row or column is in no window."""
     _, indices = torch.ops.aten.max_pool2d_with_indices(output, [2, 2])
     return torch.ops.aten.max_pool2d_with_indices_backward(gradient, output, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)

@@ -177,7 +177,7 @@ def _words(phase_map: PhaseMap, low: float, high: float) -> list[dict[str, Any]]
         ("critical", phase_map.critical_lr, "critical rate", "left"),
     ):
         known = [(place, lr) for place in places if (lr := line(place)) is not None and low < lr < high]
-        if role == "critical":  # left of 0 it is level, and lies on a row of marks
+        if role == "critical":  # left of 0 the line is level and may coincide with a row of marks
             known = [(place, lr) for place, lr in known if place > 0]
         if known:
             at = min(

@@ -64,7 +64,7 @@ def bucket_means(xs: Sequence[float], ys: Sequence[float | None], max_points: in
 
     Args:
         xs: ascending.
-        ys: as many; `None` where the curve has a gap.
+        ys: as many; `None` is a gap.
         max_points: shorter curves are returned unchanged.
     """
     if len(xs) <= max_points:

@@ -56,7 +56,7 @@ class StepCost:
 
     Attributes:
         num_processes: number of processes that share the batch.
-        images: of a step, per process; less than 1 where the batch has fewer images than there are processes.
+        images: images of a step per process; less than 1 if the batch has fewer images than there are processes.
         alone: seconds of arithmetic for that many images.
         compute: the same for the process with the most images; a process has whole images.
         communication: seconds of communication, if nothing else used the links.
@@ -205,10 +205,10 @@ def step_cost(
     Args:
         config: complete; how the processes share the network, and for how many epochs.
         work: of `work_of`.
-        num_processes: that share the batch.
-        batch_size: images of a step, of all processes together.
-        num_train: training images.
-        images_per_second: that one process alone trains.
+        num_processes: number of processes that share the batch.
+        batch_size: images of a step, over all processes.
+        num_train: number of training images.
+        images_per_second: rate at which one process alone trains.
         links: between the processes.
     """
     images = batch_size / num_processes

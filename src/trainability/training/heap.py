@@ -14,7 +14,7 @@ _LARGEST_KEPT = 2**25
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory that this process frees, up to what it held at the most.
+    """Let glibc keep the memory that this process frees, up to the most that it has held.
 
     By default it returns memory to the system as soon as a few megabytes are free at the end of the heap, and every step
     requests it again, page by page and cleared, which slows down the steps of small networks. Without glibc, or if the user

@@ -275,8 +275,8 @@ class Run:
 
     Attributes:
         folder: the directory.
-        config: complete; `None` for the run of another loop than `train`.
-        loop: what is known of that loop (`loop.json`); empty for a run of `train`.
+        config: complete; `None` for the run of a loop other than `train`.
+        loop: the description of that loop (`loop.json`); empty for a run of `train`.
         environment: versions, device, command.
         data: name, class_names, num_train, num_val, and mean and std of the training images per channel, in the range 0-255.
         init: rows of the initialisation table.

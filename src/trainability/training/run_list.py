@@ -22,7 +22,7 @@ from trainability.training.rows import read_json, read_rows
 from trainability.training.run_state import State, run_state
 
 ROOT = Path("runs")
-"""Where `train` makes run directories, unless told otherwise."""
+"""Default folder in which `train` makes run directories."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class RunSummary:
         name: of the run directory, relative to the folder that is listed.
         net: the configuration of VGG, or the name of the model in the user's own program.
         data: name of the data set.
-        arguments: of the user's own script; `None` for a run of `train`, whose configuration says more.
+        arguments: of the user's own script; `None` for a run of `train`, which has a configuration.
         state: one of `run_state`, or damaged.
         epoch: epochs done.
         epochs: epochs planned; `None` if the run's configuration does not say.

@@ -113,7 +113,7 @@ class RunMonitor:
         loss = (logged - self.loss_before) / len(micro.labels)
         self.loss_before = torch.zeros_like(logged) if micro.is_last else logged
         expected = None
-        if self.engine.is_main:  # which knows what the schedule follows
+        if self.engine.is_main:  # only this process knows the error that the schedule follows
             per_epoch = self.parts.loader.steps_per_epoch
             expected = learning_rate(self.config.optim, step=position.step, steps_per_epoch=per_epoch, plateau=self.plateau)
         self.monitor.after_backward(loss, expected_lr=expected, is_last=micro.is_last)

@@ -1,7 +1,7 @@
 """A trial at a scale -> the configuration of a run, and what it costs. No torch.
 
-Pocket keeps what a trial is about: depth, classifier, classes and their imbalance, gain budget. It gives up size: 32 pixels, a
-quarter of the width, generated images or handwritten digits, steps counted in hundreds. Desk takes the real set in their place.
+Pocket keeps what matters to a trial: depth, classifier, classes and their imbalance, gain budget. It reduces size: 32 pixels, a
+quarter of the width, generated images or handwritten digits, hundreds of steps. Desk uses the real set instead.
 """
 
 from __future__ import annotations

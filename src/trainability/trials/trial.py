@@ -31,7 +31,7 @@ GAINS = ("times_constant", "left_chance_step")
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A setting of a trial and where it comes from.
+    """A setting of a trial and its source.
 
     Attributes:
         value: at full scale, of the type of the configuration's field.
