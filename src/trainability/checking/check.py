@@ -366,8 +366,8 @@ def _located(setup: Setup, evidence: Evidence) -> Rehearsal | None:
     at_probe = probe is not None and not (math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm))
     if not at_probe and rehearsal.ended_by != "not finite" and all(map(math.isfinite, norms)):
         return None
-    # A loader that shuffles draws other batches now, which may come to the same function later.
-    steps, seconds = max(2 * len(rehearsal.steps), 30), setup.rehearse_seconds / 2
+    # A loader that shuffles draws other batches now, which may come to the same function later, as a rare example comes.
+    steps, seconds = max(4 * len(rehearsal.steps), 200), setup.rehearse_seconds / 2
     try:
         found = first_nonfinite(
             setup.model, setup.optimizer, setup.train_loader, max_steps=steps, seconds=seconds, **_loop_of(setup)

@@ -11,6 +11,7 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
 # Losses and gradient norms over the first, before one batch makes NaN; below, the step over the weight.
 _HELD, _STEADY, _USUAL = 1.5, 3.0, 0.3
 _HUGE = 1e8  # a first loss: targets and inputs of a usual size do not cause it
+_STEEP = ("sqrt", "std")  # at 0, where each has a value
 # What keeps a function finite, by its name; "mean" is a mean over nothing selected.
 _KEPT_FINITE = {
     "sqrt": "add 1e-8 under the square root, whose slope at 0 is infinite",
@@ -48,8 +49,12 @@ def breaks_by_itself(evidence: Evidence) -> bool:
     """Whether loss or gradient is NaN after losses and gradients that did not grow, so that no step was too large.
 
     A slope is infinite there, like that of a square root at 0; or the loss of one batch is undefined, like softmax over only
-    -inf. Read off the run, or off the rehearsal if no run was watched.
+    -inf. Read off the run, or off the rehearsal if no run was watched. Where a function was found whose slope is infinite at a
+    number that it was given, no step size matters.
     """
+    if not evidence.steps and evidence.rehearsal is not None and (found := evidence.rehearsal.nonfinite) is not None:
+        if found.backward and found.function in _STEEP:
+            return True
     seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
     known = [(s.loss, s.gradient_norm) for s in seen if s.loss is not None and s.gradient_norm is not None]
     before = list(itertools.takewhile(lambda pair: all(map(math.isfinite, pair)), known))
