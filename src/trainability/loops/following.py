@@ -38,6 +38,7 @@ class Follower:
         self._sharing: set[int] = set()  # optimizers that have stepped on a loss on which another had
         self._begun: set[int] = set()
         self._completed: set[int] = set()  # optimizers whose gradients are complete, and that have not stepped since
+        self._served: set[int] = set()  # optimizers that have been given the losses of the last backward passes
         self._losses: list[Tensor] = []
         self._last: list[Tensor] = []
 
@@ -61,6 +62,7 @@ class Follower:
         """
         self.scaler, self._is_divided = scaler, is_divided
         self._completed.clear()
+        self._served.clear()
         self._clears_between |= self._was_cleared
         # The graph of each monitor's first loss tells how the model was used; the later ones would only keep memory.
         is_first = not self._losses and len(self._begun) < max(len(self.monitors), 1)
@@ -91,6 +93,9 @@ class Follower:
         if monitor is None:  # its model is not found yet
             self._last, self._losses = [loss.detach() for loss in losses], []
             return
+        if not self._losses and id(optimizer) in self._served and monitor.awaits_model:
+            return  # a step on gradients that it has stepped on, as a line search makes: nothing ran that could be looked at
+        self._served.add(id(optimizer))
         self._passes = (self._passes[1], len(losses))
         by = (len(losses) if self._is_divided else 1) if factor is None else factor
         scale = _scale_on(optimizer, self.scaler)

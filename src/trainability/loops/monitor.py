@@ -174,6 +174,11 @@ class Monitor(Watcher):
             return None
         return sample.num_classes, sample.first_class
 
+    @property
+    def awaits_model(self) -> bool:
+        """Whether a step is to be sampled, and the model has not run for it."""
+        return self._sampler.is_armed and not self._sampler.was_seen()
+
     def was_given(self, batch: Any) -> bool | None:
         """Whether the last step gave the model the first part of a pair, and the loss the second; None where nobody looked."""
         if not self._samples or self._samples[-1].step != self._num_steps or not self._sampler.pairs.wants_more:

@@ -321,7 +321,7 @@ class ScriptWatch:
 
     def on_clear(self, owner: Any) -> None:
         """Gradients are about to be cleared; of one optimizer alone a loss that waits is its own, and its step is to come."""
-        if self._is_handled or not self._follower.awaits_step or self._are_several:
+        if self._is_handled or not self._follower.awaits_step or self._are_several or not self._optimizers:
             return
         held = {id(p) for p in parameters_of(self._optimizers[0])}
         cleared = parameters_of(owner) if isinstance(owner, torch.optim.Optimizer) else owner.parameters()

@@ -259,13 +259,13 @@ class LayerSampler:
             asks_itself=(self._batch_size or 0) > 1 and self._batch_size in self.watch.asked,
             training=self._training,
             gradient_norm_before_backward=numbers["stale"]["gauge"] if "stale" in numbers else None,
-            blind=bool(layers) and not self._was_seen(),
+            blind=bool(layers) and not self.was_seen(),
             num_classes=num_classes if told >= _FEWEST_TARGETS else None,
             first_class=first_class if told >= _FEWEST_TARGETS else None,
             **told_fields(numbers["constants"]["batch"] if "constants" in numbers else ()),
         )
 
-    def _was_seen(self) -> bool:
+    def was_seen(self) -> bool:
         """Whether the model ran: it or a layer of it was called, or it is scripted, which tells nobody."""
         return self._was_run or bool(self.watch.called) or isinstance(self._model, torch.jit.ScriptModule)
 
@@ -276,7 +276,7 @@ class LayerSampler:
 
     def unseen(self) -> str | None:
         """Layers whose outputs the last sample does not have although the model ran, and why; None where there are none."""
-        if not self._was_seen():
+        if not self.was_seen():
             return None
         uncalled = [name for name, layer in self.watch.layers.items() if layer.weights and name not in self.watch.called]
         if uncalled:
