@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from itertools import combinations
 from typing import Any
 
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from trainability.doctor.measure.directions import nearer_and_further
 from trainability.doctor.measure.graph import leaves_of
+from trainability.doctor.measure.randomness import randomness_restored, seed_all
 from trainability.doctor.pair_facts import Pulls
 
 _FEWEST = 12  # pairs of either kind
 _MOST_CALLS = 4
 _FEW = 0.1  # share of the pairs
+_SAME, _CHANGED = 1e-3, 1e-2  # of a gradient
 _ACTIVE = 0.8  # share of the pairs that must have a gradient: a loss of the hardest pairs alone chooses by distance
 
 
@@ -30,35 +32,81 @@ def pulls(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -
 
     Returns:
         None where no module is called so, where something with weights stands between the embeddings and the loss (what is
-        near there is for it to say), and where too few pairs are pulled or pushed.
+        near there is for it to say), where the loss holds no two embeddings against each other, and where too few pairs are
+        pulled or pushed.
     """
     calls = _calls(model, batch, forward)
     name = next((n for n, inputs in calls.items() if 2 <= len(inputs) <= _MOST_CALLS and _fit(inputs)), None)
     if name is None:
         return None
-    inputs = calls[name]
-    loss, points = _cut(model.get_submodule(name), lambda: forward(model, batch).sum())
+    inputs, module = calls[name], model.get_submodule(name)
+    loss, points = _cut(module, lambda: forward(model, batch).sum())
     if len(points) != len(inputs) or len({p.shape for p in points}) != 1 or points[0].dim() != 2 or loss.grad_fn is None:
         return None
     leaves, opaque = leaves_of(loss)
     if opaque or leaves - {id(p) for p in points}:
         return None
-    gradients = torch.autograd.grad(loss, points, allow_unused=True)
+    gradients = _gradients(loss, points)
+    held = _held_together(module, lambda: forward(model, batch).sum(), len(points))
+    # Of a triplet the third pair, of the two that are compared with the first, moves only by what the others do.
+    held = {(a, b) for a, b in held if len(points) != 3 or a == 0}
+    if not held:
+        return None
     rows = _standardised(inputs)
     along, apart, lines = [], [], []
-    for a, b in combinations(range(len(points)), 2):
-        ga, gb = (g if g is not None else torch.zeros_like(points[0]) for g in (gradients[a], gradients[b]))
+    for a, b in sorted(held):
+        ga, gb = gradients[a], gradients[b]
         along.append(((gb - ga) * (points[b] - points[a]).detach()).sum(dim=1))
         lines.append(rows[b] - rows[a])
         apart.append(lines[-1].square().mean(dim=1).sqrt())
     return _compared(along, apart, lines, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt())
 
 
+def _held_together(module: nn.Module, run: Callable[[], Tensor], num_calls: int) -> set[tuple[int, int]]:
+    """Calls whose embeddings the loss holds against each other, by places: (0, 1).
+
+    Distances and products of two embeddings stay as they are where the columns of both are brought into another order, and
+    change where those of one are. A loss of each embedding's own size (forward-forward) does not change, and one of what each
+    column stands for (classes, a score) changes in both.
+
+    Returns:
+        Nothing where the loss is not that of embeddings, and where it does not repeat.
+    """
+    orders: tuple[set[int], ...] = (set(), set(), set(range(num_calls)), *({k} for k in range(num_calls)))
+    found = []
+    for moved in orders:
+        with randomness_restored():
+            seed_all(0)
+            found.append(_gradients(*_cut(module, run, moved)))
+    first, again, together, *alone = found
+    sizes = [float(g.norm()) for g in first]
+
+    def differ(one: Tensor, other: Tensor, size: float, limit: float) -> bool:
+        return float((one - other).norm()) > limit * size
+
+    repeats = all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    if not repeats or any(differ(_turned(g), t, n, _SAME) for g, t, n in zip(first, together, sizes, strict=True)):
+        return set()
+    pairs = combinations(range(num_calls), 2)
+    return {
+        (a, b)
+        for a, b in pairs
+        if differ(first[a], alone[b][a], sizes[a], _CHANGED) or differ(first[b], alone[a][b], sizes[b], _CHANGED)
+    }
+
+
+def _turned(rows: Tensor) -> Tensor:
+    """The same rows, with each column in another's place."""
+    return rows.roll(1, dims=1)
+
+
+def _gradients(loss: Tensor, points: list[Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(loss, points, allow_unused=True)
+    return [g if g is not None else torch.zeros_like(p) for g, p in zip(found, points, strict=True)]
+
+
 def _compared(along: list[Tensor], apart: list[Tensor], lines: list[Tensor], others: Tensor) -> Pulls | None:
-    # Of a triplet the third pair, of the two that are compared with the first, moves only by what the others do.
-    used = [(pull, far) for pull, far in zip(along, apart, strict=True)]
-    used = used[:2] if len(used) == 3 else used
-    pull, far = torch.cat([p for p, _ in used]), torch.cat([f for _, f in used])
+    pull, far = torch.cat(along), torch.cat(apart)
     active = pull != 0
     pulled, pushed = far[pull > 0].double(), far[pull < 0].double()
     if len(pulled) < _FEW * len(pull):  # nothing is pulled together: are those nearer that are pushed apart than others are?
@@ -67,7 +115,7 @@ def _compared(along: list[Tensor], apart: list[Tensor], lines: list[Tensor], oth
         return None
     spread = math.sqrt(float(pulled.var()) / len(pulled) + float(pushed.var()) / len(pushed))
     gap = float(pulled.mean() - pushed.mean())
-    line = torch.cat(lines[: len(used)])
+    line = torch.cat(lines)
     nearer, further = nearer_and_further(line[pull > 0], line[pull < 0])
     return Pulls(
         num_pulled=int((pull > 0).sum()),
@@ -105,14 +153,22 @@ def _fit(inputs: list[Tensor]) -> bool:
     return len({x.shape for x in inputs}) == 1 and inputs[0].dim() >= 2 and len(inputs[0]) >= 2 * _FEWEST
 
 
-def _cut(module: nn.Module, run: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """The loss as a function of what the module returns, and nothing before it."""
+def _cut(module: nn.Module, run: Callable[[], Tensor], moved: Container[int] = ()) -> tuple[Tensor, list[Tensor]]:
+    """The loss as a function of what the module returns, and nothing before it.
+
+    Args:
+        module: of which it is a function.
+        run: computes it.
+        moved: calls, from 0, whose columns are brought into another order.
+    """
     points: list[Tensor] = []
 
     def hook(module: nn.Module, args: Any, output: Any) -> Any:
         if not isinstance(output, Tensor):
             return output
-        points.append(output.detach().requires_grad_())
+        given = output.detach()
+        given = _turned(given) if len(points) in moved else given
+        points.append(given.requires_grad_())
         return points[-1]
 
     handle = module.register_forward_hook(hook)

@@ -4,7 +4,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import PairForces, Pulls
 
-FURTHER_APART = 4.0  # standard errors
+FURTHER_APART, MORE_APART = 4.0, 1.01  # standard errors; times as far: the same distance to a reader is no difference
 SURELY_FURTHER, NOT_NEARER = 5.0, 2.0  # the same, in the one direction in which pairs are furthest apart, or nearest
 KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together
 _FEW_ALIKE = 0.02  # share of the pairs
@@ -87,6 +87,8 @@ def against_pairs(facts: Facts) -> list[Finding]:
     pulls = facts.pulls
     turned = pulls is not None and pulls.further_z >= SURELY_FURTHER and pulls.nearer_z < NOT_NEARER
     if pulls is None or (pulls.z < FURTHER_APART and not turned):
+        return []
+    if not turned and pulls.apart_pulled < MORE_APART * pulls.apart_pushed:
         return []
     return [
         Finding(
