@@ -190,7 +190,7 @@ class Facts:
         drawn_norms: normalisations before the first step whose weights are small numbers of both signs, where half of them are.
         made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
             the strongest relation: see `audit_results.Relation.z`.
-        moved_targets: whether the loss is given the targets in another order, and the model its inputs in the batch's own.
+        moved_targets: whether the loss is given the targets in another order, and the answers in the batch's own.
         draws_own: whether a step draws by what the outputs say, without a gradient, as a policy acts.
         drawn_target: whether a distance holds outputs against numbers that are drawn after the model was called.
         redrawn: of a target that holds random numbers of the step of which the model is told nothing, which target it is

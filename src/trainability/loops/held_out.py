@@ -140,6 +140,10 @@ class HeldOut:
         before = self._stored.get(id(self._trained.dataset))
         return of_loader(model, self._trained, self._others, before=before, is_paired=self._is_paired)
 
+    def last_batch(self) -> Any:
+        """What a loader has yielded last for training; None where none has."""
+        return None if self._last is None else self._last[2]
+
     def stepped(self) -> None:
         """A step is over: what came last is trained on, and a step that was looked at tells which of it are the labels."""
         self._tell(self._stepped)

@@ -174,6 +174,10 @@ class Monitor(Watcher):
             return None
         return sample.num_classes, sample.first_class
 
+    def reads_from(self, read: Callable[[], Any]) -> None:
+        """Take what the loop's loader has yielded last, as `read` says it, for the order that inputs and targets come in."""
+        self._sampler.pairs.read = read
+
     @property
     def awaits_model(self) -> bool:
         """Whether a step is to be sampled, and the model has not run for it."""

@@ -250,6 +250,7 @@ class ScriptWatch:
             self._has_failed = True
             say(str(error))
             return
+        self._monitors[name].reads_from(self._held_out.last_batch)
         count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
         where = f", {_shown(run)}" if run is not None else ""
         kind = type(model).__name__

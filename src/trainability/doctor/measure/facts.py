@@ -46,6 +46,7 @@ from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.mean_slopes import mean_slopes
 from trainability.doctor.measure.mirrored import mirrored_alone
 from trainability.doctor.measure.misread_edges import misread_edges
+from trainability.doctor.measure.moved import pairing_facts
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.one_target import one_target
@@ -55,7 +56,7 @@ from trainability.doctor.measure.over_batch import with_views
 from trainability.doctor.measure.own_scale import scaled_by_themselves
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pair_forces import pair_forces
-from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
+from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired
 from trainability.doctor.measure.partners import joined_to_others
 from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.poles import pole

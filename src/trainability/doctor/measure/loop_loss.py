@@ -18,9 +18,10 @@ from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.maximised import maximised
+from trainability.doctor.measure.moved import pairing_facts
 from trainability.doctor.measure.one_sided import wanted_below
 from trainability.doctor.measure.pair_forces import pair_forces
-from trainability.doctor.measure.pairing import Pairing, pairing_facts
+from trainability.doctor.measure.pairing import Pairing
 from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, preferences
 from trainability.doctor.measure.pulls import pulls
@@ -43,13 +44,14 @@ _OF_THE_LOSS = (
 )
 
 
-def loss_facts(tape: Tape | None, loss: Any, managed: set[int] | None = None) -> dict[str, Any]:
+def loss_facts(tape: Tape | None, loss: Any, managed: set[int] | None = None, read: Any = None) -> dict[str, Any]:
     """Ask the loss of a watched step.
 
     Args:
         tape: of the step; None where nothing was kept.
         loss: that the loop hands over.
         managed: ids of the parameters that the optimizer holds; None if unknown.
+        read: what the loop's loader has yielded last; None if unknown.
 
     Returns:
         Fields of `Facts`; none where it is not known how the loss was computed.
@@ -64,14 +66,14 @@ def loss_facts(tape: Tape | None, loss: Any, managed: set[int] | None = None) ->
         unheard(),
     ):  # the loop has been told already
         replay = tape.read(loss)
-        found = _asked(replay, managed) if replay is not None else {}
+        found = _asked(replay, managed, read) if replay is not None else {}
         with contextlib.suppress(Exception):
             return found | (_of_rows(replay, tape.own_tokens.rows) if replay is not None else {})
         return found
     return {}
 
 
-def _asked(replay: Replay, managed: set[int] | None) -> dict[str, Any]:
+def _asked(replay: Replay, managed: set[int] | None, read: Any) -> dict[str, Any]:
     model, batch = replay.model, replay.batch
     seen, pairing = ForwardPass(model, batch), Pairing()
     with seen, pairing:
@@ -91,7 +93,7 @@ def _asked(replay: Replay, managed: set[int] | None) -> dict[str, Any]:
         lambda known: {"negated_task": known.negated_task or maximised(list(model.leaves), loss, seen)},
         lambda known: {"wanted_below": wanted_below(model, batch, replay, seen)},
         lambda known: {"unread_targets": unread_targets(model, batch, replay, seen)},
-        lambda known: pairing_facts(model, batch, replay, seen, pairing),
+        lambda known: pairing_facts(model, batch, replay, seen, pairing, read=() if read is None else read),
         lambda known: _of_tokens(seen, loss) or _of_values(seen, loss),
         lambda known: {"pulls": pulls(model, batch, replay)},
         lambda known: {"pair_forces": pair_forces(model, batch, partial(replay, calls_parts=True), seen, managed=moved)},

@@ -62,25 +62,6 @@ class Pairing(TorchFunctionMode):
             self.rates_twice = _made_positive(args[0]) if options.get("log_input", True) else None
         return func(*args, **(kwargs or {}))
 
-    def is_moved(self, seen: ForwardPass) -> bool:
-        """Whether a tensor of the batch is a target in another order alone, though the model gets its input in the batch's own.
-
-        Args:
-            seen: the same pass.
-        """
-        given = [x for x in seen.inputs if isinstance(x, Tensor)]
-        kept = any(_equal(x, t) for x in given for _, t in seen.batch)
-        for _, tensor in seen.batch if kept else ():
-            used = [t for t in self.targets if t.numel() == tensor.numel() == len(tensor) >= _FEWEST]
-            if not used or any(_equal(x, tensor) for x in given):
-                continue
-            rows = tensor.flatten().double()
-            orders = [t.flatten().double() for t in used]
-            others = [o for o in orders if torch.equal(o.sort().values, rows.sort().values)]
-            if others and all(float((o != rows).double().mean()) > _MOVED for o in others):
-                return True
-        return False
-
 
 def _made_positive(rates: Tensor) -> str | None:
     """The function that keeps numbers above zero, behind views and a small number that is added; None where there is none."""
@@ -136,17 +117,6 @@ def unpaired(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) 
     return float((moved - own).norm()) <= _SAME * size and float((constant - own).norm()) > _CHANGED * size
 
 
-def pairing_facts(
-    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass, pairing: Pairing
-) -> dict[str, Any]:
-    """Fields of `Facts` about which target is set beside which example; see `Pairing.is_moved` and `unpaired`."""
-    return {
-        "rates_twice": pairing.rates_twice,
-        "moved_targets": pairing.is_moved(seen),
-        "unpaired": unpaired(model, batch, forward, seen),
-    }
-
-
 def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) -> Misaligned | None:
     """Exchange a row of each tensor of the batch, and see whose output changes, and whose gradient where outputs are fixed.
 
@@ -167,7 +137,7 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
     count = sizes.pop()
     set_training(whole, False)
     first, own = (returned_once(whole, batch, forward, head) for _ in range(2))
-    if first is None or own is None or (place := _place_of_rows(own, count)) is None:
+    if first is None or own is None or (place := place_of_rows(own, count)) is None:
         return None
     # What a loss pairs does not depend on the outputs' size; at large ones a softmax over examples looks like one of them.
     size = own.tensors[place].double().square().mean().sqrt().clamp(min=1)
@@ -316,7 +286,7 @@ def _ask(whole: nn.Module, batch: Any, forward: Forward) -> Tensor:
         return forward(whole, batch).sum()
 
 
-def _place_of_rows(returned: Returned, count: int) -> int | None:
+def place_of_rows(returned: Returned, count: int) -> int | None:
     """The first tensor of numbers, of those that a module returned, with a row per example."""
     found = (k for k, t in enumerate(returned.tensors) if t.dim() and len(t) == count and t.is_floating_point())
     return next(found, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,10 +29,11 @@ class SeenPairs:
 
     Attributes:
         wants_more: whether the next sampled step is of use.
+        read: says what the loop's loader has yielded last; None where nothing listens to it.
     """
 
     def __init__(self) -> None:
-        self.wants_more = True
+        self.wants_more, self.read = True, _nothing
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._found: tuple[int, Relation | None] = (0, None)
         self._looked, self._alike = 0, False
@@ -88,6 +90,10 @@ class SeenPairs:
             with contextlib.suppress(Exception), randomness_restored():
                 self._found = (len(self._kept), _compared(self._kept))
         return self._found[1]
+
+
+def _nothing() -> Any:
+    return None
 
 
 def _is_one_row(x: Tensor, y: Tensor) -> bool:

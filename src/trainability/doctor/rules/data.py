@@ -224,26 +224,28 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         the training step makes, if 50 rehearsed steps leave nine tenths of the loss. Where none of this was measured: a linear
         probe of coarse pixels, scored on images that it was not fitted to, is less than 2 standard errors above chance, and the
         net has not learned. In experiments: the program learned, and was never ahead of a copy whose labels were shuffled
-        between examples. Code `moved`: the step passes all targets of the batch to the loss in another order, and the inputs to
-        the model in their own. Code `misaligned`: rows of a batch are replaced one by one, and for three in four or more the
-        output changes at one place and the target at another; where one tensor of the batch has several rows for each row of
-        another, the gradients of only other examples' rows change; for sequences, places of the targets are replaced too, and a
-        watched loop is tested by the gradient of its outputs. Code `collated`: `collate_fn`, given 16 examples or more, returns
-        one part of them in an order that is unrelated to that of another part, judged by values. Code `padded`: sequences of
-        words are padded at one end, and their targets, a number for each place, hold the same number at the other end: for as
-        many places or more in all, exactly as many in a fifth, and another number at a tenth or more of the padding. Code
-        `turned`: images have images as targets, and a linear map of each place's surroundings explains a tenth of the targets'
-        variance or more; it explains more by a twentieth of the rest if it may use each image as it is or transformed (flipped,
-        rotated by 180 degrees, transposed), whichever is better, and by three times the gain of using another example's image
-        instead of the transformed one. Also sequences with a tag for each step, whose tags are explained by the steps around
-        them no better than another sequence's, but by a tenth of the variance more in reverse order. Code `strangers`: of the
-        pairs of names that the loss pulls together, ten or more per name, two names share partners, and pairs repeat, as often
-        as by chance, within 3.5 standard deviations. Code `drawn`: in a watched run, a squared, absolute or Huber loss compares
-        the outputs with numbers drawn at random after the model was called; in a check, the target holds random numbers of the
-        step, alone or mixed with data, and other numbers in their place change no input of any layer.
-        Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws from [0, 1) in the
-        step, and the model's input is a times the data plus b times these numbers, where b differs between examples and
-        a / sqrt(1 - b * b) does not.
+        between examples. Code `moved`: the step passes all targets of the batch to the loss in another order; with other
+        outputs too, and with one target replaced at a time, targets are held against the answers of other examples, and each
+        example makes the answer in its own place; a watched loop is asked where model and loss are given what the script's
+        `DataLoader` has yielded, the model nothing that the order was made of. Code `misaligned`: rows of a batch are replaced
+        one by one, and for three in four or more the output changes at one place and the target at another; where one tensor of
+        the batch has several rows for each row of another, the gradients of only other examples' rows change; for sequences,
+        places of the targets are replaced too, and a watched loop is tested by the gradient of its outputs. Code `collated`:
+        `collate_fn`, given 16 examples or more, returns one part of them in an order that is unrelated to that of another part,
+        judged by values. Code `padded`: sequences of words are padded at one end, and their targets, a number for each place,
+        hold the same number at the other end: for as many places or more in all, exactly as many in a fifth, and another number
+        at a tenth or more of the padding. Code `turned`: images have images as targets, and a linear map of each place's
+        surroundings explains a tenth of the targets' variance or more; it explains more by a twentieth of the rest if it may
+        use each image as it is or transformed (flipped, rotated by 180 degrees, transposed), whichever is better, and by three
+        times the gain of using another example's image instead of the transformed one. Also sequences with a tag for each step,
+        whose tags are explained by the steps around them no better than another sequence's, but by a tenth of the variance more
+        in reverse order. Code `strangers`: of the pairs of names that the loss pulls together, ten or more per name, two names
+        share partners, and pairs repeat, as often as by chance, within 3.5 standard deviations. Code `drawn`: in a watched run,
+        a squared, absolute or Huber loss compares the outputs with numbers drawn at random after the model was called; in a
+        check, the target holds random numbers of the step, alone or mixed with data, and other numbers in their place change no
+        input of any layer. Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws
+        from [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
+        examples and a / sqrt(1 - b * b) does not.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row. Even an exclusive or of three features out of seven is 10 standard deviations above;

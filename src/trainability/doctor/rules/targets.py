@@ -213,11 +213,11 @@ def moved_targets(evidence: Evidence) -> list[Finding]:
             rule="shuffled_labels",
             code="shuffled_labels.moved",
             severity="warning",
-            seen="the loss gets the batch's targets in another order, while the model gets its inputs in the batch's own order",
+            seen="the loss gets the batch's targets in another order, while the model's answers are in the batch's own order",
             measurements=(Measurement(name="reordered targets", value=1.0, threshold=0.0),),
             cause="targets are rolled, sorted, flipped or permuted in the step, and the inputs are not",
             remedy="give the loss the targets as the batch holds them, or bring inputs and targets into the same order",
-            source="own; compared value for value",
+            source="own; compared value for value, and exchanged row by row",
         )
     ]
 
