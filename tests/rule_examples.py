@@ -471,10 +471,10 @@ EXAMPLES: dict[str, Example] = {
     "repeated_batch": Example(
         {
             "error": ordered(num_batches=3, repeated_batches=2),
-            "warning": ordered(num_batches=20, repeated_batches=8),
+            "warning": ordered(num_batches=20, repeated_batches=8, stream_workers=2),
             "hint": Evidence(data=dataclasses.replace(ordered(num_batches=3, repeated_batches=2).data, validation=None)),
         },
-        near=ordered(num_batches=20, repeated_batches=7),
+        near=ordered(num_batches=20, repeated_batches=7, stream_workers=2),
     ),
     "numbers_for_words": Example({"warning": fact(numbers_for_words=9999.0, number_layer="rnn")}, near=fact()),
     "constant_input": Example(

@@ -122,3 +122,21 @@ def test_workers_that_each_read_the_whole_stream(shares):
     loader = DataLoader(Stream(shares), batch_size=10, num_workers=2, multiprocessing_context="fork")
     codes = [f.code for f in diagnose(Evidence(data=audit_data(loader))).findings if f.severity != "hint"]
     assert codes == ([] if shares else ["repeated_batch.copies"])
+
+
+class Echo:
+    """Data echoing: each batch is used twice in a row."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+
+    def __iter__(self):
+        return (batch for batch in self.loader for _ in range(2))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_that_are_repeated_on_purpose(workers):
+    fork = "fork" if workers else None
+    loader = DataLoader(Stream(shares=True), batch_size=10, num_workers=workers, multiprocessing_context=fork)
+    found = [f for f in diagnose(Evidence(data=audit_data(Echo(loader)))).findings if f.rule == "repeated_batch"]
+    assert [(f.code, f.severity) for f in found] == [("repeated_batch.copies", "hint")]

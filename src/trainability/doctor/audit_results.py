@@ -18,6 +18,7 @@ class BatchOrder:
         changes: places where a label differs from the one before.
         expected_changes: the same, were the labels in random order.
         repeated_batches: batches whose examples are those of the one before, value for value and in the same order.
+        stream_workers: worker processes, several, that each read the loader's IterableDataset; None for other loaders.
     """
 
     num_batches: int
@@ -29,6 +30,7 @@ class BatchOrder:
     expected_changes: float
     repeated_batches: int = 0
     balanced_batches: int = 0
+    stream_workers: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

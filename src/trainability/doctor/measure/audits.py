@@ -29,7 +29,7 @@ _MIRROR_IMAGES = 200  # the largest of some forty differences, each with standar
 class _Split:
     """Running sums over the batches of one split; holds coarse features and hashes, never the images."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, batches: Batches) -> None:
         self.name = name
         self.count = 0
         self.shapes: dict[tuple[int, ...], None] = {}
@@ -50,7 +50,7 @@ class _Split:
         self.targets: list[Tensor] = []
         self.integer_labels = True
         self.lowest_target, self.highest_target = math.inf, -math.inf
-        self.order = OrderCounter()
+        self.order = OrderCounter(batches)
         self.places: list[Tensor] = []
         self.rows: list[Tensor] = []
         self.regrouped: list[Tensor] = []
@@ -259,7 +259,7 @@ def unpacked(batch: Any, name: str) -> tuple[Tensor, Any]:
 
 
 def _read(batches: Batches, name: str, max_images: int) -> _Split:
-    split = _Split(name)
+    split = _Split(name, batches)
     for batch in batches:
         images, labels = unpacked(batch, name)
         if len(images):

@@ -1,10 +1,12 @@
 """The order of the labels in a loader, or in a loop: classes mixed, sorted, or the same batch again and again."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset
 
 from trainability.doctor.audit_results import BatchOrder
 
@@ -13,9 +15,14 @@ _SAME = 1e-3  # of the loss, from which the one computed anew may differ
 
 
 class OrderCounter:
-    """Counts batch by batch, in the order in which they come."""
+    """Counts batch by batch, in the order in which they come.
 
-    def __init__(self) -> None:
+    Args:
+        loader: that they come from.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._stream_workers = _stream_workers(loader)
         self._labels: list[Tensor] = []
         self._before: list[int] = []
         self._one_class = self._repeated = self._balanced = 0
@@ -51,7 +58,13 @@ class OrderCounter:
             expected_changes=float((len(joined) - 1) * (1 - share.square().sum())),
             repeated_batches=self._repeated,
             balanced_batches=self._balanced,
+            stream_workers=self._stream_workers,
         )
+
+
+def _stream_workers(loader: Any) -> int | None:
+    is_stream = isinstance(loader, DataLoader) and isinstance(loader.dataset, IterableDataset)
+    return loader.num_workers if is_stream and loader.num_workers > 1 else None
 
 
 def classes_in_gradient(gradient: Tensor) -> Tensor:

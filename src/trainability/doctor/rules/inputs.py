@@ -3,7 +3,7 @@
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.lone_targets import one_example
+from trainability.doctor.rules.lone_targets import one_example, repeated_in_turn
 from trainability.doctor.rules.lone_words import lone_word, same_places
 from trainability.doctor.rules.rule import rule
 
@@ -137,8 +137,9 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
 
     Fires: three or more batches with the same examples as the one before, value for value and in the same order. An error where
         the validation data is larger than the batch; else a hint, because training on all data at once looks the same. Code
-        `copies`, a warning: of eight batches or more, at least four in ten repeat the one before. Code `example`: of 200
-        examples or more, half are the same, input and target, and others are not; a warning from 0.85.
+        `copies`: of eight batches or more, at least four in ten repeat the one before; a warning where two worker processes or
+        more read an IterableDataset, else a hint, because a loader may repeat batches on purpose (data echoing). Code
+        `example`: of 200 examples or more, half are the same, input and target, and others are not; a warning from 0.85.
     Why: the net sees a handful of examples, memorises them and learns nothing else. Values are compared, so this is certain.
     What fools it: a loader that yields a whole small data set at every step, on purpose; examples of a few numbers that are
         mostly equal by nature. An input that holds a single value, such as an empty row, does not count as a copy.
@@ -154,24 +155,18 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
     every = order.repeated_batches >= order.num_batches - 1
     if not every and (order.num_batches < 8 or order.repeated_batches < 0.4 * order.num_batches):
         return []
+    measured = Measurement(name="batches equal to the one before", value=float(order.repeated_batches), threshold=2.0)
+    if not every:
+        return [repeated_in_turn(order, measured)]
     larger = data.validation is not None and data.validation.num_images > order.batch_size
     return [
         Finding(
             rule="repeated_batch",
-            code="repeated_batch" if every else "repeated_batch.copies",
-            severity="warning" if not every else "error" if larger else "hint",
-            seen=f"{order.repeated_batches + 1} batches in a row hold the same {order.batch_size} examples"
-            if every
-            else f"{order.repeated_batches} of {order.num_batches} batches repeat the one before",
-            measurements=(
-                Measurement(name="batches equal to the one before", value=float(order.repeated_batches), threshold=2.0),
-            ),
-            cause="the loop or the loader starts again for every batch"
-            if every
-            else "each worker process reads the whole of an IterableDataset",
-            remedy="for batch in loader, not next(iter(loader)) at every step"
-            if every
-            else "in __iter__, take every num_workers-th example (torch.utils.data.get_worker_info())",
+            severity="error" if larger else "hint",
+            seen=f"{order.repeated_batches + 1} batches in a row hold the same {order.batch_size} examples",
+            measurements=(measured,),
+            cause="the loop or the loader starts again for every batch",
+            remedy="for batch in loader, not next(iter(loader)) at every step",
             source="own",
         )
     ]

@@ -1,9 +1,9 @@
-"""Data with little variety: targets that are all one value, and one example again and again. No rule."""
+"""Data with little variety: targets that are all one value, and one example or batch again and again. No rule."""
 
 import math
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import SplitAudit
+from trainability.doctor.audit_results import BatchOrder, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 
@@ -97,3 +97,23 @@ def one_example(train: SplitAudit) -> list[Finding]:
             source="Lee et al., Deduplicating Training Data Makes Language Models Better, ACL 2022; values compared",
         )
     ]
+
+
+def repeated_in_turn(order: BatchOrder, measured: Measurement) -> Finding:
+    """Batches that come several times in a row: worker processes repeat them by mistake, a loader perhaps on purpose."""
+    by_workers = order.stream_workers is not None
+    return Finding(
+        rule="repeated_batch",
+        code="repeated_batch.copies",
+        severity="warning" if by_workers else "hint",
+        seen=f"{order.repeated_batches} of {order.num_batches} batches repeat the one before"
+        + (f", and {order.stream_workers} worker processes read one IterableDataset" if by_workers else ""),
+        measurements=(measured,),
+        cause="each worker process reads the whole of an IterableDataset"
+        if by_workers
+        else "the loader yields each batch several times in a row",
+        remedy="in __iter__, take every num_workers-th example (torch.utils.data.get_worker_info())"
+        if by_workers
+        else "if that is not meant (data echoing), yield each batch once",
+        source="own",
+    )
