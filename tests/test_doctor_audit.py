@@ -1,10 +1,14 @@
 """Audits: data as the loop sees it, metric against known answers."""
 
+from typing import Any
+
 import pytest
 import torch
+from rule_examples import probed
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from trainability.doctor import Evidence, audit_data, audit_metric, diagnose
+from trainability.doctor.measure import later_classes
 
 
 def images_and_labels(count: int = 600, seed: int = 0):
@@ -244,3 +248,34 @@ def test_the_order_of_the_classes_is_counted(is_sorted):
     assert audit.train.order is not None
     assert audit.train.order.changes == (9 if is_sorted else 399)
     assert rules(audit) == (["class_order"] if is_sorted else [])
+
+
+class InTurn:
+    """Batches of two classes of ten, then of the next two, and so on; or of the first two alone."""
+
+    def __init__(self, steps: int, tasks: int) -> None:
+        self.steps, self.tasks = steps, tasks
+
+    def __iter__(self):
+        for task in range(self.tasks):
+            for _ in range(self.steps):
+                labels = 2 * task + torch.randint(0, 2, (32,))
+                yield labels[:, None] + torch.randn(32, 8), labels
+
+
+@pytest.mark.parametrize(("steps", "tasks", "is_shuffled", "expected"), [
+    (80, 5, False, []),  # of classes that come after what the audit reads
+    (80, 1, False, ["split_shift.classes"]),
+    (80, 1, True, ["split_shift.classes"]),
+    (40_000, 1, False, []),  # nobody reads to the end
+])  # fmt: skip
+def test_classes_that_come_later(steps: int, tasks: int, is_shuffled: bool, expected: list[str], monkeypatch) -> None:
+    monkeypatch.setattr(later_classes, "_MOST_SECONDS", 0.5)
+    train: Any = InTurn(steps, tasks)
+    if is_shuffled:
+        x, y = (torch.cat(parts) for parts in zip(*train, strict=True))
+        train = DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)
+    labels = torch.arange(200) % 10
+    audit = audit_data(train, [(labels[:, None] + torch.randn(200, 8), labels)])
+    found = diagnose(Evidence(data=audit, probe=probed(num_logits=10))).findings
+    assert [f.code for f in found if f.rule == "split_shift"] == expected

@@ -67,6 +67,8 @@ class SplitAudit:
             two, 64 or more, while targets have many values; that step; and the number of values. None if there is none.
         crossed: for images with four numbers as targets, the share of the examples whose first is larger than the third, and
             whose second is larger than the fourth, as in no box of two corners; None with fewer than 64 examples.
+        other_classes_later: of training: examples that were not read may be of classes that validation has and those that were
+            read lack, because the loader was not read to its end and is not known to draw at random.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -95,6 +97,7 @@ class SplitAudit:
     coarse: tuple[int, float, int] | None = None
     crossed: tuple[float, float] | None = None
     lone_target: float | None = None
+    other_classes_later: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

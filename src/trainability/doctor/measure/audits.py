@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAu
 from trainability.doctor.measure import class_signal, torn
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.draws import redrawn
+from trainability.doctor.measure.later_classes import come_later
 from trainability.doctor.measure.order import OrderCounter
+from trainability.doctor.measure.row_hashes import row_hashes
 from trainability.doctor.measure.statistics import extremes
 
 Batches = Iterable[Any]
@@ -55,6 +58,7 @@ class _Split:
         self.rows: list[Tensor] = []
         self.regrouped: list[Tensor] = []
         self.is_single = True
+        self.rest: Iterator[Any] | None = None  # batches that were not read
 
     def add(self, images: Tensor, labels: Any) -> None:
         x = images.detach().float().cpu()
@@ -74,11 +78,11 @@ class _Split:
         # An image is blank if every channel is constant: a colour shift with clipping leaves such uniform frames.
         blank = same.all(dim=1)
         self.blank += int(blank.sum())
-        hashed = _hashes(x)
+        hashed = row_hashes(x)
         hashes = hashed.tolist()
         self.hashes += hashes
         if isinstance(labels, Tensor) and labels.dim() and len(labels) == len(x) and not labels.is_complex():
-            of_labels = _hashes(labels.detach().float().cpu().reshape(len(x), 1, -1))
+            of_labels = row_hashes(labels.detach().float().cpu().reshape(len(x), 1, -1))
             both = hashed ^ of_labels
             self.blank_targets.update(of_labels[blank].tolist())
             self.other_targets.update(of_labels[~blank].tolist())
@@ -129,6 +133,10 @@ class _Split:
         rows = torch.cat(self.rows) if len({r.shape[1] for r in self.rows}) == 1 else torch.zeros(0, 1)
         combinations = math.prod(len(column.unique()) for column in rows.T)
         return combinations <= len(rows) == self.count and combinations == len(rows.unique(dim=0))
+
+    def classes_read(self) -> Tensor | None:
+        """Class indices in the order in which they came; None where labels are of another kind."""
+        return torch.cat(self.labels) if self.labels and self.integer_labels else None
 
     def probed(self) -> tuple[Tensor, Tensor] | None:
         """Features and classes of every example; None where some have none, or not of one width."""
@@ -231,20 +239,6 @@ def _evenly_spaced(values: Tensor) -> bool:
     return float(multiples.max()) < _MOST_LEFT_OUT and float((multiples - multiples.round()).abs().max()) < 0.05
 
 
-def _hashes(images: Tensor) -> Tensor:
-    """64-bit sums of the images' bits times fixed random weights: equal images, equal sums.
-
-    Two different ones among 1e5 meet with probability 1e-9.
-    """
-    rows = images.flatten(1).contiguous()
-    # Two values at once where they are even in number: half the work.
-    bits = rows.view(torch.int64) if rows.shape[1] % 2 == 0 else rows.view(torch.int32).long()
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator) | 1  # odd: no bit is lost
-    bits = bits ^ (bits >> 32)  # a difference in the upper halves alone reaches the lower ones
-    return (bits * weights).sum(dim=1)  # wraps around, which is what a hash wants
-
-
 def unpacked(batch: Any, name: str) -> tuple[Tensor, Any]:
     """Images and labels of one batch.
 
@@ -260,11 +254,13 @@ def unpacked(batch: Any, name: str) -> tuple[Tensor, Any]:
 
 def _read(batches: Batches, name: str, max_images: int) -> _Split:
     split = _Split(name, batches)
-    for batch in batches:
+    rest = iter(batches)
+    for batch in rest:
         images, labels = unpacked(batch, name)
         if len(images):
             split.add(images, labels)
         if split.count >= max_images:
+            split.rest = rest
             break
     if not split.count:
         raise ValueError(f"the {name} loader is empty; expected at least one batch of (images, labels)")
@@ -309,6 +305,7 @@ def audit_data(
         held_out = _read(validation, "validation", max_images) if validation is not None else None
         known_classes = seen.probed() if seen.are_images else None
         signal = class_signal.class_signal(*known_classes) if known_classes is not None and seen.integer_labels else None
+        later = held_out is not None and come_later(train, seen.rest, seen.classes_read(), held_out.classes_read())
         drawn_again = _read(again, "train", max_images) if again is not None else None
     known = dict(zip(seen.hashes, torch.cat(seen.labels).tolist(), strict=True)) if _all_labelled(seen) else {}
     conflicts = 0
@@ -316,7 +313,7 @@ def audit_data(
         pairs = zip(seen.hashes, torch.cat(seen.labels).tolist(), strict=True)
         conflicts = sum(known[image] != label for image, label in pairs)
     return DataAudit(
-        train=seen.result(),
+        train=replace(seen.result(), other_classes_later=later),
         validation=held_out.result() if held_out is not None else None,
         num_classes=num_classes,
         overlap_fraction=_overlap(held_out, seen) if held_out is not None else None,

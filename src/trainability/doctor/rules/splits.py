@@ -1,24 +1,21 @@
 """Training images compared with validation images: overlap, labels and other differences."""
 
 import math
-import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import LabelsCompared, SplitAudit
+from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.readings import ShortLength
 from trainability.doctor.rules.channel_order import in_another_order, other_channels
 from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_alone
+from trainability.doctor.rules.missing_classes import missing_classes
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.split_meaning import means_otherwise, words_mean_otherwise
 from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_training
 
 _SHIFT, _SPREAD = 0.5, 2.0  # standard deviations of a channel; times
 _CHANCE = 5.0  # standard errors
-_FEWEST_LOST, _LEAST_LOST = 20, 0.05  # validation examples of classes that training lacks, and their share
-_AS_OFTEN = 0.2  # of the typical class's share of training over that of validation
-_AT_RANDOM, _BY_CHANCE = 0.9, 1e-6  # changes of the label over those at random; chance that a random split leaves classes out
 
 
 @rule(
@@ -216,8 +213,9 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2,
         and both by more than five standard errors of a mean over that many examples. Code `classes`: every training class
         occurs in validation, together with others for which the model has outputs but no training example was read: 20 examples
-        and a twentieth of validation, so many that a random split would leave them out less than once in a million; silent
-        where training is not in random order, and where two training classes are five times rarer in training than in
+        and a twentieth of validation, so many that a random split would leave them out less than once in a million. Labels are
+        read to the loader's end, for three seconds at most, unless its sampler draws at random; silent where the end was not
+        reached, where training is not in random order, and where two training classes are five times rarer in training than in
         validation, relative to the typical class, so that other classes may be rare too. Code `meaning`: ridge regression on
         training explains three tenths or more of the variance of other training targets, and at most a third of that in
         validation, though inputs look alike (means, spreads, names) and validation's own inputs explain its targets. The same
@@ -241,14 +239,14 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         return _means_otherwise(evidence)
     if data.labels_compared is not None and in_another_order(data.labels_compared):
         return [other_channels(data.labels_compared)]
-    if lacking := _lacks_classes(evidence, data.train, data.validation):
+    if lacking := missing_classes(evidence, data.train, data.validation):
         return lacking
     if meant := _means_otherwise(evidence):
         return meant
     if len(data.train.channel_means) != len(data.validation.channel_means):
         return []
-    if not data.train.channel_means:  # word indices have no scale
-        return []
+    if not data.train.channel_means or data.train.other_classes_later:
+        return []  # word indices have no scale; and what comes later may have another
     a, b = data.train, data.validation
     shifts = [
         abs(m - n) / max((s + t) / 2, 1e-12)
@@ -282,45 +280,6 @@ def _means_otherwise(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     found = means_otherwise(facts.values_compared) or words_mean_otherwise(facts.words_compared)
     return found or unlike_training(evidence)
-
-
-def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) -> list[Finding]:
-    """Validation classes that training lacks, as when a list sorted by class was cut in two."""
-    known = {c for c, count in enumerate(train.label_counts) if count}
-    asked = {c: count for c, count in enumerate(held_out.label_counts) if count}
-    lacking = {c: count for c, count in asked.items() if c not in known}
-    total, lost = sum(asked.values()), sum(lacking.values())
-    outputs = evidence.probe.num_logits if evidence.probe is not None else None
-    if not lacking or not known <= set(asked) or outputs is None or outputs <= max(lacking):
-        return []
-    order, share = train.order, lost / total
-    # Data that is sorted, or class after class, was not read completely: the audit reads the first examples.
-    if order is None or order.changes < _AT_RANDOM * order.expected_changes:
-        return []
-    # In a long-tailed training set with a balanced validation, the first examples lack classes too.
-    often = sorted(train.label_counts[c] / asked[c] for c in known)
-    if len(often) > 1 and often[1] < _AS_OFTEN * statistics.median(often):
-        return []
-    if lost < _FEWEST_LOST or share < _LEAST_LOST or sum(train.label_counts) * math.log1p(-share) > math.log(_BY_CHANCE):
-        return []
-    shown = ", ".join(map(str, list(lacking)[:6])) + (" and more" if len(lacking) > 6 else "")
-    return [
-        Finding(
-            rule="split_shift",
-            code="split_shift.classes",
-            severity="warning",
-            seen=f"{100 * share:.0f} % of validation is of classes {shown}, but none of {sum(train.label_counts)} "
-            "training examples is",
-            measurements=(
-                Measurement(name="share of validation without a training example", value=share, threshold=_LEAST_LOST),
-                Measurement(name="such classes", value=float(len(lacking)), threshold=0.0),
-            ),
-            cause="a list sorted by class was split before it was shuffled, or folders are missing",
-            remedy="shuffle before the split: torch.utils.data.random_split(dataset, [0.8, 0.2]), or split each class",
-            source="own; classes counted in both",
-            explains=("overfit", "evaluation_path", "prediction_collapse"),
-        )
-    ]
 
 
 @rule(severities=("hint",))
