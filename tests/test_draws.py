@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
 
 from trainability.doctor import Evidence, audit_data, diagnose
+from trainability.doctor.measure.declared import how_often
 from trainability.doctor.measure.draws import redrawn
 
 
@@ -98,6 +99,76 @@ def test_a_random_transform_that_changes_nothing(every_time):
     audit = audit_data(DataLoader(Once(every_time), batch_size=8), redraw=True)
     codes = [f.code for f in diagnose(Evidence(data=audit)).findings if f.severity != "hint"]
     assert codes == ([] if every_time else ["augmentation_missing.declared"])
+
+
+class RandomPatch:
+    """Acts with probability p; not on borders that are empty anyway."""
+
+    def __init__(self, p: float) -> None:
+        self.p = p
+
+    def __call__(self, image):
+        return image * 2 if torch.rand(()) < self.p else image
+
+
+class RandomProjection:
+    """Drawn once."""
+
+    def __init__(self) -> None:
+        self.weight = torch.randn(4, 4)
+
+    def __call__(self, image):
+        return image @ self.weight
+
+
+class Transformed(Dataset):
+    """What a transform returns, the same for every draw, or nothing of it."""
+
+    def __init__(self, transform, how: str = "each time") -> None:
+        self.transform, self.how, self.kept = transform, how, {}
+
+    def __len__(self) -> int:
+        return 400
+
+    def __getitem__(self, index: int):
+        image = torch.arange(16.0).view(1, 4, 4) / 16 + index / 40
+        if self.how == "each time" or (self.how == "rarely" and torch.rand(()) < 0.1):
+            image = self.transform(image)
+        elif self.how == "dropped":
+            self.transform(image)
+        elif self.how == "kept":
+            image = self.kept.setdefault(index, self.transform(image))
+        return image, index % 4
+
+
+@pytest.mark.parametrize(("transform", "how", "found"), [
+    (RandomPatch(0.5), "each time", False),
+    (RandomPatch(0.05), "each time", False),
+    (RandomPatch(0.02), "each time", False),
+    (RandomPatch(0.001), "each time", False),  # more readings than anybody makes
+    (RandomPatch(1.0), "rarely", False),
+    (RandomProjection(), "each time", False),
+    (RandomPatch(0.5), "never", True),
+    (RandomPatch(0.05), "never", True),
+    (RandomPatch(0.5), "dropped", True),
+    (RandomPatch(0.5), "kept", True),
+])  # fmt: skip
+def test_a_transform_is_read_until_chance_explains_no_more(transform, how: str, found: bool):
+    torch.manual_seed(0)
+    audit = audit_data(DataLoader(Transformed(transform, how), batch_size=8), redraw=True)
+    codes = [f.code for f in diagnose(Evidence(data=audit)).findings if f.rule == "augmentation_missing"]
+    assert codes == (["augmentation_missing.declared"] if found else [])
+
+
+@pytest.mark.parametrize(("held", "often"), [
+    (RandomPatch(0.5), 0.05),
+    (RandomPatch(0.04), 0.02),
+    ([RandomPatch(0.04), RandomPatch(0.5)], 0.05),
+    (Transformed(RandomPatch(0.5)), 0.05),
+    ({"a": [RandomPatch(0.04)]}, 0.02),
+])  # fmt: skip
+def test_how_often_a_declared_transform_acts(held, often: float):
+    assert how_often(Transformed(held)) == pytest.approx(often)
 
 
 def test_what_is_not_random_by_name_is_not_drawn_again():

@@ -1,8 +1,8 @@
 """Random augmentation, drawn several times: whether it varies at all, between worker processes, and between epochs."""
 
 import contextlib
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,13 +11,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from trainability.doctor.audit_results import Redrawn
 from trainability.doctor.batches import tensors
+from trainability.doctor.measure.declared import is_random, stays_the_same
 from trainability.doctor.measure.randomness import randomness_restored
 
 # Two workers that draw a mirroring of each alike, by chance: once in 2^24.
 _EXAMPLES, _DRAWS = 6, 4
-# As torchvision and its likes print them; one that is rare on purpose may come out alike every time.
-_RANDOM = re.compile(r"\b(Random[A-Z]\w*|ColorJitter|\w*AutoAugment|RandAugment|TrivialAugment\w*|AugMix)\b(?!\(p=0?\.[0-2])")
-_HOLDERS = ("transform", "transforms", "augment", "augmentation", "aug")
 
 
 def redrawn(loader: Any) -> Redrawn | None:
@@ -41,20 +39,16 @@ def redrawn(loader: Any) -> Redrawn | None:
     with randomness_restored(), contextlib.suppress(Exception):  # a data set without a length or with keys for indices
         indices = _indices(loader)
         if loader.num_workers:
-            return _by_workers(loader, indices, declared)
-        draws = [[_values(loader.dataset[i]) for _ in range(_DRAWS)] for i in indices]
-        return Redrawn(num_examples=len(indices), num_draws=_DRAWS, is_declared=declared, varies=_varies(draws))
+            found = _by_workers(loader, indices, declared)
+        else:
+            draws = [[_values(loader.dataset[i]) for _ in range(_DRAWS)] for i in indices]
+            found = Redrawn(num_examples=len(indices), num_draws=_DRAWS, is_declared=declared, varies=_varies(draws))
+        if not declared or found.varies:
+            return found
+        if (read := stays_the_same(loader.dataset, _values, _same)) is not None:
+            return replace(found, num_examples=read[0], num_draws=read[1])
+        return replace(found, is_declared=False)  # it may be rare
     return None
-
-
-def is_random(dataset: Any) -> bool:
-    """Whether a data set, or one that it is a part of, holds a transform that is random by its name."""
-    depth = 0
-    while dataset is not None and depth < 5:
-        if any(_RANDOM.search(repr(getattr(dataset, name, None))) for name in _HOLDERS):
-            return True
-        dataset, depth = getattr(dataset, "dataset", None), depth + 1
-    return False
 
 
 def _indices(loader: DataLoader) -> list[int]:

@@ -12,9 +12,11 @@ def augmentation_missing(evidence: Evidence) -> list[Finding]:
 
     Fires: more than 75 % of the training images are equal, value for value, when they are read a second time; only where the
         caller asks the audit to read twice. Code `declared`: the data set holds a transform with the name of a random one, and
-        six examples come out the same in each of four reads. Code `views`: a contrastive loss pulls two rows of each example
-        together, and in train mode these rows are equal, value for value, in all examples; silent where dropout, which is off
-        during this test, would make them differ.
+        no example differs between reads: so many are read, four times or more, that chance makes them equal once in a million
+        if every twentieth is changed, or half as many as the transform's own probability says. Silent where that takes more
+        than 1,500 reads or four seconds, and where the transform is called and draws no random number. Code `views`: a
+        contrastive loss pulls two rows of each example together, and in train mode these rows are equal, value for value, in
+        all examples; silent where dropout, which is off during this test, would make them differ.
     Why: random mirroring alone leaves half of the images equal, a crop with a margin of a few pixels one in tens; a share above
         three quarters means that almost nothing is random.
     What fools it: augmentation that is rare on purpose (probability below 0.25), or that happens inside the model.
