@@ -558,7 +558,14 @@ EXAMPLES: dict[str, Example] = {
         near=fact(),
     ),
     "identical_units": Example(
-        {"error": fact(identical_units=("0.weight",)), "warning": fact(identical_modules=("heads.0", "heads.1"))},
+        {
+            "error": fact(identical_units=("0.weight",)),
+            "warning": fact(identical_modules=("heads.0", "heads.1")),
+            "hint": dataclasses.replace(
+                rehearsed(parted=("0.weight",), reference=(Observation(step=0, loss=1.0), Observation(step=30, loss=0.5))),
+                facts=Facts(near_constant=("0", "2")),
+            ),
+        },
         near=fact(near_constant=("0",)),
     ),
     "flat_loss": Example(

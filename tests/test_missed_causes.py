@@ -7,22 +7,23 @@ from typing import Any
 
 import pytest
 import torch
-from rule_examples import CHANCE, FALLING, FLAT, probed, steps
+from rule_examples import CHANCE, FALLING, FLAT, probed, rehearsed, steps
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainability.checking.certain import facts_of
-from trainability.doctor import Evidence, diagnose
+from trainability.doctor import Evidence, Monitor, diagnose
 from trainability.doctor.audit_results import DataAudit
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.measure.audits import audit_data
 from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.ignored import drowned_by_padding
+from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.told_targets import LOSSES, told_constants
 from trainability.doctor.measure.twins import near_constant
-from trainability.doctor.rehearsed import Rehearsal, Task
+from trainability.doctor.rehearsed import Observation, Rehearsal, Task
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
 
@@ -271,6 +272,56 @@ def test_weights_around_one() -> None:
     assert facts[1.0].near_constant == ("0", "2", "4")
     assert facts[0.0].near_constant == ()
     assert codes(Evidence(facts=facts[1.0]))["identical_units.nearly"] == "warning"
+
+
+def nearly(parted: tuple[str, ...], *, last: float = 0.5, chance: float = 0.9) -> Evidence:
+    """Two layers of weights that are nearly one number, some of which part over a rehearsal."""
+    looks = (Observation(step=0, loss=1.0), Observation(step=30, loss=last))
+    task = Task(kind="regression", loss="mse_loss", target="[1]", chance=chance)
+    return dataclasses.replace(rehearsed(parted=parted, reference=looks, task=task), facts=Facts(near_constant=("0", "2")))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (nearly(("0.weight",)), "hint"),
+        (nearly(("0.weight", "2.weight")), "hint"),
+        (nearly(()), "warning"),
+        (nearly(("0.weight", "2.weight"), last=1.1, chance=2.0), "warning"),  # blown apart
+        (nearly(("0.weight", "2.weight"), chance=0.4), "warning"),  # from far above chance
+    ],
+)
+def test_weights_around_a_constant_that_part(evidence: Evidence, expected: str) -> None:
+    assert codes(evidence)["identical_units.nearly"] == expected
+
+
+@pytest.mark.parametrize(("last", "parted", "expected"), [(19, (), None), (20, (), "warning"), (20, ("0",), "hint")])
+def test_a_watched_run_shows_whether_weights_part(last: int, parted: tuple[str, ...], expected: str | None) -> None:
+    facts = Facts(near_constant=("0", "2"), parted=parted)
+    assert codes(Evidence(facts=facts, steps=steps(FALLING[:last]))).get("identical_units.nearly") == expected
+
+
+@pytest.mark.parametrize("lr", [1e-4, 0.1])
+def test_rehearsal_and_monitor_measure_whether_weights_part(lr: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    for at in (0, 2):
+        nn.init.normal_(model[at].weight, 0.5, 0.01)  # type: ignore[arg-type]
+    batches = [(torch.randn(32, 4), torch.randn(32, 1)) for _ in range(30)]
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    tried = rehearse(model, optimizer, batches, loss_fn=F.mse_loss, max_steps=30)
+    with Monitor(model, optimizer) as monitor:
+        for x, y in batches:
+            loss = F.mse_loss(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    facts = monitor.evidence().facts
+    assert facts is not None
+    assert tried.parted == tuple(f"{name}.weight" for name in facts.parted)
+    assert facts.near_constant == ("0", "2")
+    assert bool(facts.parted) == (lr > 1e-2)
 
 
 @pytest.mark.parametrize(("units", "found"), [(1, ()), (2, ("0", "1"))])

@@ -49,6 +49,7 @@ class Facts:
         identical_units: weights whose units have the same numbers and the same gradients, so that they stay the same.
         near_constant: linear layers and convolutions whose weight is one number other than 0
             everywhere, give or take a tenth of it; () where these are the fewer.
+        parted: in a watched loop, those of them whose weights differ by more at the last look.
         identical_modules: children of one module with the same weights and the same gradients, which stay copies.
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
@@ -272,6 +273,7 @@ class Facts:
     no_weight_moves: bool = False
     identical_units: tuple[str, ...] = ()
     near_constant: tuple[str, ...] = ()
+    parted: tuple[str, ...] = ()
     identical_modules: tuple[str, ...] = ()
     constant_output: bool = False
     single_output_softmax: bool = False

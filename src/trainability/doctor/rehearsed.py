@@ -200,6 +200,7 @@ class Rehearsal:
         without_gradient: trainable parameters that had no gradient at any step of an optimizer.
         zero_rate: trainable parameters in an optimizer's group whose learning rate was 0 at every step.
         num_parameters: trainable parameters, as tensors.
+        parted: those whose elements were nearly one number before the first step, and differ by more after the last.
         stale_fraction: share of an optimizer's steps after its first at which some gradient had not been empty or zero at
             any backward pass since the step before; None with fewer than two steps.
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
@@ -251,6 +252,7 @@ class Rehearsal:
     without_gradient: tuple[str, ...] = ()
     zero_rate: tuple[str, ...] = ()
     num_parameters: int = 0
+    parted: tuple[str, ...] = ()
     stale_fraction: float | None = None
     stale_gradient: float | None = None
     training: bool | None = None

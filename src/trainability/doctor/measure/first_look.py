@@ -28,6 +28,7 @@ from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
 from trainability.doctor.measure.steps_first import steps_first_facts
 from trainability.doctor.measure.summed_first import are_names, summed_first
+from trainability.doctor.measure.twins import parted
 from trainability.doctor.readings import Readings
 
 _MOST_WEIGHTS = 1 << 28  # that are compared with each other, row by row
@@ -76,7 +77,9 @@ def first_facts(
     )
 
 
-def facts_so_far(sampler: LayerSampler, rivals: Rivals, first: Facts | None, samples: Iterable[Sample]) -> dict[str, Any]:
+def facts_so_far(
+    model: nn.Module, sampler: LayerSampler, rivals: Rivals, first: Facts | None, samples: Iterable[Sample]
+) -> dict[str, Any]:
     """What more steps than the first tell: fields of `Facts`, beside those of the first."""
     std, mean, *columns = (None, None) if sampler.first_input is None else sampler.first_input.tolist()
     return {
@@ -84,6 +87,7 @@ def facts_so_far(sampler: LayerSampler, rivals: Rivals, first: Facts | None, sam
         "takes_turns": _takes_turns(samples),
         "shared": rivals.shared,
         "readings": replace((first or Facts()).readings, overwritten=sampler.pairs.one_row(), coarse=sampler.pairs.coarse()),
+        "parted": parted(model, (first or Facts()).near_constant),
         "reaches_ahead": sampler.ahead.share,
         "input_std": std,
         "input_mean": mean,

@@ -210,7 +210,9 @@ class Monitor:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
-        facts = replace(self._facts or Facts(), **facts_so_far(self._sampler, self._rivals, self._facts, self._samples))
+        facts = replace(
+            self._facts or Facts(), **facts_so_far(self._plain, self._sampler, self._rivals, self._facts, self._samples)
+        )
         if self._optimizer is not None:
             with contextlib.suppress(KeyError, TypeError, ValueError):  # an optimizer without a learning rate
                 settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)

@@ -40,6 +40,7 @@ from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, s
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
 from trainability.doctor.measure.rate_ahead import held_schedule
+from trainability.doctor.measure.twins import is_near_constant
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
@@ -313,6 +314,7 @@ def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[in
         "without_gradient": tuple(n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached),
         "zero_rate": tuple(n for n, p in loop.parameters.items() if id(p) in managed - with_rate),
         "num_parameters": len(loop.parameters),
+        "parted": tuple(n for n, p in loop.parameters.items() if is_near_constant(start[n]) and not is_near_constant(p)),
     }
 
 

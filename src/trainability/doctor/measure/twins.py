@@ -62,6 +62,12 @@ def _alike(first: str, one: nn.Module, second: str, other: nn.Module, gradients:
     return drawn and moves
 
 
+def is_near_constant(weight: Tensor) -> bool:
+    """Whether a weight is one number other than 0 everywhere, give or take a tenth of it."""
+    mean, std = float(weight.detach().float().mean()), float(weight.detach().float().std(correction=0))
+    return std <= _NEAR_CONSTANT * abs(mean) and mean != 0
+
+
 def near_constant(model: nn.Module) -> tuple[str, ...]:
     """Layers whose trainable weight is one number everywhere, give or take a tenth of it.
 
@@ -72,10 +78,15 @@ def near_constant(model: nn.Module) -> tuple[str, ...]:
         own = dict(module.named_parameters(recurse=False)).get("weight") if isinstance(module, _WEIGHTED) else None
         if own is None or not own.requires_grad or own.numel() < _FEWEST_WEIGHTS or nn.parameter.is_lazy(own):
             continue
-        mean, std = float(own.detach().float().mean()), float(own.detach().float().std(correction=0))
-        if std <= _NEAR_CONSTANT * abs(mean) and mean:
+        if is_near_constant(own):
             found.append(name)
             are_several |= own.numel() > own[0].numel()
         else:
             num_others += 1
     return tuple(found) if are_several and len(found) >= num_others else ()
+
+
+def parted(model: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Layers, of those that `near_constant` found before the first step, whose weights differ by more now."""
+    now = ((name, getattr(model.get_submodule(name), "weight", None)) for name in names)
+    return tuple(name for name, weight in now if isinstance(weight, Tensor) and not is_near_constant(weight))

@@ -1,5 +1,7 @@
 """Units of a layer, or modules, that are copies of each other; weights of zero that no gradient moves."""
 
+import statistics
+
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import as_code
@@ -13,7 +15,7 @@ _FEWEST_STEPS, _FEWEST_SAMPLES = 20, 3
 
 
 @rule(
-    severities=("error", "warning"),
+    severities=("error", "warning", "hint"),
     verdict="dead",
     explains=(
         *(*SYMPTOMS, "untrained_parameter", "dead_units", "unmoved_parameter", "zero_gradient", "flat_loss"),
@@ -25,7 +27,9 @@ def identical_units(evidence: Evidence) -> list[Finding]:
 
     Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
         weight of the model has a gradient. Three warnings. Code `nearly`: in half of the linear layers and convolutions, at
-        least two, every weight is the same number other than 0, within a tenth of it. Code `modules`: in a model without
+        least two, every weight is the same number other than 0, within a tenth of it; a hint where the weights of all but one
+        differ by more after the rehearsed steps, or after 20 watched ones and later, while the loss falls. In a watched run it
+        is not said before. Code `modules`: in a model without
         dropout, sibling modules have the same weights and the same gradient. Code `zeros`: weights are zero, their gradient is
         exactly zero, and 20 rehearsed steps or three sampled ones leave them so; an error where no weight matrix of the model
         has a gradient.
@@ -44,7 +48,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     if facts.no_weight_moves and _gets_going(evidence, equal):
         equal = ()  # gradients of zero are all equal, and the later ones may not be
     zeros = _zeros_that_stay(evidence)
-    if not equal and len(near) < 2:
+    if not equal and (len(near) < 2 or _is_early(evidence)):
         return _alike_modules(evidence) or zeros
     weights = tuple(dict.fromkeys((*equal, *(f"{name}.weight" for name in near))))
     names = tuple(name.removesuffix(".weight") for name in weights)
@@ -54,7 +58,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="identical_units",
             code="identical_units" if equal else "identical_units.nearly",
-            severity="error" if equal else "warning",
+            severity="error" if equal else "hint" if _part(evidence, near) else "warning",
             seen=f"all units of {names[0]} have the same weights and the same gradient"
             if equal
             else f"every weight of {', '.join(names[:3])}{' and more' if len(names) > 3 else ''} is nearly the same number",
@@ -70,6 +74,25 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             layers=names,
         )
     ]
+
+
+def _is_early(evidence: Evidence) -> bool:
+    """Whether a watched run has not shown yet whether nearly equal units part."""
+    return bool(evidence.steps) and evidence.rehearsal is None and reading.num_steps(evidence) < _FEWEST_STEPS
+
+
+def _part(evidence: Evidence, names: tuple[str, ...]) -> bool:
+    """Whether weights that were nearly one number differ by now, and the loss falls: all but one of them at least."""
+    tried = evidence.rehearsal
+    if reading.num_steps(evidence) >= _FEWEST_STEPS:
+        losses = [step.loss for step in evidence.finite_steps]
+        falls = len(losses) >= _FEWEST_STEPS and statistics.fmean(losses[-_FEWEST_STEPS // 2 :]) < statistics.fmean(losses[:5])
+        return falls and not reading.diverged(evidence) and len(reading.facts(evidence).parted) >= len(names) - 1
+    if tried is None or len(tried.reference) < 2 or tried.ended_by == "not finite":
+        return False
+    first, now, chance = tried.reference[0].loss, tried.reference[-1].loss, tried.task.chance
+    falls = now < first and (chance is None or now < chance)
+    return falls and sum(f"{name}.weight" in tried.parted for name in names) >= len(names) - 1
 
 
 def _alike_modules(evidence: Evidence) -> list[Finding]:
