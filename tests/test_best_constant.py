@@ -1,5 +1,6 @@
 """The best answer that is the same for every example: its cost under any loss, and runs that are no better than it."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from rule_examples import beside_the_mean, steps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -405,3 +407,10 @@ def test_a_regression_that_tells_nine_tenths_of_the_variance_has_learned(rate: f
             optimizer.step()
             optimizer.zero_grad()
     assert monitor.diagnose().verdict == verdict
+
+
+@pytest.mark.parametrize(("rest", "verdict"), [(1.0, "stalled"), (0.9, "cannot tell"), (0.5, "has learned")])
+def test_a_run_that_rests_below_the_constant_may_have_learned_what_there_is(rest: float, verdict: str) -> None:
+    first = [3.0 - 0.02 * i for i in range(50)]
+    seen = dataclasses.replace(beside_the_mean(1.0, 1), steps=steps([*first, *(2.0 * rest, 2.02 * rest) * 200]))
+    assert diagnose(seen).verdict == verdict

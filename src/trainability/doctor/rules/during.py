@@ -103,10 +103,12 @@ def _flat(evidence: Evidence, recent: float, seen: str, at: Standing | None) -> 
         return "cannot tell", f"{seen} and stays there; {_UNKNOWN}: {tells}", None
     if is_far_below(recent, known[0]):
         return "has learned", f"{seen} and stays there", None
-    return "stalled", f"{seen} and stays there; {known[1]} {known[0]:.3g}", None
+    # Below what knowing nothing costs it has learned something, and noise or a divergence may be all that is left.
+    return "cannot tell", f"{seen} and stays there; {known[1]} {known[0]:.3g}; {_REST_UNKNOWN}", None
 
 
 _UNKNOWN = "the loss of a model that has learned nothing is not known"
+_REST_UNKNOWN = "how low it can get is not known, and a score on held-out examples would tell"
 _CHANCE = "chance, the logarithm of the number of classes, is"
 
 
