@@ -36,6 +36,7 @@ from trainability.doctor.measure.other_rates import rehearse_with_other_rates, t
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import beside_held_out
+from trainability.doctor.measure.scale_blind import with_scale
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.measure.written_data import overwritten, with_overwritten
 from trainability.doctor.reading import plateau_ends
@@ -151,6 +152,7 @@ def _checked(setup: Setup) -> Diagnosis:
     relation = _relation(train, setup.val_loader, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
     facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
+    facts = with_scale(facts, setup.whole_model, first, data)
     task, width = rehearsal.task if rehearsal is not None else None, looked.num_logits if looked is not None else None
     metric = asked_metric(setup, first, facts, task, width, problems) if setup.metric else None
     evidence = Evidence(

@@ -101,6 +101,7 @@ class Readings:
         edges: that are read across; None if there are none.
         short: a length that is the number of batches; None if it is not.
         ahead: of series, targets that the model sees; None if it sees none.
+        same_at_scale: the model answers training's inputs alike when they are given validation's mean and spread, which differ.
         coarse: in a watched loop, `SplitAudit.coarse` and the number of examples.
     """
 
@@ -109,4 +110,5 @@ class Readings:
     edges: MisreadEdges | None = None
     short: ShortLength | None = None
     ahead: SeriesAhead | None = None
+    same_at_scale: bool = False
     coarse: tuple[int, float, int, int] | None = None

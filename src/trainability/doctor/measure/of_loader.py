@@ -14,11 +14,13 @@ from trainability.doctor.audit_results import DataAudit
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure import stance
 from trainability.doctor.measure.audits import audit_data
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.mirrored import mirrored_alone
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import read_relation
+from trainability.doctor.measure.scale_blind import with_scale
 from trainability.doctor.measure.short_length import short_length
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size
 from trainability.doctor.measure.written_data import Stored, overwritten
@@ -87,6 +89,8 @@ def of_loader(
         if is_paired and not has_changed and most >= _ALL:
             data = asked("data", lambda: _audited(loader, held_out))
             categories = asked("columns of categories", lambda: _categories(model, _without_workers(loader))) or ()
+            if data is not None and not stance.has_compiled():
+                facts = with_scale(facts, model, next(iter(_without_workers(loader))), data) or facts
     facts = replace(facts, readings=replace(facts.readings, overwritten=written, short=short))
     return OfLoader(facts=facts, data=data, categories=categories, problems=tuple(problems))
 
@@ -109,7 +113,7 @@ def with_loader(evidence: Evidence, found: OfLoader) -> Evidence:
         known,
         separated=own.separated,
         mirrored_alone=own.mirrored_alone,
-        readings=replace(known.readings, overwritten=written, short=short),
+        readings=replace(known.readings, overwritten=written, short=short, same_at_scale=own.readings.same_at_scale),
     )
     return replace(
         evidence,

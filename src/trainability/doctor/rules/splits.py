@@ -211,22 +211,23 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     """Training and validation differ in mean, spread or meaning, or training lacks classes.
 
     Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2,
-        and both by more than five standard errors of a mean over that many examples. Code `classes`: every training class
-        occurs in validation, together with others for which the model has outputs but no training example was read: 20 examples
-        and a twentieth of validation, so many that a random split would leave them out less than once in a million. Labels are
-        read to the loader's end, for three seconds at most, unless its sampler draws at random; silent where the end was not
-        reached, where training is not in random order, and where two training classes are five times rarer in training than in
-        validation, relative to the typical class, so that other classes may be rare too. Code `meaning`: ridge regression on
-        training explains three tenths or more of the variance of other training targets, and at most a third of that in
-        validation, though inputs look alike (means, spreads, names) and validation's own inputs explain its targets. The same
-        where training's word counts predict its classes and validation's no better than chance, though validation's own words
-        do, and no renaming of the classes helps. In a watched script: within three passes over the training data, cross-entropy
-        is half of the best constant answer's cost or less, while in evaluation passes validation is predicted no better than by
-        its most frequent class, at a loss above the constant's, then and later; silent where a label stands for several
-        classes, and where the passes skip trained layers, as in a comparison of features, or need gradients, as in an attack.
-        Code `channels`: for the classifier of `validation_labels`, another order of validation's three channels, found on half
-        of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and at least as much as any
-        renaming of the classes.
+        and both by more than five standard errors of a mean over that many examples; silent where the model answers training's
+        inputs alike when they are given validation's mean and spread, as one does that standardises each example. Code
+        `classes`: every training class occurs in validation, together with others for which the model has outputs but no
+        training example was read: 20 examples and a twentieth of validation, so many that a random split would leave them out
+        less than once in a million. Labels are read to the loader's end, for three seconds at most, unless its sampler draws
+        at random; silent where the end was not reached, where training is not in random order, and where two training classes
+        are five times rarer in training than in validation, relative to the typical class, so that other classes may be rare
+        too. Code `meaning`: ridge regression on training explains three tenths or more of the variance of other training
+        targets, and at most a third of that in validation, though inputs look alike (means, spreads, names) and validation's
+        own inputs explain its targets. The same where training's word counts predict its classes and validation's no better
+        than chance, though validation's own words do, and no renaming of the classes helps. In a watched script: within three
+        passes over the training data, cross-entropy is half of the best constant answer's cost or less, while in evaluation
+        passes validation is predicted no better than by its most frequent class, at a loss above the constant's, then and
+        later; silent where a label stands for several classes, and where the passes skip trained layers, as in a comparison of
+        features, or need gradients, as in an attack. Code `channels`: for the classifier of `validation_labels`, another order
+        of validation's three channels, found on half of it, gains 5 standard errors on the other half, and keeps 90 % of the
+        accuracy on training and at least as much as any renaming of the classes.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter change both numbers
         by far less than these limits. For a class that it has not seen, no prediction is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes to be detected as new), and examples
@@ -245,8 +246,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         return meant
     if len(data.train.channel_means) != len(data.validation.channel_means):
         return []
-    if not data.train.channel_means or data.train.other_classes_later:
-        return []  # word indices have no scale; and what comes later may have another
+    if not data.train.channel_means or data.train.other_classes_later or reading.facts(evidence).readings.same_at_scale:
+        return []  # word indices have no scale, what comes later may have another, and the model may standardise by itself
     a, b = data.train, data.validation
     shifts = [
         abs(m - n) / max((s + t) / 2, 1e-12)
