@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from trainability.checking.certain import facts_of, facts_of_step
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import Sample, StepRecord
-from trainability.doctor.facts import Facts
+from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.measure.loss_arguments import wrong_argument
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.pair_facts import Misaligned, PairForces
@@ -403,6 +403,12 @@ def undone(*names: str) -> Evidence:
     return rehearsed(rewritten=Rewritten(num_watched=4, undone=names))
 
 
+def returned(num_unmoved: int) -> Evidence:
+    """Four parameters that the optimizer moves, of which that many hold at the end what they held at first."""
+    unmoved = ("a.bias", "b.bias", "c.bias", "d.weight")[:num_unmoved]
+    return rehearsed(100, rewritten=Rewritten(num_watched=4, undone=()), unmoved=unmoved, num_parameters=4)
+
+
 def followed(lowest: float, after: float) -> Evidence:
     """A rehearsal whose loss of 4 goes to `lowest` along three updates, and to `after` in 60 steps."""
     update = CriticalStep(
@@ -435,11 +441,14 @@ def followed(lowest: float, after: float) -> Evidence:
         (forces(24, 30, num_mutual=24), []),
         (held(), ["shuffled_labels.misaligned"]),
         (held(leakage=0.5), ["batch_leakage"]),
+        (held(graph=LossGraph(viewed_across=((2, 24, 8), (24, 16)))), ["batch_leakage"]),
         (fact(wrong_argument=("kl_div", "raw")), ["wrong_sign.divergence"]),
         (fact(wrong_argument=("poisson_nll_loss", "below_zero")), ["wrong_sign.rates"]),
         (fact(wrong_argument=("hinge_embedding_loss", "zeros")), ["label_range.signs"]),
         (undone("a", "b", "c"), ["unmoved_parameter.with_gradient"]),
         (undone("a", "b"), []),
+        (returned(4), ["unmoved_parameter.with_gradient"]),
+        (returned(3), []),
         (followed(3.999, 4.001), ["vanishing_gradient.loss"]),
         (followed(3.9, 4.001), []),
         (followed(3.999, 3.9), []),

@@ -60,6 +60,7 @@ class ForwardPass(TorchFunctionMode):
             called as a whole, that of the last of its parts.
         returned: all tensors that it returned.
         calls: the first call of the model, or of each of several, in their order.
+        handed: tensors that every call gets of the model, or of a part that no other called.
         given: what goes into the layers.
         last: the last call with a gradient of a module that no other called: a part's, where the model is not called itself.
         called: names of modules that ran.
@@ -88,6 +89,7 @@ class ForwardPass(TorchFunctionMode):
         self.output: Tensor | None = None
         self.returned: list[Tensor] = []
         self.calls: list[Call] = []
+        self.handed: list[Tensor] = []
         self.last: Call | None = None
         self.called: dict[str, None] = {}
         self._alive: list[Tensor] = [tensor for _, tensor in self.batch]  # an id is only unique while its tensor lives
@@ -167,6 +169,8 @@ class ForwardPass(TorchFunctionMode):
     def _on_layer(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
+            if not self._running:
+                self.handed += (tensor for _, tensor in tensors((args, kwargs)))
             self._running.append((name, module))
             self.given.see(name, module, args, kwargs)
 
@@ -286,8 +290,8 @@ class ForwardPass(TorchFunctionMode):
 
     def all_given(self) -> bool:
         """Whether the model is given every tensor of the batch, of which there are several, so that none is a target alone."""
-        given = [tensor.detach() for call in self.calls for _, tensor in tensors(call.inputs)]
-        return len(self.batch) > 1 and all(any(_is_same(own.detach(), each) for each in given) for _, own in self.batch)
+        given = [tensor.detach() for tensor in self.handed]
+        return len(self.batch) > 1 and all(any(_is_part(own.detach(), each) for each in given) for _, own in self.batch)
 
     @property
     def lengths(self) -> dict[str, tuple[int, int]]:
@@ -367,6 +371,16 @@ def _is_reduced(given: Any, result: Any) -> bool:
 def _is_same(one: Tensor, other: Tensor) -> bool:
     kinds = [(t.shape, t.dtype, t.device, t.layout) for t in (one, other)]
     return one is other or (kinds[0] == kinds[1] and one.layout == torch.strided and torch.equal(one, other))
+
+
+def _is_part(own: Tensor, given: Tensor) -> bool:
+    """Whether a tensor is given, alone or with others of its shape, behind each other or example by example."""
+    if own.dim() == 0 or own.shape[1:] != given.shape[1:] or not len(own) or len(given) % len(own):
+        return _is_same(own, given)
+    times = len(given) // len(own)
+    return any(
+        _is_same(own, part) for k in range(times) for part in (given[k * len(own) : (k + 1) * len(own)], given[k::times])
+    )
 
 
 def callable_model(seen: Call | ForwardPass) -> nn.Module:

@@ -13,7 +13,7 @@ MIXED = 1e-3  # change of an output over the outputs' rms when another example i
 def other_targets(facts: Facts) -> list[Finding]:
     """Whether the loop's own step pairs an output with the target of another example."""
     found = facts.misaligned
-    if found is None or (facts.leakage or 0.0) > MIXED:  # then the model mixes the batch, not the step
+    if found is None or _mixes_the_batch(facts):
         return []
     if found.num_partners:
         return [_others_partners(found)]
@@ -42,6 +42,11 @@ def other_targets(facts: Facts) -> list[Finding]:
             source="own; rows replaced one by one",
         )
     ]
+
+
+def _mixes_the_batch(facts: Facts) -> bool:
+    """Whether the model does, and not the step: its rows are made of several examples, so they meet the targets of others."""
+    return (facts.leakage or 0.0) > MIXED or (facts.graph is not None and facts.graph.viewed_across is not None)
 
 
 def _others_partners(found: Misaligned) -> Finding:
@@ -218,7 +223,7 @@ def turned_images(relation: Relation | None) -> list[Finding]:
 def mixed_in_sequences(facts: Facts) -> list[Finding]:
     """(batch, steps, classes) viewed as (steps, batch, classes): each sequence mixes pieces of several examples."""
     mixed, asked = facts.mixed_sequences or (0, 0)
-    if not mixed or mixed < asked or (facts.leakage or 0.0) > MIXED:
+    if not mixed or mixed < asked or _mixes_the_batch(facts):
         return []
     return [
         Finding(

@@ -2,14 +2,15 @@
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rehearsed import Rehearsal
 
 
 def weights_put_back(evidence: Evidence) -> list[Finding]:
     """Weights most of which have their old values when the optimizer's next step begins; for a few it may be intended."""
     rehearsal = evidence.rehearsal
     seen = rehearsal.rewritten if rehearsal is not None else None
-    if seen is None or len(seen.undone) <= seen.num_watched / 2:
-        return []
+    if seen is None or rehearsal is None or len(seen.undone) <= seen.num_watched / 2:
+        return _as_at_first(rehearsal)
     shown = ", ".join(seen.undone[:3]) + (" and more" if len(seen.undone) > 3 else "")
     return [
         Finding(
@@ -27,5 +28,31 @@ def weights_put_back(evidence: Evidence) -> list[Finding]:
             "other model",
             source="own; weights before and after optimizer.step()",
             layers=seen.undone,
+        )
+    ]
+
+
+def _as_at_first(rehearsal: Rehearsal | None) -> list[Finding]:
+    """All weights as before the first step, bit for bit, though steps were seen that moved them: only a copy does that."""
+    seen = rehearsal.rewritten if rehearsal is not None else None
+    if rehearsal is None or seen is None or not seen.num_watched or len(rehearsal.unmoved) < rehearsal.num_parameters:
+        return []
+    return [
+        Finding(
+            rule="unmoved_parameter",
+            code="unmoved_parameter.with_gradient",
+            severity="error",
+            seen=f"the optimizer moves the weights, and after {len(rehearsal.steps)} steps all of them are again, bit for bit, "
+            "what they were before the first",
+            measurements=(
+                Measurement(name="parameters as at the start", value=float(len(rehearsal.unmoved)), threshold=0.0),
+                Measurement(name="parameters that the optimizer moves", value=float(seen.num_watched)),
+            ),
+            cause="something else writes old weights over them every so many steps: a copy (a target network, an average) or a "
+            "checkpoint is loaded into the model that is trained",
+            remedy="turn the copy round, from the trained model into the other: target.load_state_dict(model.state_dict()), "
+            "not model.load_state_dict(target.state_dict()); a checkpoint is loaded once, before the loop",
+            source="own; weights before and after the rehearsal, and before and after optimizer.step()",
+            layers=rehearsal.unmoved,
         )
     ]
