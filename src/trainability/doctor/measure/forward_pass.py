@@ -319,7 +319,7 @@ class ForwardPass(TorchFunctionMode):
             "output_shape": tuple(output.shape) if output is not None else (),
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
-            **self.given.facts(),
+            **self.given.facts(self.output),
             "nonfinite_inputs": tuple(
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),

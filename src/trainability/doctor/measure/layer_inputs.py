@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT, is_one_word, lone_word, loud_column
+from trainability.doctor.measure.featureless import answers_differ, has_edges
 from trainability.doctor.measure.hidden_words import HiddenWords
 from trainability.doctor.measure.misread_places import viewed_input, viewed_steps
 from trainability.doctor.measure.pooled import PooledNorms
@@ -44,6 +45,7 @@ class LayerInputs:
         self._loud: tuple[str, int, float] | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
+        self._of_nodes: set[str] = set()
         self._lone: dict[str, LoneWord | None] = {}
         self._places: dict[str, int] = {}
         self._padded: dict[str, float] = {}
@@ -85,6 +87,8 @@ class LayerInputs:
                 self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
                 return
             self._constant[name] = self._constant.get(name, True) and constant
+            if constant and has_edges(plain, (t for _, t in self.batch)):
+                self._of_nodes.add(name)
 
     def _is_one_place(self, name: str, given: Tensor, rows: int) -> bool:
         """Whether numbers along a sequence, the same for all examples, are one number, and the same one in every call.
@@ -140,15 +144,21 @@ class LayerInputs:
                     return name, share
         return None
 
-    def facts(self) -> dict[str, Any]:
-        """Fields of `Facts`."""
+    def facts(self, answer: Any) -> dict[str, Any]:
+        """Fields of `Facts`.
+
+        Args:
+            answer: what the model returned. Nodes of a graph may all be given one number: then what differs is who is joined.
+        """
+        meant = self._of_nodes if answers_differ(answer) else set()
         return {
+            "featureless": bool(meant),
             "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
             "loud_column": self._loud,
             "pooled_norm": self.pooled.found,
             "unread_words": "hidden" if self.hidden.found else None,
             "lone_word": next(filter(None, self._lone.values()), None),
-            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
+            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant and name not in meant),
         }
 
 

@@ -100,7 +100,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     far, thin, wide = max(means, key=abs), min(stds), max(stds)
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
         return []
-    if data is None and probe is None and wide == 0.0:
+    if wide == 0.0 and ((data is None and probe is None) or reading.facts(evidence).featureless):
         return []  # one number everywhere: constant_input reports it
     if data is None and abs(far) <= 3 and wide <= 10 and reading.facts(evidence).draws_own:
         return []  # an episode's first states, which are near each other, unlike later ones

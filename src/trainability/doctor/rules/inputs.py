@@ -259,7 +259,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     Why: an input that is the same for every example carries no information. A decoder that is fed zeros instead of the target
         learns from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition dropped for the whole batch. Tables of eight rows
-        or fewer (segment types) are left out.
+        or fewer (segment types) are left out; so are nodes of a graph without features, where the batch holds its edges and the
+        answers differ.
     Fix: look at what the loop passes to the layer in the finding; for a decoder, pass the target shifted by one.
     Source: own; Vaswani et al., Attention Is All You Need, 2017, section 3.1, for the shifted target.
     """
@@ -351,7 +352,8 @@ def _one_row(names: tuple[str, ...]) -> list[Finding]:
 def _one_number(evidence: Evidence) -> list[Finding]:
     """The whole first batch of a watched loop holds one number."""
     facts = reading.facts(evidence)
-    if facts.input_std != 0.0 or facts.input_mean is None or evidence.data is not None or evidence.probe is not None:
+    looked = evidence.data is not None or evidence.probe is not None
+    if facts.input_std != 0.0 or facts.input_mean is None or looked or facts.featureless:
         return []
     return [
         Finding(
