@@ -198,6 +198,8 @@ class Facts:
             ("noise", "class", "mixed" with the batch's own values), and their share of its mean square; "uniform" and the mean
             of a diffusion's noise that is uniform between 0 and 1; None if there is none.
         unpaired: whether the loss changes with the targets, and not with which example has which.
+        all_pairs: of outputs (n, n, ...), each of which is compared with one example's target: n, whether it is that of its
+            row, and whether the model was seen to make them of (n,) and (n, 1); or None.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
@@ -211,6 +213,7 @@ class Facts:
         takes_turns: in a watched loop, steps train different layers, none of which the other steps train.
         order_blind: a table of positions in a model with attention whose answers do not go by positions; or None.
         all_given: whether the model is given every tensor of the batch, of which there are several.
+        featureless: all nodes of a graph are given one number, which a layer takes; its edges are given, and answers differ.
         filled_extreme: a maximum or minimum that returns a fill value of a mask in every row, and that value; or None.
         softened: the divisor of logits before cross-entropy, and their difference within an example after it, or None.
         distilled: the same before a divergence from soft targets that is the whole loss, and the mean divergence.
@@ -376,6 +379,7 @@ class Facts:
     drawn_target: bool = False
     redrawn: tuple[str, float] | None = None
     unpaired: bool = False
+    all_pairs: tuple[int, bool, bool] | None = None
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
     moved_both_ways: tuple[str, ...] = ()
@@ -385,6 +389,7 @@ class Facts:
     takes_turns: bool = False
     order_blind: str | None = None
     all_given: bool = False
+    featureless: bool = False
     filled_extreme: tuple[str, float] | None = None
     softened: tuple[float, float] | None = None
     distilled: tuple[float, float, float] | None = None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.boundless import boundless
@@ -198,7 +199,10 @@ def _questions(
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "units without a gradient": lambda known: {"cut_rows": cut_rows(plain, batch, forward)},
         "steps without a gradient": lambda known: {"cut_steps": cut_steps(plain, batch, forward, seen)},
-        "what stands beside the outputs": lambda known: broadcast_shape(plain, batch, forward, known),
+        "what stands beside the outputs": lambda known: {
+            **broadcast_shape(plain, batch, forward, known),
+            "all_pairs": all_pairs(plain, batch, forward, seen),
+        },
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
         "layers with nothing between": lambda known: stacked(plain, seen),

@@ -121,11 +121,13 @@ def _facts_of_inputs(sampler: LayerSampler) -> dict[str, Any]:
     if sampler.tape is None:
         return {}
     hides = {"unread_words": "hidden"} if sampler.tape.own_tokens.hides_words else {}
-    return sampler.tape.given.facts() | hides | {"filled_extreme": sampler.tape.extremes.found}
+    answer = next((call.returned for call in sampler.tape.calls if call.is_whole), None)
+    return sampler.tape.given.facts(answer) | hides | {"filled_extreme": sampler.tape.extremes.found}
 
 
 def _facts_of_loss(loss: Tensor, sampler: LayerSampler, managed: set[int] | None) -> dict[str, Any]:
-    found = loss_facts(sampler.tape, loss, managed, sampler.pairs.read()) | crossed_shapes(loss, sampler.answer_nodes)
+    found = loss_facts(sampler.tape, loss, managed, sampler.pairs.read(), answers=sampler.answer_nodes)
+    found |= crossed_shapes(loss, sampler.answer_nodes)
     whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
     given = [t for call in (sampler.tape.calls if sampler.tape is not None else ()) for t in call.inputs]
     if are_names(given) and len(given[0]) == (size := summed_first(loss)):

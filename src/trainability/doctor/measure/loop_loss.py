@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.answer_rows import AnswerRows
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
@@ -44,7 +45,9 @@ _OF_THE_LOSS = (
 )
 
 
-def loss_facts(tape: Tape | None, loss: Any, managed: set[int] | None = None, read: Any = None) -> dict[str, Any]:
+def loss_facts(
+    tape: Tape | None, loss: Any, managed: set[int] | None = None, read: Any = None, *, answers: Sequence[Any] = ()
+) -> dict[str, Any]:
     """Ask the loss of a watched step.
 
     Args:
@@ -52,6 +55,7 @@ def loss_facts(tape: Tape | None, loss: Any, managed: set[int] | None = None, re
         loss: that the loop hands over.
         managed: ids of the parameters that the optimizer holds; None if unknown.
         read: what the loop's loader has yielded last; None if unknown.
+        answers: nodes that made the model's outputs.
 
     Returns:
         Fields of `Facts`; none where it is not known how the loss was computed.
@@ -66,14 +70,14 @@ def loss_facts(tape: Tape | None, loss: Any, managed: set[int] | None = None, re
         unheard(),
     ):  # the loop has been told already
         replay = tape.read(loss)
-        found = _asked(replay, managed, read) if replay is not None else {}
+        found = _asked(replay, managed, read, answers) if replay is not None else {}
         with contextlib.suppress(Exception):
             return found | (_of_rows(replay, tape.own_tokens.rows) if replay is not None else {})
         return found
     return {}
 
 
-def _asked(replay: Replay, managed: set[int] | None, read: Any) -> dict[str, Any]:
+def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequence[Any]) -> dict[str, Any]:
     model, batch = replay.model, replay.batch
     seen, pairing = ForwardPass(model, batch), Pairing()
     with seen, pairing:
@@ -91,6 +95,7 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any) -> dict[str, Any
         lambda known: {"pole": pole(model, batch, replay, seen) if known.task_loss is None else None},
         lambda known: {"censored": censored_backwards(model, batch, replay, seen)},
         lambda known: {"negated_task": known.negated_task or maximised(list(model.leaves), loss, seen)},
+        lambda known: {"all_pairs": all_pairs(model, batch, replay, seen, answers) if answers else None},
         lambda known: {"wanted_below": wanted_below(model, batch, replay, seen)},
         lambda known: {"unread_targets": unread_targets(model, batch, replay, seen)},
         lambda known: pairing_facts(model, batch, replay, seen, pairing, read=() if read is None else read),

@@ -52,9 +52,9 @@ def breaks_by_itself(evidence: Evidence) -> bool:
     -inf. Read off the run, or off the rehearsal if no run was watched. Where a function was found whose slope is infinite at a
     number that it was given, no step size matters.
     """
-    if not evidence.steps and evidence.rehearsal is not None and (found := evidence.rehearsal.nonfinite) is not None:
-        if found.backward and found.function in _STEEP:
-            return True
+    found = evidence.rehearsal.nonfinite if evidence.rehearsal is not None and not evidence.steps else None
+    if found is not None and found.backward and found.function in _STEEP:
+        return True
     seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
     known = [(s.loss, s.gradient_norm) for s in seen if s.loss is not None and s.gradient_norm is not None]
     before = list(itertools.takewhile(lambda pair: all(map(math.isfinite, pair)), known))

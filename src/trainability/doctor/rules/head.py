@@ -8,6 +8,7 @@ from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.affine import without_activation
 from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
+from trainability.doctor.rules.all_pairs import inside
 from trainability.doctor.rules.rule import rule
 
 NOTHING_LEARNED = (
@@ -43,7 +44,9 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
         outputs, and changing them leaves the loss the same, bit for bit; else a hint. A warning also where a loss of
         transitions depends only on each example's largest output, and such integers are not used. Code `outer`: products of
         (n,) and (n, 1), for example of log-probabilities and advantages, of which one mean or sum is taken; an error where the
-        mean of the factors is less than 1e-3 of their size, else a warning.
+        mean of the factors is less than 1e-3 of their size, else a warning. Code `inside`: the model itself returns (n, n)
+        answers for n examples and one less each way for one less (in a watched loop, it makes them of (n,) and (n, 1)); where
+        all of them are the same number, the loss wants the same of a whole row or column, and each goes by itself.
     Why: averaged over all pairs, the best output for every example is the mean of the targets. PyTorch warns once, or not at
         all if the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose with tensors of these shapes; a loss between two distributions,
@@ -54,6 +57,8 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if facts.broadcast_shape is None and facts.outer_product is not None:
         return [_outer(*facts.outer_product)]
+    if facts.broadcast_shape is None and facts.all_pairs is not None:
+        return [inside(*facts.all_pairs)]
     if facts.broadcast_shape is None:
         if facts.summed_first is not None:
             return [_summed(facts.summed_first)]

@@ -1,0 +1,31 @@
+"""Answers for all pairs of examples, compared with one target for each example. No rule."""
+
+from trainability.doctor.finding import Finding, Measurement
+
+
+def inside(size: int, of_rows: bool, crossed: bool) -> Finding:
+    """A model that returns a number for each pair of examples, where the loss takes it for the answer to one."""
+    if crossed:
+        remedy = (
+            f"unsqueeze(1) the tensor of shape ({size},) in forward, or keepdim=True in the sum that makes it, so that both "
+            f"have the shape ({size}, 1)"
+            if of_rows
+            else f"squeeze(1) the tensor of shape ({size}, 1) in forward, so that both have the shape ({size},), as the targets"
+        )
+    else:
+        row = "(a * b).sum(dim=1, keepdim=True)" if of_rows else "(a * b).sum(dim=1)"
+        remedy = f"combine in forward each example with itself alone, in the shape of the targets: {row} instead of a @ b.T"
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.inside",
+        severity="error",
+        seen=f"for {size} examples the model returns ({size}, {size}) answers, one for each pair of them, and the loss "
+        f"compares every answer of a {'row' if of_rows else 'column'} with the target of one example",
+        measurements=(Measurement(name="terms of the loss", value=float(size * size), threshold=float(size)),),
+        cause=f"in forward, ({size},) and ({size}, 1) are broadcast against each other, so that an answer is made of parts of "
+        "two examples"
+        if crossed
+        else "forward combines each example with every other, so that an answer is made of parts of two examples",
+        remedy=remedy,
+        source="PyTorch, Broadcasting semantics; the loss asked with the same number in place of all outputs",
+    )
