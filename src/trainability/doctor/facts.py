@@ -200,6 +200,8 @@ class Facts:
         unpaired: whether the loss changes with the targets, and not with which example has which.
         all_pairs: of outputs (n, n, ...), each of which is compared with one example's target: n, whether it is that of its
             row, and whether the model was seen to make them of (n,) and (n, 1); or None.
+        turned_quantiles: the name of quantiles that the loss holds, their levels, and those that outputs are trained for, where
+            each is one minus the other; None if there are none.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
@@ -380,6 +382,7 @@ class Facts:
     redrawn: tuple[str, float] | None = None
     unpaired: bool = False
     all_pairs: tuple[int, bool, bool] | None = None
+    turned_quantiles: tuple[str, tuple[float, ...], tuple[float, ...]] | None = None
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
     moved_both_ways: tuple[str, ...] = ()

@@ -63,6 +63,7 @@ from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, preferences
 from trainability.doctor.measure.pulls import pulls
+from trainability.doctor.measure.quantiles import turned_quantiles
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.redrawn import redrawn
 from trainability.doctor.measure.rounding import rounded_gradient
@@ -203,6 +204,7 @@ def _questions(
             **broadcast_shape(plain, batch, forward, known),
             "all_pairs": all_pairs(plain, batch, forward, seen),
         },
+        "quantiles and their levels": lambda known: {"turned_quantiles": turned_quantiles(plain, batch, forward, seen)},
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
         "layers with nothing between": lambda known: stacked(plain, seen),

@@ -53,12 +53,14 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         Jacobian, to 1e-3, and the loss rises with it; or the loss is that of a flow to a normal distribution, and its term for
         that log-determinant is off by an amount that changes with the weights. Code `backward`: a custom autograd function
         returns gradients with the opposite sign, so that moves along them change the loss by minus the expected amount, within
-        a tenth, while the gradients of all other weights are right.
+        a tenth, while the gradients of all other weights are right. A warning with code `quantiles`: below all targets and
+        above them the loss is linear in the outputs, with slopes that train each for one minus the quantile that the loss
+        holds for it, under that name.
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
     What fools it: gradient ascent on purpose, such as for an adversarial example or an adversary's loss; hard pairs chosen on
-        purpose, like ones far apart and unlike ones close.
+        purpose, like ones far apart and unlike ones close; levels that are named quantiles and mean the share above.
     Fix: remove the minus sign; or put log_softmax before `nll_loss`, or use `cross_entropy`.
     Source: PyTorch, `torch.nn.NLLLoss`; own check of the sign.
     """
@@ -75,6 +77,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or floorless(facts)
             or _volume(facts)
             or _backward(facts)
+            or _quantiles(facts)
             or boundless(facts)
             or censored(facts)
             or _less_likely(facts)
@@ -271,5 +274,28 @@ def _backward(facts: Facts) -> list[Finding]:
             source="Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015; own: weights moved, "
             "losses compared",
             layers=names,
+        )
+    ]
+
+
+def _quantiles(facts: Facts) -> list[Finding]:
+    """A pinball loss of prediction minus target."""
+    if facts.turned_quantiles is None:
+        return []
+    name, levels, trained = facts.turned_quantiles
+    held, meant = (", ".join(f"{level:.3g}" for level in each[:4]) for each in (levels, trained))
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.quantiles",
+            severity="warning",
+            seen=f"the loss holds {name} = {held}, and its slopes train the outputs for the quantiles {meant}: one minus each",
+            measurements=(
+                Measurement(name="level of the first quantile", value=levels[0]),
+                Measurement(name="level that its output is trained for", value=trained[0], threshold=levels[0]),
+            ),
+            cause="the error in the quantile loss is prediction minus target, or the weights of its two sides are exchanged",
+            remedy="error = target - prediction, and torch.max(q * error, (q - 1) * error) for the quantile q",
+            source="Koenker and Bassett, Regression Quantiles, Econometrica 1978; slopes on both sides of the targets",
         )
     ]
