@@ -479,6 +479,7 @@ CODES = {
     "shuffled_labels.unrelated of a table": (tabled(0.96), tabled(0.94)),
     "softmax_twice.exp": (fact(rates_twice="exp"), fact()),
     "wrong_sign.floorless": (fact(floorless=1), fact()),
+    "wrong_sign.switched_off": (fact(switched_off=("log_vars", 1)), fact()),
     "shuffled_labels.unrelated of masks": (by_place(0.26), by_place(0.24)),
     "shuffled_labels.unrelated of masks that fit no map": (by_place(-0.2, 0.04), by_place(-0.2, 0.06)),
     "class_imbalance": (imbalanced(weighs=False), imbalanced(weighs=True)),

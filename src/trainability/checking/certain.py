@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -96,7 +97,8 @@ def facts_of_step(
         if isinstance(whole, Parts):
             return look_at_parts(whole, batch, forward, losses, batches, turns)
         single = optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
-        return look(whole, batch, forward, optimizer=single, pairs_itself=True, turns=turns)
+        found = look(whole, batch, forward, optimizer=single, pairs_itself=True, turns=turns)
+        return replace(found, switched_off=None)  # a body may turn the gradient of a multiplier before it steps
 
 
 def _held_by_each(model: nn.Module, optimizer: Any) -> list[set[str]]:

@@ -156,6 +156,8 @@ class Facts:
         boundless: a parameter, or columns of an output, in words, that the loss makes grow without end, and behind which it
             forgets all else; None if there is none.
         boundless_rest: gradient of all else there, far away, over that at the start.
+        switched_off: a parameter of the loss, or one number of it, that is only a factor of terms, and the direction (1 or -1)
+            in which the loss takes it, so that the terms go to zero; None if there is none.
         censored: of a loss of times and ends, how many of how many questions show that it takes what has not ended yet for what
             ends sooner; None where it does not, or is no such loss.
         company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
@@ -351,6 +353,7 @@ class Facts:
     pole: float | None = None
     boundless: str | None = None
     boundless_rest: float | None = None
+    switched_off: tuple[str, int] | None = None
     censored: tuple[int, int] | None = None
     company: Company | None = None
     softmax_over_batch: tuple[int, int] | None = None

@@ -49,7 +49,7 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
             losses.append(float(forward(model, batch).detach().sum()))
     if losses[0] != losses[1]:  # a bonus for the spread of what is drawn is one on purpose
         return {}
-    for name, parameter in itertools.islice(_own_numbers(model), _MOST_ASKED):
+    for name, parameter in itertools.islice(small_parameters(model), _MOST_ASKED):
         rest = _parameter_is(model, batch, forward, parameter)
         if rest is not None:
             return {"boundless": f"parameter {name}", "boundless_rest": rest}
@@ -57,7 +57,7 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
     return {"boundless": found[0], "boundless_rest": found[1]} if found is not None else {}
 
 
-def _own_numbers(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def small_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Small parameters of modules that are no layer of PyTorch: what a program uses by hand."""
     for prefix, module in sorted(model.named_modules(), key=lambda named: named[0].count(".")):
         if type(module).__module__.startswith("torch.nn.modules"):

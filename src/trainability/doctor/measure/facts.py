@@ -77,6 +77,7 @@ from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.solved import solved_by_constant
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.summed_first import summed_over_batch
+from trainability.doctor.measure.switched_off import maximised_by, switched_off
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first, turned_over
 from trainability.doctor.measure.transposed import transposed
@@ -231,6 +232,9 @@ def _questions(
             "floorless": floorless(plain, batch, forward),
             **boundless(plain, batch, forward, is_one=known.task_loss is None),
             "pole": pole(plain, batch, forward, seen) if known.task_loss is None else None,
+        },
+        "weights of terms": lambda known: {
+            "switched_off": switched_off(plain, batch, forward, maximised_by(optimizer, plain_module(model)))
         },
         "gradients beside slopes": lambda known: {
             "turned_gradients": turned_gradients(plain, batch, forward)

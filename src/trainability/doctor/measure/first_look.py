@@ -28,6 +28,7 @@ from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
 from trainability.doctor.measure.steps_first import steps_first_facts
 from trainability.doctor.measure.summed_first import are_names, summed_first
+from trainability.doctor.measure.switched_off import number_of
 from trainability.doctor.measure.twins import parted
 from trainability.doctor.readings import Readings
 
@@ -84,6 +85,7 @@ def facts_so_far(
     std, mean, *columns = (None, None) if sampler.first_input is None else sampler.first_input.tolist()
     return {
         "opposed": rivals.opposed,
+        "switched_off": _going_on(sampler, first),
         "takes_turns": _takes_turns(samples),
         "shared": rivals.shared,
         "readings": replace((first or Facts()).readings, overwritten=sampler.pairs.one_row(), coarse=sampler.pairs.coarse()),
@@ -93,6 +95,16 @@ def facts_so_far(
         "input_mean": mean,
         "input_columns": (columns[0], int(columns[1]), *columns[2:]) if columns else None,
     }
+
+
+def _going_on(sampler: LayerSampler, first: Facts | None) -> tuple[str, int] | None:
+    """A weight that the loss takes to zero, once it has moved there: the multipliers of a constraint go the other way."""
+    found, start = first.switched_off if first is not None else None, sampler.own_number
+    now = number_of(found[0], sampler.model) if found is not None else None
+    if found is None or start is None or now is None:
+        return None
+    by = (now - start) * found[1]
+    return found if bool((by >= 0).all()) and bool((by > 0).any()) else None
 
 
 def _takes_turns(samples: Iterable[Sample]) -> bool:
@@ -128,6 +140,8 @@ def _facts_of_inputs(sampler: LayerSampler) -> dict[str, Any]:
 def _facts_of_loss(loss: Tensor, sampler: LayerSampler, managed: set[int] | None) -> dict[str, Any]:
     found = loss_facts(sampler.tape, loss, managed, sampler.pairs.read(), answers=sampler.answer_nodes)
     found |= crossed_shapes(loss, sampler.answer_nodes)
+    if (weight := found.get("switched_off")) is not None:
+        sampler.own_number = number_of(weight[0], sampler.model)
     whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
     given = [t for call in (sampler.tape.calls if sampler.tape is not None else ()) for t in call.inputs]
     if are_names(given) and len(given[0]) == (size := summed_first(loss)):

@@ -29,6 +29,7 @@ from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.replay import Replay
 from trainability.doctor.measure.shown_places import asks_shown_rest
+from trainability.doctor.measure.switched_off import switched_off
 from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
@@ -92,6 +93,7 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
         lambda known: {"floorless": floorless(model, batch, replay)},
         # A half of the batch cannot be asked: the outputs are those of the whole.
         lambda known: boundless(model, None, lambda model, _: replay(model, batch), is_one=known.task_loss is None),
+        lambda known: {"switched_off": switched_off(model, None, lambda model, _: replay(model, batch))},
         lambda known: {"pole": pole(model, batch, replay, seen) if known.task_loss is None else None},
         lambda known: {"censored": censored_backwards(model, batch, replay, seen)},
         lambda known: {"negated_task": known.negated_task or maximised(list(model.leaves), loss, seen)},

@@ -77,6 +77,7 @@ class LayerSampler:
         tape: of the loss, in steps that it tells something new of.
         pairs: inputs and targets of the sampled steps.
         ahead: whether outputs for earlier tokens go by later ones.
+        own_number: of the loss, as it was at first; see `switched_off`.
         first_input: `input_stats` of the first floating-point input that was seen, on the device.
         on_call: called with what the model was given and what it returned, at each forward pass of a watched step.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
@@ -89,12 +90,13 @@ class LayerSampler:
         self.answer_leaves: set[int] | None = None
         self.answer_nodes: tuple[Any, ...] = ()
         self.gauges: Sequence[Tensor] = ()
+        self.own_number: Tensor | None = None
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
         self.on_call: Callable[[Any, Any], None] = lambda inputs, output: None
         self.tape: Tape | None = None
         self._leaving: Tape | None = None  # that was closed inside a function that it passes on
         self.pairs, self.ahead = SeenPairs(), ahead.Ahead()
-        self._model, self._guard, self._gauge_handles = model, guard, []
+        self.model, self._guard, self._gauge_handles = model, guard, []
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
         self._found_by_loss: dict[str, str | None] | None = None
@@ -133,7 +135,7 @@ class LayerSampler:
         self.is_armed = True
         self.watch.attach()
         if self._activations is None or self.pairs.wants_more:
-            self.tape = Tape(self._model)
+            self.tape = Tape(self.model)
             self.tape.own_tokens.ahead = self.ahead
             self.tape.attach()
         self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self.gauges if p.requires_grad]
@@ -267,7 +269,7 @@ class LayerSampler:
 
     def was_seen(self) -> bool:
         """Whether the model ran: it or a layer of it was called, or it is scripted, which tells nobody."""
-        return self._was_run or bool(self.watch.called) or isinstance(self._model, torch.jit.ScriptModule)
+        return self._was_run or bool(self.watch.called) or isinstance(self.model, torch.jit.ScriptModule)
 
     def failed(self) -> str | None:
         """Layers that could not be looked at, and the first reason; None where all could."""
@@ -313,16 +315,16 @@ class LayerSampler:
     def _following(self) -> dict[str, str | None]:
         if self._activations is not None:
             return self._activations
-        return {**activations_by_layer(None, self._model), **(self._found_by_loss or {})}
+        return {**activations_by_layer(None, self.model), **(self._found_by_loss or {})}
 
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""
         self._guard(lambda: self._look_at_gradients_before(output))
         self._guard(lambda: self.on_call((args, kwargs), output))
         if self._was_run:
-            self._output, self._training = None, self._training or trained_mode.is_meant(self._model)  # an attack asks first
+            self._output, self._training = None, self._training or trained_mode.is_meant(self.model)  # an attack asks first
         else:
-            self._was_run, self._training = True, trained_mode.is_meant(self._model)
+            self._was_run, self._training = True, trained_mode.is_meant(self.model)
             self._guard(lambda: self._on_first_pass((args, kwargs), output))
 
     def _on_first_pass(self, inputs: Any, output: Any) -> None:
@@ -347,7 +349,7 @@ class LayerSampler:
             answers.register_hook(lambda gradient: self._guard(lambda: self._keep_gradient(gradient)))
         if self._activations is None and outputs:
             found = activations_in_graph(outputs, self.watch.nodes)
-            self._activations = {**activations_by_layer(None, self._model), **found}
+            self._activations = {**activations_by_layer(None, self.model), **found}
         self.watch.nodes.clear()  # they keep the graph alive
 
     def _keep_gradient(self, gradient: Tensor) -> None:

@@ -73,6 +73,27 @@ def boundless(facts: Facts) -> list[Finding]:
     ]
 
 
+def switched_off(facts: Facts) -> list[Finding]:
+    """A learned weight of a task, without the logarithm that keeps it from zero."""
+    if facts.switched_off is None:
+        return []
+    name, direction = facts.switched_off
+    way = "grows" if direction > 0 else "shrinks"
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.switched_off",
+            severity="error",
+            seen=f"parameter {name} only multiplies terms of the loss, and they go to zero as it {way}",
+            measurements=(Measurement(name="learned weights without a cost", value=1.0, threshold=0.0),),
+            cause=f"a small weight costs nothing: learning {name} takes it to zero, and its terms count no more",
+            remedy="subtract half the logarithm of each learned weight in the loss: sum(weight * term - 0.5 * log(weight)); "
+            "with weight = exp(-s) that is sum(exp(-s) * term + 0.5 * s)",
+            source="Kendall, Gal and Cipolla, CVPR 2018, equation 7; the parameter moved by 2, 20 and 40, or by 1e4",
+        )
+    ]
+
+
 def pole(facts: Facts) -> list[Finding]:
     """An overlap of raw outputs: negative ones can make its denominator zero."""
     if facts.pole is None:
