@@ -424,6 +424,7 @@ CODES = {
         fact(readings=Readings()),
     ),
     "wrong_sign.volume": (fact(volume_against=True), fact()),
+    "wrong_sign.volume of likelihoods": (fact(volume_turned=True), fact()),
     "random_evaluation.shuffled": (
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
         fact(evaluation_noise=0.5, noise_source="state"),

@@ -26,6 +26,7 @@ from trainability.doctor.measure.copying import can_copy
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
 from trainability.doctor.measure.cut_steps import cut_steps
+from trainability.doctor.measure.densities import volume_turned
 from trainability.doctor.measure.derivatives import Derivatives, has_constant_slope, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts, dropped_state
 from trainability.doctor.measure.ends import ends_facts
@@ -256,6 +257,7 @@ def _questions(
         "volumes of a flow": lambda known: {
             "volume_against": volume_against(seen, loss),
             "volume_missing": volume_missing(plain, batch, forward, seen),
+            "volume_turned": volume_turned(plain, batch, forward),
         },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {

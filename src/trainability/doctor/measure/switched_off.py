@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -52,7 +53,9 @@ def switched_off(model: nn.Module, batch: Any, forward: Forward, ascending: Coll
             continue
         others = [p for p in model.parameters() if p.requires_grad and p is not parameter]
         for place in _places(parameter):
-            direction = _falls(_Asked(model, batch, forward, parameter, others, place))
+            direction = None
+            with contextlib.suppress(RuntimeError, ValueError):  # refuses what is out of its range
+                direction = _falls(_Asked(model, batch, forward, parameter, others, place))
             if direction is not None:
                 return name if place is None else f"{name}[{', '.join(map(str, place))}]", direction
     return None

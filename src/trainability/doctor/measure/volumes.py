@@ -89,7 +89,7 @@ def volume_missing(model: nn.Module, batch: Any, forward: Callable[[Any, Any], T
         return False
     place = made, tuple(known)
     start = _left_out(seen, given, place)
-    with _moved(model):
+    with moved(model):
         later = _left_out(seen, given, place)
     # What stays as it is where weights move is left out rightly: the volume of a fixed scale or squashing of the inputs.
     return start is not None and later is not None and float((later[0] - start[0]).abs().max()) > _TELLING * (1 + later[1])
@@ -104,13 +104,13 @@ def _is_normal(loss: float, points: Tensor, numbers: list[Tensor]) -> bool:
 
 
 @contextlib.contextmanager
-def _moved(model: nn.Module) -> Iterator[None]:
+def moved(model: nn.Module, by: float = 1.0) -> Iterator[None]:
     """Other weights, while it lasts."""
     kept = [p.data for p in model.parameters()]  # exchanged, not written to: the graph of the loss is still needed
     draws = torch.Generator().manual_seed(0)
     try:
         for p in model.parameters():
-            p.data = p.data + _MOVE * torch.randn(p.shape, generator=draws).to(p)
+            p.data = p.data + by * _MOVE * torch.randn(p.shape, generator=draws).to(p)
         yield
     finally:
         for p, old in zip(model.parameters(), kept, strict=True):

@@ -52,11 +52,11 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy is given a negative target. Code
         `rates`: `poisson_nll_loss` with log_input=False is given negative rates. Code `volume`: a model returns points and the
         log-determinant of their Jacobian, to 1e-3, and the loss rises with it; or the loss is that of a flow to a normal
-        distribution, and its term for that log-determinant is off by an amount that changes with the weights. Code `backward`:
-        a custom autograd function returns gradients with the opposite sign, so that moves along them change the loss by minus
-        the expected amount, within a tenth, while the gradients of all other weights are right. A warning with code
-        `quantiles`: below all targets and above them the loss is linear in the outputs, with slopes that train each for one
-        minus the quantile that the loss holds for it, under that name.
+        distribution, and its term for that log-determinant is off by an amount that changes with the weights, or has the wrong
+        sign at each example. Code `backward`: a custom autograd function returns gradients with the opposite sign, so that
+        moves along them change the loss by minus the expected amount, within a tenth, while the gradients of all other weights
+        are right. A warning with code `quantiles`: below all targets and above them the loss is linear in the outputs, with
+        slopes that train each for one minus the quantile that the loss holds for it, under that name.
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
@@ -236,8 +236,23 @@ _VOLUME_MISSING = Finding(
 )
 
 
+_VOLUME_TURNED = Finding(
+    rule="wrong_sign",
+    code="wrong_sign.volume",
+    severity="error",
+    seen="the loss is -log p(z) + log |det dz/dx| for each example: the log-determinant has the wrong sign",
+    measurements=(Measurement(name="likelihoods with the wrong sign of the log-determinant", value=1.0, threshold=0.0),),
+    cause="log p(x) is log p(z) plus log |det dz/dx|; with a minus, shrinking all points to one costs nothing, and pays",
+    remedy="reverse the sign of the log-determinant where it is added up: of a step z = (x - t) * exp(-s) it is -s.sum(-1), of "
+    "z = x * exp(s) + t it is s.sum(-1); log_prob = log_pz + log_det",
+    source="Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, equation (2); own: Jacobians",
+)
+
+
 def _volume(facts: Facts) -> list[Finding]:
     """A flow that contracts all points to one, because the loss rewards it."""
+    if facts.volume_turned and not facts.volume_against:
+        return [_VOLUME_TURNED]
     if facts.volume_missing:
         return [_VOLUME_MISSING]
     if not facts.volume_against:

@@ -1,0 +1,106 @@
+"""Flows that return a log-likelihood, with the volume's logarithm added up inside; and losses of squares that are none."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from rule_examples import fact
+from torch import Tensor, nn
+
+from trainability.checking.certain import facts_of
+from trainability.doctor import diagnose
+
+X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0)) @ torch.randn(
+    4, 4, generator=torch.Generator().manual_seed(1)
+)
+LIKELIHOOD = torch.distributions.Normal(0.0, 1.0)
+
+
+class Flow(nn.Module):
+    """Affine couplings, the identity at their start."""
+
+    def __init__(self, sign: float, base: str = "squares", *, fixed: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.sign, self.base, self.fixed = sign, base, fixed
+        self.steps = nn.ModuleList(nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 4)) for _ in range(4))
+        self.sizes = nn.Parameter(torch.zeros(4))
+        for step in self.steps:
+            nn.init.zeros_(step[2].weight)  # type: ignore[index, arg-type]
+            nn.init.zeros_(step[2].bias)  # type: ignore[index, arg-type]
+
+    def to_base(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        volume = self.sizes.sum() + x.new_zeros(len(x))
+        x = x * self.sizes.exp()
+        for step in self.steps if not self.fixed else ():
+            size, shift = step(x[:, :2]).chunk(2, dim=1)
+            x = torch.cat([(x[:, 2:] - shift) * (-size).exp(), x[:, :2]], dim=1)
+            volume = volume - size.sum(dim=1)
+        return x, self.sign * volume
+
+    def forward(self, x: Tensor) -> Tensor:
+        z, volume = self.to_base(x)
+        if self.base == "squares":
+            return -0.5 * (z**2 + 1.8378770664).sum(dim=-1) + volume
+        return LIKELIHOOD.log_prob(z).sum(dim=-1) + volume
+
+
+@pytest.mark.parametrize("base", ["squares", "distribution"])
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_a_log_likelihood_with_the_volume_of_the_other_direction(base: str, fixed: bool, share: float) -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        return -share * model(batch).mean()
+
+    for sign in (1.0, -1.0):
+        facts = facts_of(Flow(sign, base, fixed=fixed), X, training_step=step)
+        assert facts.notes == ()
+        assert facts.volume_turned is (sign < 0)
+    (found,) = diagnose(fact(volume_turned=True)).findings
+    assert found.code == "wrong_sign.volume"
+
+
+def net(outputs: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, outputs))
+
+
+def by_score(model: Any, batch: Any) -> Tensor:
+    """Hyvärinen's: half the squared score, and the trace of its Jacobian."""
+    x = batch.clone().requires_grad_()
+    score = model(x)
+    traces = [torch.autograd.grad(score[:, k].sum(), x, create_graph=True)[0][:, k] for k in range(4)]
+    return (0.5 * score.square().sum(dim=1) + torch.stack(traces).sum(dim=0)).mean()
+
+
+def of_code(model: Any, batch: Any) -> Tensor:
+    mean, log_variance = model(batch).chunk(2, dim=1)
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1).mean()
+
+
+def far_from_zero(model: Any, batch: Any) -> Tensor:
+    return 0.5 * model(batch).square().sum(dim=1).mean()
+
+
+def of_a_target(model: Any, batch: Any) -> Tensor:
+    """A target distribution that a flow is to draw from: the entropy of what is made is minus the volume."""
+    made, volume = model.to_base(batch)
+    return (0.5 * made.square().sum(dim=1) - volume).mean()
+
+
+SOUND: dict[str, tuple[Callable[[Any, Any], Tensor], Callable[[], nn.Module]]] = {
+    "a score": (by_score, net),
+    "a code": (of_code, lambda: net(8)),
+    "distances from zero": (far_from_zero, net),
+    "a rebuilt input": (lambda m, b: (m(b) - b).square().sum(dim=1).mean(), net),
+    "a flow that draws": (of_a_target, lambda: Flow(1.0)),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_other_squares_are_no_likelihoods(name: str) -> None:
+    step, model = SOUND[name]
+    facts = facts_of(model(), X, training_step=step)
+    assert not any("flow" in note for note in facts.notes)
+    assert not facts.volume_turned
