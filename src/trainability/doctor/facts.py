@@ -161,6 +161,8 @@ class Facts:
             in which the loss takes it, so that the terms go to zero; None if there is none.
         censored: of a loss of times and ends, how many of how many questions show that it takes what has not ended yet for what
             ends sooner; None where it does not, or is no such loss.
+        scores_of_others: labels and scores of a batch, by name, that are both targets of the same outputs and unrelated to each
+            other, over how many examples, and the standard deviations between them; None if there are none.
         company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
         softmax_over_batch: of a watched loop, the shape of what a softmax in the forward pass takes, examples first, where it
             runs over these; None if there is none.
@@ -357,6 +359,7 @@ class Facts:
     boundless_rest: float | None = None
     switched_off: tuple[str, int] | None = None
     censored: tuple[int, int] | None = None
+    scores_of_others: tuple[str, str, int, float] | None = None
     company: Company | None = None
     softmax_over_batch: tuple[int, int] | None = None
     along_batch: str | None = None

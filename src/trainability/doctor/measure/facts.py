@@ -83,6 +83,7 @@ from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first, turned_over
 from trainability.doctor.measure.transposed import transposed
 from trainability.doctor.measure.turned_apart import turned_apart
+from trainability.doctor.measure.two_targets import scores_of_others
 from trainability.doctor.measure.underflow import underflow
 from trainability.doctor.measure.unequal_terms import unequal_terms
 from trainability.doctor.measure.unreached import unreached
@@ -307,6 +308,7 @@ def _questions_of_pairs(
         "values that are hidden": lambda known: (
             {"asks_shown": "values"} if known.asks_shown is None and asks_shown_values(plain, batch, forward) else {}
         ),
+        "scores beside labels": lambda known: {"scores_of_others": scores_of_others(plain, batch, forward, batches)},
         "targets that were filled in": lambda known: {"filled_targets": filled(plain, batch, forward, batches)},
         "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},

@@ -40,7 +40,7 @@ def filled(
     Returns:
         Which tensor of the batch it is, the number, and its share of the examples; None where there is none.
     """
-    given = _given(model, batch, forward)
+    given = given_to_modules(model, batch, forward)
     named = dict(tensors(batch))
     inputs = [name for name, t in named.items() if t.data_ptr() in given and t.dim() > 1]
     targets = [
@@ -51,7 +51,7 @@ def filled(
     targets = [name for name in targets if any(_between(c) is not None for c in _columns(named[name]))]
     if not inputs or not targets:
         return None
-    rows = _read(batches, [inputs[0], *targets])
+    rows = read_together(batches, [inputs[0], *targets])
     if rows is None:
         return None
     for name in targets:
@@ -126,7 +126,7 @@ def _between(column: Tensor) -> float | None:
     return value if _SIDE <= below <= 1 - _SIDE else None
 
 
-def _given(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> set[int]:
+def given_to_modules(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> set[int]:
     """Where the tensors lie that go into modules."""
     seen: set[int] = set()
 
@@ -143,7 +143,7 @@ def _given(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) 
     return seen
 
 
-def _read(batches: Iterable[Any], names: list[str]) -> dict[str, Tensor] | None:
+def read_together(batches: Iterable[Any], names: list[str]) -> dict[str, Tensor] | None:
     """These tensors of the loader's first examples; None where batches lack them, or they do not fit together."""
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     count = 0

@@ -49,6 +49,33 @@ def _mixes_the_batch(facts: Facts) -> bool:
     return (facts.leakage or 0.0) > MIXED or (facts.graph is not None and facts.graph.viewed_across is not None)
 
 
+def scores_apart(facts: Facts) -> list[Finding]:
+    """A teacher's scores that were kept in another order than the examples."""
+    if facts.scores_of_others is None:
+        return []
+    labels, scores, count, above = facts.scores_of_others
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.scores",
+            severity="warning",
+            seen=f"the scores in batch{scores} have nothing to do with the labels in batch{labels} nor with the inputs, though "
+            "both are targets for the same outputs",
+            measurements=(
+                Measurement(name="examples compared", value=float(count)),
+                Measurement(
+                    name="scores of own labels above others'", value=above, unit="standard deviations", threshold=NO_COMPANY
+                ),
+            ),
+            cause="the scores were computed in another order than that in which they are used, as with a shuffling loader; or "
+            "whatever computed them was not trained",
+            remedy="compute the scores in the order of the data set: DataLoader(dataset, shuffle=False) where they are kept; "
+            "or teacher(x) for each batch in the training step; and compare scores.argmax(1) with the labels",
+            source="own; labels shuffled 99 times",
+        )
+    ]
+
+
 def _others_partners(found: Misaligned) -> Finding:
     """Rows that are compared in pairs and belong to different examples."""
     count = found.num_partners

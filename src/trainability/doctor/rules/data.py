@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, strangers, turned_images
+from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, scores_apart, strangers, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.loss_arguments import blank_labels, zeros_for_signs
 from trainability.doctor.rules.padding import padded_apart
@@ -245,7 +245,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         check, the target holds random numbers of the step, alone or mixed with data, and other numbers in their place change no
         input of any layer. Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws
         from [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
-        examples and a / sqrt(1 - b * b) does not.
+        examples and a / sqrt(1 - b * b) does not. Code `scores`: in a check, labels and scores of as many classes are both
+        targets for the same outputs; inputs are related to the labels, by 8 standard deviations, and scores to neither, within
+        3.5.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row. Even an exclusive or of three features out of seven is 10 standard deviations above;
@@ -277,6 +279,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         found := padded_apart(facts)
         or parted(facts)
         or other_targets(facts)
+        or scores_apart(facts)
         or drawn_target(facts)
         or moved_targets(evidence)
         or turned_images(evidence.relation)
