@@ -508,6 +508,7 @@ CODES = {
         fact(graph=LossGraph(heads=MisreadHeads(kind="places", given=(32, 8, 16, 30), made=(32, 30, 128)))),
         fact(graph=LossGraph()),
     ),
+    "unreachable_target.generated": (fact(judged_outside=("tanh", 0.3)), fact(judged_outside=("tanh", 0.04))),
     "misread_heads.steps": (
         fact(graph=LossGraph(heads=MisreadHeads(kind="steps", given=(64, 50, 3), made=(50, 64, 3)))),
         fact(graph=LossGraph()),

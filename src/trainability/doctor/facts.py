@@ -213,6 +213,8 @@ class Facts:
             maker as well, for the judge's loss; () if there are none.
         moved_both_ways: of models that play against each other, the judge and the maker where one optimizer holds both and
             moves one of them for two losses that want opposite answers; () if there are none.
+        judged_outside: of a model that judges data and what another makes: the bounded function that makes it ("tanh",
+            "sigmoid"), and the share of the data's values that are outside its range by a tenth of its half.
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
             row, and no loss goes by which row was asked for which; () if there are none.
         shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
@@ -394,6 +396,7 @@ class Facts:
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
     moved_both_ways: tuple[str, ...] = ()
+    judged_outside: tuple[str, float] | None = None
     not_judged: tuple[str, ...] = ()
     shared: tuple[int, int] | None = None
     opposed: bool = False

@@ -14,6 +14,7 @@ from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.copies import copied, modules, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.forward_pass import ELEMENTWISE
 from trainability.doctor.measure.index_goals import IndexGoals
+from trainability.doctor.measure.judged_range import JudgedRange
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
@@ -61,20 +62,22 @@ def look_at_body(
         batches: of the training loader.
 
     Returns:
-        Fields of `Facts`: shapes that are broadcast, a reward whose outcomes become less likely, and targets made from indices;
+        Fields of `Facts`: shapes that are broadcast, a reward whose outcomes become less likely, targets made from indices, and
+        data beyond the range of what is made in their place;
         None if the body refers to its own models, so that no copy can be stepped.
     """
     if reaches(step, model, optimizer):
         return None
     twins, steppers = copied(model, optimizer)
     device = next((p.device for part in modules(twins) for p in part.parameters()), torch.device("cpu"))
-    columns, chances, goals = _Columns(modules(twins)), Chances(), IndexGoals()
+    columns, chances, goals, judged = _Columns(modules(twins)), Chances(), IndexGoals(), JudgedRange(modules(twins))
     guarded = put_back(*used_by(step)), variables_put_back(step)
     with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
         batch = to_device(next(iter(batches)), device)
-        with columns, chances, goals:
+        with columns, chances, goals, judged:
             step(twins, steppers, batch)
     found: dict[str, Any] = {"lowered": chances.lowered(), "index_goals": goals.found, "credited": chances.credit.found()}
+    found |= {"judged_outside": judged.outside()}
     if columns.pair is not None:
         shapes = [tuple(tensor.shape) for tensor in columns.pair]
         found |= dict(zip(("output_shape", "target_shape"), shapes, strict=True))

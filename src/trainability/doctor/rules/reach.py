@@ -27,6 +27,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         more of the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code `one_sided`, a
         warning: everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or more of the
         targets are on the other side.
+        Code `generated`, a warning, in a check with `step`: one model is given both data and what another makes, which ends in
+        a sigmoid or tanh, and 5 % or more of the data's values are outside its range by more than a tenth of its half.
         Also a warning where one term of the loss, a distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid,
         softmax or tanh with targets, a quarter or more of which are outside its range.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
@@ -43,6 +45,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_not_exclusive(facts.rows_off_one)]
     if facts.graph is not None and facts.graph.takes is None and (facts.wanted_below or 0.0) >= WANTED_BELOW:
         return [_held_at_zero(facts.wanted_below or 0.0)]
+    if facts.judged_outside is not None and facts.judged_outside[1] >= 0.05:
+        return [_generated(*facts.judged_outside)]
     found = _last_function(facts)
     return found or ([_of_one_term(*facts.graph.bounded_term)] if facts.graph is not None and facts.graph.bounded_term else [])
 
@@ -87,6 +91,23 @@ def _of_one_term(distance: str, made: str, share: float) -> Finding:
         cause=f"{made} is applied to outputs whose targets are not in its range, such as logarithms or offsets",
         remedy=f"apply {made} only to the outputs whose targets are in its range; or scale these targets into it",
         source="own; the targets that the loss function was given",
+    )
+
+
+def _generated(made: str, share: float) -> Finding:
+    """Data that a generator cannot make."""
+    to = "[-1, 1]: 2 * (x - low) / (high - low) - 1" if made == "tanh" else "[0, 1]: (x - low) / (high - low)"
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.generated",
+        severity="warning",
+        seen=f"{100 * share:.0f} % of the values of the real data are outside the range of the {made} that makes the generated "
+        "data, and one model is given both",
+        measurements=(Measurement(name="share of the values outside", value=share, threshold=0.05),),
+        cause=f"the generator ends in {made}, and the real data are not scaled to its range: their size alone tells them apart",
+        remedy=f"scale the data to {to} with the data's own least and greatest value, and generated data back; or remove the "
+        f"{made} at the end of the generator",
+        source="Radford, Metz and Chintala, DCGAN, ICLR 2016 (images scaled to the range of tanh); values compared",
     )
 
 
