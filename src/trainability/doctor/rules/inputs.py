@@ -219,7 +219,8 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
             "layer indexes with them",
             measurements=(Measurement(name="such columns", value=float(len(relation.categories)), threshold=0.0),),
             cause="category indices go into a layer as quantities",
-            remedy=f"torch.nn.Embedding(number of categories, width) for column {columns}, concatenated with the other inputs",
+            remedy=f"torch.nn.Embedding(number of categories, width) for column {columns}, and for every other column of "
+            "indices, concatenated with the other inputs",
             source="own; PyTorch, torch.nn.Embedding",
         )
     ]
@@ -282,7 +283,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             cause="a placeholder, such as zeros, is passed instead of data or positions, or no word is in the vocabulary",
             remedy=f"pass the data of the batch to {name or 'the model'} instead of that constant; for positions in a "
             "sequence, torch.arange(length); for a decoder, the target shifted by one, torch.cat([start, target[:, :-1]], "
-            "dim=1); for words, check their indices and the vocabulary",
+            "dim=1); for words, check their indices and the vocabulary; for a graph whose nodes have no features, their degrees, or "
+            "a sum over neighbours instead of a mean",
             source="own",
             layers=facts.constant_inputs,
         )

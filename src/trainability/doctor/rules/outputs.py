@@ -400,6 +400,8 @@ def _pulled_only(forces: PairForces) -> Finding:
             Measurement(name="pairs pushed apart", value=float(forces.num_pushed), threshold=1.0),
         ),
         cause="the loss is lowest where all outputs are the same",
-        remedy="detach() the side that is the target (as SimSiam and BYOL do), or push unlike examples apart in the loss",
+        remedy="with labels, push unlike examples apart: if the loss takes their least distance, dist.masked_fill(same, "
+        "float('inf')).min(dim=1), not dist * ~same, whose least value is always 0; without labels, detach() the side that is "
+        "the target, as SimSiam and BYOL do",
         source="Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, section 4.1",
     )
