@@ -283,8 +283,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             cause="a placeholder, such as zeros, is passed instead of data or positions, or no word is in the vocabulary",
             remedy=f"pass the data of the batch to {name or 'the model'} instead of that constant; for positions in a "
             "sequence, torch.arange(length); for a decoder, the target shifted by one, torch.cat([start, target[:, :-1]], "
-            "dim=1); for words, check their indices and the vocabulary; for a graph whose nodes have no features, their degrees, or "
-            "a sum over neighbours instead of a mean",
+            "dim=1); for words, check their indices and the vocabulary; for a graph whose nodes have no features, their "
+            "degrees, or a sum over neighbours instead of a mean",
             source="own",
             layers=facts.constant_inputs,
         )
