@@ -22,7 +22,7 @@ from trainability.doctor.measure.statistics import extremes
 Batches = Iterable[Any]
 _MOST_TARGETS = 256  # values of one example's target
 _MOST_COORDINATES = 3  # of an example that is a place
-_MOST_SWITCHES = 16  # columns of a table all of whose combinations may be there
+_MOST_SWITCHES, _MOST_LEVELS = 16, 8  # columns of a table all of whose combinations may be there; values of each
 _MOST_LEFT_OUT = 100  # points of a grid in a row; of 2,000 random numbers the widest gap is thousands of times the narrowest
 _FEWEST_BOXES = 64
 _FEWEST_BLANK = 5  # blank images; with ten classes, their targets are equal by chance once in ten thousand
@@ -131,8 +131,11 @@ class _Split:
     def is_complete(self) -> bool:
         """Whether every combination of the values that the columns take is there: no example can be new."""
         rows = torch.cat(self.rows) if len({r.shape[1] for r in self.rows}) == 1 else torch.zeros(0, 1)
-        combinations = math.prod(len(column.unique()) for column in rows.T)
-        return combinations <= len(rows) == self.count and combinations == len(rows.unique(dim=0))
+        levels = [len(column.unique()) for column in rows.T]
+        combinations = math.prod(levels)
+        return (
+            max(levels) <= _MOST_LEVELS and combinations <= len(rows) == self.count and combinations == len(rows.unique(dim=0))
+        )
 
     def classes_read(self) -> Tensor | None:
         """Class indices in the order in which they came; None where labels are of another kind."""

@@ -13,7 +13,7 @@ MIXED = 1e-3  # change of an output over the outputs' rms when another example i
 def other_targets(facts: Facts) -> list[Finding]:
     """Whether the loop's own step pairs an output with the target of another example."""
     found = facts.misaligned
-    if found is None or _mixes_the_batch(facts):
+    if found is None or (not found.turned and _mixes_the_batch(facts)):
         return []
     if found.num_partners:
         return [_others_partners(found)]
