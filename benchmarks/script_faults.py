@@ -23,7 +23,7 @@ judge who had seen no answer chose all of its codes. The mistakes of `two` to `s
 mistakes about as often as people report them; some 24 are of a kind that an earlier set has, too. One wrote `kinds` (19, 27):
 other programs with mistakes of the kinds of tests/test_cases.py, and six from a list of what goes wrong that those who make
 rules had read, too. Both were asked whole, of code 2570a033, in the night to 28 November, with codes by a judge who had seen
-no answer. They need scikit-learn.
+no answer, and once more, of code 308b37e7 (`script-faults-again.jsonl`). They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
