@@ -82,7 +82,9 @@ class HeldOut:
                 with contextlib.suppress(Exception):  # of a data set without a length
                     self._stored[id(loader.dataset)] = stored_in(loader)
             batches = begin(loader)
-            self._loaders[batches] = weakref.ref(loader) if loader.persistent_workers else lambda: loader
+            kept = weakref.ref(loader) if loader.persistent_workers else lambda: loader
+            with contextlib.suppress(TypeError):  # an iterator of somebody's own, of which no weak reference can be made
+                self._loaders[batches] = kept
             return batches
 
         kind.__next__, DataLoader.__iter__ = following, beginning  # type: ignore[method-assign]
