@@ -187,8 +187,11 @@ def written(kind: str, *, watched: bool) -> tuple[dict[str, str], list[Tensor], 
         ("attention again", True),
         ("attention again causal", False),
         ("attention zero", True),  # at the second step that is looked at
-        ("attention own", False),  # not asked: what the program's own function does twice is not known
-        ("attention kept", False),  # not asked: a second pass would add to the gradient that is kept
+        (
+            "attention own",
+            True,
+        ),  # of the recorded step: what an own function does twice is not known
+        ("attention kept", True),  # likewise: a second pass would add to the gradient that is kept
         ("attention same", False),  # asked for the tokens themselves
         ("lstm both", True),
         ("lstm", False),

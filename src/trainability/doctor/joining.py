@@ -63,6 +63,32 @@ def joined_facts(earlier: Facts | None, later: Facts | None) -> Facts | None:
     return replace(earlier, **{name: value for name, value in asked.items() if value is not False})
 
 
+def completed_facts(watched: Facts | None, asked: Facts) -> Facts:
+    """What a watched loop showed, and what one of its steps answered, which is asked more; numbers are those of its start."""
+    if watched is None:
+        return asked
+    found = _completed(watched, asked)
+    if watched.unreached and not asked.unreached:  # its reasons are found by running the step
+        found = replace(found, unreached=())
+    return replace(found, graph=_completed(watched.graph, asked.graph), readings=_completed(watched.readings, asked.readings))
+
+
+def _completed(watched: Any, asked: Any) -> Any:
+    """A record's fields, with another's in their places where that has something else than a measured number."""
+    if watched is None or asked is None:
+        return watched or asked
+    told = {field.name: (getattr(watched, field.name), getattr(asked, field.name)) for field in fields(asked)}
+    nothing = (None, (), False)
+    return replace(
+        watched,
+        **{
+            name: new
+            for name, (old, new) in told.items()
+            if new not in nothing and (old in nothing or not isinstance(new, float))
+        },
+    )
+
+
 def _joined_graphs(earlier: LossGraph | None, later: LossGraph | None) -> LossGraph | None:
     """The later graph, with what made the outputs and where: a look at the forward pass tells it, a graph alone does not."""
     if earlier is None or later is None:

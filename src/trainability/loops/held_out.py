@@ -6,18 +6,18 @@ import contextlib
 import functools
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
-from torch.utils.data import DataLoader, dataloader
+from torch.utils.data import DataLoader, IterableDataset, dataloader
 
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.measure import stance
-from trainability.doctor.measure.of_loader import OfLoader, of_loader
+from trainability.doctor.measure.of_loader import OfLoader, of_loader, without_workers
 from trainability.doctor.measure.written_data import Stored, stored_in
 from trainability.loops.events import Guard
 from trainability.loops.monitor import Monitor
@@ -35,10 +35,11 @@ class HeldOut:
 
     Args:
         watched: the monitor of the only model that is trained; None where there are several, or none yet.
+        given: called with each batch that a `DataLoader` yields.
     """
 
-    def __init__(self, watched: Callable[[], Monitor | None]) -> None:
-        self._watched = watched
+    def __init__(self, watched: Callable[[], Monitor | None], *, given: Callable[[Any], None]) -> None:
+        self._watched, self._given_to = watched, given
         self._begun: Counter[int] = Counter()  # passes over a data set, by its id
         self._given: Counter[int] = Counter()  # examples of it in all steps
         self._trained_on: dict[int, int | None] = {}  # its length
@@ -98,6 +99,7 @@ class HeldOut:
             self._tell(self._end)
 
     def _take(self, batches: Any, batch: Any) -> None:
+        self._given_to(batch)
         data, is_first = batches._dataset, batches._num_yielded == 1
         loader = ref() if (ref := self._loaders.get(batches)) is not None else None
         monitor = self._watched()
@@ -141,6 +143,13 @@ class HeldOut:
             return None
         before = self._stored.get(id(self._trained.dataset))
         return of_loader(model, self._trained, self._others, before=before, is_paired=self._is_paired)
+
+    def batches(self) -> Iterable[Any]:
+        """The loader that is trained on now, read in this process; nothing where there is none, or it reads from a stream."""
+        loader = None if self._last is None else self._last[0]
+        if loader is None or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+            return ()
+        return without_workers(loader)
 
     def last_batch(self) -> Any:
         """What a loader has yielded last for training; None where none has."""

@@ -21,6 +21,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Samp
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, take_news
 from trainability.doctor.held_out_seen import HeldOutSeen
+from trainability.doctor.joining import completed_facts
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.monitor import Monitor as Watcher
 from trainability.doctor.measure.of_loader import OfLoader, with_loader
@@ -76,6 +77,7 @@ class Monitor(Watcher):
         held_out: what evaluation passes of the loop have shown, where something else sees them.
         kept_state: see `Facts`; likewise.
         of_loader: what the loop's loader shows, where something else has asked it.
+        of_step: what a step of the loop shows, computed again; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -129,6 +131,7 @@ class Monitor(Watcher):
         self.held_out: tuple[HeldOutSeen, ...] = ()
         self.kept_state: int | None = None
         self.of_loader: OfLoader | None = None
+        self.of_step: Facts | None = None
 
     def __enter__(self) -> Monitor:
         if self._run is not None and is_main_process():
@@ -206,6 +209,8 @@ class Monitor(Watcher):
         if self.held_out or self.kept_state is not None:
             facts = replace(seen.facts or Facts(), held_out=self.held_out, kept_state=self.kept_state)
             seen = replace(seen, facts=facts)
+        if self.of_step is not None:
+            seen = replace(seen, facts=completed_facts(seen.facts, self.of_step))
         if self.of_loader is not None:
             seen = with_loader(seen, self.of_loader)
         if seen.optimizer is None or self._holds is None:

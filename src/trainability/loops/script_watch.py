@@ -27,6 +27,7 @@ from trainability.loops.held_out import HeldOut
 from trainability.loops.kept_states import KeptStates
 from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
+from trainability.loops.own_step import OwnStep
 from trainability.loops.saying import say, say_command, say_not_looked_at
 from trainability.training.free_folder import check_is_path
 from trainability.training.record import LOOP
@@ -59,7 +60,10 @@ class ScriptWatch:
         # Modules that ran with gradients on, outer ones first; copies that an inner loop drops are not kept alive.
         self._called: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
         self._lookalikes = Lookalikes()
-        self._held_out = HeldOut(lambda: self._attached.only if len(self._optimizers) == 1 else None)
+        self._own_step = OwnStep(lambda: self._held_out.batches())
+        self._held_out = HeldOut(
+            lambda: self._attached.only if len(self._optimizers) == 1 else None, given=self._own_step.given
+        )
         self._kept_states = KeptStates(lambda: list(self._monitors.values()))
         self._steps: dict[int, int] = {}  # per optimizer
         self._in_closure: torch.optim.Optimizer | None = None
@@ -102,8 +106,9 @@ class ScriptWatch:
         self._has_ended = True
         self._stop_looking()
         self._stack.close()
+        self._own_step.end()
         if error is None:
-            self._look_at_loader()
+            self._look_again()
         self._attached.leave(error)
         for callback in self._callbacks:
             callback.watching.end(error)
@@ -125,11 +130,13 @@ class ScriptWatch:
             say_command("see it with", ["trainability", "report", *map(str, _runs_in(_shown(self._folder)))])
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
-    def _look_at_loader(self) -> None:
-        """Read the data once more, now that the script has ended and nothing it computes can change."""
+    def _look_again(self) -> None:
+        """Read the data and compute a step once more, now that the script has ended and nothing it computes can change."""
         monitor = next(iter(self._monitors.values()), None)
         if monitor is not None:
             monitor.of_loader = self._held_out.of_loader(monitor.model)
+        for monitor in self._monitors.values():
+            monitor.of_step = self._own_step.facts(monitor)
 
     @property
     def diagnoses(self) -> dict[str, Diagnosis]:
@@ -251,6 +258,7 @@ class ScriptWatch:
             say(str(error))
             return
         self._monitors[name].reads_from(self._held_out.last_batch)
+        self._own_step.begin(self._monitors[name], at_start=first_step == 1)
         count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
         where = f", {_shown(run)}" if run is not None else ""
         kind = type(model).__name__
@@ -306,6 +314,7 @@ class ScriptWatch:
         """A backward pass is over."""
         if self._is_handled:
             return
+        self._own_step.backward(loss)
         self._follower.backward(loss, scaler, is_divided=is_divided)
         if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
@@ -358,6 +367,7 @@ class ScriptWatch:
         self._follower.stepped(optimizer)
         self._held_out.stepped()
         self._kept_states.stepped()
+        self._own_step.stepped(optimizer, self._follower.monitors.get(id(optimizer)))
         steps = self._lookalikes.stepped(optimizer)
         if steps == LONG_LIVED and not self._has_failed:
             self._steps[id(optimizer)] = steps

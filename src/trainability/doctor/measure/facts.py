@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -93,6 +94,8 @@ from trainability.doctor.measure.volumes import volume_against, volume_missing
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import Misaligned, Pulls
 from trainability.doctor.theory.trace import RECTIFIERS, plain_module
+
+_MOST_BATCHES = 16  # of which pairs count together
 
 Forward = Callable[[Any, Any], Tensor]
 Question = Callable[[Facts], dict[str, Any]]  # of what is known so far; fields of `Facts`
@@ -318,7 +321,7 @@ def _questions_of_pairs(
             "redrawn": redrawn(plain, batch, forward),
         },
         "outcomes that the loss makes likelier": lambda known: _chances_facts(plain, batch, forward, chances),
-        "pairs that the loss pulls together": lambda known: {"pulls": _pulls(plain, batch, wide, forward)},
+        "pairs that the loss pulls together": lambda known: {"pulls": _pulls(plain, batch, wide, forward, batches)},
         "rows that the loader joins": lambda known: {"separated": separated(batches)},
         "images that the loader mirrors": lambda known: {"mirrored_alone": mirrored_alone(batches)},
         "images and targets that are read again": lambda known: {
@@ -355,11 +358,11 @@ def _misaligned(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPas
     return found or joined_to_others(model, batch, forward)
 
 
-def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls | None:
+def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward, batches: Iterable[Any]) -> Pulls | None:
     if wide is not None:
         with contextlib.suppress(Exception):  # a state of the batch's own size
             return pulls(model, wide, forward)
-    return pulls(model, batch, forward)
+    return pulls(model, batch, forward, itertools.islice(batches, _MOST_BATCHES))
 
 
 def _chances_facts(model: nn.Module, batch: Any, forward: Forward, chances: Chances) -> dict[str, Any]:

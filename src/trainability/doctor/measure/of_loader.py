@@ -88,9 +88,9 @@ def of_loader(
             )
         if is_paired and not has_changed and most >= _ALL:
             data = asked("data", lambda: _audited(loader, held_out))
-            categories = asked("columns of categories", lambda: _categories(model, _without_workers(loader))) or ()
+            categories = asked("columns of categories", lambda: _categories(model, without_workers(loader))) or ()
             if data is not None and not stance.has_compiled():
-                facts = with_scale(facts, model, next(iter(_without_workers(loader))), data) or facts
+                facts = with_scale(facts, model, next(iter(without_workers(loader))), data) or facts
     facts = replace(facts, readings=replace(facts.readings, overwritten=written, short=short))
     return OfLoader(facts=facts, data=data, categories=categories, problems=tuple(problems))
 
@@ -125,7 +125,7 @@ def with_loader(evidence: Evidence, found: OfLoader) -> Evidence:
 
 
 def _audited(loader: DataLoader[Any], held_out: DataLoader[Any] | None) -> DataAudit | None:
-    train, validation = _without_workers(loader), _without_workers(held_out) if held_out is not None else None
+    train, validation = without_workers(loader), without_workers(held_out) if held_out is not None else None
     first = next(iter(train), None)
     if not isinstance(first, tuple | list) or len(first) != 2 or not all(isinstance(part, Tensor) for part in first):
         return None
@@ -146,6 +146,6 @@ def _categories(model: nn.Module, loader: DataLoader[Any]) -> tuple[int, ...]:
     return found.categories if found is not None else ()
 
 
-def _without_workers(loader: DataLoader[Any]) -> DataLoader[Any]:
+def without_workers(loader: DataLoader[Any]) -> DataLoader[Any]:
     """The same batches, read in this process: others may not be able to import what a script has defined."""
     return DataLoader(loader.dataset, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Container
-from itertools import combinations
+from collections.abc import Callable, Container, Iterable
+from itertools import chain, combinations
 from typing import Any
 
 import torch
@@ -22,19 +23,36 @@ _SAME, _CHANGED = 1e-3, 1e-2  # of a gradient
 _ACTIVE = 0.8  # share of the pairs that must have a gradient: a loss of the hardest pairs alone chooses by distance
 
 
-def pulls(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> Pulls | None:
+Forward = Callable[[Any, Any], Tensor]
+_Seen = tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]  # along each line, its length, the line; other lengths
+
+
+def pulls(model: nn.Module, batch: Any, forward: Forward, more: Iterable[Any] = ()) -> Pulls | None:
     """Look at the gradient along the line between two embeddings of one row of the batch.
 
     Args:
         model: one of its modules, or it itself, is called several times with inputs of one shape.
         batch: as the loop draws it.
         forward: of (model, batch), the loss.
+        more: other batches, which count together, in place of `batch`, if the loss can be computed of each.
 
     Returns:
         None where no module is called so, where something with weights stands between the embeddings and the loss (what is
         near there is for it to say), where the loss holds no two embeddings against each other, and where too few pairs are
         pulled or pushed.
     """
+    each: list[_Seen] = []
+    with contextlib.suppress(Exception):  # a last batch of another size
+        each = [seen for part in more if (seen := _seen(model, part, forward)) is not None]
+    if not each and (alone := _seen(model, batch, forward)) is not None:
+        each = [alone]
+    if not each:
+        return None
+    along, apart, lines, others = zip(*each, strict=True)
+    return _compared(list(chain(*along)), list(chain(*apart)), list(chain(*lines)), torch.cat(others))
+
+
+def _seen(model: nn.Module, batch: Any, forward: Forward) -> _Seen | None:
     calls = _calls(model, batch, forward)
     name = next((n for n, inputs in calls.items() if 2 <= len(inputs) <= _MOST_CALLS and _fit(inputs)), None)
     if name is None:
@@ -59,7 +77,7 @@ def pulls(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -
         along.append(((gb - ga) * (points[b] - points[a]).detach()).sum(dim=1))
         lines.append(rows[b] - rows[a])
         apart.append(lines[-1].square().mean(dim=1).sqrt())
-    return _compared(along, apart, lines, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt())
+    return along, apart, lines, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt()
 
 
 def _held_together(module: nn.Module, run: Callable[[], Tensor], num_calls: int) -> set[tuple[int, int]]:

@@ -184,3 +184,8 @@ def _unbound(output: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     if name == "SoftplusBackward" and node._saved_beta == node._saved_threshold / 20 == 1:  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
         return plain.clamp(min=1e-30).expm1().log().where(plain < 20, plain), nn.functional.softplus
     return plain.clone(), torch.clone
+
+
+def is_own_function(tensor: Tensor) -> bool:
+    """Whether a function of a user's own made it, whose gradient is its own, too."""
+    return isinstance(tensor.grad_fn, torch.autograd.function.BackwardCFunction)

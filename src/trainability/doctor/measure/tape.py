@@ -17,7 +17,7 @@ from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
-from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure import mode_stack, stance, statistics
 from trainability.doctor.measure.constant_slopes import ConstantSlopes, is_derivative, is_flat, words_of
 from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.forward_pass import DISTANCES
@@ -26,7 +26,7 @@ from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.made_inside import MadeInside
 from trainability.doctor.measure.own_series import OwnSeries
 from trainability.doctor.measure.own_tokens import OwnTokens
-from trainability.doctor.measure.replay import Called, Line, Replay
+from trainability.doctor.measure.replay import Called, Line, Replay, is_own_function
 from trainability.doctor.measure.warned import call_as_caller
 
 MOST_NUMBERS = 1 << 17  # of an output: each question is a loss, and there are hundreds
@@ -164,13 +164,8 @@ class Tape(TorchFunctionMode):
         self._follows |= {id(tensor): tensor for tensor in returned}
 
     def _open(self) -> None:
-        """Stand on the stack of modes, where nobody else's is but `torch.set_default_device`'s."""
-        default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-        if any(mode is not default for mode in _stack()):
-            self.lost = True
-            return
-        torch._C._push_on_torch_function_stack(self)
-        self._is_open = True
+        self._is_open = mode_stack.enter(self)
+        self.lost |= not self._is_open
 
     def close(self) -> None:
         """Keep nothing more, and leave the stack of modes."""
@@ -187,14 +182,7 @@ class Tape(TorchFunctionMode):
         """
         if self._num_running:
             return False
-        above = []
-        while torch._C._len_torch_function_stack() > 0 and any(mode is self for mode in _stack()):
-            mode = torch._C._pop_torch_function_stack()
-            if mode is self:
-                break
-            above.append(mode)
-        for mode in reversed(above):
-            torch._C._push_on_torch_function_stack(mode)
+        mode_stack.leave(self)
         return True
 
     def forget(self) -> None:
@@ -262,7 +250,7 @@ class Tape(TorchFunctionMode):
 
     def _take(self, tensor: Tensor) -> None:
         """Keep what a function is given that no function of the tape made."""
-        self.lost |= _is_own(tensor)
+        self.lost |= is_own_function(tensor)
         if id(tensor) in self._follows or id(tensor) in self._derived:
             return
         foreign = isinstance(tensor, nn.Parameter) and id(tensor) not in self._own  # another net's: its answer is no target
@@ -279,7 +267,7 @@ class Tape(TorchFunctionMode):
         Returns:
             None where it is not known how it was computed, or where computing it again gives another number.
         """
-        if self.lost or not self.calls or not isinstance(loss, Tensor) or loss.numel() != 1 or _is_own(loss):
+        if self.lost or not self.calls or not isinstance(loss, Tensor) or loss.numel() != 1 or is_own_function(loss):
             return None
         wanted, lines = {id(loss)}, []
         for line in reversed(self.lines):
@@ -357,12 +345,3 @@ def _are_column_and_row(given: list[Tensor]) -> bool:
         return False
     shapes, count = {tuple(tensor.shape) for tensor in given}, given[0].numel()
     return shapes == {(count,), (count, 1)}
-
-
-def _is_own(tensor: Tensor) -> bool:
-    """Whether a function of a user's own made it, whose gradient is its own, too."""
-    return isinstance(tensor.grad_fn, torch.autograd.function.BackwardCFunction)
-
-
-def _stack() -> list[Any]:
-    return [torch._C._get_function_stack_at(place) for place in range(torch._C._len_torch_function_stack())]

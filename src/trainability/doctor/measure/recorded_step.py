@@ -1,0 +1,261 @@
+"""A recorded step of somebody else's loop as a function of (model, batch) that returns its loss."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import map_parts, tensors
+from trainability.doctor.measure.replay import Line, is_own_function
+from trainability.doctor.measure.step_tape import Item, ModuleCall, StepTape, tensors_of
+
+_MOST_NUMBERS = 1 << 24  # of all that the step was given beside its batch
+_PICKS = frozenset({"__getitem__", "index_select", "narrow", "gather", "take", "take_along_dim"})
+_JOINS = frozenset({"stack", "cat", "concat", "concatenate", "vstack", "hstack", "pad_sequence", "tensor", "as_tensor"})
+_WRITES = frozenset({"batch_norm", "instance_norm"})  # though their names do not say so
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Stands for a tensor of the recorded step, so that none of those is kept alive with its graph."""
+
+    key: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """A function, or a module by its name, with what it is given."""
+
+    func: Callable[..., Any] | str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: tuple[int, ...]
+    has_gradients: bool
+    cast: tuple[str, torch.dtype] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedStep:
+    """The loss of one step, computed again with another model of the same parts, and another batch of the same shapes.
+
+    Attributes:
+        batch: that the loop took, of the structure in which its loader yielded it.
+        is_of_loader: a loader has yielded it; else it is what the loop has picked out of its tensors.
+    """
+
+    batch: Any
+    is_of_loader: bool
+    _calls: tuple[_Call, ...]
+    _loss: int
+    _taken: tuple[int, ...]  # places of the batch
+    _names: dict[int, str]  # of the model's parameters and buffers, by place
+    _others: dict[int, Tensor]  # what else the step was given, as it was then
+    _writes: bool  # some function writes into what it is given
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        """The loss, one number with its graph.
+
+        Args:
+            model: like the one that was recorded.
+            batch: like `self.batch`.
+        """
+        given = [tensor for _, tensor in tensors(batch)]
+        own = torch.clone if self._writes else (lambda tensor: tensor)  # what is written into is to stay as it is
+        values = {key: own(tensor) for key, tensor in zip(self._taken, given, strict=True)}
+        if self._names:
+            named = dict(model.named_parameters()) | dict(model.named_buffers())
+            values |= {key: named[name] for key, name in self._names.items()}
+        values |= {key: tensor if tensor.requires_grad else own(tensor) for key, tensor in self._others.items()}
+
+        def now(part: Any) -> Any:
+            return values[part.key] if isinstance(part, _Place) else map_parts(part, now)
+
+        for call in self._calls:
+            function = model.get_submodule(call.func) if isinstance(call.func, str) else call.func
+            with _as_then(call):
+                found = function(*now(call.args), **now(call.kwargs))
+            values |= dict(zip(call.results, tensors_of(found), strict=True))
+        return values[self._loss].sum()
+
+
+@contextlib.contextmanager
+def _as_then(call: _Call) -> Iterator[None]:
+    device, dtype = call.cast or ("cpu", None)
+    with contextlib.ExitStack() as stack:
+        if call.cast is not None:
+            stack.enter_context(torch.autocast(device, dtype=dtype, cache_enabled=False))
+        if not call.has_gradients:
+            stack.enter_context(torch.no_grad())
+        yield
+
+
+def recorded_step(tape: StepTape, model: nn.Module, loss: Any) -> RecordedStep | None:
+    """Read a step off its tape, right behind its backward pass.
+
+    Args:
+        tape: of the step.
+        model: that was recorded.
+        loss: that `backward` was called on.
+
+    Returns:
+        None where it is not known how the loss was computed, or of what batch.
+    """
+    if tape.lost or not isinstance(loss, Tensor) or loss.numel() != 1 or is_own_function(loss):
+        return None
+    items = _needed(tape.items, {id(loss)})
+    if not any(isinstance(item.what, ModuleCall) for item in items) or any(map(_is_of_own_function, items)):
+        return None
+    names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    batch, is_of_loader = _of_loaders(tape.batches, items), True
+    if batch is None:
+        (items, batch), is_of_loader = _picked(items, names), False
+    if batch is None:
+        return None
+    taken = tuple(tensor for _, tensor in tensors(batch))
+    others = _given(items, {id(tensor) for tensor in taken} | set(names))
+    if others is None or _goes_on_elsewhere(tape.escaped, items, taken, others):
+        return None
+    read = {id(tensor) for item in items for tensor in item.what.reads()}
+    return RecordedStep(
+        batch=copy_of(batch),
+        is_of_loader=is_of_loader,
+        _calls=tuple(_call(item) for item in items),
+        _loss=id(loss),
+        _taken=tuple(id(tensor) for tensor in taken),
+        _names={key: name for key, name in names.items() if key in read},
+        _others={id(tensor): tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in others},
+        _writes=any(item.what.written() is not None or _name(item) in _WRITES for item in items),
+    )
+
+
+def _is_of_own_function(item: Item) -> bool:
+    """Whether a function of a user's own made it: what that computes has no gradients, and its result has."""
+    made = item.what.results
+    return any(is_own_function(t) or (t.requires_grad and not (item.has_gradients or t.is_leaf)) for t in made)
+
+
+def copy_of(batch: Any) -> Any:
+    """A batch with copies of its tensors, without a graph."""
+    return batch.detach().clone() if isinstance(batch, Tensor) else map_parts(batch, copy_of)
+
+
+def _call(item: Item) -> _Call:
+    what = item.what
+    return _Call(
+        func=what.func if isinstance(what, Line) else what.name,
+        args=_places(what.args),
+        kwargs=_places(what.kwargs),
+        results=tuple(id(tensor) for tensor in what.results),
+        has_gradients=item.has_gradients,
+        cast=item.cast,
+    )
+
+
+def _places(part: Any) -> Any:
+    return _Place(id(part)) if isinstance(part, Tensor) else map_parts(part, _places)
+
+
+def _needed(items: Iterable[Item], wanted: set[int]) -> list[Item]:
+    """What some tensors were computed by, in order; functions that write into what is needed are."""
+    found = []
+    for item in reversed(list(items)):
+        written = item.what.written()
+        made = item.what.results if written is None else (*item.what.results, written)
+        if any(id(tensor) in wanted for tensor in made):
+            wanted |= {id(tensor) for tensor in item.what.reads()}
+            found.append(item)
+    return found[::-1]
+
+
+def _of_loaders(yielded: list[Any], items: list[Item]) -> Any:
+    """The batch, or several, of which a part was read; None where no loader's was."""
+    read = {id(tensor) for item in items for tensor in item.what.reads()}
+    used = [batch for batch in yielded if any(id(tensor) in read for _, tensor in tensors(batch))]
+    return None if not used else used[0] if len(used) == 1 else tuple(used)
+
+
+def _picked(items: list[Item], names: dict[int, str]) -> tuple[list[Item], tuple[Tensor, ...] | None]:
+    """What a loop without a loader picks out of its tensors, or makes: the first that has one row for each example.
+
+    Returns:
+        What is left to compute, and the batch; None where it is not known what examples are.
+    """
+    made: set[int] = set()
+    picked: dict[int, Tensor] = {}
+    left = []
+    for item in items:
+        read = list(item.what.reads())
+        name = _name(item)
+        is_given = not any(id(t) in made or id(t) in names or t.requires_grad for t in read)
+        is_part = name in _PICKS and sum(t.numel() for t in item.what.results) < max((t.numel() for t in read), default=0)
+        if is_given and (is_part or name in _JOINS) and item.what.written() is None:
+            picked |= {id(tensor): tensor for tensor in item.what.results}
+        else:
+            made |= {id(tensor) for tensor in item.what.results}
+            left.append(item)
+    inputs = _inputs(left, made | set(names))
+    if not inputs:
+        left, made = _behind_the_model(items)
+        inputs = _inputs(left, made | set(names))
+    rows = len(inputs[0]) if inputs else 0
+    return left, tuple(tensor for tensor in inputs if len(tensor) == rows) if rows > 1 else None
+
+
+def _name(item: Item) -> str:
+    return getattr(item.what.func, "__name__", "") if isinstance(item.what, Line) else ""
+
+
+def _inputs(items: list[Item], known: set[int]) -> list[Tensor]:
+    """Tensors of numbers that were given, and are not known."""
+    found: dict[int, Tensor] = {}
+    for item in items:
+        for tensor in item.what.reads():
+            if id(tensor) not in known and tensor.dim() and tensor.numel() > 1 and not tensor.requires_grad:
+                found.setdefault(id(tensor), tensor)
+    return list(found.values())
+
+
+def _behind_the_model(items: list[Item]) -> tuple[list[Item], set[int]]:
+    """What follows from the model's answers, and what that makes: what was tried before without gradients is given."""
+    follows: set[int] = set()
+    left = []
+    for item in items:
+        if not item.has_gradients:
+            continue
+        if isinstance(item.what, ModuleCall) or any(id(tensor) in follows for tensor in item.what.reads()):
+            follows |= {id(tensor) for tensor in item.what.results}
+            left.append(item)
+    return left, follows
+
+
+def _given(items: list[Item], known: set[int]) -> list[Tensor] | None:
+    """What else was given; None where some of it has a graph of its own, or is too much to be kept."""
+    made, found = set(known), dict[int, Tensor]()
+    for item in items:
+        for tensor in item.what.reads():
+            if id(tensor) not in made:
+                found.setdefault(id(tensor), tensor)
+        made |= {id(tensor) for tensor in item.what.results}
+    if any(tensor.requires_grad and not tensor.is_leaf for tensor in found.values()):
+        return None
+    return list(found.values()) if sum(tensor.numel() for tensor in found.values()) <= _MOST_NUMBERS else None
+
+
+def _goes_on_elsewhere(escaped: list[Tensor], items: list[Item], kept: Iterable[Tensor], others: list[Tensor]) -> bool:
+    """Whether part of the batch, or of what was made of it, was read by Python, or is given on by ways that are not seen."""
+    follows = {id(tensor) for tensor in kept}
+    memory = {_memory(tensor) for tensor in kept}
+    for item in items:
+        if isinstance(item.what, ModuleCall) or any(id(tensor) in follows for tensor in item.what.reads()):
+            follows |= {id(tensor) for tensor in item.what.results}
+            memory |= {_memory(tensor) for tensor in item.what.results}
+    return any(id(t) in follows for t in escaped) or any(_memory(t) in memory for t in others if t.numel())
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

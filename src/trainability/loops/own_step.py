@@ -1,0 +1,156 @@
+"""One step of each optimizer of a script, recorded, so that it can be asked at the end what `check` asks of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept
+from trainability.doctor.measure.recorded_step import recorded_step
+from trainability.doctor.measure.step_tape import StepTape
+from trainability.loops.events import Guard
+from trainability.loops.monitor import Monitor
+
+_MOST_TRIES = 20  # steps that turn out not to be known as a function
+_MOST_WEIGHTS = 1 << 26
+_MOST_KEPT = 4  # optimizers
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    kept: Kept
+    batches: Iterable[Any]  # of the loader that the step's batch is from
+
+
+class OwnStep:
+    """Records one step of an optimizer, from its second on, and keeps the model's weights of then and of the start.
+
+    Where optimizers take turns, no step is a function of one model.
+
+    Args:
+        batches: the loader that the script trains on now, read in this process; nothing where there is none.
+    """
+
+    def __init__(self, batches: Callable[[], Iterable[Any]]) -> None:
+        self._batches = batches
+        self._tape: StepTape | None = None
+        self._leaving: StepTape | None = None  # that ended inside a function that it passes on
+        self._monitor: Monitor | None = None  # of the step that is being recorded
+        self._first: dict[
+            int, tuple[dict[str, Tensor], bool]
+        ] = {}  # weights by optimizer, and whether they are the initial ones
+        self._tries: dict[int, int] = {}  # likewise
+        self._recorded: dict[int, _Recorded] = {}  # likewise
+        self._order: list[torch.optim.Optimizer] = []  # which have stepped, each time another than before
+        self._tell = Guard()
+
+    def begin(self, monitor: Monitor, *, at_start: bool) -> None:
+        """A model is watched from now on.
+
+        Args:
+            monitor: of it.
+            at_start: its optimizer has made no step.
+        """
+        if len(self._first) < _MOST_KEPT and _num_weights(monitor.model) <= _MOST_WEIGHTS:
+            self._first[id(monitor.optimizer)] = _weights(monitor.model), at_start
+
+    def given(self, batch: Any) -> None:
+        """A loader has yielded a batch, to be trained on or not."""
+        if self._tape is not None:
+            if torch.is_grad_enabled():
+                self._tape.take(batch)
+            else:  # an evaluation has no part in a step
+                self._drop()
+
+    def backward(self, loss: Tensor) -> None:
+        """A backward pass is over."""
+        if self._tape is not None:
+            self._tell(lambda: self._read(loss))
+            self._drop()
+
+    def stepped(self, optimizer: torch.optim.Optimizer, monitor: Monitor | None) -> None:
+        """A step is over: the next may be recorded.
+
+        Args:
+            optimizer: that has stepped.
+            monitor: of it; None without one.
+        """
+        self._drop()
+        if not self._order or self._order[-1] is not optimizer:
+            self._order = [*self._order[-2 * _MOST_KEPT :], optimizer]
+        tries = self._tries.get(id(optimizer), 0)
+        if monitor is None or tries == _MOST_TRIES or monitor.awaits_model:  # which has a mode of its own
+            return
+        if id(optimizer) in self._recorded or id(optimizer) not in self._first or self._takes_turns:
+            return
+        self._tries[id(optimizer)] = tries + 1
+        tape = StepTape(monitor.model)
+        if tape.begin():
+            self._tape, self._monitor = tape, monitor
+
+    def end(self) -> None:
+        """The script has ended."""
+        self._drop()
+
+    def facts(self, monitor: Monitor) -> Facts | None:
+        """What a step shows; None where none is known, or where it cannot be computed again.
+
+        Args:
+            monitor: of the optimizer that made it.
+        """
+        found = self._recorded.get(id(monitor.optimizer))
+        if found is None or self._takes_turns:
+            return None
+        batches = found.batches if found.kept.step.is_of_loader else ()
+        try:
+            return facts_of_kept(monitor.model, found.kept, optimizer=monitor.optimizer, batches=batches)
+        except Exception:  # one that cannot be computed again tells nothing
+            return None
+
+    @property
+    def _takes_turns(self) -> bool:
+        return len({id(optimizer) for optimizer in self._order}) < len(self._order)
+
+    def _read(self, loss: Tensor) -> None:
+        tape, monitor = self._tape, self._monitor
+        assert tape is not None
+        assert monitor is not None
+        tape.end()
+        step = recorded_step(tape, monitor.model, loss)
+        if step is None:
+            return
+        weights, (first, at_start) = _weights(monitor.model), self._first[id(monitor.optimizer)]
+        is_alike = {name: t.shape for name, t in first.items()} == {name: t.shape for name, t in weights.items()}
+        kept = Kept(
+            step=step,
+            loss=float(loss.detach()),
+            weights=weights,
+            first=first if is_alike else weights,
+            at_start=at_start and is_alike,
+            was_training=tape.was_training,
+            random_state=tape.random_state,
+        )
+        self._recorded[id(monitor.optimizer)] = _Recorded(kept, self._batches())
+
+    def _drop(self) -> None:
+        if self._leaving is not None and self._leaving.leave():
+            self._leaving = None
+        if self._tape is not None:
+            self._tape.end()
+            self._tape.forget()
+            self._leaving = None if self._tape.leave() else self._tape
+            self._tape = None
+
+
+def _num_weights(model: nn.Module) -> float:
+    lazy = any(nn.parameter.is_lazy(p) for p in model.parameters())
+    return float("inf") if lazy else sum(p.numel() for p in model.parameters())
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
