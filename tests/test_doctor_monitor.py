@@ -361,6 +361,29 @@ def test_a_layer_that_sees_no_example_fails_nobody():
     assert {layer.name: layer.activation_rms is not None for layer in sample.layers} == {"one": True, "other": False}
 
 
+def test_an_output_that_nothing_uses_beside_one_that_is_used_fails_nobody():
+    class LastState(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(2, 8), nn.Linear(8, 1)
+
+        def forward(self, x):
+            return self.head(self.lstm(x)[1][0][-1]).squeeze(1)
+
+    torch.manual_seed(0)
+    model = LastState()
+    optimizer = torch.optim.Adam(model.parameters())
+    with Monitor(model, optimizer, every=1) as monitor:
+        for _ in range(3):
+            optimizer.zero_grad()
+            x = torch.rand(5, 8, 2)
+            loss = F.mse_loss(model(x), x.sum((0, 2)))
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    assert monitor.diagnose().evidence.problems == ()
+
+
 def test_leaves_no_hooks():
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

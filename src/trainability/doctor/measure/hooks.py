@@ -165,7 +165,9 @@ class Watch:
             self.nodes[name] = tensor.grad_fn
             tensor.register_hook(lambda g: self._try(name, lambda: self._save_gradient(name, g)))
 
-    def _save_gradient(self, name: str, gradient: Tensor) -> None:
+    def _save_gradient(self, name: str, gradient: Tensor | None) -> None:
+        if gradient is None:  # of an output that nothing uses, beside one that something does
+            return
         if name not in self.backward and statistics.is_readable(gradient) and not ahead.is_running():
             self.backward[name] = self.gradient(gradient.detach())
 
