@@ -9,10 +9,10 @@ from rule_examples import layer, probed, rehearsed, sample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.pair_facts import Company
 

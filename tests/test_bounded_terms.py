@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.rules.verdict import diagnose
 
 RNG = torch.Generator().manual_seed(0)

@@ -10,7 +10,7 @@ from small_programs import Program
 from torch import nn
 
 from trainability import Diagnosis, Monitor, check
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.outlook import judge_rehearsal
 
 BEFORE = {

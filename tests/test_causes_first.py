@@ -10,9 +10,9 @@ from rule_examples import ADAM, CHANCE, layer, probed, rehearsed, sample, steps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings, StepRecord
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import leakage, place_leakage
 from trainability.doctor.rehearsed import CriticalStep, Observation, Task

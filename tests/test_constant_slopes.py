@@ -10,7 +10,7 @@ from torch.autograd import grad
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 
 X, Y = torch.randn(32, 1, generator=torch.Generator().manual_seed(0)), torch.arange(32.0).reshape(-1, 1) / 32
 Step = Callable[[Any, Any], Tensor]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import check
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.derivatives import is_constant_term
 
 X, Y = torch.randn(32, 6, generator=torch.Generator().manual_seed(0)), torch.arange(32.0) / 32

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
 from trainability.doctor import Diagnosis
+from trainability.doctor.measure.certain import facts_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 N = 12

@@ -8,8 +8,8 @@ import torch
 from rule_examples import fact
 from torch import Tensor, nn
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import diagnose
+from trainability.doctor.measure.certain import facts_of
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0)) @ torch.randn(
     4, 4, generator=torch.Generator().manual_seed(1)

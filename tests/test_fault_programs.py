@@ -8,9 +8,9 @@ from fault_remedies import followed
 from fault_runs import RUNS, Built, half_of, happened, rows, train
 from programs.catalogue import FAULTS, FORUM, HELD_OUT, KIND, KINDS, MAILBAG, PROGRAMS, SOUND, UNSEEN, WORKSHOP
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import RULES, Evidence, diagnose
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.measure.certain import facts_of
 
 
 def finding(code: str, remedy: str) -> Finding:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Monitor
+from trainability.doctor.measure.certain import facts_of
 
 RNG = torch.Generator().manual_seed(0)
 NODES, GRAPHS = 40, 8

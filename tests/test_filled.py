@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import diagnose
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.filled import filled
 
 N = 600

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.rules.verdict import diagnose
 
 RNG = torch.Generator().manual_seed(0)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor, check
-from trainability.checking.certain import facts_of
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.measure.certain import facts_of
 
 B, T, H, D = 6, 10, 4, 3
 C = H * D

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Monitor
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.measure.certain import facts_of
 
 ROWS, WIDE = 128, 24
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.hidden_words import hides_words
 
 LENGTH, WIDTH, WORDS = 9, 8, 40

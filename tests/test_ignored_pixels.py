@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
+from trainability.doctor.measure.certain import facts_of
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor.measure.bodies import look_at_body
+from trainability.doctor.measure.certain import facts_of
 
 N, CHOICES = 32, 4
 Values = Callable[[Tensor], Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 
 RNG = torch.Generator().manual_seed(0)
 ODD, EVEN = (7, 12, 9, 11, 8, 10), (9,) * 6

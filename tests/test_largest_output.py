@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of, facts_of_step
 from trainability.doctor import Evidence, diagnose
+from trainability.doctor.measure.certain import facts_of, facts_of_step
 
 N, ACTIONS = 32, 3
 RNG = torch.Generator().manual_seed(2)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor, check
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.misread_places import misread_places
 
 B, C, FREQUENCIES, TIME = 6, 4, 5, 14

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, Monitor, diagnose
 from trainability.doctor.audit_results import DataAudit
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.measure.audits import audit_data
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.ignored import drowned_by_padding
 from trainability.doctor.measure.rehearsal import rehearse

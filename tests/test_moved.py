@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.measure.certain import facts_of
 
 WIDE, CLASSES, ROWS = 12, 4, 64
 Step = Callable[[Any, Any], Tensor]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
+from trainability.doctor.measure.certain import facts_of
 
 
 def found(loss: Any, batch: tuple[Tensor, ...], width: int = 3) -> str | None:

@@ -10,10 +10,10 @@ from rule_examples import fact, layer, rehearsed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of, facts_of_step
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import Sample, StepRecord
 from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.measure.certain import facts_of, facts_of_step
 from trainability.doctor.measure.loss_arguments import wrong_argument
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.pair_facts import Misaligned, PairForces

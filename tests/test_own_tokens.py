@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor, follow
-from trainability.checking.certain import facts_of
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.measure.certain import facts_of
 
 WORDS, LENGTH, ROWS = 12, 8, 6
 TOKENS = torch.randint(WORDS, (ROWS, LENGTH + 1), generator=torch.Generator().manual_seed(0))

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.turned import back_to_front, turned
 
 FLIPS: dict[str, Callable[[Tensor], Tensor]] = {

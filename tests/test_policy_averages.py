@@ -9,8 +9,8 @@ from rule_examples import steps
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
+from trainability.doctor.measure.certain import facts_of
 
 SEEDS = torch.arange(12)
 

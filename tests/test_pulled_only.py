@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, Monitor, diagnose
+from trainability.doctor.measure.certain import facts_of
 
 N = 16
 X = torch.randn(N, 12, generator=torch.Generator().manual_seed(3))

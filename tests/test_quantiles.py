@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 
 RNG = torch.Generator().manual_seed(0)
 X, Y = torch.randn(20, 6, generator=RNG), torch.randn(20, generator=RNG)

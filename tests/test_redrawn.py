@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.certain import facts_of
 
 X = torch.randn(64, 6, generator=torch.Generator().manual_seed(0)) + 0.5
 IMAGES = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
+from trainability.doctor.measure.certain import facts_of
 
 N = 16
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainability import Monitor, check
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 
 N, NAMES = 16, 12
 RNG = torch.Generator().manual_seed(0)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of, facts_of_step
 from trainability.doctor import diagnose
+from trainability.doctor.measure.certain import facts_of, facts_of_step
 
 RNG = torch.Generator().manual_seed(0)
 X = torch.randn(64, 6, generator=RNG)

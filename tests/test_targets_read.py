@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.certain import facts_of
 
 RNG = torch.Generator().manual_seed(0)
 FRAMES, SIGNS = 12, 4

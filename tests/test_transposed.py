@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
+from trainability.doctor.measure.certain import facts_of
 
 WORDS = 11
 RNG = torch.Generator().manual_seed(0)

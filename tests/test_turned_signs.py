@@ -11,10 +11,10 @@ from rule_examples import fact
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import diagnose
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import negatives
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.pair_facts import Company
 
 RNG = torch.Generator().manual_seed(0)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import diagnose
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.certain import facts_of
 
 CLASSES, N = 5, 600
 RNG = torch.Generator().manual_seed(0)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of, facts_of_step
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.measure.asked_for import unasked_for
+from trainability.doctor.measure.certain import facts_of, facts_of_step
 from trainability.doctor.measure.own_scale import scaled_by_themselves
 
 RNG = torch.Generator().manual_seed(0)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
+from trainability.doctor.measure.certain import facts_of
 
 N, STEPS, WIDTH = 12, 7, 5
 X = torch.randn(N, STEPS, 3, generator=torch.Generator().manual_seed(0))

@@ -11,10 +11,10 @@ from small_programs import batches, digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import StepRecord
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.opponents import same_aim
 from trainability.doctor.rehearsed import Observation
 

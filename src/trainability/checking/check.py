@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from trainability.checking.asked_metric import asked_metric
-from trainability.checking.certain import MAX_EXAMPLES, facts_of, facts_of_step
 from trainability.checking.first_batch import first_batch, with_inputs_in_parts
 from trainability.doctor import Diagnosis, Evidence, audit_data, diagnose
 from trainability.doctor.arguments import with_near_names
@@ -24,13 +23,12 @@ from trainability.doctor.error_line import error_line, error_place, is_raised_he
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
-from trainability.doctor.measure.asked_for import unasked_for
-from trainability.doctor.measure.bodies import look_at_body
+from trainability.doctor.measure.body_facts import facts_of_body
+from trainability.doctor.measure.certain import MAX_EXAMPLES, facts_of
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.held_out import with_held_out
 from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.nonfinite import first_nonfinite
-from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
@@ -180,7 +178,7 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     model = setup.whole_model
     knows_loss = model is not None and (setup.training_step is not None or setup.loss is not None)
     if setup.step is not None and (len(modules(setup.model)) > 1 or not knows_loss):
-        return _facts_of_body(setup, first, train)
+        return facts_of_body(setup.model, first, step=setup.step, optimizer=setup.optimizer, batches=train)
     if model is None or not knows_loss:
         return None
     optimizer, more = setup.single_optimizer, ()
@@ -189,44 +187,6 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
         more = tuple(itertools.islice(train, 1, min(wanted, _MOST_BATCHES)))
     words = {"loss_fn": setup.loss, "training_step": setup.training_step, "optimizer": optimizer}
     return facts_of(model, first, more=more, batches=train, **words)
-
-
-def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
-    """Certain facts where the body of the loop is known as a whole only, and what models against each other want."""
-    assert setup.step is not None
-    facts, notes, aim, moved, turned, asked, of_body = None, [], None, None, None, None, {}
-    try:
-        facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer, batches=train)
-    except Exception as error:
-        notes.append(f"certain facts: {error_line(error)}")
-    try:
-        of_body = look_at_body(setup.model, setup.optimizer, setup.step, train) or {}
-    except Exception as error:
-        notes.append(f"one step of the body: {error_line(error)}")
-    try:
-        if len(modules(setup.model)) > 1:
-            aim = same_aim(setup.model, setup.optimizer, setup.step, train)
-            moved = moved_by_judge(setup.model, setup.optimizer, setup.step, train)
-            turned = moved_both_ways(setup.model, setup.optimizer, setup.step, train)
-            asked = unasked_for(setup.model, setup.optimizer, setup.step, first)
-    except Exception as error:
-        notes.append(f"models against each other: {error_line(error)}")
-    nothing = facts is None and not notes and all(found is None for found in (aim, moved, turned, asked))
-    if nothing and not any(value is not None for value in of_body.values()):
-        return None
-    names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
-    facts = facts or Facts()
-    same, both, one, unasked = (tuple(names[k] for k in found or ()) for found in (aim, moved, turned, asked))
-    of_body = {name: value for name, value in of_body.items() if value is not None}
-    return dataclasses.replace(
-        facts,
-        **of_body,
-        same_aim=same,
-        moved_by_judge=both,
-        moved_both_ways=one,
-        not_judged=unasked,
-        notes=(*facts.notes, *notes),
-    )
 
 
 def is_pair(batch: Any) -> bool:

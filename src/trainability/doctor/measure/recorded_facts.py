@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import first_examples
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.facts import look
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.recorded_step import RecordedStep
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import workspace
 
-_MOST_EXAMPLES = 64
 _SECONDS, _PASSES = 30.0, 300  # for all questions, and about as many passes as they take
 _SAME = 1e-3  # of the loss, from which the one computed again may differ
 
@@ -69,11 +67,10 @@ def facts_of_kept(
     if seconds is None or seconds * _PASSES > _SECONDS:
         return None
     with _weights_of(model, kept.first):
-        words: Any = {"optimizer": optimizer, "at_start": kept.at_start, "pairs_itself": True, "batches": batches}
-        batch = kept.step.batch
-        with contextlib.suppress(Exception):  # sizes that the loop has written down: no part of the batch can be taken alone
-            return look(model, first_examples(batch, _MOST_EXAMPLES), forward, **words)
-        return look(model, batch, forward, **words)
+        found = facts_of(
+            model, kept.step.batch, training_step=forward, optimizer=optimizer, batches=batches, at_start=kept.at_start
+        )
+    return replace(found, notes=())  # of questions that do not fit the recorded sizes
 
 
 def _seconds_again(model: nn.Module, kept: Kept, forward: Any) -> float | None:

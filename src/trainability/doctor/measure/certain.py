@@ -32,6 +32,7 @@ def facts_of(
     optimizer: torch.optim.Optimizer | None = None,
     more: Sequence[Any] = (),
     batches: Iterable[Any] = (),
+    at_start: bool = True,
 ) -> Facts:
     """Look for certain facts; a program that it cannot run has none, and says so in its notes.
 
@@ -43,6 +44,7 @@ def facts_of(
         optimizer: over the model's parameters.
         more: further batches of the loader, for what needs many examples.
         batches: the loader, for what is read off many batches without the model.
+        at_start: whether the weights are as initialised.
     """
     parameter = next(model.parameters(), None)
     part = first_examples(batch, MAX_EXAMPLES)
@@ -58,7 +60,8 @@ def facts_of(
             *inputs, target = batch
             return scalar(loss_fn(model(*inputs), target))
 
-    words = {"optimizer": optimizer, "pairs_itself": training_step is not None, "batches": batches}
+    words: dict[str, Any] = {"optimizer": optimizer, "pairs_itself": training_step is not None}
+    words |= {"batches": batches, "at_start": at_start}
     reached = (*used_by(training_step), *used_by(loss_fn))  # of a step that takes its own model, and not the copy it is given
     with put_back(*reached), variables_put_back(training_step, loss_fn):
         try:

@@ -1,0 +1,65 @@
+"""Certain facts where the body of a loop is known as a whole only, and what models against each other want."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trainability.doctor.error_line import error_line
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.asked_for import unasked_for
+from trainability.doctor.measure.bodies import look_at_body
+from trainability.doctor.measure.certain import facts_of_step
+from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
+
+
+def facts_of_body(
+    model: Any, first: Any, *, step: Callable[[Any, Any, Any], Any], optimizer: Any, batches: Iterable[Any]
+) -> Facts | None:
+    """Look for certain facts in some runs of the body, on copies.
+
+    Args:
+        model: one, or a dict, tuple or list of several.
+        first: batch of the loader.
+        step: of (model, optimizer, batch): the body.
+        optimizer: as the body is given it.
+        batches: the training loader.
+
+    Returns:
+        The facts, with the models' names, or places, in them; None where nothing is known.
+    """
+    facts, notes, aim, moved, turned, asked, of_body = None, [], None, None, None, None, {}
+    try:
+        facts = facts_of_step(model, first, step=step, optimizer=optimizer, batches=batches)
+    except Exception as error:
+        notes.append(f"certain facts: {error_line(error)}")
+    try:
+        of_body = look_at_body(model, optimizer, step, batches) or {}
+    except Exception as error:
+        notes.append(f"one step of the body: {error_line(error)}")
+    try:
+        if len(modules(model)) > 1:
+            aim = same_aim(model, optimizer, step, batches)
+            moved = moved_by_judge(model, optimizer, step, batches)
+            turned = moved_both_ways(model, optimizer, step, batches)
+            asked = unasked_for(model, optimizer, step, first)
+    except Exception as error:
+        notes.append(f"models against each other: {error_line(error)}")
+    nothing = facts is None and not notes and all(found is None for found in (aim, moved, turned, asked))
+    if nothing and not any(value is not None for value in of_body.values()):
+        return None
+    names = list(model) if isinstance(model, dict) else [f"model {k}" for k in range(len(modules(model)))]
+    facts = facts or Facts()
+    same, both, one, unasked = (tuple(names[k] for k in found or ()) for found in (aim, moved, turned, asked))
+    of_body = {name: value for name, value in of_body.items() if value is not None}
+    return dataclasses.replace(
+        facts,
+        **of_body,
+        same_aim=same,
+        moved_by_judge=both,
+        moved_both_ways=one,
+        not_judged=unasked,
+        notes=(*facts.notes, *notes),
+    )
