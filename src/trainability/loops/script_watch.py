@@ -27,6 +27,7 @@ from trainability.loops.held_out import HeldOut
 from trainability.loops.kept_states import KeptStates
 from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
+from trainability.loops.own_body import OwnBody
 from trainability.loops.own_step import OwnStep
 from trainability.loops.saying import say, say_command, say_not_looked_at
 from trainability.training.free_folder import check_is_path
@@ -61,9 +62,8 @@ class ScriptWatch:
         self._called: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
         self._lookalikes = Lookalikes()
         self._own_step = OwnStep(lambda: self._held_out.batches())
-        self._held_out = HeldOut(
-            lambda: self._attached.only if len(self._optimizers) == 1 else None, given=self._own_step.given
-        )
+        self._own_body = OwnBody(lambda: self._monitors if self._are_all_watched else {}, lambda: self._held_out.batches())
+        self._held_out = HeldOut(lambda: self._attached.only if len(self._optimizers) == 1 else None, given=self._given)
         self._kept_states = KeptStates(lambda: list(self._monitors.values()))
         self._steps: dict[int, int] = {}  # per optimizer
         self._in_closure: torch.optim.Optimizer | None = None
@@ -107,6 +107,7 @@ class ScriptWatch:
         self._stop_looking()
         self._stack.close()
         self._own_step.end()
+        self._own_body.end()
         if error is None:
             self._look_again()
         self._attached.leave(error)
@@ -137,6 +138,17 @@ class ScriptWatch:
             monitor.of_loader = self._held_out.of_loader(monitor.model)
         for monitor in self._monitors.values():
             monitor.of_step = self._own_step.facts(monitor)
+        if monitor is not None and monitor.of_step is None:
+            monitor.of_step = self._own_body.facts()
+
+    def _given(self, batch: Any) -> None:
+        """A `DataLoader` has yielded a batch."""
+        self._own_step.given(batch)
+        self._own_body.given(batch)
+
+    @property
+    def _are_all_watched(self) -> bool:
+        return len(self._monitors) == len(self._optimizers) > 1
 
     @property
     def diagnoses(self) -> dict[str, Diagnosis]:
@@ -315,6 +327,7 @@ class ScriptWatch:
         if self._is_handled:
             return
         self._own_step.backward(loss)
+        self._own_body.backward(loss, scaler)
         self._follower.backward(loss, scaler, is_divided=is_divided)
         if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
@@ -331,6 +344,7 @@ class ScriptWatch:
 
     def on_clear(self, owner: Any) -> None:
         """Gradients are about to be cleared; of one optimizer alone a loss that waits is its own, and its step is to come."""
+        self._own_body.clear(owner)
         if self._is_handled or not self._follower.awaits_step or self._are_several or not self._optimizers:
             return
         held = {id(p) for p in parameters_of(self._optimizers[0])}
@@ -354,6 +368,7 @@ class ScriptWatch:
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._is_handled or self._has_failed:
             return
+        self._own_body.stepping()
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is not None and not self._follower.is_waiting:
             self._in_closure = optimizer
@@ -367,6 +382,7 @@ class ScriptWatch:
         self._follower.stepped(optimizer)
         self._held_out.stepped()
         self._kept_states.stepped()
+        self._own_body.stepped(optimizer)
         self._own_step.stepped(optimizer, self._follower.monitors.get(id(optimizer)))
         steps = self._lookalikes.stepped(optimizer)
         if steps == LONG_LIVED and not self._has_failed:

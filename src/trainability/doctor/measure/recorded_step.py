@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
 from trainability.doctor.measure.replay import Line, is_own_function
-from trainability.doctor.measure.step_tape import Item, ModuleCall, StepTape, tensors_of
+from trainability.doctor.measure.step_tape import Event, Item, ModuleCall, StepTape, tensors_of
 
 _MOST_NUMBERS = 1 << 24  # of all that the step was given beside its batch
 _PICKS = frozenset({"__getitem__", "index_select", "narrow", "gather", "take", "take_along_dim"})
@@ -29,9 +29,9 @@ class _Place:
 
 @dataclass(frozen=True, kw_only=True)
 class _Call:
-    """A function, or a module by its name, with what it is given."""
+    """A function, a module by its name, or an event, with what it is given."""
 
-    func: Callable[..., Any] | str
+    what: Callable[..., Any] | str | Event
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     results: tuple[int, ...]
@@ -51,7 +51,7 @@ class RecordedStep:
     batch: Any
     is_of_loader: bool
     _calls: tuple[_Call, ...]
-    _loss: int
+    _loss: int  # place of what `backward` was called on last
     _taken: tuple[int, ...]  # places of the batch
     _names: dict[int, str]  # of the model's parameters and buffers, by place
     _others: dict[int, Tensor]  # what else the step was given, as it was then
@@ -64,6 +64,15 @@ class RecordedStep:
             model: like the one that was recorded.
             batch: like `self.batch`.
         """
+        running = self.follow(model, batch)
+        while True:
+            try:
+                next(running)
+            except StopIteration as end:
+                return end.value.sum()
+
+    def follow(self, model: nn.Module, batch: Any) -> Generator[tuple[Event, Tensor | None], None, Tensor]:
+        """Yield each event, with its loss if it is a backward pass, between the functions; return the last loss."""
         given = [tensor for _, tensor in tensors(batch)]
         own = torch.clone if self._writes else (lambda tensor: tensor)  # what is written into is to stay as it is
         values = {key: own(tensor) for key, tensor in zip(self._taken, given, strict=True)}
@@ -76,11 +85,14 @@ class RecordedStep:
             return values[part.key] if isinstance(part, _Place) else map_parts(part, now)
 
         for call in self._calls:
-            function = model.get_submodule(call.func) if isinstance(call.func, str) else call.func
+            if isinstance(call.what, Event):
+                yield call.what, now(call.args[0]) if call.args else None
+                continue
+            function = model.get_submodule(call.what) if isinstance(call.what, str) else call.what
             with _as_then(call):
                 found = function(*now(call.args), **now(call.kwargs))
             values |= dict(zip(call.results, tensors_of(found), strict=True))
-        return values[self._loss].sum()
+        return values[self._loss]
 
 
 @contextlib.contextmanager
@@ -95,17 +107,18 @@ def _as_then(call: _Call) -> Iterator[None]:
 
 
 def recorded_step(tape: StepTape, model: nn.Module, loss: Any) -> RecordedStep | None:
-    """Read a step off its tape, right behind its backward pass.
+    """Read a step off its tape, right behind its last backward pass.
 
     Args:
         tape: of the step.
         model: that was recorded.
-        loss: that `backward` was called on.
+        loss: that `backward` was called on, the last one of several; the tape's events have the others.
 
     Returns:
-        None where it is not known how the loss was computed, or of what batch.
+        None where it is not known how the losses were computed, or of what batch.
     """
-    if tape.lost or not isinstance(loss, Tensor) or loss.numel() != 1 or is_own_function(loss):
+    losses = [loss, *(item.what.loss for item in tape.items if isinstance(item.what, Event) and item.what.loss is not None)]
+    if tape.lost or any(not isinstance(t, Tensor) or t.numel() != 1 or is_own_function(t) for t in losses):
         return None
     items = _needed(tape.items, {id(loss)})
     if not any(isinstance(item.what, ModuleCall) for item in items) or any(map(_is_of_own_function, items)):
@@ -145,12 +158,17 @@ def copy_of(batch: Any) -> Any:
 
 
 def _call(item: Item) -> _Call:
-    what = item.what
+    what, args, kwargs = item.what, (), {}
+    if isinstance(what, Event):
+        args = () if what.loss is None else (_Place(id(what.loss)),)
+        what = replace(what, loss=None)
+    else:
+        args, kwargs = _places(what.args), _places(what.kwargs)
     return _Call(
-        func=what.func if isinstance(what, Line) else what.name,
-        args=_places(what.args),
-        kwargs=_places(what.kwargs),
-        results=tuple(id(tensor) for tensor in what.results),
+        what=what.func if isinstance(what, Line) else what.name if isinstance(what, ModuleCall) else what,
+        args=args,
+        kwargs=kwargs,
+        results=tuple(id(tensor) for tensor in item.what.results),
         has_gradients=item.has_gradients,
         cast=item.cast,
     )
@@ -166,7 +184,7 @@ def _needed(items: Iterable[Item], wanted: set[int]) -> list[Item]:
     for item in reversed(list(items)):
         written = item.what.written()
         made = item.what.results if written is None else (*item.what.results, written)
-        if any(id(tensor) in wanted for tensor in made):
+        if isinstance(item.what, Event) or any(id(tensor) in wanted for tensor in made):
             wanted |= {id(tensor) for tensor in item.what.reads()}
             found.append(item)
     return found[::-1]
@@ -225,9 +243,9 @@ def _behind_the_model(items: list[Item]) -> tuple[list[Item], set[int]]:
     follows: set[int] = set()
     left = []
     for item in items:
-        if not item.has_gradients:
+        if not item.has_gradients and not isinstance(item.what, Event):
             continue
-        if isinstance(item.what, ModuleCall) or any(id(tensor) in follows for tensor in item.what.reads()):
+        if isinstance(item.what, ModuleCall | Event) or any(id(tensor) in follows for tensor in item.what.reads()):
             follows |= {id(tensor) for tensor in item.what.results}
             left.append(item)
     return left, follows

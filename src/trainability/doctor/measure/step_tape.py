@@ -57,16 +57,44 @@ class ModuleCall:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Event:
+    """What a loop of several losses does between them.
+
+    Attributes:
+        kind: "backward", "clear" (gradients) or "step".
+        owner: whose gradients, or the optimizer: its name, or the model's; None of a backward pass.
+        loss: that `backward` was called on; None of the others.
+    """
+
+    kind: str
+    owner: str | None = None
+    loss: Tensor | None = None
+
+    def reads(self) -> Iterator[Tensor]:
+        """The loss."""
+        return iter(() if self.loss is None else (self.loss,))
+
+    def written(self) -> Tensor | None:
+        """A tensor that it writes into: none that is looked at."""
+        return None
+
+    @property
+    def results(self) -> tuple[Tensor, ...]:
+        """It makes no tensor."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """Something that was called.
 
     Attributes:
-        what: the function or module, with what it was given and what came out.
+        what: the function or module, with what it was given and what came out, or something else that happened.
         has_gradients: gradients were on.
         cast: device and type of `torch.autocast`; None where it was off.
     """
 
-    what: Line | ModuleCall
+    what: Line | ModuleCall | Event
     has_gradients: bool
     cast: tuple[str, torch.dtype] | None
 
@@ -84,10 +112,11 @@ def tensors_of(returned: Any) -> Iterator[Tensor]:
 
 
 class StepTape(TorchFunctionMode):
-    """Keeps what is computed from `begin` to the first backward pass; every function is passed on as it is.
+    """Keeps what is computed from `begin` to `end`, or to the first backward pass; every function is passed on as it is.
 
     Args:
         model: whose parts are called.
+        several: go on behind a backward pass: a body has several, between which optimizers step.
 
     Attributes:
         items: that were called, in order.
@@ -97,10 +126,12 @@ class StepTape(TorchFunctionMode):
         escaped: tensors whose numbers went on in Python.
         random_state: of the process, when the items begin.
         was_training: modules that were in train mode, by name, when the first of them was called.
+        is_paused: an optimizer is in its step, whose functions are its own.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, several: bool = False) -> None:
         super().__init__()
+        self._goes_on, self.is_paused = several, False
         self.items: list[Item] = []
         self.batches: list[Any] = []
         self.escaped: list[Tensor] = []
@@ -163,13 +194,14 @@ class StepTape(TorchFunctionMode):
         self.items, self.batches, self.escaped = [], [], []
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        self._is_over |= func is Tensor.backward
+        self._is_over |= func is Tensor.backward and not self._goes_on
         self._num_running += 1
         try:
             result = call_as_caller(func, args, kwargs or {})
         finally:
             self._num_running -= 1
-        if not (self._is_over or self.lost or self._running) and threading.get_ident() == self._thread:
+        is_aside = self._is_over or self.is_paused or func is Tensor.backward
+        if not (is_aside or self.lost or self._running) and threading.get_ident() == self._thread:
             try:
                 self._keep(func, args, kwargs or {}, result)
             except Exception:  # some facts less, and nothing that reaches the loop
@@ -183,7 +215,12 @@ class StepTape(TorchFunctionMode):
         if line.results or line.written() is not None:
             self._add(line)
 
-    def _add(self, what: Line | ModuleCall) -> None:
+    def happened(self, event: Event) -> None:
+        """Keep what the loop does beside its functions."""
+        if not self.lost and not self._is_over:
+            self._add(event)
+
+    def _add(self, what: Line | ModuleCall | Event) -> None:
         device = what.results[0].device.type if what.results else "cpu"
         cast = (device, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
         self.items.append(Item(what=what, has_gradients=torch.is_grad_enabled(), cast=cast))
