@@ -14,7 +14,11 @@ _OF_IMAGES = ("blank_images", "channels_last", "mirrored", "constant_input", "re
 @rule(
     severities=("error", "warning"),
     verdict="broken data",
-    explains=(*SYMPTOMS, *_OF_IMAGES, "shuffled_labels", "label_conflict", "overfit", "constant_as_good", "evaluation_path"),
+    explains=(
+        *SYMPTOMS,
+        *_OF_IMAGES,
+        *("shuffled_labels", "label_conflict", "overfit", "constant_as_good", "evaluation_path", "oscillation", "loss_cliff"),
+    ),
 )
 def overwritten_data(evidence: Evidence) -> list[Finding]:
     """Reading an example overwrites the stored data, or earlier examples.
