@@ -14,7 +14,6 @@ from trainability.doctor.measure.recorded_body import KeptBody, facts_of_kept_bo
 from trainability.doctor.measure.recorded_step import recorded_step
 from trainability.doctor.measure.step_tape import Event, StepTape
 from trainability.doctor.measure.whole_step import Parts
-from trainability.loops.events import Guard
 from trainability.loops.monitor import Monitor
 
 _MOST_TRIES = 20  # bodies that turn out not to be known as a function
@@ -41,7 +40,6 @@ class OwnBody:
         self._tries = 0
         self._kept: KeptBody | None = None
         self._read_from: Iterable[Any] = ()
-        self._tell = Guard()
 
     def given(self, batch: Any) -> None:
         """A loader has yielded a batch, to be trained on or not."""
@@ -52,7 +50,7 @@ class OwnBody:
             return
         if self._tape.has_called:  # the body begins with its batch
             self._drop()
-            self._tell(self._begin)
+            self._try(self._begin)
         if self._tape is not None:
             self._tape.take(batch)
 
@@ -93,10 +91,10 @@ class OwnBody:
         self._stepped.add(name)
         if self._stepped == set(self._optimizers):
             if self._tape is not None:
-                self._tell(self._read)
+                self._try(self._read)
             self._drop()
             if self._kept is None:
-                self._tell(self._begin)
+                self._try(self._begin)
 
     def end(self) -> None:
         """The script has ended."""
@@ -110,6 +108,12 @@ class OwnBody:
             return facts_of_kept_body(self._kept, self._read_from if self._kept.step.is_of_loader else ())
         except Exception:  # one that cannot be run again tells nothing
             return None
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception:  # models that cannot be copied, or a body that cannot be read: nothing is asked of it
+            self._tries = _MOST_TRIES + 1
 
     def _find(self) -> None:
         """Take all optimizers that are watched, where there are several, and each trains a model of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,6 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept
 from trainability.doctor.measure.recorded_step import recorded_step
 from trainability.doctor.measure.step_tape import StepTape
-from trainability.loops.events import Guard
 from trainability.loops.monitor import Monitor
 
 _MOST_TRIES = 20  # steps that turn out not to be known as a function
@@ -47,7 +47,6 @@ class OwnStep:
         self._tries: dict[int, int] = {}  # likewise
         self._recorded: dict[int, _Recorded] = {}  # likewise
         self._order: list[torch.optim.Optimizer] = []  # which have stepped, each time another than before
-        self._tell = Guard()
 
     def begin(self, monitor: Monitor, *, at_start: bool) -> None:
         """A model is watched from now on.
@@ -70,7 +69,8 @@ class OwnStep:
     def backward(self, loss: Tensor) -> None:
         """A backward pass is over."""
         if self._tape is not None:
-            self._tell(lambda: self._read(loss))
+            with contextlib.suppress(Exception):  # a step that cannot be read tells nothing
+                self._read(loss)
             self._drop()
 
     def stepped(self, optimizer: torch.optim.Optimizer, monitor: Monitor | None) -> None:
