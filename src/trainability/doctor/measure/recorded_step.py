@@ -131,7 +131,7 @@ def recorded_step(tape: StepTape, model: nn.Module, loss: Any) -> RecordedStep |
         return None
     taken = tuple(tensor for _, tensor in tensors(batch))
     others = _given(items, {id(tensor) for tensor in taken} | set(names))
-    if others is None or _goes_on_elsewhere(tape.escaped, items, taken, others):
+    if others is None or _goes_on_elsewhere(tape, items, taken, others):
         return None
     read = {id(tensor) for item in items for tensor in item.what.reads()}
     return RecordedStep(
@@ -264,15 +264,37 @@ def _given(items: list[Item], known: set[int]) -> list[Tensor] | None:
     return list(found.values()) if sum(tensor.numel() for tensor in found.values()) <= _MOST_NUMBERS else None
 
 
-def _goes_on_elsewhere(escaped: list[Tensor], items: list[Item], kept: Iterable[Tensor], others: list[Tensor]) -> bool:
-    """Whether part of the batch, or of what was made of it, was read by Python, or is given on by ways that are not seen."""
-    follows = {id(tensor) for tensor in kept}
-    memory = {_memory(tensor) for tensor in kept}
+def _goes_on_elsewhere(tape: StepTape, items: list[Item], taken: Iterable[Tensor], others: list[Tensor]) -> bool:
+    """Whether part of the batch, or of what was made of it, was read by Python, or is given on by ways that are not seen.
+
+    So is a draw that Python reads and functions read, too, as a turn of images that is their label. Single numbers of what
+    the model returns are read to be printed.
+    """
+    follows, answers = {id(tensor) for tensor in taken}, set[int]()
+    memory = {_memory(tensor) for tensor in taken}
     for item in items:
-        if isinstance(item.what, ModuleCall) or any(id(tensor) in follows for tensor in item.what.reads()):
-            follows |= {id(tensor) for tensor in item.what.results}
+        read = {id(tensor) for tensor in item.what.reads()}
+        made = {id(tensor) for tensor in item.what.results}
+        is_answer = isinstance(item.what, ModuleCall) or not answers.isdisjoint(read)
+        answers |= made if is_answer else set()
+        if is_answer or not follows.isdisjoint(read):
+            follows |= made
             memory |= {_memory(tensor) for tensor in item.what.results}
-    return any(id(t) in follows for t in escaped) or any(_memory(t) in memory for t in others if t.numel())
+    if any(id(t) in follows for t in tape.escaped if t.numel() > 1) or any(_memory(t) in memory for t in others if t.numel()):
+        return True
+    used = {id(tensor) for tensor in taken} | {id(t) for item in items for t in item.what.results if id(t) not in answers}
+    return any(not used.isdisjoint(_behind(tensor, tape.items)) for tensor in tape.escaped if tensor.numel() == 1)
+
+
+def _behind(tensor: Tensor, items: list[Item]) -> set[int]:
+    """What a tensor was made of, with itself; nothing of what a model has returned."""
+    behind = {id(tensor)}
+    for item in reversed(items):
+        if any(id(made) in behind for made in item.what.results):
+            if isinstance(item.what, ModuleCall):
+                return set()
+            behind |= {id(given) for given in item.what.reads()}
+    return behind
 
 
 def _memory(tensor: Tensor) -> int:

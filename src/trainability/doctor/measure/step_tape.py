@@ -23,7 +23,7 @@ from trainability.doctor.measure.replay import Line
 from trainability.doctor.measure.warned import call_as_caller
 
 _MOST = 3000  # functions and calls of a step
-_ESCAPES = frozenset({"tolist", "numpy", "__array__"})  # what goes on in Python is not seen
+_ESCAPES = frozenset({"tolist", "numpy", "__array__", "item", "__int__", "__float__", "__index__"})  # into Python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +211,7 @@ class StepTape(TorchFunctionMode):
     def _keep(self, func: Callable, args: tuple, kwargs: dict, result: Any) -> None:
         line = Line(func=func, args=args, kwargs=kwargs, results=tuple(tensor for _, tensor in tensors(result)))
         if getattr(func, "__name__", "") in _ESCAPES:
-            self.escaped += [tensor for tensor in line.reads() if tensor.numel() > 1]
+            self.escaped += line.reads()
         if line.results or line.written() is not None:
             self._add(line)
 
