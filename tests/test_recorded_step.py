@@ -301,7 +301,7 @@ def test_optimizers_that_take_turns_are_left_alone_and_one_after_the_other_are_n
             plain(models[which], batch).backward()
             optimizers[which].step()
         watch.end(None)
-        asked[takes_turns] = [watch._own_step.facts(monitor) is not None for monitor in watch._monitors.values()]
+        asked[takes_turns] = [watch._recordings.step.facts(monitor) is not None for monitor in watch._monitors.values()]
     assert asked == {True: [False, False], False: [True, True]}
 
 

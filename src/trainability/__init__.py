@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from trainability.doctor.setup import Setup as Setup
     from trainability.initialization import InitPlan as InitPlan
     from trainability.initialization import init_ as init_
+    from trainability.loops.follow import follow as follow
     from trainability.loops.monitor import Monitor as Monitor
-    from trainability.loops.script_watch import follow as follow
     from trainability.models.vgg import build_vgg as build_vgg
     from trainability.prescribe.plans import recommend_init as recommend_init
     from trainability.report.compare import Comparison as Comparison
@@ -52,7 +52,7 @@ _PUBLIC = {
     "explain": "trainability.doctor",
     "figures": "trainability.report.kept_figures",
     "fit": "trainability.training.loop",
-    "follow": "trainability.loops.script_watch",
+    "follow": "trainability.loops.follow",
     "init_": "trainability.initialization",
     "probe": "trainability.doctor",
     "read_run": "trainability.training.record",

@@ -64,7 +64,7 @@ class OwnBody:
         self._losses.append(loss)
         self._tape.happened(Event(kind="backward", loss=loss))
 
-    def clear(self, owner: Any) -> None:
+    def clearing(self, owner: Any) -> None:
         """Gradients are about to be cleared."""
         name = self._name_of(owner)
         if self._tape is not None and name is not None:

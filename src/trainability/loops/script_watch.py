@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import importlib
-import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from trainability.doctor.arguments import check_counts, with_near_names
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
@@ -27,10 +24,8 @@ from trainability.loops.held_out import HeldOut
 from trainability.loops.kept_states import KeptStates
 from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
-from trainability.loops.own_body import OwnBody
-from trainability.loops.own_step import OwnStep
+from trainability.loops.recordings import Recordings
 from trainability.loops.saying import say, say_command, say_not_looked_at
-from trainability.training.free_folder import check_is_path
 from trainability.training.record import LOOP
 
 _FOREIGN_STEPS = 3  # steps after which an optimizer is taken to hold nothing that the script trains
@@ -61,9 +56,12 @@ class ScriptWatch:
         # Modules that ran with gradients on, outer ones first; copies that an inner loop drops are not kept alive.
         self._called: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
         self._lookalikes = Lookalikes()
-        self._own_step = OwnStep(lambda: self._held_out.batches())
-        self._own_body = OwnBody(lambda: self._monitors if self._are_all_watched else {}, lambda: self._held_out.batches())
-        self._held_out = HeldOut(lambda: self._attached.only if len(self._optimizers) == 1 else None, given=self._given)
+        self._recordings = Recordings(
+            lambda: self._monitors if len(self._monitors) == len(self._optimizers) else {}, lambda: self._held_out.batches()
+        )
+        self._held_out = HeldOut(
+            lambda: self._attached.only if len(self._optimizers) == 1 else None, given=self._recordings.given
+        )
         self._kept_states = KeptStates(lambda: list(self._monitors.values()))
         self._steps: dict[int, int] = {}  # per optimizer
         self._in_closure: torch.optim.Optimizer | None = None
@@ -106,8 +104,7 @@ class ScriptWatch:
         self._has_ended = True
         self._stop_looking()
         self._stack.close()
-        self._own_step.end()
-        self._own_body.end()
+        self._recordings.end()
         if error is None:
             self._look_again()
         self._attached.leave(error)
@@ -136,19 +133,7 @@ class ScriptWatch:
         monitor = next(iter(self._monitors.values()), None)
         if monitor is not None:
             monitor.of_loader = self._held_out.of_loader(monitor.model)
-        for monitor in self._monitors.values():
-            monitor.of_step = self._own_step.facts(monitor)
-        if monitor is not None and monitor.of_step is None:
-            monitor.of_step = self._own_body.facts()
-
-    def _given(self, batch: Any) -> None:
-        """A `DataLoader` has yielded a batch."""
-        self._own_step.given(batch)
-        self._own_body.given(batch)
-
-    @property
-    def _are_all_watched(self) -> bool:
-        return len(self._monitors) == len(self._optimizers) > 1
+        self._recordings.ask(self._monitors.values())
 
     @property
     def diagnoses(self) -> dict[str, Diagnosis]:
@@ -270,7 +255,7 @@ class ScriptWatch:
             say(str(error))
             return
         self._monitors[name].reads_from(self._held_out.last_batch)
-        self._own_step.begin(self._monitors[name], at_start=first_step == 1)
+        self._recordings.begin(self._monitors[name], at_start=first_step == 1)
         count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
         where = f", {_shown(run)}" if run is not None else ""
         kind = type(model).__name__
@@ -326,8 +311,7 @@ class ScriptWatch:
         """A backward pass is over."""
         if self._is_handled:
             return
-        self._own_step.backward(loss)
-        self._own_body.backward(loss, scaler)
+        self._recordings.backward(loss, scaler)
         self._follower.backward(loss, scaler, is_divided=is_divided)
         if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
@@ -344,7 +328,7 @@ class ScriptWatch:
 
     def on_clear(self, owner: Any) -> None:
         """Gradients are about to be cleared; of one optimizer alone a loss that waits is its own, and its step is to come."""
-        self._own_body.clear(owner)
+        self._recordings.clearing(owner)
         if self._is_handled or not self._follower.awaits_step or self._are_several or not self._optimizers:
             return
         held = {id(p) for p in parameters_of(self._optimizers[0])}
@@ -368,7 +352,7 @@ class ScriptWatch:
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._is_handled or self._has_failed:
             return
-        self._own_body.stepping()
+        self._recordings.stepping()
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is not None and not self._follower.is_waiting:
             self._in_closure = optimizer
@@ -382,8 +366,7 @@ class ScriptWatch:
         self._follower.stepped(optimizer)
         self._held_out.stepped()
         self._kept_states.stepped()
-        self._own_body.stepped(optimizer)
-        self._own_step.stepped(optimizer, self._follower.monitors.get(id(optimizer)))
+        self._recordings.stepped(optimizer, self._follower.monitors.get(id(optimizer)))
         steps = self._lookalikes.stepped(optimizer)
         if steps == LONG_LIVED and not self._has_failed:
             self._steps[id(optimizer)] = steps
@@ -399,32 +382,6 @@ class ScriptWatch:
                 self._attach_foreign(optimizer)
         if self._most_steps is not None and steps >= self._most_steps:
             raise Enough
-
-
-@with_near_names
-def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
-    """Watch everything that this program trains from here on, as `trainability run` watches a script, until it ends.
-
-    Call it before models and optimizers are made. The loop needs no other line, however many networks it trains.
-
-    Args:
-        every: sample layers at every so many optimizer steps.
-        run: directory to write, with one below it for each optimizer where there are several; `None` writes none.
-
-    Returns:
-        The watch: `diagnoses`, and `end(None)` to stop earlier.
-
-    Raises:
-        ValueError: `every` is no whole number from 1, or `run` no path.
-    """
-    check_counts(every=every)
-    if run is not None:
-        check_is_path("run", run)
-    place = None if run is None else Path(run).resolve
-    watch = ScriptWatch(Path(sys.argv[0] or "python"), every=every, most_steps=None, place=place)
-    watch.begin()
-    atexit.register(watch.end, None)
-    return watch
 
 
 def _shown(folder: Path) -> Path:

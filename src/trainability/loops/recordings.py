@@ -1,0 +1,65 @@
+"""What is recorded of a script, to be computed again when it has ended: a step of each optimizer, or a body of several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainability.loops.monitor import Monitor
+from trainability.loops.own_body import OwnBody
+from trainability.loops.own_step import OwnStep
+
+
+class Recordings:
+    """Hands the loop's events on to both.
+
+    Args:
+        monitors: by the names of what they watch; none while an optimizer has no monitor.
+        batches: the loader that the script trains on now, read in this process; nothing where there is none.
+    """
+
+    def __init__(self, monitors: Callable[[], dict[str, Monitor]], batches: Callable[[], Iterable[Any]]) -> None:
+        self.step, self.body = OwnStep(batches), OwnBody(monitors, batches)
+
+    def begin(self, monitor: Monitor, *, at_start: bool) -> None:
+        """A model is watched from now on; see `OwnStep`."""
+        self.step.begin(monitor, at_start=at_start)
+
+    def given(self, batch: Any) -> None:
+        """A loader has yielded a batch, to be trained on or not."""
+        self.step.given(batch)
+        self.body.given(batch)
+
+    def backward(self, loss: Tensor, scaler: Any) -> None:
+        """A backward pass is over."""
+        self.step.backward(loss)
+        self.body.backward(loss, scaler)
+
+    def clearing(self, owner: Any) -> None:
+        """Gradients are about to be cleared."""
+        self.body.clearing(owner)
+
+    def stepping(self) -> None:
+        """An optimizer begins its step."""
+        self.body.stepping()
+
+    def stepped(self, optimizer: torch.optim.Optimizer, monitor: Monitor | None) -> None:
+        """A step is over."""
+        self.body.stepped(optimizer)
+        self.step.stepped(optimizer, monitor)
+
+    def end(self) -> None:
+        """The script has ended."""
+        self.step.end()
+        self.body.end()
+
+    def ask(self, monitors: Iterable[Monitor]) -> None:
+        """Compute again what was recorded, and tell the monitors; what several models want of each other, the last of them."""
+        monitor = None
+        for monitor in monitors:
+            monitor.of_step = self.step.facts(monitor)
+        if monitor is not None and monitor.of_step is None:
+            monitor.of_step = self.body.facts()
