@@ -16,7 +16,7 @@ from trainability.doctor.measure.step_tape import Event, StepTape
 from trainability.doctor.measure.whole_step import Parts
 from trainability.loops.monitor import Monitor
 
-_MOST_TRIES = 20  # bodies that turn out not to be known as a function
+_MOST_TRIES = 8  # bodies that turn out not to be known as a function
 _MOST_WEIGHTS = 1 << 24  # of all models: they are copied
 
 
@@ -95,6 +95,11 @@ class OwnBody:
             self._drop()
             if self._kept is None:
                 self._try(self._begin)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether what follows is recorded."""
+        return self._tape is not None
 
     def end(self) -> None:
         """The script has ended."""

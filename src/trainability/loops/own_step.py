@@ -16,7 +16,7 @@ from trainability.doctor.measure.recorded_step import recorded_step
 from trainability.doctor.measure.step_tape import StepTape
 from trainability.loops.monitor import Monitor
 
-_MOST_TRIES = 20  # steps that turn out not to be known as a function
+_MOST_TRIES = 8  # steps that turn out not to be known as a function
 _MOST_WEIGHTS = 1 << 26
 _MOST_KEPT = 4  # optimizers
 
@@ -92,6 +92,11 @@ class OwnStep:
         tape = StepTape(monitor.model)
         if tape.begin():
             self._tape, self._monitor = tape, monitor
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether the step that follows is recorded."""
+        return self._tape is not None
 
     def end(self) -> None:
         """The script has ended."""

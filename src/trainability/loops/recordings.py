@@ -8,13 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainability.doctor.facts import Facts
+from trainability.doctor.joining import completed_facts
 from trainability.loops.monitor import Monitor
 from trainability.loops.own_body import OwnBody
+from trainability.loops.own_chances import OwnChances
 from trainability.loops.own_step import OwnStep
 
 
 class Recordings:
-    """Hands the loop's events on to both.
+    """Hands the loop's events on to what records.
 
     Args:
         monitors: by the names of what they watch; none while an optimizer has no monitor.
@@ -22,7 +25,7 @@ class Recordings:
     """
 
     def __init__(self, monitors: Callable[[], dict[str, Monitor]], batches: Callable[[], Iterable[Any]]) -> None:
-        self.step, self.body = OwnStep(batches), OwnBody(monitors, batches)
+        self.step, self.body, self.chances = OwnStep(batches), OwnBody(monitors, batches), OwnChances()
 
     def begin(self, monitor: Monitor, *, at_start: bool) -> None:
         """A model is watched from now on; see `OwnStep`."""
@@ -50,16 +53,21 @@ class Recordings:
         """A step is over."""
         self.body.stepped(optimizer)
         self.step.stepped(optimizer, monitor)
+        is_free = monitor is not None and not (monitor.awaits_model or self.step.is_recording or self.body.is_recording)
+        self.chances.stepped(optimizer, is_free=is_free)
 
     def end(self) -> None:
         """The script has ended."""
         self.step.end()
         self.body.end()
+        self.chances.end()
 
     def ask(self, monitors: Iterable[Monitor]) -> None:
         """Compute again what was recorded, and tell the monitors; what several models want of each other, the last of them."""
-        monitor = None
-        for monitor in monitors:
-            monitor.of_step = self.step.facts(monitor)
-        if monitor is not None and monitor.of_step is None:
-            monitor.of_step = self.body.facts()
+        watched = list(monitors)
+        found = [self.step.facts(monitor) for monitor in watched]
+        if watched and found[-1] is None:
+            found[-1] = self.body.facts()
+        for monitor, asked in zip(watched, found, strict=True):
+            followed = self.chances.facts(monitor.optimizer)
+            monitor.of_step = asked if followed is None else completed_facts(followed, asked or Facts())

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.credit import Credit
+from trainability.doctor.measure.warned import call_as_caller
 
 _GOOD = frozenset({"advantage", "adv", "return", "ret", "reward", "gain", "payoff", "profit"})
 _LETTERS = frozenset({"R", "G", "r"})  # of returns and rewards, in the field's own notation
@@ -56,18 +57,27 @@ class Chances(TorchFunctionMode):
         self._gradients: dict[int, Tensor] = {}
 
     def __enter__(self) -> Chances:
-        for kind in _kinds(Distribution):
-            for name, wrap in (("log_prob", self._log_prob), ("sample", self._sample)):
-                if (own := vars(kind).get(name)) is not None and not getattr(own, "__isabstractmethod__", False):
-                    self._put_back.append((kind, name, own))
-                    setattr(kind, name, wrap(own))
+        self.patch()
         super().__enter__()
         return self
 
     def __exit__(self, *details: Any) -> None:
         super().__exit__(*details)
+        self.put_back()
+
+    def patch(self) -> None:
+        """Follow the distributions' methods; `put_back` takes it back."""
+        for kind in _kinds(Distribution):
+            for name, wrap in (("log_prob", self._log_prob), ("sample", self._sample)):
+                if (own := vars(kind).get(name)) is not None and not getattr(own, "__isabstractmethod__", False):
+                    self._put_back.append((kind, name, own))
+                    setattr(kind, name, wrap(own))
+
+    def put_back(self) -> None:
+        """Leave the distributions' methods as they were."""
         for kind, name, own in reversed(self._put_back):
             setattr(kind, name, own)
+        self._put_back = []
 
     def _log_prob(self, own: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(own)
@@ -110,7 +120,7 @@ class Chances(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        result, name = func(*args, **kwargs), getattr(func, "__name__", "").strip("_")
+        result, name = call_as_caller(func, args, kwargs), getattr(func, "__name__", "").strip("_")
         # torch.normal is drawn with a graph, whose gradients are zero.
         if name == "normal" and torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             result = result.detach() + self.shift
