@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from test_followed_scripts import followed
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
@@ -162,3 +163,27 @@ def test_check_says_it(forwards: bool) -> None:
 
     found = check(Setup(model=model, train_loader=[torch.zeros(1)] * 20, step=step, optimizer=optimizer))
     assert ("unread_ends.backward" in [f.code for f in found.findings]) is forwards
+
+
+@pytest.mark.parametrize("way", [*WAYS, *SOUND])
+@pytest.mark.parametrize("forwards", [True, False])
+def test_run_says_it_of_a_loop_and_changes_no_bit_of_it(way: str, forwards: bool) -> None:
+    loss_of = (WAYS | SOUND)[way]
+
+    def loop() -> list[float]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+        optimizer, losses = torch.optim.Adam(model.parameters(), lr=1e-2), []
+        for _ in range(16):
+            loss = loss_of(model, forwards=forwards, alike=False)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    alone, watched = loop(), list[float]()
+    (found,) = followed(lambda: watched.extend(loop())).values()
+    assert ("unread_ends.backward" in [f.code for f in found.findings]) is (forwards and way in WAYS)
+    assert watched == alone
+    assert not hasattr(Categorical.log_prob, "__wrapped__")  # it is PyTorch's own again
