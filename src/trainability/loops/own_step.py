@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept
+from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept, weights_of
 from trainability.doctor.measure.recorded_step import recorded_step
 from trainability.doctor.measure.step_tape import StepTape
 from trainability.loops.monitor import Monitor
@@ -19,6 +19,12 @@ from trainability.loops.monitor import Monitor
 _MOST_TRIES = 8  # steps that turn out not to be known as a function
 _MOST_WEIGHTS = 1 << 26
 _MOST_KEPT = 4  # optimizers
+
+
+@dataclass(frozen=True)
+class _First:
+    weights: dict[str, Tensor]  # when the model was found
+    at_start: bool  # its optimizer had made no step
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,7 @@ class OwnStep:
         self._tape: StepTape | None = None
         self._leaving: StepTape | None = None  # that ended inside a function that it passes on
         self._monitor: Monitor | None = None  # of the step that is being recorded
-        self._first: dict[
-            int, tuple[dict[str, Tensor], bool]
-        ] = {}  # weights by optimizer, and whether they are the initial ones
+        self._first: dict[int, _First] = {}  # by optimizer
         self._tries: dict[int, int] = {}  # likewise
         self._recorded: dict[int, _Recorded] = {}  # likewise
         self._order: list[torch.optim.Optimizer] = []  # which have stepped, each time another than before
@@ -56,7 +60,7 @@ class OwnStep:
             at_start: its optimizer has made no step.
         """
         if len(self._first) < _MOST_KEPT and _num_weights(monitor.model) <= _MOST_WEIGHTS:
-            self._first[id(monitor.optimizer)] = _weights(monitor.model), at_start
+            self._first[id(monitor.optimizer)] = _First(weights_of(monitor.model), at_start)
 
     def given(self, batch: Any) -> None:
         """A loader has yielded a batch, to be trained on or not."""
@@ -129,14 +133,14 @@ class OwnStep:
         step = recorded_step(tape, monitor.model, loss)
         if step is None:
             return
-        weights, (first, at_start) = _weights(monitor.model), self._first[id(monitor.optimizer)]
-        is_alike = {name: t.shape for name, t in first.items()} == {name: t.shape for name, t in weights.items()}
+        weights, first = weights_of(monitor.model), self._first[id(monitor.optimizer)]
+        is_alike = {name: t.shape for name, t in first.weights.items()} == {name: t.shape for name, t in weights.items()}
         kept = Kept(
             step=step,
             loss=float(loss.detach()),
             weights=weights,
-            first=first if is_alike else weights,
-            at_start=at_start and is_alike,
+            first=first.weights if is_alike else weights,
+            at_start=first.at_start and is_alike,
             was_training=tape.was_training,
             random_state=tape.random_state,
         )
@@ -155,7 +159,3 @@ class OwnStep:
 def _num_weights(model: nn.Module) -> float:
     lazy = any(nn.parameter.is_lazy(p) for p in model.parameters())
     return float("inf") if lazy else sum(p.numel() for p in model.parameters())
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in (*model.named_parameters(), *model.named_buffers())}

@@ -8,11 +8,13 @@ from typing import Any
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
+from trainability.doctor.joining import completed_facts
 from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.certain import facts_of_step
-from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.copies import modules, optimizers
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
+from trainability.doctor.measure.recorded_facts import facts_of_recorded_body
 
 
 def facts_of_body(
@@ -35,6 +37,12 @@ def facts_of_body(
         facts = facts_of_step(model, first, step=step, optimizer=optimizer, batches=batches)
     except Exception as error:
         notes.append(f"certain facts: {error_line(error)}")
+    try:
+        if len(modules(model)) == len(optimizers(optimizer)) == 1:
+            recorded = facts_of_recorded_body(modules(model)[0], first, step=step, optimizer=optimizer, batches=batches)
+            facts = completed_facts(facts, recorded) if recorded is not None else facts
+    except Exception as error:
+        notes.append(f"one step of the body, recorded: {error_line(error)}")
     try:
         of_body = look_at_body(model, optimizer, step, batches) or {}
     except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,13 @@ from torch import Tensor, nn
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.certain import facts_of
-from trainability.doctor.measure.recorded_step import RecordedStep
+from trainability.doctor.measure.copies import copied, put_back, used_by, variables_put_back
+from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.recorded_step import RecordedStep, recorded_step
+from trainability.doctor.measure.step_tape import StepTape
 from trainability.doctor.measure.uninterrupted import uninterrupted
-from trainability.doctor.measure.workspace import workspace
+from trainability.doctor.measure.whole_step import loss_of_body
+from trainability.doctor.measure.workspace import set_training, workspace
 
 _SECONDS, _PASSES = 30.0, 300  # for all questions, and about as many passes as they take
 _SAME = 1e-3  # of the loss, from which the one computed again may differ
@@ -62,15 +66,68 @@ def facts_of_kept(
     def forward(model: nn.Module, batch: Any) -> Tensor:
         return kept.step(model, batch)
 
-    with _weights_of(model, kept.weights):
+    with _with_weights(model, kept.weights):
         seconds = _seconds_again(model, kept, forward)
     if seconds is None or seconds * _PASSES > _SECONDS:
         return None
-    with _weights_of(model, kept.first):
+    with _with_weights(model, kept.first):
         found = facts_of(
             model, kept.step.batch, training_step=forward, optimizer=optimizer, batches=batches, at_start=kept.at_start
         )
     return replace(found, notes=())  # of questions that do not fit the recorded sizes
+
+
+def facts_of_recorded_body(
+    model: nn.Module, first: Any, *, step: Callable[[Any, Any, Any], Any], optimizer: Any, batches: Iterable[Any]
+) -> Facts | None:
+    """Record one run of a body whose batch may be anything, as a number of the step, and ask it as a function of its examples.
+
+    Args:
+        model: one.
+        first: batch of the loader.
+        step: of (model, optimizer, batch): the body; it is run on copies.
+        optimizer: one.
+        batches: the loader.
+
+    Returns:
+        The facts; None where the body reaches its own models, or is not known as a function.
+    """
+    losses: list[Tensor] = []
+    forward = loss_of_body(model, optimizer, step, losses)
+    if forward is None:
+        return None
+    twin, stepper = copied(model, optimizer)
+    set_training(twin, True)
+    weights = weights_of(twin)
+    tape = StepTape(twin)
+    with put_back(*used_by(step)), variables_put_back(step), randomness_restored():
+        if not tape.begin():
+            return None
+        try:
+            tape.take(first)
+            forward(twin, first)
+        finally:
+            tape.end()
+        found = recorded_step(tape, twin, losses[0]) if losses else None
+        loss = float(losses[0].detach()) if losses else 0.0
+        tape.forget()
+    if found is None:
+        return None
+    kept = Kept(
+        step=found,
+        loss=loss,
+        weights=weights,
+        first=weights,
+        at_start=True,
+        was_training=tape.was_training,
+        random_state=tape.random_state,
+    )
+    return facts_of_kept(twin, kept, optimizer=stepper, batches=batches if found.is_of_loader else ())
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of parameters and buffers, by name."""
+    return {name: tensor.detach().clone() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
 
 
 def _seconds_again(model: nn.Module, kept: Kept, forward: Any) -> float | None:
@@ -87,7 +144,7 @@ def _seconds_again(model: nn.Module, kept: Kept, forward: Any) -> float | None:
 
 
 @contextlib.contextmanager
-def _weights_of(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+def _with_weights(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
     """Give a model other weights and buffers while the block runs."""
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     now = {name: own[name].detach().clone() for name in weights}

@@ -126,7 +126,7 @@ def recorded_step(tape: StepTape, model: nn.Module, loss: Any) -> RecordedStep |
     names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     batch, is_of_loader = _of_loaders(tape.batches, items), True
     if batch is None:
-        (items, batch), is_of_loader = _picked(items, names), False
+        (items, batch), is_of_loader = _picked(items, names, id(loss)), False
     if batch is None:
         return None
     taken = tuple(tensor for _, tensor in tensors(batch))
@@ -197,25 +197,31 @@ def _of_loaders(yielded: list[Any], items: list[Item]) -> Any:
     return None if not used else used[0] if len(used) == 1 else tuple(used)
 
 
-def _picked(items: list[Item], names: dict[int, str]) -> tuple[list[Item], tuple[Tensor, ...] | None]:
+def _picked(items: list[Item], names: dict[int, str], loss: int) -> tuple[list[Item], tuple[Tensor, ...] | None]:
     """What a loop without a loader picks out of its tensors, or makes: the first that has one row for each example.
+
+    What it picks out of a memory is given, though it has written something there before.
 
     Returns:
         What is left to compute, and the batch; None where it is not known what examples are.
     """
-    made: set[int] = set()
-    picked: dict[int, Tensor] = {}
+    made, picked = set[int](), set[int]()
     left = []
+
+    def is_given(tensor: Tensor) -> bool:
+        return id(tensor) not in made and id(tensor) not in names and not tensor.requires_grad
+
     for item in items:
-        read = list(item.what.reads())
-        name = _name(item)
-        is_given = not any(id(t) in made or id(t) in names or t.requires_grad for t in read)
-        is_part = name in _PICKS and sum(t.numel() for t in item.what.results) < max((t.numel() for t in read), default=0)
-        if is_given and (is_part or name in _JOINS) and item.what.written() is None:
-            picked |= {id(tensor): tensor for tensor in item.what.results}
+        read, name = list(item.what.reads()), _name(item)
+        fewer = sum(tensor.numel() for tensor in item.what.results) < max((t.numel() for t in read[:1]), default=0)
+        is_part = name in _PICKS and fewer and is_given(read[0]) and id(read[0]) not in picked
+        if is_part or (name in _JOINS and all(map(is_given, read))):
+            picked |= {id(tensor) for tensor in item.what.results}
         else:
             made |= {id(tensor) for tensor in item.what.results}
             left.append(item)
+    left = _needed(left, {loss})
+    made = {id(tensor) for item in left for tensor in item.what.results}
     inputs = _inputs(left, made | set(names))
     if not inputs:
         left, made = _behind_the_model(items)
