@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from trainability.doctor.batches import tensors
 from trainability.doctor.measure.graph import behind_views, nodes_of_loss
 from trainability.doctor.measure.nodes import name_of, shape_at
+from trainability.doctor.measure.randomness import randomness_restored
 
 _PAIRED = (
     *("SubBackward", "RsubBackward", "MulBackward", "DivBackward"),
@@ -46,6 +50,42 @@ def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
         other = (own[0], *own[2:]) if own[1:2] == (1,) else (own[0], 1, *own[1:])
         return {"output_shape": own, "target_shape": other, "broadcast_shape": terms}
     return {}
+
+
+class _Grids(TorchFunctionMode):
+    """Whether two tensors without a gradient, (n, 1) and (n,), are set against each other: one is a grid, and no target."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        given = [item for item in args if isinstance(item, Tensor)]
+        if len(given) == 2 and not any(t.requires_grad for t in given) and (count := given[0].numel()) > 1:
+            self.found |= {tuple(t.shape) for t in given} == {(count,), (count, 1)}
+        return func(*args, **(kwargs or {}))
+
+
+def crossed_outputs(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> dict[str, Any]:
+    """The same of one pass through a program.
+
+    Args:
+        model: runs once more.
+        batch: as the loop draws it.
+        forward: of (model, batch), the loss.
+    """
+    grids, made = _Grids(), list[Any]()
+
+    def keep(module: nn.Module, args: Any, output: Any) -> None:
+        made.extend(t.grad_fn for _, t in tensors(output) if t.grad_fn is not None)
+
+    handle = model.register_forward_hook(keep)
+    try:
+        with torch.enable_grad(), randomness_restored(), grids:
+            loss = forward(model, batch).sum()
+    finally:
+        handle.remove()
+    return {} if grids.found else crossed_shapes(loss, made)
 
 
 def _single_edge(node: Any) -> tuple[Any, int] | None:

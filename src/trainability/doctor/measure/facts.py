@@ -24,6 +24,7 @@ from trainability.doctor.measure.code_price import code_price
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
 from trainability.doctor.measure.copying import can_copy
+from trainability.doctor.measure.crossed import crossed_outputs
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
 from trainability.doctor.measure.cut_steps import cut_steps
@@ -208,6 +209,7 @@ def _questions(
         "steps without a gradient": lambda known: {"cut_steps": cut_steps(plain, batch, forward, seen)},
         "what stands beside the outputs": lambda known: {
             **broadcast_shape(plain, batch, forward, known),
+            **(crossed_outputs(plain, batch, forward) if known.broadcast_shape is None else {}),
             "all_pairs": all_pairs(plain, batch, forward, seen),
         },
         "quantiles and their levels": lambda known: {"turned_quantiles": turned_quantiles(plain, batch, forward, seen)},
