@@ -102,6 +102,8 @@ class Readings:
         short: a length that is the number of batches; None if it is not.
         ahead: of series, targets that the model sees; None if it sees none.
         same_at_scale: the model answers training's inputs alike when they are given validation's mean and spread, which differ.
+        unsorted: numbers of the examples, by name, that a loss of risk sets was to sort them by, the loss, and the loss of the
+            same examples in another order; None if there are none.
         coarse: in a watched loop, `SplitAudit.coarse` and the number of examples.
     """
 
@@ -111,4 +113,5 @@ class Readings:
     short: ShortLength | None = None
     ahead: SeriesAhead | None = None
     same_at_scale: bool = False
+    unsorted: tuple[str, float, float] | None = None
     coarse: tuple[int, float, int, int] | None = None

@@ -91,6 +91,7 @@ from trainability.doctor.measure.unequal_terms import unequal_terms
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.unread import unread_targets
 from trainability.doctor.measure.unread_words import unread_words
+from trainability.doctor.measure.unsorted import unsorted_times
 from trainability.doctor.measure.volumes import volume_against, volume_missing
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import Misaligned, Pulls
@@ -328,6 +329,9 @@ def _questions_of_pairs(
         "images that the loader mirrors": lambda known: {"mirrored_alone": mirrored_alone(batches)},
         "images and targets that are read again": lambda known: {
             "readings": replace(known.readings, apart=turned_apart(plain, batch, forward, batches))
+        },
+        "sums along the batch": lambda known: {
+            "readings": replace(known.readings, unsorted=unsorted_times(plain, batch, forward))
         },
         "the length of the data": lambda known: {"readings": replace(known.readings, short=short_length(batches))},
         "edges in memory order": lambda known: {

@@ -186,6 +186,27 @@ def parted(facts: Facts) -> list[Finding]:
     ]
 
 
+def unsorted(facts: Facts) -> list[Finding]:
+    """Whether risk sets follow the order of the batch, and not that of the times."""
+    if facts.readings.unsorted is None:
+        return []
+    numbers, own, moved = facts.readings.unsorted
+    name = f"batch{numbers}"
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.unsorted",
+            severity="warning",
+            seen=f"the loss adds up from example to example, in the order of the batch ({own:.4g}, and {moved:.4g} in another "
+            f"order), and does not read {name}: with these numbers exchanged among the examples it is the same",
+            measurements=(Measurement(name="loss", value=own), Measurement(name="loss in another order", value=moved)),
+            cause=f"a batch was to be sorted by {name} before: a partial likelihood sums over those who are still at risk",
+            remedy=f"order = torch.argsort({name}, descending=True); index outputs and events with it before that sum",
+            source="Cox, Regression Models and Life-Tables (risk sets); own: exchanged numbers",
+        )
+    ]
+
+
 def strangers(facts: Facts) -> list[Finding]:
     """Pairs of names that look random: in the names that they share, and in how often a pair repeats."""
     company = facts.company

@@ -6,7 +6,15 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, scores_apart, strangers, turned_images
+from trainability.doctor.rules.aligned import (
+    drawn_target,
+    other_targets,
+    parted,
+    scores_apart,
+    strangers,
+    turned_images,
+    unsorted,
+)
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.loss_arguments import blank_labels, zeros_for_signs
 from trainability.doctor.rules.padding import padded_apart
@@ -247,7 +255,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         from [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
         examples and a / sqrt(1 - b * b) does not. Code `scores`: in a check, labels and scores of as many classes are both
         targets for the same outputs; inputs are related to the labels, by 8 standard deviations, and scores to neither, within
-        3.5.
+        3.5. Code `unsorted`: the loss takes a cumulative sum over the examples (`cumsum`, `logcumsumexp`), is another for the
+        same examples in another order, and is the same where some numbers of the examples, different for most and in no order,
+        are exchanged.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row. Even an exclusive or of three features out of seven is 10 standard deviations above;
@@ -280,6 +290,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         or parted(facts)
         or other_targets(facts)
         or scores_apart(facts)
+        or unsorted(facts)
         or drawn_target(facts)
         or moved_targets(evidence)
         or turned_images(evidence.relation)
