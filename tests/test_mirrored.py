@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from trainability.doctor.measure.mirrored import mirrored_alone
+from trainability.doctor.measure.mirrored import mirrored_alone, mirrored_when_read
 
 RNG = torch.Generator().manual_seed(0)
 PLACE = torch.rand(200, 2, generator=RNG)
@@ -55,3 +55,36 @@ def test_one_hot_classes_name_no_place() -> None:
 
 def test_images_that_are_not_mirrored_are_left_alone() -> None:
     assert mirrored_alone(DataLoader(TensorDataset(IMAGES, PLACE), 16)) is None
+
+
+class Augmented(Dataset):
+    """Mirrors each image by chance as it is read; its target too, where a kind of target is said."""
+
+    def __init__(self, targets: Tensor, kind: str, *, chance: float = 0.5) -> None:
+        self.targets, self.kind, self.chance = targets, kind, chance
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, i: int) -> Pair:
+        image, target = IMAGES[i], self.targets[i]
+        if torch.rand(()) < self.chance:
+            image = image.flip(-1)
+            target = torch.stack([1 - target[0], target[1]]) if self.kind == "point" else target
+        return image + 0.02 * torch.randn(image.shape), target
+
+
+@pytest.mark.parametrize(
+    ("targets", "kind", "chance", "fires"),
+    [
+        (PLACE, "as it is", 0.5, True),
+        (PLACE, "point", 0.5, False),
+        (PLACE, "as it is", 0.0, False),
+        (PLACE[:, 1:], "as it is", 0.5, False),  # how high it is, the mirror image says as well
+    ],
+)
+def test_data_sets_that_mirror_are_asked_beside_validation(targets: Tensor, kind: str, chance: float, fires: bool) -> None:
+    train = DataLoader(Augmented(targets, kind, chance=chance), 16, shuffle=True)
+    plain = DataLoader(TensorDataset(IMAGES, targets), 16)
+    assert (mirrored_when_read(train, plain) is not None) is fires
+    assert mirrored_when_read(train, DataLoader(Augmented(targets, kind), 16)) is None  # validation is augmented as well

@@ -28,6 +28,7 @@ from trainability.doctor.measure.certain import MAX_EXAMPLES, facts_of
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.held_out import with_held_out
 from trainability.doctor.measure.kernels import kernels_not_searched
+from trainability.doctor.measure.mirrored import with_mirrored
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
@@ -150,7 +151,7 @@ def _checked(setup: Setup) -> Diagnosis:
     relation = _relation(train, setup.val_loader, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
     facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
-    facts = with_scale(facts, setup.whole_model, first, data)
+    facts = with_mirrored(with_scale(facts, setup.whole_model, first, data), train, setup.val_loader)
     task, width = rehearsal.task if rehearsal is not None else None, looked.num_logits if looked is not None else None
     metric = asked_metric(setup, first, facts, task, width, problems) if setup.metric else None
     evidence = Evidence(

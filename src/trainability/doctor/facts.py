@@ -176,7 +176,7 @@ class Facts:
         misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
         separated: of a `collate_fn`, tensors of its batch whose rows are parts of other examples: `made` and `held` are places
             among those that it was given; None where it keeps them together.
-        mirrored_alone: of a `collate_fn` that mirrors images at random and leaves a tensor of targets as it is: what it
+        mirrored_alone: of a loader that mirrors images at random and leaves a tensor of targets as it is: what it
             exchanges, the place of the targets, and the share of the variance of one of their numbers that the difference of
             the two sides explains; None elsewhere.
         misplaced: how well places in an image go with places of its targets; None where answers look at no place.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 from trainability.doctor.batches import tensors
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _FEWEST, _MOST = 64, 256  # examples
@@ -44,12 +46,52 @@ def mirrored_alone(loader: Any) -> tuple[str, str, float] | None:
         examples = [loader.dataset[k * len(loader.dataset) // count] for k in range(count)]  # type: ignore[arg-type]
         plain = _stacked(examples)
         drawn = [dict(_detached(loader.collate_fn(examples))) for _ in range(_DRAWS)]
-        return _alone(plain, drawn, count)
+        return _alone(plain, drawn)
     return None
+
+
+def mirrored_when_read(loader: Any, held_out: Any) -> tuple[str, str, float] | None:
+    """The same of a data set that augments its examples: read several times, beside validation, which is the same each time.
+
+    Args:
+        loader: of training, over a data set with indices.
+        held_out: of validation, likewise.
+
+    Returns:
+        As `mirrored_alone`; validation, whose images stand as they were taken, tells whether targets tell the sides apart.
+    """
+    loaders = [loader, held_out]
+    if any(not isinstance(one, DataLoader) or isinstance(one.dataset, IterableDataset) for one in loaders):
+        return None
+    with randomness_restored(), generators_restored(loader), generators_restored(held_out), contextlib.suppress(Exception):
+        plain = _read(held_out)
+        drawn = [_read(loader) for _ in range(_DRAWS + 1)]
+        if plain is None or any(each is None for each in drawn):
+            return None
+        if any(not torch.equal(t, again) for t, again in zip(plain.values(), (_read(held_out) or {}).values(), strict=True)):
+            return None
+        return _alone(plain, [each for each in drawn[1:] if each], own=drawn[0])
+    return None
+
+
+def _read(loader: DataLoader[Any]) -> dict[str, Tensor] | None:
+    """Some examples of a loader as one batch, read anew; None of few."""
+    size = len(loader.dataset)  # type: ignore[arg-type]
+    count = min(_MOST, size)
+    examples = [loader.dataset[k * size // count] for k in range(count)] if count >= _FEWEST else []
+    return dict(_detached(loader.collate_fn(examples))) if examples and loader.collate_fn is not None else None
 
 
 def _detached(batch: Any) -> list[tuple[str, Tensor]]:
     return [(place, t.detach().cpu()) for place, t in tensors(batch) if t.dim()]
+
+
+def with_mirrored(facts: Facts | None, loader: Any, held_out: Any) -> Facts | None:
+    """Add it to the facts, where nothing is known of it."""
+    if facts is not None and facts.mirrored_alone is not None:
+        return facts
+    found = mirrored_when_read(loader, held_out) if held_out is not None else None
+    return facts if found is None else replace(facts or Facts(), mirrored_alone=found)
 
 
 def _stacked(examples: list[Any]) -> dict[str, Tensor]:
@@ -57,21 +99,24 @@ def _stacked(examples: list[Any]) -> dict[str, Tensor]:
     return {place: torch.stack([one[place] for one in each]) for place in each[0]}
 
 
-def _alone(plain: dict[str, Tensor], drawn: list[dict[str, Tensor]], count: int) -> tuple[str, str, float] | None:
-    images = next((p for p, t in plain.items() if t.dim() == 4 and t.is_floating_point() and p in drawn[0]), None)
-    if images is None or any(each[images].shape != plain[images].shape for each in drawn):
+def _alone(
+    plain: dict[str, Tensor], drawn: list[dict[str, Tensor]], own: dict[str, Tensor] | None = None
+) -> tuple[str, str, float] | None:
+    """Whether images of the readings are mirrored beside those of `own`, and targets not, which tell the sides of `plain`."""
+    own = plain if own is None else own
+    images = next((p for p, t in own.items() if t.dim() == 4 and t.is_floating_point() and p in drawn[0] and p in plain), None)
+    if images is None or any(each[images].shape != own[images].shape for each in drawn):
         return None
-    own = plain[images]
     for axis, words in ((-1, "left and right"), (-2, "top and bottom")):
-        apart = torch.stack([(each[images] - own).flatten(1).square().mean(dim=1) for each in drawn])
-        turned = torch.stack([(each[images].flip(axis) - own).flatten(1).square().mean(dim=1) for each in drawn])
+        apart = torch.stack([(each[images] - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
+        turned = torch.stack([(each[images].flip(axis) - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
         if float(((turned < _NEARER * apart) & (apart > 0)).float().mean()) < _MIRRORED:
             continue
-        sides = _difference(own, axis)
-        for place, target in plain.items():
+        sides = _difference(plain[images], axis)
+        for place, target in own.items():
             if place == images or any(place not in each or not torch.equal(each[place], target) for each in drawn):
                 continue
-            told = _told(sides, target, axis)
+            told = _told(sides, plain[place], axis) if place in plain else 0.0
             if told >= _TOLD:
                 return words, place, told
     return None

@@ -17,7 +17,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure import stance
 from trainability.doctor.measure.audits import audit_data
 from trainability.doctor.measure.collated import separated
-from trainability.doctor.measure.mirrored import mirrored_alone
+from trainability.doctor.measure.mirrored import mirrored_alone, with_mirrored
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.scale_blind import with_scale
@@ -86,6 +86,7 @@ def of_loader(
                 separated=asked("rows that the loader joins", lambda: separated(loader)),
                 mirrored_alone=asked("images that the loader mirrors", lambda: mirrored_alone(loader)),
             )
+            facts = asked("images that data sets mirror", lambda: with_mirrored(facts, loader, held_out)) or facts
         if is_paired and not has_changed and most >= _ALL:
             data = asked("data", lambda: _audited(loader, held_out))
             categories = asked("columns of categories", lambda: _categories(model, without_workers(loader))) or ()

@@ -67,11 +67,11 @@ def _left_alone(sides: str, place: str, share: float) -> Finding:
         rule="mirrored",
         code="mirrored.alone",
         severity="warning",
-        seen=f"collate_fn flips images at random ({sides} swapped), but the targets in batch{place}, which depend on it, stay "
+        seen=f"the loader flips images at random ({sides} swapped), but the targets in batch{place}, which depend on it, stay "
         "unchanged",
         measurements=(Measurement(name="variance explained by the difference of the two sides", value=share, threshold=0.3),),
         cause="images are mirrored without their boxes, points or masks",
         remedy="mirror targets with their image: 1 - x for a coordinate relative to the width, target.flip(-1) for a mask (1 "
         "- y and flip(-2) where top and bottom are swapped), and swap the ends of boxes; or do not mirror",
-        source="own; the same examples made into a batch three times",
+        source="own; the same examples read three times",
     )

@@ -319,10 +319,10 @@ def mirrored(evidence: Evidence) -> list[Finding]:
     """Training images are mirrored though left and right differ, or without their targets.
 
     Fires: at some place, validation images are further than 0.4 standard deviations from their own mirror image, and training
-        images less than half as far. A warning with code `alone`: `collate_fn`, given the same examples three times, mirrors a
-        tenth or more of the images, while targets that are images or numbers (other than only 0 and 1) stay bitwise the same,
-        and a linear map of the difference of the images' two sides explains three tenths of the held-out variance of one of
-        their numbers. A warning with code `apart`: over five reads of the same examples, images and targets are flipped,
+        images less than half as far. A warning with code `alone`: `collate_fn`, given the same examples three times, or
+        the data set, read four times where validation is read the same twice, mirrors a tenth or more of the images, while
+        targets that are images or numbers (other than only 0 and 1) stay bitwise the same, and a linear map of the difference
+        of the images' two sides, as they were taken, explains three tenths of the held-out variance of one of their numbers. A warning with code `apart`: over five reads of the same examples, images and targets are flipped,
         rotated by quarters or shifted, value for value, and where the image is the same, or only shifted, the target is
         flipped, rotated or shifted differently, in at least eight pairs of reads and a fifth of them. Targets are what the loss
         depends on, row for row, and the model is not given: maps of places, tags of steps, or numbers of which two reads have
