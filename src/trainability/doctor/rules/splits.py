@@ -28,6 +28,7 @@ _CHANCE = 5.0  # standard errors
         "constant_as_good",
         "prediction_collapse",
         "split_size",
+        "repeated_batch",
     ),
 )
 def short_length(evidence: Evidence) -> list[Finding]:
@@ -322,8 +323,8 @@ def mirrored(evidence: Evidence) -> list[Finding]:
         images less than half as far. A warning with code `alone`: `collate_fn`, given the same examples three times, or
         the data set, read four times where validation is read the same twice, mirrors a tenth or more of the images, while
         targets that are images or numbers (other than only 0 and 1) stay bitwise the same, and a linear map of the difference
-        of the images' two sides, as they were taken, explains three tenths of the held-out variance of one of their numbers. A warning with code `apart`: over five reads of the same examples, images and targets are flipped,
-        rotated by quarters or shifted, value for value, and where the image is the same, or only shifted, the target is
+        of the images' two sides, as they were taken, explains three tenths of the held-out variance of one of their numbers.
+        A warning with code `apart`: over five reads of the same examples, images and targets are flipped, rotated by quarters or shifted, value for value, and where the image is the same, or only shifted, the target is
         flipped, rotated or shifted differently, in at least eight pairs of reads and a fifth of them. Targets are what the loss
         depends on, row for row, and the model is not given: maps of places, tags of steps, or numbers of which two reads have
         the same sum in all examples, as coordinates have in a mirror image. A warning with code `corners`: of targets of four
