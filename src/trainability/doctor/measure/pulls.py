@@ -17,7 +17,7 @@ from trainability.doctor.measure.randomness import randomness_restored, seed_all
 from trainability.doctor.pair_facts import Pulls
 
 _FEWEST = 12  # pairs of either kind
-_MOST_CALLS = 4
+_MOST_CALLS, _MOST_CUTS = 4, 3
 _FEW = 0.1  # share of the pairs
 _SAME, _CHANGED = 1e-3, 1e-2  # of a gradient
 _ACTIVE = 0.8  # share of the pairs that must have a gradient: a loss of the hardest pairs alone chooses by distance
@@ -57,13 +57,11 @@ def _seen(model: nn.Module, batch: Any, forward: Forward) -> _Seen | None:
     name = next((n for n, inputs in calls.items() if 2 <= len(inputs) <= _MOST_CALLS and _fit(inputs)), None)
     if name is None:
         return None
-    inputs, module = calls[name], model.get_submodule(name)
-    loss, points = _cut(module, lambda: forward(model, batch).sum())
-    if len(points) != len(inputs) or len({p.shape for p in points}) != 1 or points[0].dim() != 2 or loss.grad_fn is None:
+    inputs = calls[name]
+    found = _embedded(model, batch, forward, name, len(inputs))
+    if found is None:
         return None
-    leaves, opaque = leaves_of(loss)
-    if opaque or leaves - {id(p) for p in points}:
-        return None
+    module, loss, points = found
     gradients = _gradients(loss, points)
     held = _held_together(module, lambda: forward(model, batch).sum(), len(points))
     # Of a triplet the third pair, of the two that are compared with the first, moves only by what the others do.
@@ -78,6 +76,38 @@ def _seen(model: nn.Module, batch: Any, forward: Forward) -> _Seen | None:
         lines.append(rows[b] - rows[a])
         apart.append(lines[-1].square().mean(dim=1).sqrt())
     return along, apart, lines, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt()
+
+
+def _embedded(
+    model: nn.Module, batch: Any, forward: Forward, name: str, num_calls: int
+) -> tuple[nn.Module, Tensor, list[Tensor]] | None:
+    """A module whose outputs are embeddings, behind which no weights stand: that one, or the last that is called as often."""
+    for each in (name, *_called(model, batch, forward, num_calls)):
+        module = model.get_submodule(each)
+        loss, points = _cut(module, lambda: forward(model, batch).sum())
+        if len(points) != num_calls or len({p.shape for p in points}) != 1 or points[0].dim() != 2 or loss.grad_fn is None:
+            continue
+        leaves, opaque = leaves_of(loss)
+        if not opaque and not leaves - {id(p) for p in points}:
+            return module, loss, points
+    return None
+
+
+def _called(model: nn.Module, batch: Any, forward: Forward, num_calls: int) -> list[str]:
+    """Names of modules with so many calls that returned a row for each example, the last to be called first; a few."""
+    order: list[str] = []
+
+    def hook(name: str) -> Callable[..., None]:
+        return lambda module, args, output: order.append(name) if isinstance(output, Tensor) and output.dim() == 2 else None
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in model.named_modules()]
+    try:
+        with torch.enable_grad(), randomness_restored():
+            forward(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [name for name in dict.fromkeys(reversed(order)) if order.count(name) == num_calls][:_MOST_CUTS]
 
 
 def _held_together(module: nn.Module, run: Callable[[], Tensor], num_calls: int) -> set[tuple[int, int]]:

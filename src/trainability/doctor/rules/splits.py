@@ -324,12 +324,13 @@ def mirrored(evidence: Evidence) -> list[Finding]:
         the data set, read four times where validation is read the same twice, mirrors a tenth or more of the images, while
         targets that are images or numbers (other than only 0 and 1) stay bitwise the same, and a linear map of the difference
         of the images' two sides, as they were taken, explains three tenths of the held-out variance of one of their numbers.
-        A warning with code `apart`: over five reads of the same examples, images and targets are flipped, rotated by quarters or shifted, value for value, and where the image is the same, or only shifted, the target is
-        flipped, rotated or shifted differently, in at least eight pairs of reads and a fifth of them. Targets are what the loss
-        depends on, row for row, and the model is not given: maps of places, tags of steps, or numbers of which two reads have
-        the same sum in all examples, as coordinates have in a mirror image. A warning with code `corners`: of targets of four
-        numbers, the first is larger than the third in a tenth to nine tenths of 64 training images or more, or the second
-        larger than the fourth, where the other pair and both pairs of validation are in order.
+        A warning with code `apart`: over five reads of the same examples, images and targets are flipped, rotated by
+        quarters or shifted, value for value, and where the image is the same, or only shifted, the target is flipped,
+        rotated or shifted differently, in at least eight pairs of reads and a fifth of them. Targets are what the loss
+        depends on, row for row, and the model is not given: maps of places, tags of steps, or numbers of which two
+        reads have the same sum in all examples, as coordinates have in a mirror image. A warning with code `corners`:
+        of targets of four numbers, the first is larger than the third in a tenth to nine tenths of 64 training images
+        or more, or the second larger than the fourth, where the other pair and both pairs of validation are in order.
     Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
         digits), photographs are not. A target that is flipped by a separate draw belongs to another place of the image, and no
         weights can know which.
