@@ -89,6 +89,8 @@ class LossGraph:
         viewed_across: the shapes of a view of (layers, examples, features) as a row for each example; None if there is none.
         held_by: a clamp, as code, that gives an output of the model and whose inputs are all beyond its limits; None if there
             is none.
+        prior_weight: how many times a divergence of the weights from their prior counts in a pass over the data, where each
+            example's error counts once, and the number of examples; None without one.
         mean_slope: examples of a mean whose derivatives by their own inputs the loss compares with something; None without one.
         constant_slope: the loss compares a derivative without a graph with an output of the same weights at the same input.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
@@ -111,6 +113,7 @@ class LossGraph:
     cost_of_zeros: float | None = None
     beside_answer: tuple[str, ...] = ()
     constant_slope: bool = False
+    prior_weight: tuple[float, int] | None = None
     mean_slope: int | None = None
     heads: MisreadHeads | None = None
     summed_beside: int | None = None

@@ -65,6 +65,7 @@ from trainability.doctor.measure.partners import joined_to_others
 from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, preferences
+from trainability.doctor.measure.prior_weight import prior_weight
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.quantiles import turned_quantiles
 from trainability.doctor.measure.randomness import randomness_restored
@@ -259,6 +260,9 @@ def _questions(
         "gradients that are rounding": lambda known: {"rounded_gradient": rounded_gradient(plain, batch, forward, cost)},
         "terms that are sums and means": lambda known: {
             "unequal_terms": _unequal_terms(plain, batch, forward) if seen.adds_terms else None
+        },
+        "weights and their prior": lambda known: {
+            "graph": known.graph and replace(known.graph, prior_weight=prior_weight(plain, batch, forward, batches))
         },
         "codes and what they cost": lambda known: {"code_price": code_price(plain, batch, forward)},
         "volumes of a flow": lambda known: {

@@ -155,14 +155,18 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
         is added to one number per example, before the mean or sum of these. Code `beside_mean`, a warning: the error of a
         variational autoencoder is a mean over all numbers, its divergence counts at least as many times as much as an example
         has numbers, and the first unit of information saves less than half of its cost; silent where the rehearsal came below
-        the best constant answer's cost, and where the decoder gets more of the example than the code.
+        the best constant answer's cost, and where the decoder gets more of the example than the code. Code `prior`: a term of
+        the loss depends on the weights alone, and its slope by the logarithms of their deviations is the same everywhere and
+        below zero; in a pass over the data it counts a quarter as many times as there are examples, or more, where each
+        example's error counts once. A hint where the program learns.
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
     What fools it: a loss multiplied by the batch size on purpose, with a learning rate to match.
     Fix: use reduction='mean', or divide the learning rate by the batch size, with code `terms` by the number of terms. Codes
         `beside_mean` and `beside_means`: reduction='sum' for the error, divided by the number of examples, beside a divergence
         that is summed over the code and divided likewise; or a smaller weight for the divergence, as the finding gives it.
-        Code `beside_each`: sum over the features of an example alone, .sum(dim=1).
+        Code `beside_each`: sum over the features of an example alone, .sum(dim=1). Code `prior`: divide the divergence by the
+        number of training examples.
     Source: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022.
     """
     probe = evidence.probe

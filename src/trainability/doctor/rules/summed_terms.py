@@ -12,6 +12,7 @@ FEWEST_TERMS = 16
 _FEWEST_STEPS = 100
 _AS_OFTEN, _PAYS = 0.99, 0.5
 _CLEARLY = 4.0  # factor of the cost at which a code pays off
+_OF_EXAMPLES = 0.25  # of their number, from which a divergence of weights counts as if it were each example's
 _AS_A_SUM = 2.0  # the same, from which the usual sum is advised: above 1 the decoder's mean is no minimum
 
 
@@ -22,6 +23,8 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
         return [_beside_means(*unequal)]
     if graph is not None and graph.summed_beside is not None:
         return [_beside_each(graph.summed_beside)]
+    if graph is not None and graph.prior_weight is not None and graph.prior_weight[0] >= _OF_EXAMPLES * graph.prior_weight[1]:
+        return [_whole_prior(*graph.prior_weight, is_slight=reading.has_learned(evidence))]
     price = reading.facts(evidence).code_price
     if price is not None and (weight := weight_of_divergence(price)) is not None and not _is_used(evidence):
         return [_beside_a_mean(*price, weight)]
@@ -73,6 +76,20 @@ def _beside_each(examples: int) -> Finding:
         f"there are {examples} numbers",
         source="PyTorch, Broadcasting semantics; read off the graph of the loss",
         explains=("collapsed_output", "constant_as_good", "wrong_sign"),
+    )
+
+
+def _whole_prior(counted: float, examples: int, *, is_slight: bool) -> Finding:
+    return Finding(
+        rule="sum_for_mean",
+        code="sum_for_mean.prior",
+        severity="hint" if is_slight else "warning",
+        seen=f"the divergence of weights from their prior counts {counted:,.0f} times in a pass over {examples:,} examples, "
+        "where each error counts once",
+        measurements=(Measurement(name="times that the divergence counts", value=counted, threshold=_OF_EXAMPLES * examples),),
+        cause="the whole divergence is added to the mean error of each batch: the prior outweighs the data",
+        remedy=f"divide the divergence by the number of training examples ({examples}) where the error is a mean over examples",
+        source="Blundell et al., Weight Uncertainty in Neural Networks, ICML 2015, section 3.4; own: slope by log-deviations",
     )
 
 
