@@ -31,9 +31,10 @@ class _Cumulated(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         words = kwargs or {}
-        if getattr(func, "__name__", "") in _ALONG and args and isinstance(args[0], Tensor) and args[0].requires_grad:
-            dim = args[1] if len(args) > 1 else words.get("dim")
-            self.found |= isinstance(dim, int) and args[0].dim() > 0 and args[0].shape[dim] == self.rows
+        given, *rest = *args, None
+        if getattr(func, "__name__", "") in _ALONG and isinstance(given, Tensor) and given.requires_grad:
+            dim = words.get("dim", rest[0])
+            self.found |= isinstance(dim, int) and given.dim() > 0 and given.shape[dim] == self.rows
         return func(*args, **words)
 
 
