@@ -479,6 +479,7 @@ CODES = {
     "unmoved_parameter.step_function": (stepped(("0.weight",)), stepped(())),
     "shuffled_labels.unrelated of a table": (tabled(0.96), tabled(0.94)),
     "softmax_twice.exp": (fact(rates_twice="exp"), fact()),
+    "stale_gradients.opponent": (rehearsed(mixed_gradient="maker.weight"), rehearsed()),
     "sum_for_mean.prior": (fact(graph=LossGraph(prior_weight=(4000.0, 4000))), fact(graph=LossGraph(prior_weight=(1.0, 4000)))),
     "shuffled_labels.unsorted": (fact(readings=Readings(unsorted=("[1]", 3.2, 3.1))), fact()),
     "shuffled_labels.scores": (fact(scores_of_others=("[1]", "[2]", 600, 0.5)), fact()),

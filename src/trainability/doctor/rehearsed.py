@@ -204,6 +204,8 @@ class Rehearsal:
         stale_fraction: share of an optimizer's steps after its first at which some gradient had not been empty or zero at
             any backward pass since the step before; None with fewer than two steps.
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
+        mixed_gradient: the first parameter, by name, of an optimizer that steps on gradients which hold what a loss left there
+            on which another optimizer had stepped; None without one.
         training: `model.training` in the loop's forward passes; None if the model did not run as a whole.
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
         rewritten: what else writes to the weights; None where the body is not the caller's own, or too few steps were made.
@@ -255,6 +257,7 @@ class Rehearsal:
     parted: tuple[str, ...] = ()
     stale_fraction: float | None = None
     stale_gradient: float | None = None
+    mixed_gradient: str | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
     rewritten: Rewritten | None = None

@@ -16,6 +16,7 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.copies import keep_attributes, keep_groups, keep_variables, modules, optimizers, put_back
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.left_behind import LeftBehind
+from trainability.doctor.measure.mixed_gradients import MixedGradients
 from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training
@@ -90,6 +91,7 @@ class Loop:
         self.device = parameter.device if parameter is not None else torch.device("cpu")
         self.calls, self.norm, self.rate = 0, None, None
         self.stale, self.stale_steps, self.judged_steps = 0.0, 0, 0
+        self._mixed = MixedGradients(self.optimizers)
         self.training: bool | None = None
         self.evaluating: dict[str, None] = {}
         self.output: Tensor | None = None
@@ -114,6 +116,13 @@ class Loop:
         losses of their own, as in a GAN. Without that, the updates of several optimizers are one update.
         """
         return self._left_behind and all(id(optimizer) in self._began for optimizer in self.optimizers)
+
+    @property
+    def mixed(self) -> str | None:
+        """The first parameter, by name, of an optimizer that steps on what another's loss has left; None without one."""
+        found = self._mixed.found()
+        held = {id(p) for each in self.optimizers if id(each) in found for group in each.param_groups for p in group["params"]}
+        return next((name for name, p in self.parameters.items() if id(p) in held), None)
 
     def run(self, batch: Any) -> float | None:
         """One pass through the body; returns its loss."""
@@ -291,9 +300,13 @@ class Loop:
     def _on_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def seen(gradient: Tensor) -> None:
             key, found = id(parameter), parameter.grad
-            if not self.watching or key in self._cleared:
+            if not self.watching:
                 return
-            if found is None or not bool(local(found).any()):
+            is_empty = found is None or not bool(local(found).any())
+            self._mixed.arriving(key, is_empty=is_empty)
+            if key in self._cleared:
+                return
+            if found is None or is_empty:
                 self._cleared.add(key)
             elif key not in self._old:
                 self._old[key] = _norm(found)
@@ -311,6 +324,7 @@ class Loop:
             self._asked[id(optimizer)] += 1
             held = [(p, float(group.get("lr") or 0.0)) for group in optimizer.param_groups for p in group["params"]]
             self.resolved |= {id(p) for p, rate in held if id(p) not in self.resolved and _would_move(p, rate)}
+        self._mixed.stepping(optimizer)
         self._waiting = (self._waiting | self._through) - {id(optimizer)}
         self._through.clear()
         self._compare_weights({id(p) for group in optimizer.param_groups for p in group["params"]})

@@ -333,6 +333,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "redrawn": tuple(name for name, count in loop.redrawn.items() if count >= FEWEST_STEPS),
         "stale_fraction": loop.stale_steps / loop.judged_steps if loop.judged_steps else None,
         "stale_gradient": loop.stale if loop.judged_steps else None,
+        "mixed_gradient": loop.mixed,
         "training": loop.training,
         "in_evaluation_mode": tuple(loop.evaluating),
         "notes": tuple(loop.notes),

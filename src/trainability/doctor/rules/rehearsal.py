@@ -72,19 +72,38 @@ def never_steps(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _of_an_opponent(parameter: str) -> Finding:
+    return Finding(
+        rule="stale_gradients",
+        code="stale_gradients.opponent",
+        severity="error",
+        seen=f"the gradients with which {parameter} and what is trained with it steps hold those of a loss on which another "
+        "optimizer has already stepped",
+        measurements=(Measurement(name="optimizers with a gradient of two losses", value=1.0, threshold=0.0),),
+        cause="a loss of one model flows back into the other, whose gradients are not cleared before its own backward pass",
+        remedy="detach what the one model is given of the other, judge(made.detach()), or call zero_grad() of this optimizer "
+        "right before its own loss.backward()",
+        source="Goodfellow et al., Generative Adversarial Nets (alternating steps); own: gradients followed in the rehearsal",
+    )
+
+
 @rule(severities=("error",), verdict="unstable", explains=("missing_zero_grad", "gain_budget_high", *_SYMPTOMS))
 def stale_gradients(evidence: Evidence) -> list[Finding]:
     """Gradients are not cleared between steps, so each step follows their sum.
 
     Fires: at more than half of the rehearsed optimizer steps after the first, some gradient held values from before the
-        previous step.
+        previous step. Code `opponent`: at most steps of one of several optimizers, its gradients held what a loss had left
+        there on which another optimizer had stepped, and more was added.
     Why: `backward` adds to `.grad`. Every backward pass counts whether the gradient was empty or zero before it.
     What fools it: gradients that are kept on purpose. Accumulation over batches, and two optimizers that clear each other's
         gradients, are recognised.
-    Fix: call optimizer.zero_grad() once per optimizer step, before loss.backward().
+    Fix: call optimizer.zero_grad() once per optimizer step, before loss.backward(). For `opponent`: detach what the other
+        model is given, or clear the gradients right before the own backward pass.
     Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own count.
     """
     rehearsal = evidence.rehearsal
+    if rehearsal is not None and rehearsal.mixed_gradient is not None:
+        return [_of_an_opponent(rehearsal.mixed_gradient)]
     if rehearsal is None or rehearsal.stale_fraction is None or not rehearsal.stale_fraction > 0.5:
         return []
     return [

@@ -1,0 +1,57 @@
+"""Gradients that hold more than their own optimizer's loss: what a loss left there on which another optimizer has stepped."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+
+
+class MixedGradients:
+    """Follows which optimizer's gradients are empty when more is added to them.
+
+    One loss on which several optimizers step leaves nothing behind: nothing is added between their steps.
+
+    Args:
+        optimizers: of the loop.
+    """
+
+    def __init__(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        groups = {id(each): [p for group in each.param_groups for p in group["params"]] for each in optimizers}
+        self._owner = {id(p): key for key, held in groups.items() for p in held} if len(optimizers) > 1 else {}
+        self._has_gradient: set[int] = set()  # optimizers, since they stepped
+        self._left: set[int] = set()  # with the gradient of a loss on which another has stepped
+        self._mixed: set[int] = set()  # to which more was added
+        self.steps, self.mixed_steps = Counter[int](), Counter[int]()
+
+    def arriving(self, parameter: int, *, is_empty: bool) -> None:
+        """A gradient is about to be added to a parameter's.
+
+        Args:
+            parameter: its id.
+            is_empty: whether nothing, or zeros, are there.
+        """
+        key = self._owner.get(parameter)
+        if key is None:
+            return
+        if is_empty:
+            self._left.discard(key)
+            self._mixed.discard(key)
+        elif key in self._left:
+            self._mixed.add(key)
+        self._has_gradient.add(key)
+
+    def stepping(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer begins its step."""
+        key = id(optimizer)
+        if not self._owner:
+            return
+        self.steps[key] += 1
+        self.mixed_steps[key] += key in self._mixed
+        for kept in (self._has_gradient, self._left, self._mixed):
+            kept.discard(key)
+        self._left |= self._has_gradient
+
+    def found(self) -> set[int]:
+        """Optimizers that have stepped on such gradients at most of their steps, and twice or more."""
+        return {key for key, count in self.mixed_steps.items() if count >= 2 and count > self.steps[key] / 2}

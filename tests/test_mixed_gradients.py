@@ -1,0 +1,68 @@
+"""Two optimizers that take turns: whose gradients hold what the other's loss has left there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import Setup, check
+
+
+def game(way: str) -> Setup:
+    torch.manual_seed(0)
+    models = {"maker": nn.Linear(4, 2), "judge": nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))}
+    optimizers = {name: torch.optim.Adam(model.parameters(), lr=1e-3) for name, model in models.items()}
+
+    def loss_of_judge(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        said, told = judge(real), judge(fake)
+        ones, zeros = torch.ones_like(said), torch.zeros_like(told)
+        return F.binary_cross_entropy_with_logits(said, ones) + F.binary_cross_entropy_with_logits(told, zeros)
+
+    def step(model: Any, optimizer: Any, real: Tensor) -> Tensor:
+        maker, judge = model["maker"], model["judge"]
+        if way == "one loss of both":
+            for each in optimizer.values():
+                each.zero_grad()
+            loss = loss_of_judge(judge, real, maker(torch.randn(len(real), 4)))
+            loss.backward()
+            for each in optimizer.values():
+                each.step()
+            return loss
+        if way != "cleared before its own":
+            optimizer["maker"].zero_grad()
+        for _ in range(3 if way == "several turns" else 1):
+            fake = maker(torch.randn(len(real), 4))
+            optimizer["judge"].zero_grad()
+            loss = loss_of_judge(judge, real, fake.detach() if way == "detached" else fake)
+            loss.backward()
+            optimizer["judge"].step()
+        if way == "cleared before its own":
+            optimizer["maker"].zero_grad()
+        told = judge(maker(torch.randn(len(real), 4)))
+        F.binary_cross_entropy_with_logits(told, torch.ones_like(told)).backward()
+        optimizer["maker"].step()
+        return loss
+
+    data = torch.randn(640, 2) + 2
+    return Setup(model=models, optimizer=optimizers, step=step, train_loader=list(data.split(32)), rehearse_seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("way", "fires"),
+    [
+        ("kept", True),
+        ("several turns", True),
+        ("detached", False),
+        ("cleared before its own", False),  # what the judge's loss leaves is cleared; the judge's own is, at its turn
+        ("one loss of both", False),
+    ],
+)
+def test_gradients_of_another_loss_that_are_not_cleared(way: str, fires: bool) -> None:
+    found = check(game(way))
+    assert ("stale_gradients.opponent" in [f.code for f in found.findings]) is fires
+    assert found.evidence.rehearsal is not None
+    assert found.evidence.rehearsal.mixed_gradient == ("maker.weight" if fires else None)
