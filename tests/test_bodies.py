@@ -86,7 +86,7 @@ def test_a_body_that_fails_is_named_and_what_models_want_of_each_other_is_still_
 
     asked: list[Any] = []
     monkeypatch.setattr("trainability.doctor.measure.body_facts.look_at_body", fails)
-    monkeypatch.setattr("trainability.checking.check.same_aim", lambda *args: asked.append(args))
+    monkeypatch.setattr("trainability.doctor.measure.body_facts.same_aim", lambda *args: asked.append(args))
     models = [net(), net()]
     optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in models]
 
