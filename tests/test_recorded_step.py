@@ -97,7 +97,13 @@ def by_rows(model: nn.Module, batch: Any) -> Tensor:
     return torch.stack([model(row[None])[0, :2] for row in batch[0]]).square().mean() + plain(model, batch)
 
 
-STEPS = (plain, smoothed, by_rows, by_parts, doubled, differentiated, beside_fixed)
+def cast(model: nn.Module, batch: Any) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(batch[0])
+    return F.cross_entropy(output.float(), batch[1]) / 4
+
+
+STEPS = (plain, smoothed, cast, by_rows, by_parts, doubled, differentiated, beside_fixed)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)

@@ -18,7 +18,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.recorded_step import RecordedStep
 from trainability.doctor.measure.whole_step import Parts
 
-_SECONDS, _BODIES = 30.0, 60  # for all questions, and about as many bodies as they take
+_SECONDS, _BODIES = 20.0, 60  # for all questions, and about as many bodies as they take
 _TIMES = 8  # a batch, where the loop has no loader: random numbers are drawn anew
 _SAME = 1e-3  # of a loss, from which the one computed again may differ
 # What a body shows that no single loss does; all else is read off the losses, one by one, while the loop runs.

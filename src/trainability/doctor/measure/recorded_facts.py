@@ -21,7 +21,7 @@ from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.whole_step import loss_of_body
 from trainability.doctor.measure.workspace import set_training, workspace
 
-_SECONDS, _PASSES = 30.0, 300  # for all questions, and about as many passes as they take
+_SECONDS, _PASSES = 20.0, 300  # for all questions, and about as many passes as they take
 _SAME = 1e-3  # of the loss, from which the one computed again may differ
 
 
