@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.credit import Credit
+from trainability.doctor.measure.outcomes import Outcomes
 from trainability.doctor.measure.warned import call_as_caller
 
 _GOOD = frozenset({"advantage", "adv", "return", "ret", "reward", "gain", "payoff", "profit"})
@@ -38,7 +39,7 @@ class Chances(TorchFunctionMode):
 
     Attributes:
         met: log-probabilities where they are multiplied, each with its sign (-1 for a cross-entropy) and with the program's
-            variables of as many values whose names say that large is good, by name.
+            variables of as many values whose names, or what they were computed from, say that large is good, by name.
         acts: whether something is drawn without a gradient by what has one, as a policy acts.
         draws: draws without a gradient from a distribution whose parameters have one: its name, the draw, and the
             distribution; None of `torch.normal`. One that another distribution draws from is not told beside it.
@@ -47,7 +48,7 @@ class Chances(TorchFunctionMode):
 
     def __init__(self, *, shift: float = 0.0) -> None:
         super().__init__()
-        self.shift, self.acts, self.credit = shift, False, Credit()
+        self.shift, self.acts, self.credit, self._outcomes = shift, False, Credit(), Outcomes()
         self.met: list[tuple[Tensor, float, dict[str, Tensor]]] = []
         self.draws: list[tuple[str, Tensor, Distribution | None]] = []
         self._signs: dict[int, tuple[Tensor, float]] = {}
@@ -125,6 +126,7 @@ class Chances(TorchFunctionMode):
         if name == "normal" and torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             result = result.detach() + self.shift
             self.draws.append(("torch.normal", result, None))
+        self._outcomes.see(name, args, kwargs, result)
         if isinstance(result, Tensor) and result.requires_grad:
             self._follow(name, args, kwargs, result)
         elif name in _ACTS:
@@ -158,9 +160,11 @@ class Chances(TorchFunctionMode):
             if not isinstance(weight, Tensor) or weight.numel() == 1:
                 number = float(weight.detach() if isinstance(weight, Tensor) else weight)
                 self._signs[id(result)] = (result, sign if number > 0 else -sign)
-            elif not name.startswith(("div", "truediv")) and tensor.numel() >= _FEWEST and (named := _named(tensor.numel())):
-                self.met.append((tensor, sign, named))
-                tensor.register_hook(functools.partial(self._keep, id(tensor)))
+            elif not name.startswith(("div", "truediv")) and tensor.numel() >= _FEWEST:
+                named = _named(tensor.numel())
+                if named := {each: v.detach().clone() for each, v in named.items() if self._outcomes.is_good(each, v)}:
+                    self.met.append((tensor, sign, named))
+                    tensor.register_hook(functools.partial(self._keep, id(tensor)))
 
     def _keep(self, key: int, gradient: Tensor) -> None:
         self._gradients.setdefault(key, gradient.detach())  # the loss's own: later passes may ask about parts of it
@@ -208,7 +212,7 @@ def _parameters(distribution: Any) -> Iterator[Tensor]:
 
 
 def _named(size: int) -> dict[str, Tensor]:
-    """Variables of the program's own frames that hold as many numbers, and say by their names that large is good."""
+    """Variables of the program's own frames that hold as many numbers, and have names of what is good where it is large."""
     found: dict[str, Tensor] = {}
     frame = sys._getframe(2)
     for _ in range(_MOST_FRAMES):
@@ -218,7 +222,7 @@ def _named(size: int) -> dict[str, Tensor]:
         if not is_own and not frame.f_code.co_filename.startswith(_TORCH):
             for name, value in _variables(frame.f_locals):
                 if isinstance(value, Tensor) and value.is_floating_point() and value.numel() == size and _says_good(name):
-                    found.setdefault(name, value.detach().clone())
+                    found.setdefault(name, value)
         frame = frame.f_back
     return found
 

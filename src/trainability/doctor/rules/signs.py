@@ -29,8 +29,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         the wrong ones. Code `endless`: the loss is negative and a hundred times as large as at first, and falls faster and
         faster; or thirty times, and over 300 steps or more never more slowly. Code `together`: in the losses of two adversarial
         models, both want the same output of one for the examples that the other generates. Code `policy`: the gradient of
-        log-probabilities has a correlation of 0.9 with a variable that weights them, and the variable is named a reward,
-        return, gain or advantage. A warning with code `pairs`: the loss pulls together pairs whose inputs are further apart
+        log-probabilities has a correlation of 0.9 with a variable that weights them, and the variable is named a reward; or a
+        return, gain or advantage, and is computed from rewards, not from costs or lengths, by the names of what it is computed
+        from. A warning with code `pairs`: the loss pulls together pairs whose inputs are further apart
         than those of the pairs that it pushes apart, by 4 standard errors and 1 %; or by 5 in the direction of the largest
         difference, and in no direction are they nearer; two outputs are a pair if the loss holds them against each other: it
         minds another order of the columns of one, and not the same of both. Code `one_output`: adding or subtracting 20 at one
