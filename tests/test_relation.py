@@ -228,3 +228,26 @@ def test_one_channel_may_say_which_values_of_the_other_count(own: bool) -> None:
     found = relation(torch.stack([values, marks], dim=2), sums if own else sums.roll(1, 0))
     assert found is not None
     assert (found.z > 8) == own
+
+
+def counts(kinds: Tensor) -> Tensor:
+    """Of cells of some kinds (n,): many zeros, and some of hundreds."""
+    rng = torch.Generator().manual_seed(3)
+    depth = torch.rand(len(kinds), 1, generator=rng)
+    rates = torch.exp(4.5 * torch.randn(len(kinds), 8, generator=rng) * depth + 2.5 * kinds[:, None] - 2)
+    return torch.poisson(rates.clamp(max=5000), generator=rng)
+
+
+def test_counts_that_are_mostly_zero_are_no_categories():
+    kinds = torch.multinomial(torch.tensor([0.7, 0.2, 0.07, 0.03]), 600, True, generator=torch.Generator().manual_seed(3))
+    assert compared(counts(kinds), kinds).categories == ()
+
+
+def test_examples_that_are_drawn_again_do_not_make_their_columns_categories():
+    rng = torch.Generator().manual_seed(4)
+    kinds = torch.multinomial(torch.tensor([0.9, 0.1]), 600, True, generator=rng)
+    x = (100 * torch.randn(600, 8, generator=rng)).round()
+    drawn_again = torch.multinomial((1 / kinds.bincount())[kinds], 600, True, generator=rng)
+    assert compared(x[drawn_again], kinds[drawn_again]).categories == ()
+    x, y = categories()
+    assert compared(x[: N // 2].repeat(2, 1), y[: N // 2].repeat(2, *[1] * (y.dim() - 1))).categories == (0,)

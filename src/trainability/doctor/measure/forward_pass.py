@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
-from trainability.doctor.measure.columns import may_be_words, sines_behind
+from trainability.doctor.measure.columns import sines_behind
 from trainability.doctor.measure.divided import Divided
 from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.ignored_words import are_between
@@ -23,15 +24,11 @@ from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
 from trainability.doctor.measure.one_target import column_beside
 from trainability.doctor.measure.same_rows import are_one_row
+from trainability.doctor.measure.warned import caller
 from trainability.doctor.measure.whole_step import Parts
+from trainability.doctor.measure.words_as_numbers import WordsAsNumbers
 
-# Functions that look something up: integers that they get are names, not numbers.
-_LOOKUPS = frozenset(
-    {"embedding", "embedding_bag", "one_hot", "getitem", "index_select", "gather", "take", "scatter", "scatter_", "index_put_"}
-    | {"take_along_dim", "bincount", "isin", "eq", "ne"}
-)
 _TABLES = frozenset({"embedding", "embedding_bag", "one_hot"})
-_CASTS = frozenset({"float", "to", "type", "half", "double", "bfloat16", "type_as"})
 ELEMENTWISE = frozenset(
     {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub", "rsub", "subtract", "mul", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
@@ -46,6 +43,7 @@ _NEVER_NEGATIVE = frozenset(
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _MOST_REDUCED = 8
+_OWN = __name__.partition(".")[0] + "."
 DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
@@ -92,10 +90,7 @@ class ForwardPass(TorchFunctionMode):
         self.handed: list[Tensor] = []
         self.last: Call | None = None
         self.called: dict[str, None] = {}
-        self._alive: list[Tensor] = [tensor for _, tensor in self.batch]  # an id is only unique while its tensor lives
-        self._words: set[int] = {id(tensor) for _, tensor in self.batch if may_be_words(tensor, model)}
-        self._span = max((float(t.max() - t.min()) for _, t in self.batch if id(t) in self._words), default=None)
-        self._was_cast = self._was_looked_up = False
+        self._words = WordsAsNumbers(self.batch, model)
         self._pair: tuple[Tensor, Tensor] | None = None
         self.distance: tuple[str, Tensor, Tensor] | None = None
         self.against: tuple[Tensor, Tensor] | None = None
@@ -179,8 +174,9 @@ class ForwardPass(TorchFunctionMode):
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").strip("_")
-        if self._words:
-            self._follow_words(name, args, kwargs)
+        of_program = not caller(sys._getframe()).f_globals.get("__name__", "").startswith(_OWN)  # hooks look at tensors, too
+        if of_program:
+            self._words.see(name, args, kwargs, self._layer(), is_answered=self.output is not None)
         if self.output is not None and self._pair is None and name in ELEMENTWISE:
             self._compare(name, args)
         if self.output is not None and self.distance is None and name in DISTANCES and len(args) > 1:
@@ -231,10 +227,8 @@ class ForwardPass(TorchFunctionMode):
         self.divided.see(name, args, kwargs, result)
         with contextlib.suppress(Exception):  # one fact less: numbers inside of torch.func cannot be looked at
             self.extremes.see(name, args, kwargs, result)
-        is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
-        if is_words and (not result.is_floating_point() or name not in _CASTS):
-            self._words.add(id(result))
-            self._alive.append(result)
+        if of_program:
+            self._words.follow(name, args, kwargs, result)
         return result
 
     def _set_against(self, a: Any, b: Any) -> tuple[Tensor, Tensor] | None:
@@ -260,13 +254,11 @@ class ForwardPass(TorchFunctionMode):
         share = float((target == index).float().mean())
         return (index, share) if share > 0 else None
 
-    def _follow_words(self, name: str, args: tuple, kwargs: dict) -> None:
-        given = [*args, *kwargs.values()]
-        indices = given[1:] if name == "getitem" else given
-        flat = [part for item in indices for part in (item if isinstance(item, tuple | list) else [item])]
-        if any(id(part) in self._words for part in flat) and self.output is None:
-            self._was_looked_up |= name in _LOOKUPS
-            self._was_cast |= name in (*_CASTS, "linear", "rnn_tanh", "rnn_relu", "lstm", "gru", "conv1d", "matmul", "cat")
+    def _layer(self) -> str | None:
+        """The layer that runs, if it has weights."""
+        name, module = self._running[-1] if self._running else ("", None)
+        has_weights = module is not None and any(p.dim() > 1 for p in module.parameters(recurse=False))
+        return name if has_weights else None
 
     def _compare(self, name: str, args: tuple) -> None:
         a, b = (*(item for item in args if isinstance(item, Tensor)), None, None)[:2]
@@ -313,8 +305,7 @@ class ForwardPass(TorchFunctionMode):
         if self._pair is not None:
             shape = tuple(torch.broadcast_shapes(self._pair[0].shape, self._pair[1].shape))
             broadcast = shape if torch.Size(shape).numel() > self._pair[0].numel() else None
-        words = self._span if self._was_cast and not self._was_looked_up else None
-        weighted = (name for name in self.called if any(p.dim() > 1 for p in own_parameters(self.model, name)))
+        words, layer = self._words.found() or (None, None)
         facts = {
             "output_shape": tuple(output.shape) if output is not None else (),
             "target_shape": tuple(target.shape) if target is not None else (),
@@ -337,7 +328,7 @@ class ForwardPass(TorchFunctionMode):
             "flat_function": self.flat,
             "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),
             "numbers_for_words": words,
-            "number_layer": next(weighted, None) if words is not None else None,
+            "number_layer": layer,
         }
         given = first_tensor(self.inputs)
         if given is not None and given.is_floating_point() and given.numel() > 1:
@@ -386,7 +377,3 @@ def _is_part(own: Tensor, given: Tensor) -> bool:
 def callable_model(seen: Call | ForwardPass) -> nn.Module:
     """The model of a call, or of a pass, to be called with its `inputs` in their order."""
     return ByName(seen.model, seen.names) if seen.names else seen.model
-
-
-def own_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:
-    return list(model.get_submodule(name).parameters(recurse=False))

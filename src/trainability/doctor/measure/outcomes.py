@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainability.doctor.measure.warned import caller
+
 # Of what more is better, and of what less is, by the program's own names.
 _GOOD = frozenset({"reward", "rew", "payoff", "profit", "score", "utility", "fitness", "accuracy", "revenue", "win"})
 _BAD = frozenset({"cost", "length", "len", "distance", "loss", "error", "delay", "penalty", "regret", "energy", "makespan"})
@@ -58,7 +60,7 @@ class Outcomes:
             kwargs: likewise.
             result: likewise.
         """
-        frame = sys._getframe(2)
+        frame = caller(sys._getframe(1))
         if self._count > _MOST_NODES or frame.f_code.co_filename.startswith(_TORCH):
             frame = None
         given = args[:1] + args[-1:] if name == "setitem" else (*args, *kwargs.values())

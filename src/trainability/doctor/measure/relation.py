@@ -176,19 +176,49 @@ def _categories(
 ) -> tuple[int, ...]:
     if inputs.dim() != 2 or not inputs.is_floating_point():
         return ()
+    if inputs.shape[1] > 1 and (once := _once_each(inputs)).numel() < len(inputs):  # drawn again, all of its columns are equal
+        inputs, answers = inputs[once], _standardised(answers[once])
+        apart, orders = _centred_distances(answers), [order[order < len(once)] for order in orders]
     found, agree = [], answers @ answers.T
     for place, column in enumerate(inputs.double().T[:_MOST_CLASSES]):
         kinds = len(column.unique())
         fewest = _FEWEST_INTEGERS if place in integers else _MANY_NAMES
         if not bool((column == column.round()).all()) or not fewest <= kinds < len(column):
             continue
-        equal = (column[:, None] == column[None]).float().fill_diagonal_(0.0)
-        by_name = _score([float((equal * agree[o][:, o]).sum()) for o in (slice(None), *orders)])
-        distances = _centred_distances(_standardised(column[:, None].float()))
-        by_size = _score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)])
-        if by_name > max(_SURE, 2 * by_size):
+        if _is_by_name(column, agree, apart, orders) and _is_among_others(column, answers):
             found.append(place)
     return tuple(found)
+
+
+def _once_each(inputs: Tensor) -> Tensor:
+    """Where each of the different rows stands first."""
+    _, places = inputs.unique(dim=0, return_inverse=True)
+    first = torch.full((int(places.max()) + 1,), len(inputs))
+    return first.scatter_reduce(0, places, torch.arange(len(inputs)), "amin").sort().values
+
+
+def _is_among_others(column: Tensor, answers: Tensor) -> bool:
+    """Whether it is the same without the most frequent number: counts that are mostly zero say by that what they say."""
+    values, places, counts = column.unique(return_inverse=True, return_counts=True)
+    rest = places != counts.argmax()
+    if len(values) < 3 or int(rest.sum()) < FEWEST_EXAMPLES:
+        return False
+    rng, answers = torch.Generator().manual_seed(0), _standardised(answers[rest])
+    orders = [torch.randperm(len(answers), generator=rng) for _ in range(_SHUFFLES)]
+    return _is_by_name(column[rest], answers @ answers.T, _centred_distances(answers), orders)
+
+
+def _is_by_name(column: Tensor, agree: Tensor, apart: Tensor, orders: list[Tensor]) -> bool:
+    """Whether being equal says more than twice as much as being large, or as being ranked high."""
+    equal = (column[:, None] == column[None]).float().fill_diagonal_(0.0)
+    by_name = _score([float((equal * agree[o][:, o]).sum()) for o in (slice(None), *orders)])
+    _, places, counts = column.unique(return_inverse=True, return_counts=True)
+    ranks = (counts.cumsum(0) - counts / 2)[places]
+    for size in (column, ranks) if by_name > _SURE else ():
+        distances = _centred_distances(_standardised(size[:, None].float()))
+        if by_name <= 2 * _score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)]):
+            return False
+    return by_name > _SURE
 
 
 def _score(values: list[float]) -> float:

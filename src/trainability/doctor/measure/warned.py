@@ -34,6 +34,21 @@ def call_as_caller(func: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
     return types.FunctionType(code, frame.f_globals)(func, args, kwargs)
 
 
+def caller(frame: types.FrameType) -> types.FrameType:
+    """Who called a function, behind the function modes that stand between.
+
+    Args:
+        frame: of a mode's `__torch_function__`.
+    """
+    while (back := frame.f_back) is not None and (
+        frame.f_code.co_name == "__torch_function__"
+        or frame.f_code.co_filename in (torch.overrides.__file__, __file__)
+        or back.f_code is call_as_caller.__code__
+    ):
+        frame = back
+    return frame
+
+
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
     """Ignore warnings while the block runs.

@@ -177,10 +177,12 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
     """Indices of words or categories go into a layer as if they were quantities.
 
     Fires: a tensor of the batch holds non-negative integers, per example and position, over a span above 256 that at least half
-        of the positions share; the model converts it to floats, and does not index with it (embedding, one-hot, indexing).
-        Floating-point tensors count before recurrent and attention layers only. Code `column`: in a table, examples with the
-        same integer in a column have similar targets, by 8 standard deviations and by twice what distances between the integers
-        explain, and the column is not used as an index.
+        of the positions share; a layer with weights is given it as it is, and the model does not index with it (embedding,
+        one-hot, indexing). Amounts are left out: what passes a logarithm, a root, a division or a normalisation before, or is
+        a target of a loss of amounts. Floating-point tensors count before recurrent and attention layers only. Code `column`:
+        in a table, examples with the same integer in a column have similar targets, by 8 standard deviations and by twice what
+        distances between the integers, or between their ranks, explain, also among those without the most frequent integer,
+        and the column is not used as an index.
     Why: word 7,000 is not a thousand times word 7. As a quantity it dominates every other input and saturates the next layer.
     What fools it: integers that are quantities in a common range, such as counts per hour.
     Fix: torch.nn.Embedding(number of words, width) as the first layer, on integers.

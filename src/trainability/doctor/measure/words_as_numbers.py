@@ -1,0 +1,89 @@
+"""Whole numbers of a batch, followed through one pass: looked up, as words are, or given to a layer as quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.measure.columns import may_be_words
+
+# Functions that look something up: integers that they get are names, not numbers.
+_LOOKUPS = frozenset(
+    {"embedding", "embedding_bag", "one_hot", "getitem", "index_select", "gather", "take", "scatter", "scatter_", "index_put_"}
+    | {"take_along_dim", "bincount", "isin", "eq", "ne"}
+)
+_CASTS = frozenset({"float", "to", "type", "half", "double", "bfloat16", "type_as"})
+_LAYERS = frozenset({"linear", "rnn_tanh", "rnn_relu", "lstm", "gru", "conv1d", "matmul", "rnn_tanh_cell", "rnn_relu_cell"})
+_LAYERS |= {"lstm_cell", "gru_cell", "addmm", "mm", "bmm", "multi_head_attention_forward", "einsum"}
+# Nobody takes the logarithm of a name, or divides it by an amount, or holds an answer's distance to it for an error.
+_OF_AMOUNTS = frozenset({"log", "log1p", "log2", "log10", "sqrt", "asinh", "arcsinh", "div", "truediv", "divide", "rdiv"})
+_OF_AMOUNTS |= {"rtruediv", "batch_norm", "layer_norm", "instance_norm", "group_norm", "normalize", "idiv", "itruediv", "pow"}
+_OF_TARGETS = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "gaussian_nll_loss"})
+_OF_TARGETS |= {"lgamma", "xlogy", "log_prob"}
+
+
+class WordsAsNumbers:
+    """Follows tensors that may be words of a batch to where they are used.
+
+    Args:
+        batch: tensors of the batch by their place.
+        model: that is given them.
+    """
+
+    def __init__(self, batch: Iterable[tuple[str, Tensor]], model: nn.Module) -> None:
+        words = [tensor for _, tensor in batch if may_be_words(tensor, model)]
+        self._of: dict[int, set[int]] = {id(tensor): {place} for place, tensor in enumerate(words)}
+        self._alive: list[Tensor] = list(words)  # an id is only unique while its tensor lives
+        self._spans = [float(t.max() - t.min()) for t in words]
+        self._layers: dict[int, str | None] = {}
+        self._amounts: set[int] = set()
+        self._was_looked_up = False
+
+    def see(self, name: str, args: tuple, kwargs: dict[str, Any], layer: str | None, *, is_answered: bool) -> None:
+        """Look at a function that is about to be called.
+
+        Args:
+            name: of the function, without underscores around it.
+            args: likewise.
+            kwargs: likewise.
+            layer: with weights, that is running.
+            is_answered: the model has returned its output, and what follows is the loss.
+        """
+        given = [*args, *kwargs.values()]
+        found = set[int]().union(*(self._of.get(id(part), ()) for part in _flat(given)))
+        if not found:
+            return
+        if name in _OF_AMOUNTS or (is_answered and name in _OF_TARGETS):
+            self._amounts |= found
+        if is_answered:
+            return
+        indices = set[int]().union(*(self._of.get(id(part), ()) for part in _flat(given[1:] if name == "getitem" else given)))
+        self._was_looked_up |= name in _LOOKUPS and bool(indices)
+        if name in _LAYERS:
+            for place in found:
+                self._layers.setdefault(place, layer)
+
+    def follow(self, name: str, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+        """Note that a function's result holds the same numbers."""
+        if not isinstance(result, Tensor) or name in _LOOKUPS - {"getitem"} or (result.requires_grad and name in _LAYERS):
+            return
+        given = [args[0]] if name == "getitem" and args else [*args, *kwargs.values()]
+        found = set[int]().union(*(self._of.get(id(part), ()) for part in _flat(given)))
+        if found and result.dtype != torch.bool and not name.startswith("arg"):
+            self._of[id(result)] = found
+            self._alive.append(result)
+
+    def found(self) -> tuple[float, str | None] | None:
+        """The span of words that go into a layer as quantities, and the layer; None where there are none."""
+        if self._was_looked_up:
+            return None
+        spans = [(self._spans[place], layer) for place, layer in self._layers.items() if place not in self._amounts]
+        return max(spans, key=lambda item: item[0], default=None)
+
+
+def _flat(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        yield from item if isinstance(item, tuple | list) else (item,)
