@@ -259,7 +259,10 @@ def shared_norm(off: float) -> Evidence:
     """One batch norm in five places, and a run that has learned and names one class in its evaluation."""
     told = Evaluation(step=150, split="validation", predicted_class_entropy=0.3, label_entropy=2.3, model_training=False)
     return Evidence(
-        facts=fact(shared_statistics=("norm", 5, off)).facts, steps=steps(FALLING), evaluations=(told,), num_classes=10
+        facts=fact(shared_statistics=("norm", 5, off, "BatchNorm1d")).facts,
+        steps=steps(FALLING),
+        evaluations=(told,),
+        num_classes=10,
     )
 
 

@@ -133,8 +133,8 @@ class Facts:
         dropped_state: a dropout module that the state of a recurrence goes through at every step, its probability, and steps.
         slow_statistics: a batch norm whose running statistics are those of its start, and its momentum, where that is below
             0.01; the slowest. None if there is none.
-        shared_statistics: a batch norm that one pass calls several times, the calls, and by what factor the mean square of its
-            result in evaluation is off at one of them.
+        shared_statistics: a batch norm that one pass calls at several places, their number, by what factor the mean square of
+            its result in evaluation is off at one of them, and its class.
         fast_statistics: a batch norm that takes 0.3 and more of its running statistics from the last batch alone, and its
             momentum; the fastest.
         examples_behind: of it, the examples of a pass's last batch, and of how many examples the plain mean would be as
@@ -343,7 +343,7 @@ class Facts:
     slow_statistics: tuple[str, float] | None = None
     fast_statistics: tuple[str, float] | None = None
     examples_behind: tuple[int, float] | None = None
-    shared_statistics: tuple[str, int, float] | None = None
+    shared_statistics: tuple[str, int, float, str] | None = None
     stacked: tuple[Stacked, ...] = ()
     has_nonlinearity: bool | None = None
     loss: float | None = None

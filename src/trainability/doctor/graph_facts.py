@@ -14,8 +14,9 @@ class Unreached:
         reason: "unused": nothing uses it; "spare": so of a vector in a module that is used; "dropped": its module runs, and
             neither the loss nor what the model returns changes with it; "not in the loss": the model returns what it makes, and
             the loss does not use that; "detached": the loss changes with it, and something between cuts the gradient off;
-            "turn": the same for all parameters of one of several models or optimizers, which a later batch may train;
-            "unknown": the loss is not reproducible.
+            "last_block": dropped, and made for a next block, of which there is none; "turn": the same as "detached" for all
+            parameters of one of several models or optimizers, which a later batch may train; "unknown": the loss is not
+            reproducible.
     """
 
     name: str

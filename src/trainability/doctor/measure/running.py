@@ -69,7 +69,9 @@ def _examples_behind(momentum: float, sizes: list[int]) -> float:
     return (1 - left) ** 2 / variance
 
 
-def shared_statistics(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> tuple[str, int, float] | None:
+def shared_statistics(
+    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
+) -> tuple[str, int, float, str] | None:
     """A batch norm that one pass of the model calls several times, on numbers of which no one mean and variance is right.
 
     Args:
@@ -78,10 +80,11 @@ def shared_statistics(model: nn.Module, batch: Any, forward: Callable[[Any, Any]
         forward: of (model, batch), the loss.
 
     Returns:
-        Its name, the calls, and by what factor the square of what evaluation makes of one of them is off (where all calls share
-        their mean and mean square); the worst. None where no batch norm is called twice in a pass.
+        Its name, the places that call it, by what factor the square of what evaluation makes of one of them is off (where all
+        calls share their mean and mean square), and its class; the worst. Rows of one tensor that it is given in several parts
+        are of one place. None where no batch norm is called at two places.
     """
-    calls: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    calls: dict[str, list[list[Tensor]]] = {}
     norms = {name: m for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
 
     def begin(module: nn.Module, given: Any) -> None:
@@ -89,8 +92,12 @@ def shared_statistics(model: nn.Module, batch: Any, forward: Callable[[Any, Any]
 
     def noted(name: str) -> Callable[[nn.Module, Any], None]:
         def note(module: nn.Module, given: Any) -> None:
-            rows = given[0].detach().transpose(0, 1).flatten(1).double()
-            calls.setdefault(name, []).append((rows.mean(dim=1), rows.var(dim=1)))
+            places = calls.setdefault(name, [])
+            place = next((parts for parts in places if _is_of_one(parts[0], given[0])), None)
+            if place is None:
+                places.append([given[0].detach()])
+            else:
+                place.append(given[0].detach())
 
         return note
 
@@ -100,8 +107,24 @@ def shared_statistics(model: nn.Module, batch: Any, forward: Callable[[Any, Any]
             if module.track_running_stats:
                 stack.callback(module.register_forward_pre_hook(noted(name)).remove)
         forward(model, batch)
-    found = [(name, len(seen), _off(seen)) for name, seen in calls.items() if len(seen) > 1]
-    return max(found, key=lambda item: item[2], default=None)
+    several = {name: places for name, places in calls.items() if len(places) > 1}
+    off = {name: _off([_moments(parts) for parts in places]) for name, places in several.items()}
+    worst = max(off, key=lambda name: off[name], default=None)
+    return (worst, len(several[worst]), off[worst], type(norms[worst]).__name__) if worst is not None else None
+
+
+def _is_of_one(part: Tensor, other: Tensor) -> bool:
+    """Whether two are some rows each of one tensor, as a batch is split for a norm that takes the statistics of few of them."""
+    is_alike = part.shape[1:] == other.shape[1:] and part.stride() == other.stride() and part.dtype == other.dtype
+    if not is_alike or part.untyped_storage().data_ptr() != other.untyped_storage().data_ptr():
+        return False
+    return (part.storage_offset() - other.storage_offset()) % max(part.stride(0), 1) == 0
+
+
+def _moments(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel at one place, of all rows that come to it."""
+    rows = torch.cat([part.transpose(0, 1).flatten(1).double() for part in parts], dim=1)
+    return rows.mean(dim=1), rows.var(dim=1)
 
 
 def _off(seen: list[tuple[Tensor, Tensor]]) -> float:

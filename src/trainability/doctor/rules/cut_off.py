@@ -65,10 +65,23 @@ UNREACHED = {  # reason: (what is seen, cause)
     "dropped": ("its module runs, and nothing uses the result", "the result is not used in forward"),
     "not in the loss": ("the model returns its result, but the loss does not use it", "an output is left out of the loss"),
     "turn": ("no loss of the first batch reaches this model", "detach() before the loss, or a later batch trains it"),
+    "last_block": (
+        "it makes what its block hands on to the next, and its block is the last: nothing uses the result",
+        "all blocks are built alike, the last too",
+    ),
     "unused": ("forward does not use it", "forward does not call its module"),
     "spare": ("nothing uses it", "the loss or layer that it was made for is missing"),
     "unknown": ("no gradient reaches it", "not known: the loss is not reproducible"),
 }
+
+
+def to_reach(names: tuple[str, ...], reason: str) -> str:
+    """What to change so that a gradient reaches parameters, by the reason that none does."""
+    if reason in ("detached", "turn"):
+        return f"remove the detach(), .data, no_grad(), argmax or comparison between {next(iter(names), 'it')} and the loss"
+    if reason == "last_block":
+        return "nothing, if it is meant; else use the result behind the last block, or build that block without it"
+    return "use it in forward, or delete it"
 
 
 def _without_graph() -> Finding:

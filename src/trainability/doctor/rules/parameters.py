@@ -18,6 +18,7 @@ from trainability.doctor.rules.cut_off import (
     reached_in_part,
     reached_later,
     stays_as_drawn,
+    to_reach,
 )
 from trainability.doctor.rules.flat import filled_extreme, flat_for_all, flat_in_part
 from trainability.doctor.rules.mixed_up import of_another, of_one, of_the_same, of_two
@@ -281,14 +282,15 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer gets no gradient, with the reason.
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss depends on it, but the gradient is
-        cut off; also where only a term without targets reaches it (a codebook's own cost), where this holds for some units of a
-        layer, or for all but the last three steps of a sequence, as with a detached state; or `sample()` is used, and its
-        log-probability is not. Code `dropped`: its module runs, or should, and the model drops the result. Code `left_out`: the
-        model returns the result, and the loss does not use it. A warning; for `left_out` a hint, since additional outputs may
-        be used elsewhere. With several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and
-        an error where 20 steps do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose
-        siblings in the module are used: a hint; an error where the optimizer holds nothing else. Silent on parameters that get
-        a gradient at a later rehearsed step.
+        cut off; also where only a term without targets reaches it (a codebook's own cost), where this holds for some units of
+        a layer, or for all but the last three steps of a sequence, as with a detached state; or `sample()` is used, and its
+        log-probability is not. Code `dropped`: its module runs, or should, and the model drops the result. Code `last_block`:
+        the same of the last of equal blocks alone, of which other parts are used: a hint. Code `left_out`: the model returns
+        it, and the loss does not use it. A warning; for `left_out` a hint, since additional outputs may be used elsewhere.
+        With several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and an error where 20
+        steps do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose siblings in the
+        module are used: a hint; an error where the optimizer holds nothing else. Silent on parameters that get a gradient at a
+        later rehearsed step.
     Why: the reason is found by a test: the parameter is changed, and the loss is computed again with the same random numbers.
     What fools it: experts to which no example of this batch was routed, and parts used in a later phase of training; an online
         probe of more than one layer on features whose own loss has no weights.
@@ -310,7 +312,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     enough = _ROUNDS_OF_TURNS if reason == "turn" else 2
     waited = reason == "turn" and len(evidence.steps) > enough and not any(step.gradient_norm for step in evidence.steps)
     never = waited or (
-        reason not in ("not in the loss", "unused", "spare")
+        reason not in ("not in the loss", "unused", "spare", "last_block")
         and tried is not None
         and len(tried.steps) > enough
         and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))
@@ -325,9 +327,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             seen=f"{shown}: {told[0]}{', nor that of a later step' if severity == 'error' else ''}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
-            remedy=f"remove the detach(), .data, no_grad(), argmax or comparison between {next(iter(names), 'it')} and the loss"
-            if reason in ("detached", "turn")
-            else "use it in forward, or delete it",
+            remedy=to_reach(names, reason),
             source="own; torchtest 2 names such parameters, without the reason",
             layers=names,
         )

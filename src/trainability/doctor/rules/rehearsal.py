@@ -207,7 +207,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     if not any(step.lr for step in rehearsal.steps):
         return []
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    uncalled = ("spare", "unused", "not in the loss")  # unreached_parameter reports it
+    uncalled = ("spare", "unused", "not in the loss", "last_block")  # unreached_parameter reports it
     spare = {p.name for p in reading.facts(evidence).unreached if p.reason in uncalled}
     named = {*(settings.unmanaged if settings is not None else ()), *spare}
     nothing = len(rehearsal.unmoved) == rehearsal.num_parameters

@@ -118,19 +118,20 @@ def shared_by_calls(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
     shared = reading.facts(evidence).shared_statistics
     if shared is None or not shared[2] >= FAR_OFF:
         return []
-    name, calls, off = shared
+    name, places, off, kind = shared
     return [
         Finding(
             rule="evaluation_path",
             code="evaluation_path.shared_norm",
             severity="warning" if contradicts else "hint",
-            seen=f"{name} is called {calls} times in a pass, on inputs with different means and variances: in evaluation, its "
-            f"output at one of them is off by a factor {off:.3g} in mean square",
+            seen=f"{name} is called at {places} places of a pass, on inputs with different means and variances: in evaluation, "
+            f"its output at one of them is off by a factor {off:.3g} in mean square",
             measurements=(Measurement(name="mean square over 1, or 1 over it", value=off, threshold=FAR_OFF),),
             cause="one batch norm is used in several places: each is normalised by its own statistics in training, and by "
             "those of all places together in evaluation",
-            remedy="use one batch norm per place: torch.nn.ModuleList(torch.nn.BatchNorm2d(width) for _ in places)",
-            source="own; PyTorch, torch.nn.BatchNorm2d (running statistics)",
+            remedy="use one batch norm per place, for example "
+            f"torch.nn.ModuleList(torch.nn.{kind}(width) for _ in range({places})), and call its k-th at the k-th place",
+            source=f"own; PyTorch, torch.nn.{kind} (running statistics)",
             layers=(name,),
         )
     ]
