@@ -69,6 +69,7 @@ class Facts:
         zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
         numbers_for_words: span of integers that go into a layer as they are; None if there are none.
         number_layer: the layer that gets them.
+        scaled_inside: what layers with weights are given of the data is near mean 0 and standard deviation 1.
         input_mean: of the model's first input, where it is floating-point.
         input_std: of the same.
         input_columns: of a table: its largest column mean, of which column, and the least and largest standard deviation.
@@ -300,6 +301,7 @@ class Facts:
     zeros_beside_state: tuple[str, ...] = ()
     numbers_for_words: float | None = None
     number_layer: str | None = None
+    scaled_inside: bool = False
     input_mean: float | None = None
     input_std: float | None = None
     input_columns: tuple[float, int, float, float] | None = None

@@ -17,6 +17,7 @@ from trainability.doctor.measure.hidden_words import HiddenWords
 from trainability.doctor.measure.misread_places import viewed_input, viewed_steps
 from trainability.doctor.measure.pooled import PooledNorms
 
+_LARGE = 10.0  # of inputs of a layer
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
 _FEWEST_STEPS = _FEWEST_LENGTHS = 3
 
@@ -46,6 +47,8 @@ class LayerInputs:
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
         self._of_nodes: set[str] = set()
+        self._are_scaled: list[bool] = []
+        self._largest = 0.0
         self._lone: dict[str, LoneWord | None] = {}
         self._places: dict[str, int] = {}
         self._padded: dict[str, float] = {}
@@ -71,6 +74,8 @@ class LayerInputs:
             if is_large and isinstance(given, Tensor) and self._lone.get(name, is_large):
                 self._lone[name] = lone_word(name, given.detach(), module.num_embeddings)
             return
+        if isinstance(given, Tensor) and given.is_floating_point() and given.numel() > 1:
+            self._note_scale(given)
         sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
         if sequential and isinstance(given, Tensor) and given.dim() == 3:
             self.lengths[name] = (given.shape[0], given.shape[1])
@@ -89,6 +94,14 @@ class LayerInputs:
             self._constant[name] = self._constant.get(name, True) and constant
             if constant and has_edges(plain, (t for _, t in self.batch)):
                 self._of_nodes.add(name)
+
+    def _note_scale(self, given: Tensor) -> None:
+        """Note how large a layer's input is; and whether one that no weights have made is near mean 0 and deviation 1."""
+        values = given.detach().float()
+        mean, std = float(values.mean()), float(values.std())
+        self._largest = max(self._largest, math.hypot(mean, std))
+        if not given.requires_grad:
+            self._are_scaled.append(abs(mean) <= 3 and 0.05 <= std <= _LARGE)
 
     def _is_one_place(self, name: str, given: Tensor, rows: int) -> bool:
         """Whether numbers along a sequence, the same for all examples, are one number, and the same one in every call.
@@ -153,6 +166,7 @@ class LayerInputs:
         meant = self._of_nodes if answers_differ(answer) else set()
         return {
             "featureless": bool(meant),
+            "scaled_inside": bool(self._are_scaled) and all(self._are_scaled) and self._largest <= _LARGE,
             "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
             "loud_column": self._loud,
             "pooled_norm": self.pooled.found,

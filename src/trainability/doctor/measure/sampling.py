@@ -25,7 +25,7 @@ from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.told_targets import MOST_NUMBERS, told_constants, told_fields
 from trainability.doctor.theory.fans import fan_in_and_out
 
-_MOST_CLASSES = 100_000
+_MOST_CLASSES, _MOST_INPUTS = 100_000, 64  # of a step
 _FEWEST_TARGETS = 8  # examples of a batch whose targets say whether it holds one class
 
 
@@ -78,7 +78,8 @@ class LayerSampler:
         pairs: inputs and targets of the sampled steps.
         ahead: whether outputs for earlier tokens go by later ones.
         own_number: of the loss, as it was at first; see `switched_off`.
-        first_input: `input_stats` of the first floating-point input that was seen, on the device.
+        first_input: `input_stats` of the first floating-point input that was seen, on the device; where it is one number, of
+            the first of the same step that is not.
         on_call: called with what the model was given and what it returned, at each forward pass of a watched step.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
         watch: of the layers.
@@ -87,6 +88,7 @@ class LayerSampler:
     def __init__(self, model: nn.Module, guard: Callable[[Callable[[], None]], None]) -> None:
         self.is_armed = False
         self.first_input: Tensor | None = None
+        self._asks_inputs = _MOST_INPUTS
         self.answer_leaves: set[int] | None = None
         self.answer_nodes: tuple[Any, ...] = ()
         self.gauges: Sequence[Tensor] = ()
@@ -153,6 +155,7 @@ class LayerSampler:
         for handle in self._gauge_handles:
             handle.remove()
         self._gauge_handles: list[Any] = []
+        self._asks_inputs = 0 if self.first_input is not None else _MOST_INPUTS
         if self._leaving is not None and self._leaving.leave():
             self._leaving = None
         if self.tape is not None:
@@ -321,18 +324,29 @@ class LayerSampler:
         """Runs after each of the model's own forward passes with gradients, while armed."""
         self._guard(lambda: self._look_at_gradients_before(output))
         self._guard(lambda: self.on_call((args, kwargs), output))
+        self._guard(lambda: self._on_input((args, kwargs)))
         if self._was_run:
             self._output, self._training = None, self._training or trained_mode.is_meant(self.model)  # an attack asks first
         else:
             self._was_run, self._training = True, trained_mode.is_meant(self.model)
             self._guard(lambda: self._on_first_pass((args, kwargs), output))
 
+    def _on_input(self, inputs: Any) -> None:
+        """Keep the scale of the first input; where that is one number, as an episode's start is, of a later one of the step."""
+        first, held = batches.first_tensor(inputs), self.first_input
+        has_scale = first is not None and first.numel() > (1 if first.dim() > 1 else _FEWEST_TARGETS)
+        if self._asks_inputs <= 0 or first is None or not has_scale or not statistics.is_readable(first):
+            return
+        self._asks_inputs -= 1
+        found = statistics.input_stats(first.detach().float())
+        if held is None:
+            self.first_input = found
+        elif held.shape == found.shape and held.device == found.device:
+            self.first_input = torch.where(held[0] == 0, found, held)
+
     def _on_first_pass(self, inputs: Any, output: Any) -> None:
         self.on_inputs(inputs)
         first = batches.first_tensor(inputs)
-        has_scale = first is not None and first.numel() > (1 if first.dim() > 1 else _FEWEST_TARGETS)
-        if self.first_input is None and first is not None and has_scale and statistics.is_readable(first):
-            self.first_input = statistics.input_stats(first.detach().float())
         self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
         outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
         is_logits = isinstance(output, Tensor) and output.requires_grad and output.is_floating_point() and output.dim() == 2

@@ -43,28 +43,28 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
     Fires: a channel's mean is above 3 in size, or its standard deviation is below 0.05 or above 10; in a watched run alone,
-        those of all numbers of the first batch, if it holds more than one example. An error where a step would replace a weight
-        or the loss is not finite: from a standard deviation or mean of 10, if the step would be small enough without its
-        square, and from 100 in any case; only if nothing normalises and, with 8 layers or more, if the gain budget is right
-        without the input. A hint where normalisation follows (in a watched run alone, directly after the first layer); where a
-        rehearsal predicts training, or a tenth of the loss is gone in 50 steps with small inputs; in a watched run alone,
-        unless its loss is not finite, or after 100 steps is at chance or at the best constant answer's cost; where the gain
-        budget with this input is inside the band that trains (a warning if a rehearsal is unstable and the run has not learned
-        since); where mean and standard deviation are below 10; where the mean is within a fifth of a standard deviation that is
-        at most 100; and where other inputs go through an embedding. Silent where the mean is that small beside the standard
+        those of all numbers of the first batch, if it holds more than one example. An error where a step would replace a
+        weight or the loss is not finite: from a standard deviation or mean of 10, if the step would be small enough without
+        its square, and from 100 in any case; only if nothing normalises and, with 8 layers or more, if the gain budget is
+        right without the input. A hint where normalisation follows (in a watched run alone, directly after the first layer);
+        where a rehearsal predicts training, or a tenth of the loss is gone in 50 steps with small inputs; in a watched run
+        alone, unless its loss is not finite, or after 100 steps is at chance or at the best constant answer's cost; where the
+        gain budget with this input is inside the band that trains, or the layers with weights are given it near mean 0 and
+        standard deviation 1, as by a division in forward (a warning if a rehearsal is unstable and the run has not learned
+        since); where mean and standard deviation are below 10; where the mean is within a fifth of a standard deviation that
+        is at most 100; and where other inputs go through an embedding. Silent where the mean is that small beside the standard
         deviation, a normalisation follows or the budget is inside the band, and no step is too large, as with VGG's own input;
         and where a step samples from its own outputs, like a policy, and inputs are near 0 and near each other, like the first
-        states of episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few values,
-        all multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many values.
-        Code `column`: a linear layer is given data in which one column has an rms of 1,000 or more, and half of the columns at
-        most 10. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and standard
-        deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a run of
-        100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
+        states of episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few
+        values, all multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many
+        values. Code `column`: a linear layer is given data in which one column has an rms of 1,000 or more, and half of the
+        columns at most 10. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and
+        standard deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a
+        run of 100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
-    What fools it: a model that normalises in its own first operation, without a normalisation layer; for `rounded`, levels set
-        at these values on purpose. Silent where inputs are looked up in an embedding, or are integers and not images, because
-        indices have no scale.
+    What fools it: for `rounded`, levels set at these values on purpose. Silent where inputs are looked up in an embedding, or
+        are integers and not images, because indices have no scale.
     Fix: subtract each channel's mean and divide by its standard deviation, both measured on the training set.
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
         subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
@@ -100,7 +100,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     far, thin, wide = max(means, key=abs), min(stds), max(stds)
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
         return []
-    if wide == 0.0 and ((data is None and probe is None) or reading.facts(evidence).featureless):
+    if wide == 0.0 and (data is None or reading.facts(evidence).featureless):
         return []  # one number everywhere: constant_input reports it
     if data is None and abs(far) <= 3 and wide <= 10 and reading.facts(evidence).draws_own:
         return []  # an episode's first states, which are near each other, unlike later ones
@@ -111,7 +111,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     burst = any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps)
     blown = largest > 1 or burst
     # Gradients grow with the square of the input's size; the rest of the step comes from the rate.
-    harmed = blown and (size >= 100 or (size >= 10 and largest < size * size))
+    inside = reading.facts(evidence).scaled_inside
+    harmed = blown and not inside and (size >= 100 or (size >= 10 and largest < size * size))
     if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
         # Weights of a wrong scale are not the input's fault.
         harmed &= not BUDGET_LOW <= total <= BUDGET_HIGH and BUDGET_LOW <= (probe.log10_gain or 0.0) <= BUDGET_HIGH
@@ -125,7 +126,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     # Watched alone: a normalisation after the first layer removes the scale, or the scale has not kept the run from learning.
     fails = burst or comes_to_nothing(evidence)
     absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or not fails)
-    absorbed |= not harmed and _trains_all_the_same(evidence, only_small=abs(far) <= 3 and wide <= 10)
+    absorbed |= inside or (not harmed and _trains_all_the_same(evidence, only_small=abs(far) <= 3 and wide <= 10))
     severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"

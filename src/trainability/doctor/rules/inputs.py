@@ -248,7 +248,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
 
     Fires: in every call of a layer with weights, its input, which no trainable parameter helped to compute, is a single value
         over all examples and features; or a table is indexed by a single word, apart from padding at one end, or by one place
-        for a whole sequence; or, in a watched loop, the model's first input is a single value at its first step. An error where
+        for a whole sequence; or, in a watched loop, all inputs of its first step are a single value. An error where
         the value leaves the layer's weight without a gradient, as zeros do. Code `zeros`: a recurrent layer is given a state
         and an input of only zeros; a hint where the loss has come down to half of chance. A warning with code `row`: in every
         call a model gets the same row for all of 8 examples or more, which is not from the batch, and its outputs are all
