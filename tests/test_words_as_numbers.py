@@ -53,6 +53,7 @@ def test_words_that_a_layer_takes_for_quantities_are_told_with_that_layer(recurr
 
 AMOUNTS: dict[str, Callable[[Tensor], Tensor]] = {
     "logarithms": lambda x: torch.log1p(x.float()) - 5,
+    "scaled": lambda x: x * 1e-3,
     "divided": lambda x: x / 1000,
     "standardised": lambda x: (x.float() - x.float().mean(0)) / x.float().std(0),
     "shares": lambda x: F.normalize(x.float(), dim=1),

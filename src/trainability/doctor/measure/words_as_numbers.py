@@ -23,6 +23,7 @@ _OF_AMOUNTS = frozenset({"log", "log1p", "log2", "log10", "sqrt", "asinh", "arcs
 _OF_AMOUNTS |= {"rtruediv", "batch_norm", "layer_norm", "instance_norm", "group_norm", "normalize", "idiv", "itruediv", "pow"}
 _OF_TARGETS = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "gaussian_nll_loss"})
 _OF_TARGETS |= {"lgamma", "xlogy", "log_prob"}
+_PRODUCTS = frozenset({"mul", "rmul", "multiply", "imul"})
 
 
 class WordsAsNumbers:
@@ -56,7 +57,8 @@ class WordsAsNumbers:
         found = set[int]().union(*(self._of.get(id(part), ()) for part in _flat(given)))
         if not found:
             return
-        if name in _OF_AMOUNTS or (is_answered and name in _OF_TARGETS):
+        is_scaled = name in _PRODUCTS and any(_is_factor(part) and id(part) not in self._of for part in given)
+        if name in _OF_AMOUNTS or is_scaled or (is_answered and name in _OF_TARGETS):
             self._amounts |= found
         if is_answered:
             return
@@ -82,6 +84,13 @@ class WordsAsNumbers:
             return None
         spans = [(self._spans[place], layer) for place, layer in self._layers.items() if place not in self._amounts]
         return max(spans, key=lambda item: item[0], default=None)
+
+
+def _is_factor(part: Any) -> bool:
+    """Whether something is a number to scale by, no mask and no weight."""
+    if isinstance(part, Tensor):
+        return part.is_floating_point() and not part.requires_grad
+    return isinstance(part, float)
 
 
 def _flat(items: Iterable[Any]) -> Iterator[Any]:
