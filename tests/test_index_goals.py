@@ -32,6 +32,8 @@ PLACES: dict[str, Values] = {
 VALUES: dict[str, Values] = {
     "first of max": lambda q: q.max(1)[0],
     "amax": lambda q: q.amax(dim=1),
+    "smaller of two": lambda q: torch.min(q[:, :1], q[:, 1:2])[:, 0],
+    "larger of one and the next": lambda q: torch.max(q[:, :1], other=q[:, 1:2]).squeeze(1),
     "gathered by argmax": lambda q: q.gather(1, q.argmax(1)[:, None])[:, 0],
     "indexed by argmax": lambda q: q[torch.arange(len(q)), q.argmax(1)],
     "expected": lambda q: (q.softmax(1) * q).sum(1),

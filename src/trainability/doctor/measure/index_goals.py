@@ -41,7 +41,8 @@ class IndexGoals(TorchFunctionMode):
         held = [a for a in given if isinstance(a, Tensor)]
         if name in _LARGEST and held and held[0].is_floating_point() and held[0].dim() == 2:
             place = result if isinstance(result, Tensor) else result[1]
-            if place.numel() == len(held[0]) >= _FEWEST:
+            # The smaller of two critics' values, torch.min(a, b), is no index.
+            if place.numel() == len(held[0]) >= _FEWEST and not place.is_floating_point():
                 self._keep(self._places, place, held[0].shape[1])
             return
         places, goals = ([memo[id(a)] for a in held if id(a) in memo] for memo in (self._places, self._goals))
