@@ -687,3 +687,27 @@ def test_a_step_that_raises_leaves_no_hooks() -> None:
         rehearse(model, optimizer, list(loader), step=step, max_steps=8)
     assert len(optimizer._optimizer_step_pre_hooks) == 0
     assert len(optimizer._optimizer_step_post_hooks) == 1
+
+
+def test_a_state_that_only_the_loader_s_first_batch_begins() -> None:
+    torch.manual_seed(0)
+    model = nn.RNN(3, 3, batch_first=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    memory: dict[str, Any] = {"hidden": None}
+    begun: list[bool] = []
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        inputs, is_first = batch
+        begun.append(is_first)
+        hidden = torch.zeros(1, len(inputs), 3) if is_first else memory["hidden"].detach()
+        output, memory["hidden"] = model(inputs, hidden)
+        loss = output.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    batches = [(torch.randn(4, 5, 3), k == 0) for k in range(40)]
+    seen = rehearse(model, optimizer, batches, step=step, max_steps=10)
+    assert len(seen.steps) == 10
+    assert memory["hidden"] is None

@@ -208,9 +208,16 @@ def _run(
     searched = time.monotonic() - began
     unmanaged, others = _sums_of_unmanaged(loop), _sums_of_unmanaged(loop, trainable=True)
     seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
-    batches = itertools.chain((first,), batches) if first is not None else iter(())
     look = partial(_observe, loop, reference, state)
-    ended_by = _steps(loop, watches, batches, max_steps, budget, seen, look, enough)
+    follow = partial(_steps, loop, watches, max_steps=max_steps, budget=budget, seen=seen, observe=look, enough=enough)
+    fresh = (first,) if first is not None else ()
+    try:
+        ended_by = follow(itertools.chain(fresh, batches))
+    except Exception:
+        if seen.steps:
+            raise
+        # A body that carries a state on from batch to batch may begin with none but the loader's first.
+        ended_by = follow(itertools.chain(kept, fresh, batches))
     if loop.scale == 1.0 and task.chance is None and not loop.opposed and ended_by != "not finite":
         later = rehearsed_constant(loop, kept, state, before=False, seconds=max(searched, _CONSTANT_SHARE * budget.left()))
         constant = min((found for found in (constant, later) if found is not None), default=None)
@@ -248,6 +255,7 @@ def _steps(
     loop: Loop,
     watches: tuple[Writes, Clips],
     batches: Iterator[Any],
+    *,
     max_steps: int,
     budget: Budget,
     seen: _Seen,
