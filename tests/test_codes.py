@@ -125,6 +125,13 @@ def marked(*, binary: bool, **fields) -> Evidence:
     return Evidence(data=data(train), facts=Facts(task_loss=loss, output_rms=1.0))
 
 
+def streamed(one_class: int) -> Evidence:
+    """A watched loop on twenty batches of a stream, of which so many are of one class."""
+    audit = ordered(one_class, is_stream=True).data
+    assert audit is not None
+    return Evidence(steps=steps([CHANCE] * 40), facts=Facts(readings=Readings(streamed=audit.train.order)), num_classes=10)
+
+
 def of_two(distance: float) -> Evidence:
     """Two optimizers that play against each other, of which one moved what it holds by this share."""
     return rehearsed(unmoved=("maker.weight",), num_parameters=4, opposed=True, distances=(distance, 0.3))
@@ -410,6 +417,8 @@ CODES = {
     "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),
     "loss_at_start.constant of outputs that grow": (at_size(1.9), at_size(2.1)),
     "loss_at_start.constant from near": (above_constant(10.1, 2.1), above_constant(9.9, 2.1)),
+    "class_order.stream": (ordered(10, is_stream=True), ordered(9, is_stream=True)),
+    "class_order.stream of a loop": (streamed(10), streamed(9)),
     "class_order.one_class": (marked(binary=True), marked(binary=False)),
     "class_order.one_class of a few": (marked(binary=True), marked(binary=True, num_batches=9)),
     "unmoved_parameter.rounding": (of_two(9e-6), of_two(0.0)),

@@ -19,6 +19,7 @@ class BatchOrder:
         expected_changes: the same, were the labels in random order.
         repeated_batches: batches whose examples are those of the one before, value for value and in the same order.
         stream_workers: worker processes, several, that each read the loader's IterableDataset; None for other loaders.
+        is_stream: the loader reads an IterableDataset, whose order is the data set's own.
     """
 
     num_batches: int
@@ -31,6 +32,7 @@ class BatchOrder:
     repeated_batches: int = 0
     balanced_batches: int = 0
     stream_workers: int | None = None
+    is_stream: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from trainability.doctor.audit_results import BatchOrder
+
 
 @dataclass(frozen=True, kw_only=True)
 class Overwritten:
@@ -105,6 +107,7 @@ class Readings:
         unsorted: numbers of the examples, by name, that a loss of risk sets was to sort them by, the loss, and the loss of the
             same examples in another order; None if there are none.
         coarse: in a watched loop, `SplitAudit.coarse` and the number of examples.
+        streamed: in a watched loop, the order of the classes of a stream, the batches of each step joined.
     """
 
     overwritten: Overwritten | None = None
@@ -115,3 +118,4 @@ class Readings:
     same_at_scale: bool = False
     unsorted: tuple[str, float, float] | None = None
     coarse: tuple[int, float, int, int] | None = None
+    streamed: BatchOrder | None = None

@@ -21,6 +21,7 @@ from trainability.doctor.measure.of_loader import OfLoader, of_loader, without_w
 from trainability.doctor.measure.written_data import Stored, stored_in
 from trainability.loops.events import Guard
 from trainability.loops.monitor import Monitor
+from trainability.loops.streams import Streams
 
 _MOST_EXAMPLES, _FEWEST_EXAMPLES, _MOST_CLASSES = 4000, 100, 1000
 FRESH_PASSES = 3  # over the training data; behind them every so many-th evaluation is looked at, twice as many each time
@@ -54,6 +55,7 @@ class HeldOut:
         self._last: tuple[DataLoader[Any] | None, Any, Any] | None = None  # with data set and batch; gradients were on
         self._place: str | None = None  # of the labels in a batch; "" where steps say different things
         self._pass: _Pass | None = None
+        self._streams = Streams()
         self._tell = Guard()
 
     @contextlib.contextmanager
@@ -108,6 +110,7 @@ class HeldOut:
         if torch.is_grad_enabled() and (monitor is None or monitor.model.training):
             self._begun[id(data)] += is_first
             self._last = (loader, data, batch)
+            self._streams.given(data, batch)
         elif is_first and monitor is not None:
             if self._trained_on and id(data) not in self._trained_on:
                 self._others = loader
@@ -175,6 +178,9 @@ class HeldOut:
             places = [name for name, tensor in tensors(batch) if _are_labels(tensor) and _asks(tensor, *asked)]
             if len(places) == 1:
                 self._place = places[0] if self._place in (None, places[0]) else ""
+        self._streams.stepped(self._trained, data, self._place)
+        if monitor is not None and asked is not None:
+            monitor.streamed = self._streams.order(data, self._place)
 
     def _end(self) -> None:
         """A pass over validation is over."""

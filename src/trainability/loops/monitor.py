@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.arguments import check_function, check_known_counts, with_near_names
+from trainability.doctor.audit_results import BatchOrder
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
@@ -78,6 +79,7 @@ class Monitor(Watcher):
         kept_state: see `Facts`; likewise.
         of_loader: what the loop's loader shows, where something else has asked it.
         of_step: what a step of the loop shows, computed again; likewise.
+        streamed: see `Readings`; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -132,6 +134,7 @@ class Monitor(Watcher):
         self.kept_state: int | None = None
         self.of_loader: OfLoader | None = None
         self.of_step: Facts | None = None
+        self.streamed: BatchOrder | None = None
 
     def __enter__(self) -> Monitor:
         if self._run is not None and is_main_process():
@@ -209,6 +212,9 @@ class Monitor(Watcher):
         if self.held_out or self.kept_state is not None:
             facts = replace(seen.facts or Facts(), held_out=self.held_out, kept_state=self.kept_state)
             seen = replace(seen, facts=facts)
+        if self.streamed is not None:
+            known = seen.facts or Facts()
+            seen = replace(seen, facts=replace(known, readings=replace(known.readings, streamed=self.streamed)))
         if self.of_step is not None:
             seen = replace(seen, facts=completed_facts(seen.facts, self.of_step))
         if self.of_loader is not None:

@@ -22,7 +22,8 @@ class OrderCounter:
     """
 
     def __init__(self, loader: Any) -> None:
-        self._stream_workers = _stream_workers(loader)
+        self._is_stream = isinstance(loader, DataLoader) and isinstance(loader.dataset, IterableDataset)
+        self._stream_workers = loader.num_workers if self._is_stream and loader.num_workers > 1 else None
         self._labels: list[Tensor] = []
         self._before: list[int] = []
         self._one_class = self._repeated = self._balanced = 0
@@ -59,12 +60,8 @@ class OrderCounter:
             repeated_batches=self._repeated,
             balanced_batches=self._balanced,
             stream_workers=self._stream_workers,
+            is_stream=self._is_stream,
         )
-
-
-def _stream_workers(loader: Any) -> int | None:
-    is_stream = isinstance(loader, DataLoader) and isinstance(loader.dataset, IterableDataset)
-    return loader.num_workers if is_stream and loader.num_workers > 1 else None
 
 
 def classes_in_gradient(gradient: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 from trainability.doctor.rules import (
     alike,
     augmentation,
+    class_order,
     clip,
     cut_off,
     data,
@@ -52,6 +53,7 @@ FILES: tuple[ModuleType, ...] = (
     written_data,
     data,
     input_scale,
+    class_order,
     inputs,
     edges,
     sequence_ends,
