@@ -71,7 +71,7 @@ import trainability
 NAMES = ("loss_fn", "training_step", "step", "scheduler", "metric", "val_loader", "model", "train_loader", "optimizer")
 def setup():
     parts = program.parts(sys.argv[2])
-    words = {name: parts[name] for name in NAMES if parts.get(name)}
+    words = {name: parts[name] for name in NAMES if parts.get(name) is not None}
     step = words.get("step")
     if step is not None and list(inspect.signature(step).parameters)[2].startswith("opt"):  # from three on, in this order
         words["step"] = lambda model, optimizer, batch: step(model, batch, optimizer)
