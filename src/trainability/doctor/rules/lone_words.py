@@ -45,7 +45,8 @@ def same_places(name: str | None) -> list[Finding]:
             "sees no order",
             measurements=(Measurement(name="change of the answers", value=0.0, threshold=1e-4),),
             cause=f"every place is given the same row of {name}, such as pe[:, length] or pe[:batch_size], or none",
-            remedy=f"give each place its own row: x + {name}[:, :x.shape[1]], or [:x.shape[1]] where it has no batch dimension",
+            remedy=f"give each step its own row: x + {name}[:x.shape[1]].transpose(0, 1) for a table of (steps, 1, features), "
+            f"x + {name}[:, :x.shape[1]] for (1, steps, features), x + {name}[:x.shape[1]] for (steps, features)",
             source="Vaswani et al., Attention Is All You Need, 2017, section 3.5; places exchanged",
             layers=(name,),
         )

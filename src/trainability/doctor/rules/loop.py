@@ -154,9 +154,10 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
         the number of steps. One clean sampled step is enough to rule this out.
     What fools it: gradients that are kept on purpose (a hand-written momentum). Accumulation is not mistaken for it, because
         only the first micro-batch of a step is looked at.
-    Fix: call optimizer.zero_grad() once per step.
+    Fix: call optimizer.zero_grad() once per step; of models against each other, right before the own backward pass.
     Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own check.
     """
+    is_opposed = reading.facts(evidence).opposed
     later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
     stale = [s for s in later if (s.gradient_norm_before_backward or 0.0) > 0]
     # Before the first step there is no gradient to clear: one that is seen there comes from the same pass.
@@ -174,8 +175,13 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
                 ),
                 Measurement(name="sampled steps with old gradients", value=float(len(stale)), threshold=0.0),
             ),
-            cause="optimizer.zero_grad() is missing, or accumulation never ends",
-            remedy="call optimizer.zero_grad() once per step",
+            cause="a loss of the other model flows into this one, and its gradients are not cleared before its own backward pass"
+            if is_opposed
+            else "optimizer.zero_grad() is missing, or accumulation never ends",
+            remedy="call zero_grad() of this optimizer right before its own loss.backward(), or detach what the other model's "
+            "loss is given of this one's"
+            if is_opposed
+            else "call optimizer.zero_grad() once per step",
             source="own; norms then grow linearly",
         )
     ]
