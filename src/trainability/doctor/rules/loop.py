@@ -175,7 +175,7 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
                 ),
                 Measurement(name="sampled steps with old gradients", value=float(len(stale)), threshold=0.0),
             ),
-            cause="a loss of the other model flows into this one, and its gradients are not cleared before its own backward pass"
+            cause="a loss of the other model flows into this one, whose gradients are not cleared before its own backward pass"
             if is_opposed
             else "optimizer.zero_grad() is missing, or accumulation never ends",
             remedy="call zero_grad() of this optimizer right before its own loss.backward(), or detach what the other model's "
