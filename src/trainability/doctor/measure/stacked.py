@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ def stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
     structure = traced(model, seen)
     if structure is None or structure.output is None:
         return {}
+    structure = replace(structure, ops=_read(structure))
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
     bent = not all(map(_is_affine, structure.ops))
     kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
@@ -53,6 +55,16 @@ def stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
                 )
             )
     return {"stacked": tuple(found), "has_nonlinearity": bent}
+
+
+def _read(structure: Trace) -> tuple[Op, ...]:
+    """Operations that the output goes by: what an activation returns, and nobody takes, is none between two layers."""
+    wanted, found = {structure.output}, []
+    for op in reversed(structure.ops):
+        if op.output in wanted:
+            wanted |= set(op.inputs)
+            found.append(op)
+    return tuple(reversed(found))
 
 
 def _next_layer(structure: Trace, first: Op, through: tuple[str, ...]) -> tuple[Op | None, list[str]]:
