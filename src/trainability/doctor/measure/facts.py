@@ -44,6 +44,7 @@ from trainability.doctor.measure.index_goals import IndexGoals
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.kept_state import shuffled_state
 from trainability.doctor.measure.largest_output import largest_output
+from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
@@ -152,6 +153,10 @@ def look(
         if derivatives.with_graph:
             questions["derivatives of a mean"] = lambda known: {
                 "graph": known.graph and replace(known.graph, mean_slope=mean_slopes(batch, plain, forward))
+            }
+        if not (derivatives.with_graph or derivatives.without_graph):  # of points at which derivatives are taken
+            questions["tensors that are no parameters"] = lambda known: {
+                "graph": with_loose_tensors(known.graph, plain, plain_module(model), batch, forward, loss, optimizer)
             }
         questions["answers that are one number"] = lambda known: (
             _solved(plain, batch, forward, seen, batches, derivatives) if derivatives.with_graph or seen.asks_itself else {}

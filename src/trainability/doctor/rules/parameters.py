@@ -91,14 +91,17 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
     """Layers are in a plain list or dict, so the model does not register their weights.
 
-    Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict or tuple
-        that is an attribute of one, and is in no optimizer of the process. A hint where it is in an optimizer. Code
-        `made_in_forward`: weights in no module that each forward pass creates; in a watched loop, that it creates and drops.
+    Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict or
+        tuple that is an attribute of one, and is in no optimizer of the process; or, in a check, on a plain tensor with
+        a gradient that is an attribute of one, goes into no layer, and where no derivative is taken. A hint where it is
+        in an optimizer. Code `made_in_forward`: weights in no module that each forward pass creates; in a watched loop,
+        that it creates and drops.
     Why: `parameters()`, `to()`, `state_dict()` and `train()` see only registered modules and parameters. Other layers keep
         their random weights while the rest is trained. Read from the graph of the loss, so this is certain.
     What fools it: a network that is wrapped in a list on purpose to keep it out of the model, and that stays fixed without
         requires_grad_(False).
-    Fix: torch.nn.ModuleList(layers) instead of the list (ModuleDict, ParameterList), before the optimizer is created.
+    Fix: torch.nn.ModuleList(layers) instead of the list (ModuleDict, ParameterList), torch.nn.Parameter(tensor) instead of the
+        tensor, before the optimizer is created.
     Source: PyTorch, `torch.nn.ModuleList`.
     """
     facts = reading.facts(evidence)
@@ -108,7 +111,8 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     if not graph.unregistered:
         return []
     trained = not graph.unregistered_untrained
-    holder = graph.unregistered[0].partition("[")[0]
+    holder, bracket, _ = graph.unregistered[0].partition("[")
+    is_tensor = not bracket and len(set(graph.unregistered)) == 1
     return [
         Finding(
             rule="unregistered_layers",
@@ -119,9 +123,11 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
                 Measurement(name="parameters in no module", value=float(len(graph.unregistered)), threshold=0.0),
                 Measurement(name="of these in no optimizer", value=float(graph.unregistered_untrained), threshold=0.0),
             ),
-            cause=f"{holder} is a plain Python container",
-            remedy=f"{holder} = torch.nn.ModuleList(...), before the optimizer is created from model.parameters()",
-            source="PyTorch, torch.nn.ModuleList",
+            cause=f"{holder} is a plain tensor" if is_tensor else f"{holder} is a plain Python container",
+            remedy=f"{holder} = torch.nn.Parameter(...), before the optimizer is created from model.parameters()"
+            if is_tensor
+            else f"{holder} = torch.nn.ModuleList(...), before the optimizer is created from model.parameters()",
+            source="PyTorch, torch.nn.Parameter" if is_tensor else "PyTorch, torch.nn.ModuleList",
             layers=graph.unregistered,
         )
     ]
