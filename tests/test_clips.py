@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad, clip_grad_norm_
 from torch.utils.data import DataLoader, TensorDataset
 
+from trainability import check
 from trainability.doctor.measure.rehearsal import rehearse
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
@@ -95,3 +96,50 @@ def test_a_clip_that_changes_no_step_is_told(body: Callable[..., torch.Tensor], 
     seen = rehearse(model, torch.optim.SGD(model.parameters(), lr=0.01), DataLoader(DATA, 16), step=body, max_steps=6)
     assert seen.vain_clip == told
     assert clip_grad._clip_grads_with_norm_ is own
+
+
+def clipping_at(limit: float) -> Callable[..., torch.Tensor]:
+    def body(model: Any, optimizer: Any, batch: Any) -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = cost(model, batch)
+        loss.backward()
+        clip_grad_norm_(model.parameters(), limit)
+        optimizer.step()
+        return loss
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("limit", "make", "fires"),
+    [
+        (2e-3, lambda weights: torch.optim.SGD(weights, lr=0.05, momentum=0.9), True),
+        (1.0, lambda weights: torch.optim.SGD(weights, lr=0.05, momentum=0.9), False),  # acts at the first steps
+        (2e-3, lambda weights: torch.optim.SGD(weights, lr=20.0), False),  # a rate that fits what is left
+        (2e-3, lambda weights: torch.optim.Adam(weights, lr=1e-2), False),  # divides by what is left
+    ],
+    ids=["to nothing", "usual", "normalised", "Adam"],
+)
+def test_a_clip_that_leaves_next_to_nothing_is_raised_in_a_rehearsal(
+    limit: float, make: Callable[..., Any], fires: bool
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+    found = check(model, DataLoader(DATA, 16), optimizer=make(model.parameters()), step=clipping_at(limit))
+    codes = {f.code for f in found.findings if f.severity != "hint"}
+    assert codes == ({"clipping.to_nothing"} if fires else set())
+
+
+def test_a_clip_in_a_warm_up_is_no_mistake() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=5.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 1e5, 1.0))
+
+    def body(model: Any, optimizer: Any, batch: Any) -> torch.Tensor:
+        loss = clipping_at(2e-3)(model, optimizer, batch)
+        schedule.step()
+        return loss
+
+    found = check(model, DataLoader(DATA, 16), optimizer=optimizer, scheduler=schedule, step=body)
+    assert not any(f.code == "clipping.to_nothing" for f in found.findings)

@@ -34,7 +34,7 @@ from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
 from trainability.doctor.readings import MisreadEdges, Readings, SeriesAhead, ShortLength, TurnedApart
-from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
+from trainability.doctor.rehearsed import Clipped, CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 from trainability.doctor.rules.catalogue import RULES
 
 
@@ -130,6 +130,16 @@ def streamed(one_class: int) -> Evidence:
     audit = ordered(one_class, is_stream=True).data
     assert audit is not None
     return Evidence(steps=steps([CHANCE] * 40), facts=Facts(readings=Readings(streamed=audit.train.order)), num_classes=10)
+
+
+def raised(last: float, limit: float = 1e-3) -> Evidence:
+    """A rehearsal whose gradients are clipped, and whose loss falls so far with a higher threshold."""
+    followed = CriticalStep(
+        multiple=1e3, loss_before=1.0, loss_after=1.0, lowest_loss=0.5, resolution=0.0, update_norm=1.0, num_evaluations=5
+    )
+    own, tried = (tuple(Observation(step=step, loss=loss) for step, loss in ((0, 1.0), (100, end))) for end in (0.98, last))
+    clipped = Clipped(limit=limit, norm=0.3, tried=tried)
+    return rehearsed(100, reference=own, critical=((1, followed),), clipped=clipped).merge(Evidence(optimizer=SGD))
 
 
 def of_two(distance: float) -> Evidence:
@@ -417,6 +427,8 @@ CODES = {
     "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),
     "loss_at_start.constant of outputs that grow": (at_size(1.9), at_size(2.1)),
     "loss_at_start.constant from near": (above_constant(10.1, 2.1), above_constant(9.9, 2.1)),
+    "clipping.to_nothing raised": (raised(0.79), raised(0.81)),
+    "clipping.to_nothing of little": (raised(0.5), raised(0.5, limit=4e-3)),
     "class_order.stream": (ordered(10, is_stream=True), ordered(9, is_stream=True)),
     "class_order.stream of a loop": (streamed(10), streamed(9)),
     "class_order.one_class": (marked(binary=True), marked(binary=False)),

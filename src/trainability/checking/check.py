@@ -31,7 +31,7 @@ from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.mirrored import with_mirrored
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
+from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy, try_raised_clip
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import beside_held_out
@@ -40,6 +40,7 @@ from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, prob
 from trainability.doctor.measure.written_data import overwritten, with_overwritten
 from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rules.clip import clips_to_nothing
 from trainability.doctor.setup import Setup
 from trainability.prescribe.remedies import asks_for_a_rate, prescribed
 
@@ -168,6 +169,9 @@ def _checked(setup: Setup) -> Diagnosis:
     diagnosis = diagnose(evidence)
     if (located := _located(setup, evidence)) is not None:
         evidence = dataclasses.replace(evidence, rehearsal=located)
+        diagnosis = diagnose(evidence)
+    if clips_to_nothing(evidence) and (raised := _raised_clip(setup, evidence, began)) is not None:
+        evidence = dataclasses.replace(evidence, rehearsal=raised)
         diagnosis = diagnose(evidence)
     if asks_for_a_rate(diagnosis) and (tried := _tried_rates(setup, evidence, began)) is not None:
         diagnosis = diagnose(dataclasses.replace(evidence, rehearsal=tried))
@@ -346,6 +350,16 @@ def _tried_rates(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | 
         return None
     left = 2 * setup.rehearse_seconds - (time.monotonic() - began)
     return try_for_remedy(evidence, setup.model, setup.optimizer, setup.train_loader, seconds=left, **_loop_of(setup))
+
+
+def _raised_clip(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | None:
+    """The rehearsal with a higher threshold for its gradients beside it, in what is left of twice its time."""
+    if not setup.rehearse_seconds or evidence.rehearsal is None:
+        return None
+    left = 2 * setup.rehearse_seconds - (time.monotonic() - began)
+    return try_raised_clip(
+        evidence.rehearsal, setup.model, setup.optimizer, setup.train_loader, seconds=left, **_loop_of(setup)
+    )
 
 
 def _settings(setup: Setup) -> OptimizerSettings | None:

@@ -155,6 +155,21 @@ class Rewritten:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clipped:
+    """Gradients whose norm every body of the loop clips, once.
+
+    Attributes:
+        limit: the threshold.
+        norm: median norm before clipping.
+        tried: the model on the fixed batch, in a rehearsal whose threshold is that median; () where that was not tried.
+    """
+
+    limit: float
+    norm: float
+    tried: tuple[Observation, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Growth:
     """Speed of the weights along the gradient and against its noise, per unit of learning rate; docs/theory.md, section 7.
 
@@ -211,6 +226,7 @@ class Rehearsal:
         rewritten: what else writes to the weights; None where the body is not the caller's own, or too few steps were made.
         vain_clip: where every body clips the gradient norm and no step is changed by it: "before", when there is no gradient,
             or "after", when all steps are made; and the threshold. None elsewhere.
+        clipped: where every body clips the gradient norm, and each time makes it smaller; None elsewhere.
         dropped_result: a function that is not in place, called on a weight or its gradient by a statement that drops the
             result; the weight, and whether it is the gradient. None if there is none.
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
@@ -262,6 +278,7 @@ class Rehearsal:
     in_evaluation_mode: tuple[str, ...] = ()
     rewritten: Rewritten | None = None
     vain_clip: tuple[str, float] | None = None
+    clipped: Clipped | None = None
     dropped_result: tuple[str, str, bool] | None = None
     opposed: bool = False
     moves_others: bool = False

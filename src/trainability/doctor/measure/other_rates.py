@@ -11,6 +11,7 @@ from typing import Any
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.measure.clips import clips_raised
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.other_rates import schedule_steps
 from trainability.doctor.outlook import is_enough, wanted_scale
@@ -105,3 +106,33 @@ def try_for_remedy(
         tried = OtherRate(scale=scale, reference=found.reference, ended_by=found.ended_by)
         rehearsal = replace(rehearsal, remedy_rates=(*rehearsal.remedy_rates, tried))
     return rehearsal if rehearsal.remedy_rates else None
+
+
+def try_raised_clip(
+    rehearsal: Rehearsal, model: Any, optimizer: Any, batches: Iterable[Any], *, seconds: float, **loop: Any
+) -> Rehearsal | None:
+    """Rehearses a loop that clips each gradient to next to nothing with their usual norm as the threshold.
+
+    Args:
+        rehearsal: of this loop.
+        model: as for `rehearse`.
+        optimizer: likewise.
+        batches: likewise; what can be read once only is left alone.
+        seconds: at most about as long.
+        loop: what else `rehearse` takes.
+
+    Returns:
+        The rehearsal with what that came to; None where it was not tried. Everything is as before, bit for bit.
+    """
+    clipped = rehearsal.clipped
+    if clipped is None or isinstance(batches, Iterator) or seconds < rehearsal.seconds:
+        return None
+    steps = len(rehearsal.steps)
+    try:
+        with clips_raised(clipped.norm):
+            found = rehearse(model, optimizer, batches, seconds=seconds, max_steps=steps, **loop)
+    except Exception:  # a program may stop at a loss that its own clipping never shows it
+        return None
+    if found.ended_by == "not finite" or not found.reference or found.reference[-1].step != rehearsal.reference[-1].step:
+        return None
+    return replace(rehearsal, clipped=replace(clipped, tried=found.reference))

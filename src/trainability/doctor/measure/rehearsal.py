@@ -236,6 +236,7 @@ def _run(
         "ended_by": ended_by,
         "rewritten": watches[0].found(),
         "vain_clip": watches[1].found(),
+        "clipped": watches[1].clipped(),
         "dropped_result": watches[1].dropped.found,
         **_of_parameters(loop, start, seen.with_rate),
         **_of_loop(loop),

@@ -1,15 +1,19 @@
 """Clipping of the gradient norm: dropped too early, or always active."""
 
 import statistics
+from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.outlook_limits import WARMING
 from trainability.doctor.rate_choice import outdone
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import raised_clip
 
+_TO_NOTHING = 0.01  # of the gradient is left
+_FALLS = 0.1  # of the first loss, and of the fall with a higher threshold
 _OFTEN = 0.1  # share of the steps that clipping would change
 _FEWEST_MEASURED = 25  # of 50 steps: Monitor measures the first 20, and then every fourth
 
@@ -117,12 +121,15 @@ def _in_vain(evidence: Evidence) -> Finding | None:
 def clipping(evidence: Evidence) -> list[Finding]:
     """Almost every step is clipped, so the clip threshold sets the step size.
 
-    Fires: 95 % or more of the measured steps among the last 200 were clipped (at least 50 steps). A warning (code `to_nothing`)
-        where less than a hundredth of the gradient is left, the optimizer does not divide by the gradient's size, and in 100
-        steps the loss has fallen by less than an eighth, or is no lower than the cost of the best constant answer. Before a
-        run: the threshold is below a hundredth of the first gradient's norm, and the rehearsed loss has fallen by less than 2
-        %, or by less than a tenth where larger steps were tried and do far better. A threshold that is not known is taken to be
-        the norm that the optimizer finds, if that is the same to 5 % at each of 16 rehearsed steps or more.
+    Fires: 95 % or more of the measured steps among the last 200 were clipped (at least 50 steps). A warning (code
+        `to_nothing`) where less than a hundredth of the gradient is left, the optimizer does not divide by the gradient's
+        size, and in 100 steps the loss has fallen by less than an eighth, or is no lower than the cost of the best constant
+        answer. Before a run: the threshold is below a hundredth of the first gradient's norm, and the rehearsed loss has
+        fallen by less than 2 %, or by less than a tenth where larger steps were tried and do far better. A threshold that is
+        not known is taken to be the norm that the optimizer finds, if that is the same to 5 % at each of 16 rehearsed steps or
+        more. Also where each rehearsed gradient was clipped, the usual one to less than a hundredth, the loss rises only
+        beyond a hundred times each step, the rate does not warm up, and a rehearsal with the usual norm as the threshold
+        brings the loss down by a tenth and ten times as far.
     Why: each step then has the length lr times threshold, whatever the gradient, and changing either changes the learning rate.
         A hint, because many recipes (transformers at norm 1) do this on purpose.
     What fools it: recipes that normalise the gradient on purpose.
@@ -165,6 +172,8 @@ def _kept_norm(evidence: Evidence) -> float | None:
 
 def _clips_to_nothing(evidence: Evidence) -> list[Finding]:
     """A threshold that leaves almost nothing of the first gradient, and a loss that does not move."""
+    if (tried := _raised(evidence)) is not None:
+        return [tried]
     probe = evidence.probe
     told = probe.optimizer.clip if probe is not None and probe.optimizer is not None else None
     clip = told or _kept_norm(evidence)
@@ -177,6 +186,44 @@ def _clips_to_nothing(evidence: Evidence) -> list[Finding]:
         return []
     norm = probe.gradient_norm
     return [_to_nothing(clip / norm, norm, f"raise the clip threshold to the usual norm: max_norm={norm:.2g}")]
+
+
+def clips_to_nothing(evidence: Evidence) -> bool:
+    """Whether all rehearsed gradients were clipped, the usual one to less than a hundredth, and steps are far too short.
+
+    An optimizer that divides by the gradient's size makes the same steps, and so does a rate that fits what is left.
+    """
+    rehearsal = evidence.rehearsal
+    clipped = rehearsal.clipped if rehearsal is not None else None
+    if rehearsal is None or clipped is None or rehearsal.opposed or len(rehearsal.reference) < 2:
+        return False
+    if reading.is_adaptive(evidence) or not clipped.limit < _TO_NOTHING * clipped.norm:
+        return False
+    rates = [step.lr for step in rehearsal.steps if step.lr]
+    multiples = [step.multiple for _, step in rehearsal.critical if step.multiple is not None]
+    warms_up = bool(rates) and rates[-1] > WARMING * rates[0]
+    return not warms_up and bool(multiples) and min(multiples) > 1 / _TO_NOTHING
+
+
+def _raised(evidence: Evidence) -> Finding | None:
+    """What a rehearsal with the usual norm as the threshold came to, where that is far below the loop's own."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or rehearsal.clipped is None or not rehearsal.clipped.tried or not clips_to_nothing(evidence):
+        return None
+    clipped, (first, *_, last) = rehearsal.clipped, [seen.loss for seen in rehearsal.reference]
+    fall, wanted = first - last, first - clipped.tried[-1].loss
+    if not (last > 0 and wanted > _FALLS * abs(first) and fall < _FALLS * wanted):
+        return None
+    found = _to_nothing(
+        clipped.limit / clipped.norm, clipped.norm, f"raise the clip threshold to the usual norm: max_norm={clipped.norm:.2g}"
+    )
+    steps = rehearsal.reference[-1].step
+    seen = (
+        f"every gradient is clipped to {clipped.limit:.2g}, {clipped.norm / clipped.limit:,.0f} times below its usual norm: "
+        f"{steps} rehearsed steps took the loss on a fixed batch from {first:.4g} to {last:.4g}, and with {clipped.norm:.2g} "
+        f"as the threshold to {clipped.tried[-1].loss:.4g}"
+    )
+    return replace(found, seen=seen)
 
 
 def _stands(evidence: Evidence) -> bool:
