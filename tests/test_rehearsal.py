@@ -711,3 +711,4 @@ def test_a_state_that_only_the_loader_s_first_batch_begins() -> None:
     seen = rehearse(model, optimizer, batches, step=step, max_steps=10)
     assert len(seen.steps) == 10
     assert memory["hidden"] is None
+    assert torch._C._len_torch_function_stack() == 0

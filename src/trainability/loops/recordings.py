@@ -50,7 +50,9 @@ class Recordings:
         self.body.stepping()
 
     def stepped(self, optimizer: torch.optim.Optimizer, monitor: Monitor | None) -> None:
-        """A step is over."""
+        """A step is over; of optimizers that step inside the backward pass, by hooks, nothing is recorded."""
+        if torch._C._current_graph_task_id() != -1:
+            return
         self.body.stepped(optimizer)
         self.step.stepped(optimizer, monitor)
         is_free = monitor is not None and not (monitor.awaits_model or self.step.is_recording or self.body.is_recording)

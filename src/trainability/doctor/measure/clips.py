@@ -58,7 +58,8 @@ class Clips:
         return self._own(held, max_norm, *rest, **words)
 
     def begin_body(self) -> None:
-        """Forget evaluations of the loss, which run the body without its steps."""
+        """Forget evaluations of the loss, which run the body without its steps, and a body that raised."""
+        self._leave()
         self._steps, self._calls, self._found = 0, [], []
         if self._bodies_left and self.dropped.found is None:
             self._bodies_left -= 1
