@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import tensors
+from trainability.doctor.batches import batch_size, tensors
 from trainability.doctor.graph_facts import LossGraph
 from trainability.doctor.measure.filled import given_to_modules
 from trainability.doctor.measure.graph import held_by_any_optimizer, leaves_of, managed_parameters
+
+_LEAST = 0.1  # of the trained numbers
 
 
 def with_loose_tensors(
@@ -26,7 +28,7 @@ def with_loose_tensors(
 ) -> LossGraph | None:
     """Add to what no module registers the plain tensors that the loss depends on, and that are attributes of a module.
 
-    Not what goes into layers, as points at which a program takes derivatives.
+    Not what goes into layers, as points at which a program takes derivatives, nor first states, nor a few numbers beside many.
 
     Args:
         graph: of the loss.
@@ -43,7 +45,16 @@ def with_loose_tensors(
     if graph is None or not found:
         return graph
     given = given_to_modules(model, batch, forward) | {tensor.data_ptr() for _, tensor in tensors(batch)}
-    names = [name for name, tensor in found.items() if tensor.data_ptr() not in given]
+    rows = batch_size(batch)
+    trained_numbers = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    names = [
+        name
+        for name, tensor in found.items()
+        if tensor.data_ptr() not in given
+        and tensor.numel() >= _LEAST * trained_numbers
+        and bool((tensor != tensor.flatten()[0]).any())  # not a first state of zeros
+        and not (tensor.dim() and len(tensor) == rows)  # nor numbers of each example
+    ]
     trained = managed_parameters(optimizer) | held_by_any_optimizer()
     own = dict(_plain(original))
     untrained = [name for name in names if name not in own or id(own[name]) not in trained]

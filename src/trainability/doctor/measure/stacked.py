@@ -58,13 +58,16 @@ def stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
 
 
 def _read(structure: Trace) -> tuple[Op, ...]:
-    """Operations that the output goes by: what an activation returns, and nobody takes, is none between two layers."""
-    wanted, found = {structure.output}, []
+    """Operations without activations whose result nobody takes, of what others take: they are none between two layers.
+
+    What is behind a view stays: it may write into what the view is of.
+    """
+    wanted, live = {structure.output}, {0}
     for op in reversed(structure.ops):
         if op.output in wanted:
             wanted |= set(op.inputs)
-            found.append(op)
-    return tuple(reversed(found))
+            live.add(op.output)
+    return tuple(op for op in structure.ops if op.kind != "activation" or op.output in live or not live.issuperset(op.inputs))
 
 
 def _next_layer(structure: Trace, first: Op, through: tuple[str, ...]) -> tuple[Op | None, list[str]]:

@@ -93,9 +93,10 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict or
         tuple that is an attribute of one, and is in no optimizer of the process; or, in a check, on a plain tensor with
-        a gradient that is an attribute of one, goes into no layer, and where no derivative is taken. A hint where it is
-        in an optimizer. Code `made_in_forward`: weights in no module that each forward pass creates; in a watched loop,
-        that it creates and drops.
+        a gradient that is an attribute of one, goes into no layer, holds different numbers, a tenth as many as are
+        trained or more, and no row for each example, where no derivative is taken. A hint where it is in an optimizer.
+        Code `made_in_forward`: weights in no module that each forward pass creates; in a watched loop, that it creates
+        and drops.
     Why: `parameters()`, `to()`, `state_dict()` and `train()` see only registered modules and parameters. Other layers keep
         their random weights while the rest is trained. Read from the graph of the loss, so this is certain.
     What fools it: a network that is wrapped in a list on purpose to keep it out of the model, and that stays fixed without
