@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.facts import Facts, LossGraph, Unreached
+from trainability.doctor.joining import completed_facts
 from trainability.doctor.measure.recorded_step import RecordedStep, recorded_step
 from trainability.doctor.measure.step_tape import StepTape
 from trainability.loops.script_watch import ScriptWatch
@@ -323,3 +325,11 @@ def test_a_loss_of_not_a_number_is_asked_as_well() -> None:
 
     (diagnosis,) = followed(loop).values()
     assert diagnosis.findings
+
+
+def test_a_step_that_was_looked_at_tells_what_is_reached_and_one_that_was_only_followed_does_not() -> None:
+    watched = Facts(unreached=(Unreached(name="a.weight", reason="unused"),), loss=1.0)
+    assert completed_facts(watched, Facts(credited=("rewards", 0.9))).unreached == watched.unreached
+    looked = completed_facts(watched, Facts(graph=LossGraph(), loss=2.0))
+    assert looked.unreached == ()
+    assert looked.loss == 1.0  # numbers are those of the start

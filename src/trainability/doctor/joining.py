@@ -68,7 +68,7 @@ def completed_facts(watched: Facts | None, asked: Facts) -> Facts:
     if watched is None:
         return asked
     found = _completed(watched, asked)
-    if watched.unreached and not asked.unreached:  # its reasons are found by running the step
+    if asked.graph is not None and not asked.unreached:  # found by running the step: it reaches all
         found = replace(found, unreached=())
     return replace(found, graph=_completed(watched.graph, asked.graph), readings=_completed(watched.readings, asked.readings))
 

@@ -12,7 +12,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.recorded_body import KeptBody, facts_of_kept_body
 from trainability.doctor.measure.recorded_step import recorded_step
-from trainability.doctor.measure.step_tape import Event, StepTape
+from trainability.doctor.measure.step_tape import Event, OpenTape, StepTape
 from trainability.doctor.measure.whole_step import Parts
 from trainability.loops.monitor import Monitor
 
@@ -30,8 +30,7 @@ class OwnBody:
 
     def __init__(self, monitors: Callable[[], dict[str, Monitor]], batches: Callable[[], Iterable[Any]]) -> None:
         self._monitors, self._batches = monitors, batches
-        self._tape: StepTape | None = None
-        self._leaving: StepTape | None = None
+        self._open = OpenTape()
         self._models: dict[str, nn.Module] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         self._copies: tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]] | None = None
@@ -43,37 +42,37 @@ class OwnBody:
 
     def given(self, batch: Any) -> None:
         """A loader has yielded a batch, to be trained on or not."""
-        if self._tape is None:
+        if self._open.tape is None:
             return
         if not torch.is_grad_enabled():
             self._drop()
             return
-        if self._tape.has_called:  # the body begins with its batch
+        if self._open.tape.has_called:  # the body begins with its batch
             self._drop()
             self._try(self._begin)
-        if self._tape is not None:
-            self._tape.take(batch)
+        if self._open.tape is not None:
+            self._open.tape.take(batch)
 
     def backward(self, loss: Tensor, scaler: Any) -> None:
         """A backward pass is over."""
-        if self._tape is None:
+        if self._open.tape is None:
             return
         if scaler is not None:
             self._drop()
             return
         self._losses.append(loss)
-        self._tape.happened(Event(kind="backward", loss=loss))
+        self._open.tape.happened(Event(kind="backward", loss=loss))
 
     def clearing(self, owner: Any) -> None:
         """Gradients are about to be cleared."""
         name = self._name_of(owner)
-        if self._tape is not None and name is not None:
-            self._tape.happened(Event(kind="clear", owner=name))
+        if self._open.tape is not None and name is not None:
+            self._open.tape.happened(Event(kind="clear", owner=name))
 
     def stepping(self) -> None:
         """An optimizer begins its step."""
-        if self._tape is not None:
-            self._tape.is_paused = True
+        if self._open.tape is not None:
+            self._open.tape.is_paused = True
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
         """A step is over."""
@@ -85,12 +84,12 @@ class OwnBody:
         if name is None:
             self._drop()
             return
-        if self._tape is not None:
-            self._tape.is_paused = False
-            self._tape.happened(Event(kind="step", owner=name))
+        if self._open.tape is not None:
+            self._open.tape.is_paused = False
+            self._open.tape.happened(Event(kind="step", owner=name))
         self._stepped.add(name)
         if self._stepped == set(self._optimizers):
-            if self._tape is not None:
+            if self._open.tape is not None:
                 self._try(self._read)
             self._drop()
             if self._kept is None:
@@ -99,7 +98,7 @@ class OwnBody:
     @property
     def is_recording(self) -> bool:
         """Whether what follows is recorded."""
-        return self._tape is not None
+        return self._open.tape is not None
 
     def end(self) -> None:
         """The script has ended."""
@@ -140,12 +139,11 @@ class OwnBody:
         if self._tries > _MOST_TRIES or any(monitor.awaits_model for monitor in self._monitors().values()):
             return  # which has a mode of its own
         self._copies = copied(self._models, self._optimizers)
-        tape = StepTape(Parts(self._models), several=True)
         self._losses, self._stepped = [], set()
-        self._tape = tape if tape.begin() else None
+        self._open.begin(StepTape(Parts(self._models), several=True))
 
     def _read(self) -> None:
-        tape = self._tape
+        tape = self._open.tape
         assert tape is not None
         tape.end()
         if not self._losses or self._copies is None:
@@ -162,13 +160,7 @@ class OwnBody:
         return next((name for name, each in (*self._optimizers.items(), *self._models.items()) if each is owner), None)
 
     def _drop(self) -> None:
-        if self._leaving is not None and self._leaving.leave():
-            self._leaving = None
-        if self._tape is not None:
-            self._tape.end()
-            self._tape.forget()
-            self._leaving = None if self._tape.leave() else self._tape
-            self._tape = None
+        self._open.drop()
         self._losses, self._stepped = [], set()
 
 

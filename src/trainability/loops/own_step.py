@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept, weights_of
 from trainability.doctor.measure.recorded_step import recorded_step
-from trainability.doctor.measure.step_tape import StepTape
+from trainability.doctor.measure.step_tape import OpenTape, StepTape
 from trainability.loops.monitor import Monitor
 
 _MOST_TRIES = 8  # steps that turn out not to be known as a function
@@ -44,8 +44,7 @@ class OwnStep:
 
     def __init__(self, batches: Callable[[], Iterable[Any]]) -> None:
         self._batches = batches
-        self._tape: StepTape | None = None
-        self._leaving: StepTape | None = None  # that ended inside a function that it passes on
+        self._open = OpenTape()
         self._monitor: Monitor | None = None  # of the step that is being recorded
         self._first: dict[int, _First] = {}  # by optimizer
         self._tries: dict[int, int] = {}  # likewise
@@ -64,18 +63,18 @@ class OwnStep:
 
     def given(self, batch: Any) -> None:
         """A loader has yielded a batch, to be trained on or not."""
-        if self._tape is not None:
+        if self._open.tape is not None:
             if torch.is_grad_enabled():
-                self._tape.take(batch)
+                self._open.tape.take(batch)
             else:  # an evaluation has no part in a step
-                self._drop()
+                self._open.drop()
 
     def backward(self, loss: Tensor) -> None:
         """A backward pass is over."""
-        if self._tape is not None:
+        if self._open.tape is not None:
             with contextlib.suppress(Exception):  # a step that cannot be read tells nothing
                 self._read(loss)
-            self._drop()
+            self._open.drop()
 
     def stepped(self, optimizer: torch.optim.Optimizer, monitor: Monitor | None) -> None:
         """A step is over: the next may be recorded.
@@ -84,7 +83,7 @@ class OwnStep:
             optimizer: that has stepped.
             monitor: of it; None without one.
         """
-        self._drop()
+        self._open.drop()
         if not self._order or self._order[-1] is not optimizer:
             self._order = [*self._order[-2 * _MOST_KEPT :], optimizer]
         tries = self._tries.get(id(optimizer), 0)
@@ -93,18 +92,17 @@ class OwnStep:
         if id(optimizer) in self._recorded or id(optimizer) not in self._first or self._takes_turns:
             return
         self._tries[id(optimizer)] = tries + 1
-        tape = StepTape(monitor.model)
-        if tape.begin():
-            self._tape, self._monitor = tape, monitor
+        self._monitor = monitor
+        self._open.begin(StepTape(monitor.model))
 
     @property
     def is_recording(self) -> bool:
         """Whether the step that follows is recorded."""
-        return self._tape is not None
+        return self._open.tape is not None
 
     def end(self) -> None:
         """The script has ended."""
-        self._drop()
+        self._open.drop()
 
     def facts(self, monitor: Monitor) -> Facts | None:
         """What a step shows; None where none is known, or where it cannot be computed again.
@@ -126,7 +124,7 @@ class OwnStep:
         return len({id(optimizer) for optimizer in self._order}) < len(self._order)
 
     def _read(self, loss: Tensor) -> None:
-        tape, monitor = self._tape, self._monitor
+        tape, monitor = self._open.tape, self._monitor
         assert tape is not None
         assert monitor is not None
         tape.end()
@@ -145,15 +143,6 @@ class OwnStep:
             random_state=tape.random_state,
         )
         self._recorded[id(monitor.optimizer)] = _Recorded(kept, self._batches())
-
-    def _drop(self) -> None:
-        if self._leaving is not None and self._leaving.leave():
-            self._leaving = None
-        if self._tape is not None:
-            self._tape.end()
-            self._tape.forget()
-            self._leaving = None if self._tape.leave() else self._tape
-            self._tape = None
 
 
 def _num_weights(model: nn.Module) -> float:

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from trainability.doctor.batches import batch_size, first_examples, halves
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.terms import Terms
 
 _FEWEST, _FEWEST_WEIGHTS = 16, 16
 _NEAR = 0.1  # of a term, by which what is drawn anew may change it
@@ -42,13 +41,14 @@ def prior_weight(model: nn.Module, batch: Any, forward: Forward, batches: Iterab
     examples = len(dataset) if dataset is not None and hasattr(dataset, "__len__") else 0  # type: ignore[arg-type]
     if size is None or parts is None or size < _FEWEST or examples < size:
         return None
-    whole = _Terms.of(model, first_examples(batch, size // 2 * 2), forward)
-    first, second = (_Terms.of(model, part, forward) for part in parts)
-    if not len(whole.terms) == len(first.terms) == len(second.terms) > 1 or not whole.logarithms:
+    whole = Terms.of(model, first_examples(batch, size // 2 * 2), forward)
+    first, second = (Terms.of(model, part, forward).of_loss() for part in parts)
+    terms = whole.of_loss()
+    if not len(terms) == len(first) == len(second) > 1 or not whole.logarithms:
         return None
     alone: list[Tensor] = []
     of_batch = set[str]()
-    for term, a, b in zip(whole.terms, first.terms, second.terms, strict=True):
+    for term, a, b in zip(terms, first, second, strict=True):
         total, one, other = (float(t.detach()) for t in (term, a, b))
         if total == one == other:
             alone.append(term)
@@ -68,41 +68,3 @@ def prior_weight(model: nn.Module, batch: Any, forward: Forward, batches: Iterab
         return None
     counted = weight * (examples if of_batch == {"mean"} else examples / size)
     return (counted, examples) if math.isfinite(counted) else None
-
-
-class _Terms(TorchFunctionMode):
-    """Keeps what is added to what, of single numbers with a gradient, and logarithms of what has one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.terms: list[Tensor] = []
-        self.logarithms: list[Tensor] = []
-        self._added: dict[int, list[Tensor]] = {}
-        self._results: list[Tensor] = []  # an id is one tensor's while it lives
-
-    @classmethod
-    def of(cls, model: nn.Module, batch: Any, forward: Forward) -> _Terms:
-        """The terms that a loss is the sum of, and what was made of the batch on the way."""
-        seen = cls()
-        with torch.enable_grad(), randomness_restored(), seen:
-            torch.manual_seed(0)
-            loss = forward(model, batch)
-        last = seen._results[-1] if seen._results else loss
-        waiting = [last if float(last.detach()) == float(loss.detach()) else loss]  # what hands on one number makes another
-        while waiting:
-            term = waiting.pop()
-            parts = seen._added.get(id(term))
-            waiting += parts or []
-            seen.terms += [] if parts else [term]
-        return seen
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result, name = func(*args, **(kwargs or {})), getattr(func, "__name__", "").strip("_")
-        if name in ("add", "radd", "iadd") and len(args) > 1:
-            given = [x for x in args[:2] if isinstance(x, Tensor) and x.numel() == 1 and x.requires_grad]
-            if len(given) == 2:
-                self._added[id(result)] = given
-                self._results.append(result)
-        elif name in ("log", "log_") and isinstance(result, Tensor) and result.requires_grad:
-            self.logarithms.append(result)
-        return result

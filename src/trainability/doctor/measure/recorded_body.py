@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.body_facts import facts_of_body
 from trainability.doctor.measure.copies import copied
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 from trainability.doctor.measure.recorded_step import RecordedStep
 from trainability.doctor.measure.whole_step import Parts
 
@@ -40,14 +40,14 @@ class KeptBody:
         models: by name.
         optimizers: by name.
         losses: that it came to, in order.
-        random_state: of torch's generator on the CPU when it began.
+        random_state: of every global generator when it began.
     """
 
     step: RecordedStep
     models: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     losses: tuple[float, ...]
-    random_state: Tensor
+    random_state: dict[str, Any]
 
 
 def body_of(step: RecordedStep, losses: list[float] | None = None) -> Body:
@@ -100,7 +100,7 @@ def _seconds_again(kept: KeptBody) -> float | None:
     models, optimizers = copied(kept.models, kept.optimizers)
     losses: list[float] = []
     with randomness_restored(), torch.enable_grad():
-        torch.set_rng_state(kept.random_state)
+        set_random_state(kept.random_state)
         began = time.perf_counter()
         body_of(kept.step, losses)(models, optimizers, kept.step.batch)
         seconds = time.perf_counter() - began

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.copies import copied, put_back, used_by, variables_put_back
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 from trainability.doctor.measure.recorded_step import RecordedStep, recorded_step
 from trainability.doctor.measure.step_tape import StepTape
-from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.whole_step import loss_of_body
 from trainability.doctor.measure.workspace import set_training, workspace
 
@@ -32,11 +31,11 @@ class Kept:
     Attributes:
         step: as a function.
         loss: that it came to.
-        weights: parameters and buffers of the model, by name.
+        weights: parameters and buffers of the model, by name, on the host.
         first: likewise, before the first step; `weights` where they are not known.
         at_start: whether `first` are as they were initialised.
         was_training: modules that were in train mode, by name.
-        random_state: of torch's generator on the CPU when the step began.
+        random_state: of every global generator when the step began.
     """
 
     step: RecordedStep
@@ -45,7 +44,7 @@ class Kept:
     first: dict[str, Tensor]
     at_start: bool
     was_training: set[str]
-    random_state: Tensor
+    random_state: dict[str, Any]
 
 
 def facts_of_kept(
@@ -126,8 +125,9 @@ def facts_of_recorded_body(
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of parameters and buffers, by name."""
-    return {name: tensor.detach().clone() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    """Copies of parameters and buffers, by name; on the host, so that they need not fit the device as well."""
+    named = (*model.named_parameters(), *model.named_buffers())
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in named}
 
 
 def _seconds_again(model: nn.Module, kept: Kept, forward: Any) -> float | None:
@@ -135,7 +135,7 @@ def _seconds_again(model: nn.Module, kept: Kept, forward: Any) -> float | None:
     with workspace(model, forward, kept.step.batch) as place:
         for name, module in place.model.named_modules():
             module.training = name in kept.was_training
-        torch.set_rng_state(kept.random_state)
+        set_random_state(kept.random_state)
         began = time.perf_counter()
         again = float(place.loss_fn(place.model, place.batch).detach())
         seconds = time.perf_counter() - began
@@ -147,12 +147,7 @@ def _seconds_again(model: nn.Module, kept: Kept, forward: Any) -> float | None:
 def _with_weights(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
     """Give a model other weights and buffers while the block runs."""
     own = dict(model.named_parameters()) | dict(model.named_buffers())
-    now = {name: own[name].detach().clone() for name in weights}
-    try:
+    with put_back(model):
         for name, value in weights.items():
             own[name].data.copy_(value)
         yield
-    finally:
-        with uninterrupted():
-            for name, value in now.items():
-                own[name].data.copy_(value)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import map_parts, tensors
+from trainability.doctor.batches import cloned, map_parts, tensors
 from trainability.doctor.measure.replay import Line, is_own_function
 from trainability.doctor.measure.step_tape import Event, Item, ModuleCall, StepTape, tensors_of
 
@@ -135,7 +135,7 @@ def recorded_step(tape: StepTape, model: nn.Module, loss: Any) -> RecordedStep |
         return None
     read = {id(tensor) for item in items for tensor in item.what.reads()}
     return RecordedStep(
-        batch=copy_of(batch),
+        batch=cloned(batch),
         is_of_loader=is_of_loader,
         _calls=tuple(_call(item) for item in items),
         _loss=id(loss),
@@ -150,11 +150,6 @@ def _is_of_own_function(item: Item) -> bool:
     """Whether a function of a user's own made it: what that computes has no gradients, and its result has."""
     made = item.what.results
     return any(is_own_function(t) or (t.requires_grad and not (item.has_gradients or t.is_leaf)) for t in made)
-
-
-def copy_of(batch: Any) -> Any:
-    """A batch with copies of its tensors, without a graph."""
-    return batch.detach().clone() if isinstance(batch, Tensor) else map_parts(batch, copy_of)
 
 
 def _call(item: Item) -> _Call:

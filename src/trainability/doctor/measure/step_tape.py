@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import mode_stack, stance, statistics
+from trainability.doctor.measure.randomness import random_state
 from trainability.doctor.measure.replay import Line
 from trainability.doctor.measure.warned import call_as_caller
 
@@ -124,7 +125,7 @@ class StepTape(TorchFunctionMode):
         lost: the step is not known as a function: something compiled, a mode of somebody else, or a function of a user's own
             has a part in it, or it is too long.
         escaped: tensors whose numbers went on in Python.
-        random_state: of the process, when the items begin.
+        random_state: of every global generator, when the items begin; see `randomness.random_state`.
         was_training: modules that were in train mode, by name, when the first of them was called.
         is_paused: an optimizer is in its step, whose functions are its own.
     """
@@ -135,7 +136,7 @@ class StepTape(TorchFunctionMode):
         self.items: list[Item] = []
         self.batches: list[Any] = []
         self.escaped: list[Tensor] = []
-        self.lost, self.random_state = False, torch.get_rng_state()
+        self.lost, self.random_state = False, random_state()
         self.was_training: set[str] = set()
         self._model, self._names = model, {id(module): name for name, module in model.named_modules()}
         self._running: list[nn.Module] = []
@@ -168,7 +169,7 @@ class StepTape(TorchFunctionMode):
         self.items.clear()
         self.escaped.clear()
         self.batches.append(batch)
-        self.random_state = torch.get_rng_state()
+        self.random_state = random_state()
 
     def end(self) -> None:
         """Keep nothing more."""
@@ -225,8 +226,9 @@ class StepTape(TorchFunctionMode):
         cast = (device, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
         self.items.append(Item(what=what, has_gradients=torch.is_grad_enabled(), cast=cast))
         self.lost |= len(self.items) > _MOST
-        for tensor in what.results:
-            self.lost |= not statistics.has_values(tensor) or hasattr(tensor, "to_local")
+        self.lost |= any(not statistics.has_values(tensor) or hasattr(tensor, "to_local") for tensor in what.results)
+        if self.lost:  # tensors would be kept in vain
+            self.items.clear()
 
     def _on_entry(self, module: nn.Module, args: Any) -> None:
         if id(module) in self._names and threading.get_ident() == self._thread and not self._is_over:
@@ -245,3 +247,29 @@ class StepTape(TorchFunctionMode):
             self._add(ModuleCall(name=self._names[id(module)], args=args, kwargs=kwargs, returned=returned))
         except Exception:
             self.lost = True
+
+
+class OpenTape:
+    """The tape that is being kept, if any, and one that could not leave the stack of modes when it ended.
+
+    Attributes:
+        tape: that keeps what is called now; None where nothing is recorded.
+    """
+
+    def __init__(self) -> None:
+        self.tape: StepTape | None = None
+        self._leaving: StepTape | None = None  # that ended inside a function that it passes on
+
+    def begin(self, tape: StepTape) -> None:
+        """Keep what is called from now on, if the tape can."""
+        self.tape = tape if tape.begin() else None
+
+    def drop(self) -> None:
+        """Keep nothing more, and let go of what was kept."""
+        if self._leaving is not None and self._leaving.leave():
+            self._leaving = None
+        if self.tape is not None:
+            self.tape.end()
+            self.tape.forget()
+            self._leaving = None if self.tape.leave() else self.tape
+            self.tape = None

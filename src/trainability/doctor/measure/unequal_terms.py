@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import batch_size, first_examples, halves
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.terms import Terms
 
 _FEWEST = 16
 _NEAR = 0.1  # of a term, by which what is drawn anew may change it
@@ -37,8 +36,8 @@ def unequal_terms(model: nn.Module, batch: Any, forward: Forward) -> tuple[float
     if size is None or parts is None or size < _FEWEST:
         return None
     parameters = [p for p in model.parameters() if p.requires_grad]
-    first, second = (_terms_of(model, part, forward) for part in parts)
-    whole = _terms_of(model, first_examples(batch, size // 2 * 2), forward)
+    first, second = (Terms.of(model, part, forward).all() for part in parts)
+    whole = Terms.of(model, first_examples(batch, size // 2 * 2), forward).all()
     if not len(whole) == len(first) == len(second):
         return None
     sums: list[Tensor] = []
@@ -67,32 +66,3 @@ def unequal_terms(model: nn.Module, batch: Any, forward: Forward) -> tuple[float
     both = [(a, b) for a, b in zip(of_sums, of_means, strict=True) if a is not None and b is not None]
     larger, smaller = (math.sqrt(sum(float(g.double().square().sum()) for g in side)) for side in zip(*both, strict=True))
     return (larger / smaller, size) if smaller > 0 and math.isfinite(larger) else None
-
-
-def _terms_of(model: nn.Module, batch: Any, forward: Forward) -> list[Tensor]:
-    terms = _Terms()
-    with torch.enable_grad(), randomness_restored(), terms:
-        torch.manual_seed(0)
-        forward(model, batch)
-    return terms.found()
-
-
-class _Terms(TorchFunctionMode):
-    """Keeps what is added to what, of single numbers with a gradient."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._added: list[tuple[Tensor, Tensor, Tensor]] = []  # two terms, and the result
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "").strip("_") in ("add", "radd", "iadd", "sub", "rsub") and len(args) > 1:
-            given = [x for x in args[:2] if isinstance(x, Tensor) and x.numel() == 1 and x.requires_grad]
-            if len(given) == 2:
-                self._added.append((given[0], given[1], result))
-        return result
-
-    def found(self) -> list[Tensor]:
-        """Terms that are no sum of others, in their order."""
-        results = {id(result) for _, _, result in self._added}
-        return [term for one, other, _ in self._added for term in (one, other) if id(term) not in results]
