@@ -16,11 +16,12 @@ from trainability.doctor.measure.conditions import one_class_asked
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.ends import ends_facts
-from trainability.doctor.measure.facts import Forward, facts_of_pass, start
+from trainability.doctor.measure.facts import facts_of_pass
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
 from trainability.doctor.measure.outer_products import OuterProducts, outer_product
 from trainability.doctor.measure.pairing import misaligned
+from trainability.doctor.measure.questions import Forward, start
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.unreached import unreached
