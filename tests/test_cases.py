@@ -29,15 +29,8 @@ BEFORE = {
     "decoder_of_zeros": "constant_input",
     "words_as_numbers": "numbers_for_words",
 }
-# From Monitor alone, which sees neither labels nor what they should be.
-AFTER = {
-    "softmax_twice": "softmax_twice",
-    "foreign_optimizer": "foreign_optimizer",
-    "input_scale": "input_scale",
-    "large_rate": "exploding_gradient",
-    "stale_gradients": "missing_zero_grad",
-    "plain_dict": "unregistered_layers",
-}
+# From Monitor alone, which records a step and asks it when the loop is over; what only a loop shows comes in addition.
+AFTER = BEFORE | {"stale_gradients": "missing_zero_grad"}
 # With what `check` saw before: the cause stays ahead of the symptoms that training adds.
 BOTH = ("mean_of_pairs", "target_scale", "input_scale", "no_places", "batch_for_time", "sorted_classes", "next_sign")
 ALL = sorted({*BEFORE, *AFTER})

@@ -78,15 +78,14 @@ def _completed(watched: Any, asked: Any) -> Any:
     if watched is None or asked is None:
         return watched or asked
     told = {field.name: (getattr(watched, field.name), getattr(asked, field.name)) for field in fields(asked)}
-    nothing = (None, (), False)
-    return replace(
-        watched,
-        **{
-            name: new
-            for name, (old, new) in told.items()
-            if new not in nothing and (old in nothing or not isinstance(new, float))
-        },
-    )
+    return replace(watched, **{name: new for name, (old, new) in told.items() if _adds(old, new)})
+
+
+def _adds(old: Any, new: Any) -> bool:
+    """Whether an answer says more: that something is not so is an answer where nothing was known, as None says."""
+    if old is None and new is False:
+        return True
+    return new not in (None, (), False) and (old in (None, (), False) or not isinstance(new, float))
 
 
 def _joined_graphs(earlier: LossGraph | None, later: LossGraph | None) -> LossGraph | None:

@@ -29,6 +29,7 @@ from trainability.doctor.measure.of_loader import OfLoader, with_loader
 from trainability.doctor.told import told
 from trainability.extras import EXTRAS, require
 from trainability.loops.naming import holder_name
+from trainability.loops.own_step import OwnStep
 from trainability.loops.recorder import LoopRecorder, is_main_process
 from trainability.training.free_folder import check_is_path
 from trainability.training.precheck import DOOMED
@@ -53,6 +54,10 @@ class Monitor(Watcher):
     An error inside the monitor is named once, as a warning and in the evidence, and the loop goes on. What cannot be watched
     (outputs of layers that are not called as modules, or inside `torch.func`) is named in the evidence; the rest is watched.
 
+    One step that is not sampled is recorded as a function of its model and its batch. When the block has ended, the first
+    diagnosis asks of it what `check` asks of a step, on a copy, with the weights of the start; this takes up to 20 s. It is
+    left out where `before` knows it, where steps are all sampled, of several processes, and of what PyTorch compiles.
+
     With `run`, a directory is written as `train` writes one, so that `trainability watch`, `report` and `diagnose` work on
     it while the loop runs and afterwards, also if the process was killed. Of several processes only rank 0 writes. Rows are
     written at sampled steps; a diagnosis takes at most half a percent of the loop's time, beyond the first two.
@@ -72,13 +77,14 @@ class Monitor(Watcher):
         sinks: "tensorboard", "wandb": where scalars, histograms and findings go too. A wandb run under way is joined.
         planned_steps: of the whole loop, if known; for the progress that `watch` shows.
         on_finding: called with the step and the finding when a finding appears or becomes more severe, in every process.
+        asks_step: whether a step is recorded and asked, as above.
 
     Attributes:
         doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
         held_out: what evaluation passes of the loop have shown, where something else sees them.
         kept_state: see `Facts`; likewise.
         of_loader: what the loop's loader shows, where something else has asked it.
-        of_step: what a step of the loop shows, computed again; likewise.
+        of_step: what a step of the loop shows, computed again.
         streamed: see `Readings`; likewise.
 
     Raises:
@@ -104,6 +110,7 @@ class Monitor(Watcher):
         sinks: Sequence[str] = (),
         planned_steps: int | None = None,
         on_finding: OnFinding | None = None,
+        asks_step: bool = True,
     ) -> None:
         super().__init__(
             model,
@@ -135,6 +142,7 @@ class Monitor(Watcher):
         self.of_loader: OfLoader | None = None
         self.of_step: Facts | None = None
         self.streamed: BatchOrder | None = None
+        self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
         if self._run is not None and is_main_process():
@@ -148,10 +156,16 @@ class Monitor(Watcher):
         held = managed_parameters(self._optimizer)
         if held and not any(id(p) in held for p in self._plain.parameters()):
             self._holds = holder_name(held)
+        if self._own_step is not None:
+            self._own_step.begin(self, at_start=self._num_steps == 0)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         super().__exit__(kind, error, trace)
+        if self._own_step is not None:
+            self._own_step.end()
+            if error is not None:  # whoever interrupts a loop does not wait for answers
+                self._own_step = None
         self._guarded_look(is_last=True)
         if self._recorder is not None:
             self._recorder.end(self._num_steps, *self._ending(error))
@@ -206,9 +220,27 @@ class Monitor(Watcher):
         """Steps that are done."""
         return self._num_steps
 
+    def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
+        if self._own_step is not None:
+            self._own_step.backward(loss)
+        super()._after_backward(loss, grad_scale, expected_lr, is_last)
+
+    def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
+        super()._end_step(skipped, arm)
+        if self._own_step is not None and self._optimizer is not None and self._is_entered:
+            self._own_step.stepped(self._optimizer, self)
+
+    def _ask(self) -> None:
+        """Ask the step that was recorded, once."""
+        own_step, self._own_step = self._own_step, None
+        if own_step is not None:
+            self.of_step = own_step.facts(self)
+
     def evidence(self) -> Evidence:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         seen = super().evidence()
+        if self._has_ended:
+            self._ask()
         if self.held_out or self.kept_state is not None:
             facts = replace(seen.facts or Facts(), held_out=self.held_out, kept_state=self.kept_state)
             seen = replace(seen, facts=facts)

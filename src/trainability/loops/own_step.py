@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,10 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept, weights_of
 from trainability.doctor.measure.recorded_step import recorded_step
 from trainability.doctor.measure.step_tape import OpenTape, StepTape
-from trainability.loops.monitor import Monitor
+from trainability.loops.recorder import num_processes
+
+if TYPE_CHECKING:
+    from trainability.loops.monitor import Monitor
 
 _MOST_TRIES = 8  # steps that turn out not to be known as a function
 _MOST_WEIGHTS = 1 << 26
@@ -39,10 +42,10 @@ class OwnStep:
     Where optimizers take turns, no step is a function of one model.
 
     Args:
-        batches: the loader that the script trains on now, read in this process; nothing where there is none.
+        batches: the loader that the script trains on now, read in this process; nothing where there is none, or none is known.
     """
 
-    def __init__(self, batches: Callable[[], Iterable[Any]]) -> None:
+    def __init__(self, batches: Callable[[], Iterable[Any]] = tuple) -> None:
         self._batches = batches
         self._open = OpenTape()
         self._monitor: Monitor | None = None  # of the step that is being recorded
@@ -58,7 +61,8 @@ class OwnStep:
             monitor: of it.
             at_start: its optimizer has made no step.
         """
-        if len(self._first) < _MOST_KEPT and _num_weights(monitor.model) <= _MOST_WEIGHTS:
+        is_alone = num_processes() == 1  # what one of several computes again may wait for the others
+        if is_alone and len(self._first) < _MOST_KEPT and _num_weights(monitor.model) <= _MOST_WEIGHTS:
             self._first[id(monitor.optimizer)] = _First(weights_of(monitor.model), at_start)
 
     def given(self, batch: Any) -> None:
@@ -69,7 +73,7 @@ class OwnStep:
             else:  # an evaluation has no part in a step
                 self._open.drop()
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Any) -> None:
         """A backward pass is over."""
         if self._open.tape is not None:
             with contextlib.suppress(Exception):  # a step that cannot be read tells nothing
@@ -123,7 +127,7 @@ class OwnStep:
     def _takes_turns(self) -> bool:
         return len({id(optimizer) for optimizer in self._order}) < len(self._order)
 
-    def _read(self, loss: Tensor) -> None:
+    def _read(self, loss: Any) -> None:
         tape, monitor = self._open.tape, self._monitor
         assert tape is not None
         assert monitor is not None

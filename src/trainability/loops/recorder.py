@@ -75,8 +75,7 @@ class LoopRecorder:
         self._open = contextlib.ExitStack()
         self._open.enter_context(self._record.held())
         device = parameters[0].device if parameters else torch.device("cpu")
-        processes = torch.distributed.get_world_size() if _is_distributed() else 1
-        self._record.write_environment(device=device, world_size=processes, program=_program())
+        self._record.write_environment(device=device, world_size=num_processes(), program=_program())
         self._sinks: list[Sink] = [SINKS[name](folder, _flat(loop["config"])) for name in sinks]
         self._log = DoctorLog(self._record, self._sinks)
         self._epochs: list[tuple[int, int]] = []  # first step and number of the epochs that the loop told of
@@ -172,6 +171,11 @@ class LoopRecorder:
 def is_main_process() -> bool:
     """Whether this process writes: the only one, or rank 0 of several."""
     return (torch.distributed.get_rank() if _is_distributed() else int(os.environ.get("RANK", "0"))) == 0
+
+
+def num_processes() -> int:
+    """How many processes train together."""
+    return torch.distributed.get_world_size() if _is_distributed() else 1
 
 
 def _is_distributed() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,7 @@ def facts_of(
     more: Sequence[Any] = (),
     batches: Iterable[Any] = (),
     at_start: bool = True,
+    seconds: float = math.inf,
 ) -> Facts:
     """Look for certain facts; a program that it cannot run has none, and says so in its notes.
 
@@ -45,6 +47,7 @@ def facts_of(
         more: further batches of the loader, for what needs many examples.
         batches: the loader, for what is read off many batches without the model.
         at_start: whether the weights are as initialised.
+        seconds: see `look`.
     """
     parameter = next(model.parameters(), None)
     part = first_examples(batch, MAX_EXAMPLES)
@@ -61,7 +64,7 @@ def facts_of(
             return scalar(loss_fn(model(*inputs), target))
 
     words: dict[str, Any] = {"optimizer": optimizer, "pairs_itself": training_step is not None}
-    words |= {"batches": batches, "at_start": at_start}
+    words |= {"batches": batches, "at_start": at_start, "seconds": seconds}
     reached = (*used_by(training_step), *used_by(loss_fn))  # of a step that takes its own model, and not the copy it is given
     with put_back(*reached), variables_put_back(training_step, loss_fn):
         try:

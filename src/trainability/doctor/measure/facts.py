@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -73,6 +75,7 @@ def look(
     pairs_itself: bool = False,
     batches: Iterable[Any] = (),
     turns: Iterable[set[str]] = (),
+    seconds: float = math.inf,
 ) -> Facts:
     """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
@@ -86,10 +89,12 @@ def look(
         batches: of the training loader, for what is read off many of them.
         turns: names of the parameters of each of several optimizers.
         pairs_itself: whether `forward` chooses what is held against what, as a training step does and a plain loss does not.
+        seconds: after which no further question is asked.
 
     Returns:
         The facts; `diagnose(Evidence(facts=...))` reads them. What fails is named in their `notes`.
     """
+    began = time.perf_counter()
     with workspace(model, forward, batch) as place:
         plain, forward, batch = place.model, place.loss_fn, place.batch
         start(plain)
@@ -123,6 +128,9 @@ def look(
         }
         notes = list(place.notes)
         for name, question in questions.items():
+            if time.perf_counter() - began > seconds:
+                notes.append(f"{name}: not asked, since {seconds:g} s are over")
+                continue
             try:
                 facts = replace(facts, **question(facts))
             except Exception as error:  # one question that fails leaves the others

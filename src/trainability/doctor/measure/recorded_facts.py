@@ -71,7 +71,13 @@ def facts_of_kept(
         return None
     with _with_weights(model, kept.first):
         found = facts_of(
-            model, kept.step.batch, training_step=forward, optimizer=optimizer, batches=batches, at_start=kept.at_start
+            model,
+            kept.step.batch,
+            training_step=forward,
+            optimizer=optimizer,
+            batches=batches,
+            at_start=kept.at_start,
+            seconds=_SECONDS,
         )
     return replace(found, notes=())  # of questions that do not fit the recorded sizes
 

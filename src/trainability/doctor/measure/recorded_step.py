@@ -222,7 +222,13 @@ def _picked(items: list[Item], names: dict[int, str], loss: int) -> tuple[list[I
         left, made = _behind_the_model(items)
         inputs = _inputs(left, made | set(names))
     rows = len(inputs[0]) if inputs else 0
-    return left, tuple(tensor for tensor in inputs if len(tensor) == rows) if rows > 1 else None
+    return left, tuple(t for t in inputs if len(t) == rows) if rows > 1 and not _lie_across(inputs) else None
+
+
+def _lie_across(inputs: list[Tensor]) -> bool:
+    """Whether only the second dimension of the first tensor is the first one of others: it has a step in each row."""
+    lengths, shape = {len(tensor) for tensor in inputs[1:]}, inputs[0].shape
+    return len(shape) > 1 and shape[0] not in lengths and shape[1] in lengths
 
 
 def _name(item: Item) -> str:

@@ -18,6 +18,7 @@ from trainability.doctor.pair_facts import Misaligned
 
 _FEWEST = 4  # examples
 _MOST_ASKED = 6
+_MOST_PAIRS = 12  # of tensors that may be inputs and targets: a batch of more is a row for each example
 _SLIGHT = 1e-6  # of the largest value
 
 Forward = Callable[[Any, Any], Tensor]
@@ -47,7 +48,7 @@ def transposed(model: nn.Module, batch: Any, forward: Forward) -> Misaligned | N
     pulled = pull(model, batch, forward, own)
     if pulled is None:
         return None
-    for given, target, axis in _pairs(found, wide):
+    for given, target, axis in itertools.islice(_pairs(found, wide), _MOST_PAIRS):
         count = found[given].shape[axis]
 
         def answered(row: int, given: str = given, axis: int = axis) -> Tensor | None:
