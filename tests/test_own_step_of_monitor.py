@@ -65,9 +65,9 @@ def test_the_program_computes_the_same_bits_and_goes_on_as_it_would() -> None:
     assert torch._C._len_torch_function_stack() == 0
 
 
-@pytest.mark.parametrize("asks", [True, False])
-def test_targets_of_others_are_told_where_the_step_is_asked(asks: bool) -> None:
-    monitor, _ = trained(lambda output, y: right(output, y.roll(1)), every=20, asks_step=asks)
+@pytest.mark.parametrize(("every", "asks"), [(1, True), (20, True), (20, False)])
+def test_targets_of_others_are_told_where_the_step_is_asked(every: int, asks: bool) -> None:
+    monitor, _ = trained(lambda output, y: right(output, y.roll(1)), every=every, asks_step=asks)
     assert monitor is not None
     codes = [finding.code for finding in monitor.diagnose().findings]
     assert ("shuffled_labels.misaligned" in codes) is asks

@@ -54,9 +54,9 @@ class Monitor(Watcher):
     An error inside the monitor is named once, as a warning and in the evidence, and the loop goes on. What cannot be watched
     (outputs of layers that are not called as modules, or inside `torch.func`) is named in the evidence; the rest is watched.
 
-    One step that is not sampled is recorded as a function of its model and its batch. When the block has ended, the first
-    diagnosis asks of it what `check` asks of a step, on a copy, with the weights of the start; this takes up to 20 s. It is
-    left out where `before` knows it, where steps are all sampled, of several processes, and of what PyTorch compiles.
+    One step is recorded as a function of its model and its batch. When the block has ended, the first diagnosis asks of it
+    what `check` asks of a step, on a copy, with the weights of the start; this takes up to 20 s. It is left out
+    where `before` knows it, of several processes, and of what PyTorch compiles.
 
     With `run`, a directory is written as `train` writes one, so that `trainability watch`, `report` and `diagnose` work on
     it while the loop runs and afterwards, also if the process was killed. Of several processes only rank 0 writes. Rows are
@@ -202,6 +202,11 @@ class Monitor(Watcher):
     def awaits_model(self) -> bool:
         """Whether a step is to be sampled, and the model has not run for it."""
         return self._sampler.is_armed and not self._sampler.was_seen()
+
+    @property
+    def has_tape(self) -> bool:
+        """Whether a step is to be sampled whose functions are kept."""
+        return self._sampler.tape is not None
 
     def was_given(self, batch: Any) -> bool | None:
         """Whether the last step gave the model the first part of a pair, and the loss the second; None where nobody looked."""

@@ -91,7 +91,7 @@ class OwnStep:
         if not self._order or self._order[-1] is not optimizer:
             self._order = [*self._order[-2 * _MOST_KEPT :], optimizer]
         tries = self._tries.get(id(optimizer), 0)
-        if monitor is None or tries == _MOST_TRIES or monitor.awaits_model:  # which has a mode of its own
+        if monitor is None or tries == _MOST_TRIES or monitor.has_tape:  # which is a mode of its own
             return
         if id(optimizer) in self._recorded or id(optimizer) not in self._first or self._takes_turns:
             return
