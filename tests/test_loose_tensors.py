@@ -15,14 +15,17 @@ class Factors(nn.Module):
     """A factorization machine.
 
     Args:
-        way: how the factors are held: "tensor", "parameter", "frozen".
+        way: how the factors are held: "tensor", "parameter", "frozen", or "converted" from a parameter.
     """
 
     def __init__(self, way: str) -> None:
         super().__init__()
         self.linear = nn.Parameter(torch.zeros(30))
         factors = 0.1 * torch.randn(30, 4)
-        self.factors = nn.Parameter(factors) if way == "parameter" else factors.requires_grad_(way != "frozen")
+        if way == "converted":
+            self.factors = nn.Parameter(factors.double()).float()
+        else:
+            self.factors = nn.Parameter(factors) if way == "parameter" else factors.requires_grad_(way != "frozen")
 
     def forward(self, index: Tensor) -> Tensor:
         v = self.factors[index]
@@ -49,7 +52,13 @@ def codes(setup: Setup) -> list[str]:
 
 @pytest.mark.parametrize(
     ("way", "in_optimizer", "fires"),
-    [("tensor", False, True), ("tensor", True, False), ("parameter", False, False), ("frozen", False, False)],
+    [
+        ("tensor", False, True),
+        ("tensor", True, False),
+        ("parameter", False, False),
+        ("frozen", False, False),
+        ("converted", False, True),
+    ],
 )
 def test_a_plain_tensor_that_is_trained_is_to_be_a_parameter(way: str, in_optimizer: bool, fires: bool) -> None:
     torch.manual_seed(0)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.graph import parameters_behind
 from trainability.doctor.measure.uninterrupted import uninterrupted
 
 
@@ -29,6 +30,7 @@ def copied(*objects: Any) -> tuple[Any, ...]:
         is_wrapper = isinstance(item, torch.optim.Optimizer) and not hasattr(item, "_optimizer_step_pre_hooks")
         if is_wrapper and type(item).__setstate__ is torch.optim.Optimizer.__setstate__:
             raise ValueError(f"the optimizer cannot be copied: {type(item).__name__} wraps another one")
+    own = {id(p) for model in modules(objects) for p in model.parameters()}
     for model in modules(objects):
         for module in model.modules():
             if isinstance(module, torch.jit.ScriptModule):
@@ -37,7 +39,7 @@ def copied(*objects: Any) -> tuple[Any, ...]:
                 )
             for value in vars(module).values():  # weights that weight norm computed, which deepcopy refuses
                 if isinstance(value, Tensor) and not value.is_leaf:
-                    memo[id(value)] = value.detach().clone()
+                    memo[id(value)] = value.detach().clone().requires_grad_(_is_made_of_strangers(value, own))
     try:
         twins = tuple(copy.deepcopy(item, memo) for item in objects)
         for original, twin in zip(optimizers(objects), optimizers(twins), strict=True):
@@ -47,6 +49,12 @@ def copied(*objects: Any) -> tuple[Any, ...]:
     except Exception as error:
         raise ValueError(f"the model and its optimizer cannot be copied: {error_line(error)}") from error
     return twins
+
+
+def _is_made_of_strangers(value: Tensor, own: set[int]) -> bool:
+    """Whether a tensor is made of parameters that are nobody's, as by `nn.Parameter(table).float()`: it is one in the copy."""
+    behind = {id(parameter) for parameter in parameters_behind(value)}
+    return bool(behind) and behind.isdisjoint(own)
 
 
 def on_copy_or_in_place(

@@ -323,14 +323,21 @@ def _leaves(root: Any) -> tuple[list[Tensor], bool]:
 
 
 def _hidden_in_attributes(model: nn.Module) -> dict[int, str]:
-    """Parameters in plain lists, tuples, sets and dicts that are attributes of modules, where PyTorch does not see them."""
+    """Parameters in plain lists, tuples, sets and dicts that are attributes of modules, where PyTorch does not see them.
+
+    And those of which an attribute is made, as by `nn.Parameter(table).float()`.
+    """
     found: dict[int, str] = {}
     for prefix, module in model.named_modules():
         for attribute, value in vars(module).items():
             if attribute.startswith("_") and attribute.endswith(("parameters", "buffers", "modules", "hooks")):
                 continue
-            for name, parameter in _inside(value, f"{prefix}.{attribute}".lstrip("."), depth=0):
+            place = f"{prefix}.{attribute}".lstrip(".")
+            for name, parameter in _inside(value, place, depth=0):
                 found.setdefault(id(parameter), name)
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                for parameter in parameters_behind(value):
+                    found.setdefault(id(parameter), place)
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import batch_size, tensors
 from trainability.doctor.graph_facts import LossGraph
 from trainability.doctor.measure.filled import given_to_modules
-from trainability.doctor.measure.graph import held_by_any_optimizer, leaves_of, managed_parameters
+from trainability.doctor.measure.graph import held_by_any_optimizer, leaves_of, managed_parameters, parameters_behind
 
 _LEAST = 0.1  # of the trained numbers
 
@@ -56,8 +56,8 @@ def with_loose_tensors(
         and not (tensor.dim() and len(tensor) == rows)  # nor numbers of each example
     ]
     trained = managed_parameters(optimizer) | held_by_any_optimizer()
-    own = dict(_plain(original))
-    untrained = [name for name in names if name not in own or id(own[name]) not in trained]
+    own = {name: {id(t), *map(id, parameters_behind(t))} for name, t in _plain(original, made=True)}
+    untrained = [name for name in names if own.get(name, set()).isdisjoint(trained)]
     return replace(
         graph,
         unregistered=(*graph.unregistered, *names),
@@ -65,8 +65,9 @@ def with_loose_tensors(
     )
 
 
-def _plain(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _plain(model: nn.Module, *, made: bool = False) -> Iterator[tuple[str, Tensor]]:
+    """Plain tensors with a gradient that are attributes of modules; with what is made of other tensors, which a copy is not."""
     for prefix, module in model.named_modules():
         for name, value in vars(module).items():
-            if type(value) is Tensor and value.is_leaf and value.requires_grad:
+            if type(value) is Tensor and (value.is_leaf or made) and value.requires_grad:
                 yield f"{prefix}.{name}".lstrip("."), value
