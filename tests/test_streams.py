@@ -55,13 +55,18 @@ def parts(order: Callable[[Tensor], Tensor], size: int = 16) -> tuple[nn.Module,
     return model, torch.optim.SGD(model.parameters(), lr=0.02), DataLoader(Stream(order), size)
 
 
-def followed(order: Callable[[Tensor], Tensor], *, accumulation: int = 1) -> Diagnosis:
+def followed(order: Callable[[Tensor], Tensor], *, accumulation: int = 1, replayed: int = 0) -> Diagnosis:
     watch = ScriptWatch(Path("loop.py"), every=20, most_steps=None, place=None)
     watch.begin()
     try:
         model, optimizer, loader = parts(order)
+        memory: list[tuple[Tensor, Tensor]] = []
         for _ in range(2 * accumulation):
             for number, (points, labels) in enumerate(loader, start=1):
+                if replayed:
+                    memory.append((points, labels))
+                    rows = torch.randint(16 * len(memory), (replayed,))
+                    points, labels = (torch.cat([new, torch.cat(old)[rows]]) for new, old in zip(memory[-1], zip(*memory), strict=True))
                 (nn.functional.cross_entropy(model(points), labels) / accumulation).backward()
                 if number % accumulation == 0:
                     optimizer.step()
@@ -94,6 +99,10 @@ def test_the_order_of_a_stream_is_read(order: Callable[[Tensor], Tensor], codes:
 def test_batches_of_one_class_each_that_are_accumulated_are_mixed() -> None:
     assert named(followed(each_in_a_batch)) == {"class_order.stream"}
     assert named(followed(each_in_a_batch, accumulation=CLASSES)) == set()
+
+
+def test_a_stream_that_is_trained_on_with_earlier_examples_is_mixed() -> None:
+    assert named(followed(buffered(40), replayed=48)) == set()
 
 
 def test_experiments_are_made_on_a_stream() -> None:

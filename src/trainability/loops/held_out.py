@@ -178,7 +178,7 @@ class HeldOut:
             places = [name for name, tensor in tensors(batch) if _are_labels(tensor) and _asks(tensor, *asked)]
             if len(places) == 1:
                 self._place = places[0] if self._place in (None, places[0]) else ""
-        self._streams.stepped(self._trained, data, self._place)
+        self._streams.stepped(self._trained, data, self._place, None if asked is None else asked[0])
         if monitor is not None and asked is not None:
             monitor.streamed = self._streams.order(data, self._place)
 
