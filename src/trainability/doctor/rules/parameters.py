@@ -24,7 +24,7 @@ from trainability.doctor.rules.flat import filled_extreme, flat_for_all, flat_in
 from trainability.doctor.rules.mixed_up import of_another, of_one, of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
-from trainability.doctor.rules.unmoved import unmoved, why_unmoved
+from trainability.doctor.rules.unmoved import is_at_weight_zero, unmoved, why_unmoved
 
 SYMPTOMS = (
     "plateau",
@@ -164,8 +164,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         exactly zero, as before a head of zeros. A hint where requires_grad is False, or a part in no optimizer runs under
         no_grad, which is usually intended (a warning where this is half of the weights and the loss gets no lower than the best
         constant answer's cost, or gets lower at no learning rate); where no gradient reaches a layer that may be unused (a
-        warning where it is half of the weights, and 100 steps have not learned); where a run that has learned comes to rest;
-        and where the parameters in no optimizer are tables or vectors of the model itself, not of a layer, and at most a tenth
+        warning where it is half of the weights, and 100 steps have not learned); where a run learns with the other layers, and
+        these and their outputs have a gradient of exactly zero, as a part that is faded in later; where a run that has learned
+        comes to rest; and where the parameters in no optimizer are tables or vectors of the model itself, not of a layer, and at most a tenth
         of its weights: the rest of the model adapts to their initial values (a codebook, proxies, a random code), unless the
         loss of a run gets no lower than the best constant answer's cost. Code `as_drawn`: two frozen layers or more before the
         trained part have PyTorch's initial weights; a warning from eight, and from three where the rehearsal predicts no
@@ -232,7 +233,7 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
         remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
     spare = word == "no_gradient" and not looked_up and not cut_off
     # A recurrent layer that runs one step from a state of zeros does not use its recurrent weights.
-    spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
+    spare |= word == "zero_gradient" and (all("weight_hh" in s.name for s in still) or is_at_weight_zero(evidence, still))
     # An optimizer may stop when the loss is gone.
     arrived = word in ("gradient_lost", "not_written") and (reading.has_learned(evidence) or _is_spent(evidence))
     # Where the others hardly move either, the steps are too small: update_ratio reports it.

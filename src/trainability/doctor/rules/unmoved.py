@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
@@ -119,6 +120,14 @@ def flat_step(step: str) -> tuple[str, str]:
     rounded = f"{name}(x)" if called else "its result"
     cause = f"the slope of {step} is zero: no gradient comes back through it"
     return cause, f"x + ({rounded} - x).detach() instead of {step}, which passes the gradient straight through"
+
+
+def is_at_weight_zero(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
+    """Whether a run learns with the other layers, and the loss weights what these make by exactly zero, their last output, too.
+
+    So does a part that is faded in later. Behind units that are dead the next layer's output has a gradient.
+    """
+    return reading.has_learned(evidence) and all(s.gradient_rms == 0.0 and s.output_gradient_rms == 0.0 for s in still)
 
 
 def _after(evidence: Evidence, layer: LayerStats) -> str:
