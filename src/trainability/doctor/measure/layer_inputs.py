@@ -96,11 +96,15 @@ class LayerInputs:
                 self._of_nodes.add(name)
 
     def _note_scale(self, given: Tensor) -> None:
-        """Note how large a layer's input is; and whether one that no weights have made is near mean 0 and deviation 1."""
+        """Note how large a layer's input is; and whether one that no layer has made is near mean 0 and deviation 1.
+
+        What the first layer is given may still have a gradient: of frequencies that are learned, or of the input itself.
+        """
         values = given.detach().float()
         mean, std = float(values.mean()), float(values.std())
+        is_first = not self._largest
         self._largest = max(self._largest, math.hypot(mean, std))
-        if not given.requires_grad:
+        if is_first or not given.requires_grad:
             self._are_scaled.append(abs(mean) <= 3 and 0.05 <= std <= _LARGE)
 
     def _is_one_place(self, name: str, given: Tensor, rows: int) -> bool:
