@@ -117,8 +117,13 @@ CLUSTERS: dict[str, Loss] = {
         -((-(s - CENTRES).square()).softmax(dim=1).log()[:, 0] * (y > 0)).mean() + (s.flatten() - y).square().mean()
     ),
 }
+OWN_PAIRS: dict[str, Loss] = {
+    "a column minus its own row": lambda s, y: F.softplus(-(s - s.squeeze(1)) * (y[:, None] - y)).mean(),
+    "a row minus its own column": lambda s, y: (F.relu(1 - (s[:, 0] - s)) * (y > y[:, None])).mean(),
+}
 SOUND: dict[str, Loss] = {
     **CLUSTERS,
+    **OWN_PAIRS,
     "all differences of two scores": lambda s, y: F.softplus(-(s - s.T) * (y[:, None] - y)).mean(),
     "several targets of one output": lambda s, y: (s - torch.linspace(0, 1, 7)).abs().mean(),
     "distances from as many points": lambda s, y: (s.square().sum(1, keepdim=True) - 2 * s @ y[None]).square().mean(),
@@ -136,12 +141,12 @@ def test_pairs_that_are_meant_are_left_alone(loss: str) -> None:
     assert not is_said(watched(nn.Linear(5, 1), x, x[:, 0], SOUND[loss]))
 
 
-@pytest.mark.parametrize("loss", [*CLUSTERS, "crossed"])
+@pytest.mark.parametrize("loss", [*CLUSTERS, *OWN_PAIRS, "crossed"])
 def test_check_asks_with_one_example_less(loss: str) -> None:
     """A loss that takes all pairs on the way to a mean is known by this alone, and so is the one that crosses its targets."""
     torch.manual_seed(0)
     x = torch.randn(N, 5)
-    loss_fn = CLUSTERS.get(loss, lambda s, y: ((s - y) ** 2).mean(dim=1).mean())
+    loss_fn = (CLUSTERS | OWN_PAIRS).get(loss, lambda s, y: ((s - y) ** 2).mean(dim=1).mean())
     facts = facts_of(nn.Linear(5, 1), (x, x[:, 0].sign()), loss_fn=loss_fn)
     assert (facts.broadcast_shape == (N, N)) == (loss == "crossed")
 

@@ -30,6 +30,11 @@ def first_tensor(batch: Any) -> Tensor | None:
     return next((tensor for _, tensor in tensors(batch)), None)
 
 
+def are_views_of_one(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are views of one, or one of them is a view of the other."""
+    return (a if a._base is None else a._base) is (b if b._base is None else b._base)
+
+
 def map_parts(batch: Any, change: Callable[[Any], Any]) -> Any:
     """Rebuild a container, of the same type, with `change` applied to each part; anything else is returned unchanged."""
     if isinstance(batch, Mapping):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.batches import tensors, to_device
+from trainability.doctor.batches import are_views_of_one, tensors, to_device
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.copies import copied, modules, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.forward_pass import ELEMENTWISE
@@ -45,8 +45,10 @@ class _Columns(TorchFunctionMode):
         if self.pair is None and getattr(func, "__name__", "").strip("_") in ELEMENTWISE:
             a, b = (*(item for item in args if isinstance(item, Tensor)), None, None)[:2]
             for output, target in ((a, b), (b, a)):
-                if target is not None and id(output) in self.returned and target.shape == (len(output),):  # type: ignore[arg-type]
-                    self.pair = (output, target)  # type: ignore[assignment]
+                if output is None or target is None or id(output) not in self.returned or target.shape != (len(output),):
+                    continue
+                if not are_views_of_one(output, target):  # a model's own outputs in pairs
+                    self.pair = (output, target)
         return func(*args, **(kwargs or {}))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.batches import first_tensor, tensors
+from trainability.doctor.batches import are_views_of_one, first_tensor, tensors
 from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
@@ -270,9 +270,10 @@ class ForwardPass(TorchFunctionMode):
         labels = {tensor.data_ptr() for _, tensor in self.batch if tensor.numel() == a.numel()}
         column_and_row = {a.shape, b.shape} == {(a.numel(),), (a.numel(), 1)}
         for output, target in ((a, b), (b, a)):
-            # A column as the model returned it, against a row: a loss that compares all pairs makes its column itself, and
-            # does not hand it to a loss of PyTorch, which warns of it.
+            # A column as the model returned it, against a row: a loss that compares all pairs makes its column itself, or its
+            # row of that column, and does not hand it to a loss of PyTorch, which warns of it.
             column = id(output) in returned and output.shape == (len(output), 1) and target.dim() == 1
+            column = column and not are_views_of_one(target, output)
             held = output.requires_grad and not target.requires_grad
             crossed = held and name in DISTANCES and column_and_row
             # Distances of pairs, which the model did not return, and labels of the batch as a column, or the other way round.
