@@ -40,10 +40,11 @@ def class_order(evidence: Evidence) -> list[Finding]:
         these are of the same class. Where they are, a hint, or a warning if 256 examples and ten batches were read. A warning
         also where labels change at most a fifth as often as in random order, over 64 examples or more, unless nine batches in
         ten hold several classes with the same number of examples each. Code `stream`: the loader reads an IterableDataset; in a
-        followed loop, its labels are counted as they come, those of all batches of a step together. Targets of 0.0 and 1.0
-        count as classes under a binary loss. In a loop: an error where the gradient of the outputs shows the targets of five
-        sampled batches, half of which hold one class each, and not all the same; a hint where all hold the same class, unless
-        the targets are yes or no.
+        followed loop, its labels are counted as they come, those of all batches of a step together; silent where a step asks
+        for more classes than these hold, as with examples that are replayed from a memory. Targets of 0.0 and 1.0 count as
+        classes under a binary loss. In a loop: an error where the gradient of the outputs shows the targets of five sampled
+        batches, half of which hold one class each, and not all the same; a hint where all hold the same class, unless the
+        targets are yes or no.
     Why: such batches teach the net to predict the current class. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
     What fools it: data that is almost all of one class (silent from nine in ten); batches of one class each on purpose (a
