@@ -66,3 +66,29 @@ def test_gradients_of_another_loss_that_are_not_cleared(way: str, fires: bool) -
     assert ("stale_gradients.opponent" in [f.code for f in found.findings]) is fires
     assert found.evidence.rehearsal is not None
     assert found.evidence.rehearsal.mixed_gradient == ("maker.weight" if fires else None)
+
+
+def tasks(*, shared_first: bool) -> Setup:
+    """Two tasks with an encoder in common, whose optimizer steps on the sum of what both leave there."""
+    torch.manual_seed(0)
+    models = {"encoder": nn.Sequential(nn.Linear(4, 16), nn.ReLU()), "classes": nn.Linear(16, 2), "size": nn.Linear(16, 1)}
+    optimizers = {name: torch.optim.Adam(model.parameters(), lr=1e-3) for name, model in models.items()}
+
+    def step(model: Any, optimizer: Any, x: Tensor) -> Tensor:
+        for each in optimizer.values():
+            each.zero_grad()
+        first = F.cross_entropy(model["classes"](model["encoder"](x)), (x[:, 0] > x[:, 1]).long())
+        first.backward()
+        optimizer["classes"].step()
+        second = F.mse_loss(model["size"](model["encoder"](x)), x[:, 2:3].abs())
+        second.backward()
+        for name in ("encoder", "size") if shared_first else ("size", "encoder"):
+            optimizer[name].step()
+        return first + second
+
+    return Setup(model=models, optimizer=optimizers, step=step, train_loader=list(torch.randn(640, 4).split(32)), rehearse_seconds=5)
+
+
+@pytest.mark.parametrize("shared_first", [False, True])
+def test_losses_of_tasks_are_to_add_up_in_what_they_share(shared_first: bool) -> None:
+    assert "stale_gradients.opponent" not in {f.code for f in check(tasks(shared_first=shared_first)).findings}

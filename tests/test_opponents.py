@@ -162,6 +162,31 @@ def test_one_optimizer_that_undoes_its_own_steps_is_seen(step: Any, found: Any) 
     assert moved_both_ways(nets, both, step, batches(digits()[0].flatten(1))) == found
 
 
+def test_a_judge_of_two_parts_is_shown_real_and_made_examples_in_one_step() -> None:
+    nets = models()
+    nets = {"maker": nets["maker"], "body": nn.Sequential(nn.Linear(64, 16), nn.ReLU()), "head": nn.Linear(16, 1)}
+    taken = {
+        "maker": torch.optim.Adam(nets["maker"].parameters(), 1e-3),
+        "judge": torch.optim.Adam(chain(nets["body"].parameters(), nets["head"].parameters()), 1e-3),
+    }
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        def judged(x: Tensor) -> Tensor:
+            return model["head"](model["body"](x))
+
+        made = model["maker"](torch.randn(len(batch[0]), 4))
+        optimizer["judge"].zero_grad()
+        loss = against(1.0)(judged(batch[0])) + against(0.0)(judged(made.detach()))
+        loss.backward()
+        optimizer["judge"].step()
+        optimizer["maker"].zero_grad()
+        against(1.0)(judged(made)).backward()
+        optimizer["maker"].step()
+        return loss
+
+    assert moved_both_ways(nets, taken, step, batches(digits()[0].flatten(1))) is None
+
+
 def test_an_optimizer_for_each_is_no_matter_of_one() -> None:
     nets = models()
     assert moved_both_ways(nets, each_by_itself(nets), game(detach=True), batches(digits()[0].flatten(1))) is None

@@ -21,7 +21,7 @@ _SPREAD, _CHANCES = (-3.0, 3.0), (0.02, 0.98)
 
 
 _OPPOSED = 0.1  # share of the answers of which two losses want the opposite
-_Look = tuple[int, Tensor, frozenset[int]]  # the batch, the gradients of the answers, and which models have one
+_Look = tuple[int, int, Tensor, frozenset[int]]  # batch, step, the gradients of the answers, and which models have one
 
 
 class _Watch:
@@ -34,7 +34,7 @@ class _Watch:
         self.asked: dict[tuple[int, int], list[Tensor]] = {}
         self.moved: dict[tuple[int, int], list[Tensor]] = {}  # as `judged`, by an optimizer that holds the maker as well
         self.both: dict[tuple[int, int], list[_Look]] = {}  # steps of an optimizer that holds both
-        self.batch = 0
+        self.batch = self.step = 0
         self.models = models
         self.handles: list[Any] = []
         owner = {id(p): k for k, model in enumerate(models) for p in model.parameters()}
@@ -63,10 +63,11 @@ class _Watch:
 
     def _on_step(self, held: set[int | None]) -> Callable[..., None]:
         def stepped(optimizer: Any, args: Any, kwargs: Any) -> None:
+            self.step += 1
             for judge, maker, slope in self.pending:
                 if judge in held and maker in held:
                     moves = frozenset(k for k in (judge, maker) if self._has_gradient(k))
-                    self.both.setdefault((judge, maker), []).append((self.batch, slope, moves))
+                    self.both.setdefault((judge, maker), []).append((self.batch, self.step, slope, moves))
                 if judge in held and maker not in held:
                     self.judged.setdefault((judge, maker), []).append(slope)
                 elif maker in held and judge not in held:
@@ -179,8 +180,8 @@ def moved_both_ways(
 
 def _undoes(one: _Look, other: _Look) -> bool:
     """Whether two steps move a model for losses that want opposite answers, each the same of all."""
-    (_, a, moved), (_, b, moved_too) = one, other
-    if a.shape != b.shape or not moved & moved_too:
+    (_, step, a, moved), (_, later, b, moved_too) = one, other
+    if step == later or a.shape != b.shape or not moved & moved_too:
         return False
     for slope in (a, b):
         signs = slope.sign()[slope != 0]

@@ -93,7 +93,8 @@ def stale_gradients(evidence: Evidence) -> list[Finding]:
 
     Fires: at more than half of the rehearsed optimizer steps after the first, some gradient held values from before the
         previous step. Code `opponent`: at most steps of one of several optimizers, its gradients held what a loss had left
-        there on which another optimizer had stepped, and more was added.
+        there on which another optimizer had stepped, and more was added; and another clears, at least half as often, gradients
+        on which it has not stepped, as models that play against each other do, and tasks with a part in common do not.
     Why: `backward` adds to `.grad`. Every backward pass counts whether the gradient was empty or zero before it.
     What fools it: gradients that are kept on purpose. Accumulation over batches, and two optimizers that clear each other's
         gradients, are recognised.
