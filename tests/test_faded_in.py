@@ -14,7 +14,7 @@ class TwoBranches(nn.Module):
         self.weight = weight
         self.early = nn.Linear(8, 4)
         self.late = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
-        nn.init.constant_(self.late[2].bias, late_bias)
+        nn.init.constant_(self.late.get_parameter("2.bias"), late_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.early(x) + self.weight * self.late(x)

@@ -86,7 +86,9 @@ def tasks(*, shared_first: bool) -> Setup:
             optimizer[name].step()
         return first + second
 
-    return Setup(model=models, optimizer=optimizers, step=step, train_loader=list(torch.randn(640, 4).split(32)), rehearse_seconds=5)
+    return Setup(
+        model=models, optimizer=optimizers, step=step, train_loader=list(torch.randn(640, 4).split(32)), rehearse_seconds=5
+    )
 
 
 @pytest.mark.parametrize("shared_first", [False, True])

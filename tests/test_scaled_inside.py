@@ -32,7 +32,10 @@ class Waves(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.omega, self.net = nn.Parameter(torch.logspace(-3, -1, 12)), nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 3))
+        self.omega, self.net = (
+            nn.Parameter(torch.logspace(-3, -1, 12)),
+            nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 3)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(torch.sin(x * self.omega))

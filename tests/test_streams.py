@@ -66,7 +66,8 @@ def followed(order: Callable[[Tensor], Tensor], *, accumulation: int = 1, replay
                 if replayed:
                     memory.append((points, labels))
                     rows = torch.randint(16 * len(memory), (replayed,))
-                    points, labels = (torch.cat([new, torch.cat(old)[rows]]) for new, old in zip(memory[-1], zip(*memory), strict=True))
+                    old_points, old_labels = (torch.cat(parts)[rows] for parts in zip(*memory, strict=True))
+                    points, labels = torch.cat([points, old_points]), torch.cat([labels, old_labels])
                 (nn.functional.cross_entropy(model(points), labels) / accumulation).backward()
                 if number % accumulation == 0:
                     optimizer.step()

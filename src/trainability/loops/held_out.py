@@ -150,7 +150,7 @@ class HeldOut:
     def batches(self) -> Iterable[Any]:
         """The loader that is trained on now, read in this process; nothing where there is none, or it reads from a stream."""
         loader = None if self._last is None else self._last[0]
-        if loader is None or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        if loader is None or isinstance(loader.dataset, IterableDataset):
             return ()
         return without_workers(loader)
 

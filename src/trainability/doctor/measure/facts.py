@@ -38,7 +38,7 @@ from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.order_blind import order_blind
 from trainability.doctor.measure.outer_products import OuterProducts, outer_product
-from trainability.doctor.measure.over_batch import with_views
+from trainability.doctor.measure.over_batch import meant_over_batch, with_views
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pairing import Pairing
 from trainability.doctor.measure.quantiles import turned_quantiles
@@ -55,7 +55,7 @@ from trainability.doctor.measure.running import running_facts, shared_statistics
 from trainability.doctor.measure.series_ahead import series_ahead
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
-from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first, turned_over
+from trainability.doctor.measure.tokens import asked_of_tokens, belong_together, examples_first, steps_first, turned_over
 from trainability.doctor.measure.transposed import transposed
 from trainability.doctor.measure.underflow import underflow
 from trainability.doctor.measure.unreached import unreached
@@ -156,7 +156,9 @@ def _questions(
         "the graph of the loss": lambda known: {
             "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers, compared=compared)
         },
-        "rows that are viewed": lambda known: {"graph": with_views(known.graph, seen.returned, seen.given.viewed)},
+        "rows that are viewed": lambda known: {
+            "graph": with_views(meant_over_batch(known.graph, seen.batch), seen.returned, seen.given.viewed)
+        },
         "weights that the forward pass makes": lambda known: {"made_anew": made_anew(plain, batch, forward, loss)},
         "the kind of task": lambda known: task_facts(seen, float(loss.detach())),
         "gradients that are zero": lambda known: facts_of_pass(plain, loss, seen, at_start),
@@ -195,7 +197,7 @@ def _questions(
 
 def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> dict[str, Any]:
     """What an example's output has from its neighbours and its place; nothing where examples lie along another dimension."""
-    if steps_first(seen, loss) or turned_over(seen, batches):
+    if steps_first(seen, loss) or turned_over(seen, batches) or belong_together(seen, batches):
         return {}
     model, inputs = callable_model(seen), seen.inputs
     mixed = leakage(model, inputs)

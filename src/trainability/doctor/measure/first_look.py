@@ -22,7 +22,7 @@ from trainability.doctor.measure.gradients import gradient_facts, output_facts, 
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.loop_loss import loss_facts
 from trainability.doctor.measure.misread_edges import edges_of
-from trainability.doctor.measure.over_batch import softmax_over_batch, viewed_across
+from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, viewed_across
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
@@ -47,7 +47,7 @@ def first_facts(
         sampler: that watches the step, before the end of its first pass.
         at_start: whether it is the first step of training.
     """
-    graph = loss_graph(loss, model, optimizer, answer=sampler.answer_leaves)
+    graph = meant_over_batch(loss_graph(loss, model, optimizer, answer=sampler.answer_leaves), sampler.pairs.read())
     if graph is not None:
         graph = replace(graph, viewed_across=viewed_across(sampler.answer_nodes, sampler.batch_size))
         whole = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None

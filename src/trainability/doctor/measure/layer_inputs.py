@@ -34,6 +34,7 @@ class LayerInputs:
         pooled: looks for means over what a normalisation made.
         hidden: looks for attention that hides the words.
         viewed: the batch itself, as a view gives it to a layer, with its sizes swapped; None if no layer is given that.
+        reads_unbatched: a recurrent layer is given (steps, features), a sequence without a dimension for examples.
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
     """
 
@@ -49,6 +50,7 @@ class LayerInputs:
         self._of_nodes: set[str] = set()
         self._are_scaled: list[bool] = []
         self._largest = 0.0
+        self.reads_unbatched = False
         self._lone: dict[str, LoneWord | None] = {}
         self._places: dict[str, int] = {}
         self._padded: dict[str, float] = {}
@@ -76,6 +78,7 @@ class LayerInputs:
             return
         if isinstance(given, Tensor) and given.is_floating_point() and given.numel() > 1:
             self._note_scale(given)
+        self.reads_unbatched |= isinstance(module, nn.RNNBase) and isinstance(args[0], Tensor) and args[0].dim() == 2
         sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
         if sequential and isinstance(given, Tensor) and given.dim() == 3:
             self.lengths[name] = (given.shape[0], given.shape[1])

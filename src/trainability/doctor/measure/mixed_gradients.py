@@ -11,8 +11,8 @@ class MixedGradients:
     """Follows which optimizer's gradients are empty when more is added to them.
 
     One loss on which several optimizers step leaves nothing behind: nothing is added between their steps. Where tasks share a
-    part, the losses of all of them are to add up there, and each of their optimizers steps on all of its gradients. A model that
-    plays against another clears what the other's loss leaves at its own weights, and steps on its own loss alone.
+    part, the losses of all of them are to add up there, and each of their optimizers steps on all of its gradients. A model
+    that plays against another clears what the other's loss leaves at its own weights, and steps on its own loss alone.
 
     Args:
         optimizers: of the loop.

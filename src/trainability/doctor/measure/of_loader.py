@@ -149,4 +149,6 @@ def _categories(model: nn.Module, loader: DataLoader[Any]) -> tuple[int, ...]:
 
 def without_workers(loader: DataLoader[Any]) -> DataLoader[Any]:
     """The same batches, read in this process: others may not be able to import what a script has defined."""
+    if loader.batch_sampler is None:
+        return DataLoader(loader.dataset, batch_size=None, sampler=loader.sampler, collate_fn=loader.collate_fn)
     return DataLoader(loader.dataset, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn)

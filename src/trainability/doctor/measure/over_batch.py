@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
+from trainability.doctor.batches import tensors
 from trainability.doctor.graph_facts import LossGraph, MisreadHeads
 from trainability.doctor.measure.at_limit import held_by
 from trainability.doctor.measure.nodes import given_shape, name_of, shape_at, within
 
 _MOST_NODES = 20_000
+_OF_ONE = 1e-3
 _VIEWS = ("ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward")
 _EXAMPLES_FIRST = (2, 4)  # dimensions of inputs whose first is that of the examples: of three, the first may be steps
 
@@ -44,6 +46,26 @@ def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: i
         if "oftmax" in name_of(node) and dim is not None and len(shape) == 2:
             over.setdefault(shape, set()).add((dim - 2**64 if dim >= 2**63 else dim) % 2)  # nodes keep it unsigned
     return next(((size, k) for (n, k), dims in over.items() if n == size and k not in (1, size) and dims == {0}), None)
+
+
+def meant_over_batch(graph: LossGraph | None, batch: Any) -> LossGraph | None:
+    """The same graph, without a softmax over the examples where the targets are the shares of all examples in several goals.
+
+    Args:
+        graph: of the loss.
+        batch: with its targets, such as the documents of a query with what each is worth: (documents, goals), of which each
+            column sums to 1.
+    """
+    if graph is None or not graph.over_batch or not any(_are_shares(t) for _, t in tensors(batch)):
+        return graph
+    return replace(graph, over_batch=False)
+
+
+def _are_shares(target: Tensor) -> bool:
+    if target.dim() != 2 or not target.is_floating_point() or min(target.shape) < 2:
+        return False
+    sums = target.sum(dim=0)
+    return bool((target >= 0).all()) and bool(((sums - 1).abs() < _OF_ONE).all())
 
 
 def with_views(graph: LossGraph | None, returned: Sequence[Tensor], viewed: MisreadHeads | None) -> LossGraph | None:

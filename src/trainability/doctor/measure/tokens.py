@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, default_collate
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.calls import Call
@@ -120,6 +120,25 @@ def turned_over(seen: ForwardPass, batches: Iterable[Any]) -> bool:
         return False
     held = [t for _, t in seen.batch if t.dim() > 1]
     return not any(torch.equal(t, given) for t in held) and any(torch.equal(t.transpose(0, 1), given) for t in held)
+
+
+def belong_together(seen: ForwardPass, batches: Iterable[Any]) -> bool:
+    """Whether the rows that a model is given are no examples of their own, so that one may depend on the others.
+
+    Args:
+        seen: the pass.
+        batches: the training loader.
+
+    Returns:
+        True where the loader does not batch, so that all rows are of one example, a set or a graph; and where it hands out the
+        next rows of a series in their order, a recurrent layer reads these unbatched, and the model hands on its state.
+    """
+    if not isinstance(batches, DataLoader) or isinstance(batches.dataset, IterableDataset):
+        return False
+    if batches.batch_sampler is None:
+        return True
+    in_order = isinstance(getattr(batches.batch_sampler, "sampler", None), SequentialSampler)
+    return in_order and seen.given.reads_unbatched and len(seen.returned) > 1
 
 
 def _is_later(target: Tensor, given: Tensor, time: int) -> bool:

@@ -180,7 +180,8 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
 
     Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view, not a transpose,
         as (batch, classes, length); or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the softmax
-        of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`: the
+        of the loss runs over the examples (dim=0) of outputs of shape (batch, classes), and the batch holds no numbers of which
+        each column sums to 1 over them, as what documents of one query are worth. A warning with code `places`: the
         targets are images, and each place of the input image explains a tenth or more of their variance; or maps (batch,
         channels, height, width) are viewed as (batch, height, width, ...); and each output compared with a target is computed
         from another place: a correlation of 0.5 or less between the two, in rows or columns. Code `sequences`: with `ctc_loss`,
