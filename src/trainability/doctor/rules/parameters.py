@@ -24,7 +24,7 @@ from trainability.doctor.rules.flat import filled_extreme, flat_for_all, flat_in
 from trainability.doctor.rules.mixed_up import of_another, of_one, of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
-from trainability.doctor.rules.unmoved import is_at_weight_zero, unmoved, why_unmoved
+from trainability.doctor.rules.unmoved import are_most, is_at_weight_zero, is_spent, unmoved, why_unmoved
 
 SYMPTOMS = (
     "plateau",
@@ -36,8 +36,6 @@ SYMPTOMS = (
     "constant_output",
 )
 
-_FEWEST_STEPS = 100  # of a run that has not learned
-_SPENT = 1e-4  # of the first loss
 _ROUNDS_OF_TURNS = 20  # rehearsed steps after which a model that was never trained is said to have no turn
 _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"}  # other reasons are codes themselves
 
@@ -229,31 +227,18 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
     names = tuple(layer.name for layer in still)
     # A head for another phase has no gradient either; a table whose result is dropped has no other phase.
     looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
-    if cut_off := word == "no_gradient" and not evidence.samples[-1].blind and (not moving or _most(evidence, still)):
+    if cut_off := word == "no_gradient" and not evidence.samples[-1].blind and (not moving or are_most(evidence, still)):
         remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
     spare = word == "no_gradient" and not looked_up and not cut_off
     # A recurrent layer that runs one step from a state of zeros does not use its recurrent weights.
     spare |= word == "zero_gradient" and (all("weight_hh" in s.name for s in still) or is_at_weight_zero(evidence, still))
     # An optimizer may stop when the loss is gone.
-    arrived = word in ("gradient_lost", "not_written") and (reading.has_learned(evidence) or _is_spent(evidence))
+    arrived = word in ("gradient_lost", "not_written") and (reading.has_learned(evidence) or is_spent(evidence))
     # Where the others hardly move either, the steps are too small: update_ratio reports it.
     rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
     severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
     shown = [reading.called(s) for s in still]
     return [_untrained(word, names, min(len(evidence.samples), 3), cause=cause, remedy=remedy, severity=severity, shown=shown)]
-
-
-def _is_spent(evidence: Evidence) -> bool:
-    """Whether almost nothing is left of the first loss: L-BFGS gets there in a few steps, and then stops."""
-    losses = [step.loss for step in evidence.finite_steps]
-    return len(losses) > 1 and 0 <= losses[-1] < _SPENT * losses[0]
-
-
-def _most(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
-    """Whether a run that has not learned leaves half of its weights without a gradient, too many for another phase's head."""
-    weights = [s for s in evidence.samples[-1].layers if reading.is_matrix(s) and s.update_ratio is not None]
-    enough = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
-    return enough and 2 * len([s for s in still if s.gradient_rms is None]) >= len(weights)
 
 
 def _untrained(

@@ -27,6 +27,8 @@ _RESOLUTION = 2.0**-25  # float32: half a unit in the last place, over the numbe
 _OF_SUMS = 1e-5  # relative change that the order of a float32 sum may cause
 _CLEARLY = 10.0
 _RECENT_STEPS = 20
+_FEWEST_STEPS = 100  # of a run that has not learned
+_SPENT = 1e-4  # of the first loss
 
 
 def unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
@@ -128,6 +130,19 @@ def is_at_weight_zero(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
     So does a part that is faded in later. Behind units that are dead the next layer's output has a gradient.
     """
     return reading.has_learned(evidence) and all(s.gradient_rms == 0.0 and s.output_gradient_rms == 0.0 for s in still)
+
+
+def is_spent(evidence: Evidence) -> bool:
+    """Whether almost nothing is left of the first loss: L-BFGS gets there in a few steps, and then stops."""
+    losses = [step.loss for step in evidence.finite_steps]
+    return len(losses) > 1 and 0 <= losses[-1] < _SPENT * losses[0]
+
+
+def are_most(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
+    """Whether a run that has not learned leaves half of its weights without a gradient, too many for another phase's head."""
+    weights = [s for s in evidence.samples[-1].layers if reading.is_matrix(s) and s.update_ratio is not None]
+    enough = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+    return enough and 2 * len([s for s in still if s.gradient_rms is None]) >= len(weights)
 
 
 def _after(evidence: Evidence, layer: LayerStats) -> str:
