@@ -18,6 +18,7 @@ from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.constant_columns import constant_columns
 from trainability.doctor.measure.crossed import crossed_outputs
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
@@ -177,6 +178,9 @@ def _questions(
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
         "layers with nothing between": lambda known: stacked(plain, seen),
+        "columns of one number": lambda known: {
+            "constant_inputs": (*known.constant_inputs, *constant_columns(seen.given.columns, seen.batch, batches))
+        },
         "states that are kept": lambda known: {"shuffled_state": shuffled_state(plain, batch, forward, seen, batches)},
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
         "tensors that the model is given": lambda known: {"all_given": seen.all_given()},

@@ -35,6 +35,7 @@ class LayerInputs:
         hidden: looks for attention that hides the words.
         viewed: the batch itself, as a view gives it to a layer, with its sizes swapped; None if no layer is given that.
         reads_unbatched: a recurrent layer is given (steps, features), a sequence without a dimension for examples.
+        columns: layers that are given one column, one number for all examples, and how many these are.
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
     """
 
@@ -47,6 +48,7 @@ class LayerInputs:
         self._loud: tuple[str, int, float] | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
+        self.columns: dict[str, int] = {}
         self._of_nodes: set[str] = set()
         self._are_scaled: list[bool] = []
         self._largest = 0.0
@@ -84,6 +86,9 @@ class LayerInputs:
             self.lengths[name] = (given.shape[0], given.shape[1])
         if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
             self._loud = loud_column(name, given, self.batch)
+        if isinstance(given, Tensor) and given.is_floating_point() and given.dim() == 2 and given.shape[1] == 1 < len(given):
+            if not given.requires_grad and bool(given.amin() == given.amax()):
+                self.columns[name] = len(given)
         if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
             plain = given.detach()
             whole = [t for _, t in self.batch]

@@ -137,7 +137,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
 
     Fires: in every call of a layer with weights, its input, which no trainable parameter helped to compute, is a single value
         over all examples and features; or a table is indexed by a single word, apart from padding at one end, or by one place
-        for a whole sequence; or, in a watched loop, all inputs of its first step are a single value. An error where
+        for a whole sequence; or a layer of one column gets a column of the batch that is one number in eight batches of the
+        loader; or, in a watched loop, all inputs of its first step are a single value. An error where
         the value leaves the layer's weight without a gradient, as zeros do. Code `zeros`: a recurrent layer is given a state
         and an input of only zeros; a hint where the loss has come down to half of chance. A warning with code `row`: in every
         call a model gets the same row for all of 8 examples or more, which is not from the batch, and its outputs are all
@@ -171,7 +172,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             measurements=(
                 Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
             ),
-            cause="a placeholder, such as zeros, is passed instead of data or positions, or no word is in the vocabulary",
+            cause="a placeholder, such as zeros, is passed instead of data or positions; or what is made of them is one number, "
+            "as by an integer division, or where values are written into a copy; or no word is in the vocabulary",
             remedy=f"pass the data of the batch to {name or 'the model'} instead of that constant; for positions in a "
             "sequence, torch.arange(length); for a decoder, the target shifted by one, torch.cat([start, target[:, :-1]], "
             "dim=1); for words, check their indices and the vocabulary; for a graph whose nodes have no features, their "
