@@ -251,3 +251,16 @@ def test_examples_that_are_drawn_again_do_not_make_their_columns_categories():
     assert compared(x[drawn_again], kinds[drawn_again]).categories == ()
     x, y = categories()
     assert compared(x[: N // 2].repeat(2, 1), y[: N // 2].repeat(2, *[1] * (y.dim() - 1))).categories == (0,)
+
+
+def test_examples_that_have_no_label_are_left_out():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(600, 2, generator=g)
+    y = (x[:, 0] > 0).long()
+    y[torch.randperm(600, generator=g)[:590]] = -1
+    batches = list(zip(x.split(60), y.split(60), strict=True))
+    assert read_relation(batches) is None  # ten labels say nothing
+    y = torch.where(torch.rand(600, generator=g) < 0.5, (x[:, 0] > 0).long(), -1)
+    found = read_relation(list(zip(x.split(60), y.split(60), strict=True)))
+    assert found is not None
+    assert found.z > 8

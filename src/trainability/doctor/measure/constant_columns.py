@@ -13,7 +13,9 @@ from trainability.doctor.batches import tensors
 _MOST_BATCHES, _FEWEST_BATCHES, _FEWEST_EXAMPLES = 8, 2, 64
 
 
-def constant_columns(columns: Mapping[str, int], batch: Iterable[tuple[str, Tensor]], batches: Iterable[Any]) -> tuple[str, ...]:
+def constant_columns(
+    columns: Mapping[str, int], batch: Iterable[tuple[str, Tensor]], batches: Iterable[Any]
+) -> tuple[str, ...]:
     """Layers whose only column is one number for all examples, that of a column of the data.
 
     Args:

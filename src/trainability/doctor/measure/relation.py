@@ -62,8 +62,20 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     if len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) != 1:
         return None
     inputs, targets = (torch.cat([t.cpu() for t in part])[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
+    labelled = _is_labelled(targets)
+    inputs, targets = inputs[labelled], targets[labelled]
     found = relation(inputs, targets, integers)
     return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
+
+
+def _is_labelled(targets: Tensor) -> Tensor:
+    """Which examples have a label, where one number below zero beside classes from 0 marks those that have none."""
+    everywhere = torch.ones(len(targets), dtype=torch.bool)
+    if targets.dim() != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
+        return everywhere
+    values = targets.unique()
+    is_mark = int((values < 0).sum()) == 1 and int((values >= 0).sum()) > 1
+    return targets >= 0 if is_mark else everywhere
 
 
 def beside_held_out(train: Iterable[Any], validation: Iterable[Any] | None, target: str = "") -> Relation | None:

@@ -37,6 +37,9 @@ def unread_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forward
     found = [t for _, t in seen.batch if t.is_floating_point() and t.dim() > 1 and t.data_ptr() not in shown]
     if len(found) != 1 or not 0 < found[0].shape[1] <= _MOST_CHANNELS:
         return ()
+    sizes = [size for _, t in (*tensors(seen.inputs), *tensors(seen.output)) for size in t.shape]
+    if len(found[0]) > max(sizes, default=0):  # all data, of which the loop picks its examples
+        return ()
     target = found[0].detach()
     outputs: list[Any] = []
 

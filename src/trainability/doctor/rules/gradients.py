@@ -50,7 +50,8 @@ _DEAF = 1e-3  # fall of the loss over the loss
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
-    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer except normalisation. In a run whose loss
+    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer except normalisation; of a weight below
+        0.3 over the root of its fan-in, the rms of a step is more than that. In a run whose loss
         has not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it
         count too. A hint in a run whose loss is below its first one since, unless all its gradients are now zero, a smaller
         rate did that much better, or only one step was watched; a warning there where the first step moved most layers by more
@@ -74,7 +75,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     replaced = _replaced_most(evidence)
     began = first_layers(evidence) if overshot or replaced or _nothing_learned(evidence) else ()
     layers = [s for s in (*reading.latest_layers(evidence), *began) if reading.is_matrix(s) and s.update_ratio is not None]
-    large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0] or _grown(evidence)
+    large = [s for s in layers if not _of_drawn_size(s) <= 1.0] or _grown(evidence)
     if not large:
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
@@ -94,6 +95,17 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
+
+
+def _of_drawn_size(layer: LayerStats) -> float:
+    """A step over the weight, or, of a weight that was drawn too small to keep the signal, over the least size that keeps it.
+
+    A head that starts near zero on purpose, with its bias at the mean of the targets, has hardly anything to lose.
+    """
+    ratio, size = layer.update_ratio or 0.0, layer.weight_rms
+    if not (layer.fan_in and size and math.isfinite(ratio) and math.isfinite(size)):
+        return ratio
+    return ratio * min(1.0, size * math.sqrt(layer.fan_in) / _DRAWN_TO_KEEP)
 
 
 def _replaced_most(evidence: Evidence) -> bool:
