@@ -1,8 +1,8 @@
 """Scripts as people write them, each with its mistake and without: what `check` and `trainability run` say of them.
 
-    python benchmarks/script_faults.py ask --set eight --processes 2  # restartable; half a minute a script
-    python benchmarks/script_faults.py score --set eight               # the table
-    python benchmarks/script_faults.py score --set eight --wrong       # and what was said of each that went wrong
+    python benchmarks/script_faults.py ask --set nine --processes 2  # restartable; half a minute a script
+    python benchmarks/script_faults.py score --set nine                # the table
+    python benchmarks/script_faults.py score --set nine --wrong       # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
 `scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
@@ -52,7 +52,7 @@ from verdict_table import wilson
 HERE = Path(__file__).parent
 SCRIPTS, ANSWERS = HERE / "scripts", HERE / "results" / "script-faults.jsonl"
 EXPERIMENTS = HERE / "results" / "script-confirm.jsonl"
-SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin")
+SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine")
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
 LONGEST = 600.0
@@ -267,7 +267,7 @@ def main() -> None:
     """Run a command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["ask", "confirm", "score"])
-    parser.add_argument("--set", choices=SETS, default="eight")
+    parser.add_argument("--set", choices=SETS, default="nine")
     parser.add_argument("--answers", type=Path, default=ANSWERS, help="where they are kept")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--wrong", action="store_true")

@@ -1,4 +1,4 @@
-"""A column that goes into a layer of its own, as a time or a condition, and is one number in all batches, is a constant input."""
+"""A column that goes into a layer of its own, as a time or a condition, and is one number in all batches."""
 
 from typing import Any
 

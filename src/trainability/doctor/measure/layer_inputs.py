@@ -86,9 +86,9 @@ class LayerInputs:
             self.lengths[name] = (given.shape[0], given.shape[1])
         if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
             self._loud = loud_column(name, given, self.batch)
-        if isinstance(given, Tensor) and given.is_floating_point() and given.dim() == 2 and given.shape[1] == 1 < len(given):
-            if not given.requires_grad and bool(given.amin() == given.amax()):
-                self.columns[name] = len(given)
+        is_column = isinstance(given, Tensor) and given.is_floating_point() and given.dim() == 2 and given.shape[1] == 1
+        if is_column and len(given) > 1 and not given.requires_grad and bool(given.amin() == given.amax()):
+            self.columns[name] = len(given)
         if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
             plain = given.detach()
             whole = [t for _, t in self.batch]

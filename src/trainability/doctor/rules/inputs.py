@@ -172,8 +172,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             measurements=(
                 Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
             ),
-            cause="a placeholder, such as zeros, is passed instead of data or positions; or what is made of them is one number, "
-            "as by an integer division, or where values are written into a copy; or no word is in the vocabulary",
+            cause="a placeholder, such as zeros, is passed instead of data or positions; or what is made of them is one "
+            "number, as by an integer division, or where values are written into a copy; or no word is in the vocabulary",
             remedy=f"pass the data of the batch to {name or 'the model'} instead of that constant; for positions in a "
             "sequence, torch.arange(length); for a decoder, the target shifted by one, torch.cat([start, target[:, :-1]], "
             "dim=1); for words, check their indices and the vocabulary; for a graph whose nodes have no features, their "
