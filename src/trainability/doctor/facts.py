@@ -83,6 +83,7 @@ class Facts:
             tenth of their variance); None elsewhere.
         leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
+        stacked_second: examples lie along dimension 1, as the loader's own collate function stacks them; `leakage` is theirs.
         place_leakage: the same when the example is at another place in the batch; None where the model draws numbers.
         evaluation_noise: largest change of an output in eval mode when the same batch is asked twice, over the outputs' rms;
             None if not looked at.
@@ -312,6 +313,7 @@ class Facts:
     target_outside_unit: float | None = None
     rows_off_one: float | None = None
     leakage: float | None = None
+    stacked_second: bool = False
     place_leakage: float | None = None
     evaluation_noise: float | None = None
     noise_source: str | None = None

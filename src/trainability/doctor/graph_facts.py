@@ -94,6 +94,8 @@ class LossGraph:
             example's error counts once, and the number of examples; None without one.
         mean_slope: examples of a mean whose derivatives by their own inputs the loss compares with something; None without one.
         constant_slope: the loss compares a derivative without a graph with an output of the same weights at the same input.
+        criterion: parameters of a loss module, with its class, that the loss depends on and no optimizer holds.
+        renormalised: width of a softmax whose probabilities the loss normalises once more; None if there is none.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -105,6 +107,8 @@ class LossGraph:
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0
     outside: tuple[str, ...] = ()
+    criterion: tuple[str, ...] = ()
+    renormalised: int | None = None
     lone_softmax: bool = False
     over_batch: bool = False
     swapped: bool = False

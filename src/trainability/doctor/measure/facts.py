@@ -56,7 +56,16 @@ from trainability.doctor.measure.running import running_facts, shared_statistics
 from trainability.doctor.measure.series_ahead import series_ahead
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
-from trainability.doctor.measure.tokens import asked_of_tokens, belong_together, examples_first, steps_first, turned_over
+from trainability.doctor.measure.tokens import (
+    Turned,
+    asked_of_tokens,
+    belong_together,
+    examples_first,
+    stacked_second,
+    steps_first,
+    turned,
+    turned_over,
+)
 from trainability.doctor.measure.transposed import transposed
 from trainability.doctor.measure.underflow import underflow
 from trainability.doctor.measure.unreached import unreached
@@ -204,6 +213,8 @@ def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> di
     if steps_first(seen, loss) or turned_over(seen, batches) or belong_together(seen, batches):
         return {}
     model, inputs = callable_model(seen), seen.inputs
+    if stacked_second(seen, batches):
+        return {"leakage": leakage(Turned(model), turned(inputs, inputs[0].shape[:2])), "stacked_second": True}
     mixed = leakage(model, inputs)
     placed = place_leakage(model, inputs) if mixed is not None else None
     layer = along_batch(model, inputs, seen.given.lengths)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.facts import LossGraph
 from trainability.doctor.measure.bounded_terms import bounded_term
+from trainability.doctor.measure.criteria import untrained_criterion
 from trainability.doctor.measure.heads import misread_heads
 from trainability.doctor.measure.misread_places import misread_places
 from trainability.doctor.measure.nodes import SAME_VALUES, name_of, parents_of
@@ -91,7 +92,7 @@ def loss_graph(
     strangers = {id(leaf): leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in own}
     held = _hidden_in_attributes(model) if strangers and not _is_sharded(model) else {}
     unregistered = {key: held[key] for key in strangers if key in held}
-    managed = managed_parameters(optimizer) | (held_by_any_optimizer() if unregistered else set())
+    managed = managed_parameters(optimizer) | (held_by_any_optimizer() if strangers else set())
     originals = {name: key for key, name in _hidden_in_attributes(original or model).items()} if unregistered else {}
     reached = {id(leaf) for leaf in leaves}
     return LossGraph(
@@ -101,6 +102,8 @@ def loss_graph(
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
+        criterion=untrained_criterion([p for key, p in strangers.items() if key not in unregistered], managed),
+        renormalised=_renormalised(loss.grad_fn),
         lone_softmax=_has_lone_softmax(loss.grad_fn),
         over_batch=any(_runs_over_batch(node) for node in nodes_of_loss(loss.grad_fn, through_products=False)),
         swapped=_is_swapped(loss.grad_fn),
@@ -203,6 +206,16 @@ def behind_views(node: Any) -> Any:
     while _is_same_values(node) and parents_of(node):
         node = parents_of(node)[0]
     return node
+
+
+def _renormalised(root: Any) -> int | None:
+    """Width of a softmax whose probabilities the loss normalises as logits, as `Categorical(logits=...)` does."""
+    for node in nodes_of_loss(root):
+        if name_of(node) in ("LogsumexpBackward", "LogSoftmaxBackward") and parents_of(node):
+            made = behind_views(parents_of(node)[0])
+            if name_of(made) == "SoftmaxBackward" and (width := _width(made)) is not None:
+                return width
+    return None
 
 
 def _runs_over_batch(node: Any) -> bool:

@@ -1,13 +1,14 @@
 """What a loss asks of tokens: the one behind each, which the model is not to see, or the token itself."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, default_collate
 
-from trainability.doctor.batches import first_tensor
+from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.measure.calls import Call
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
@@ -18,6 +19,7 @@ _NEARLY_ALL = 0.95
 _MANY = 0.8
 _NO_PADDING = 0.9  # share of the commonest token among those that are never asked for
 _FEWEST_WORDS = 8
+_FIRST_BATCHES = 4
 
 
 def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, Any]:
@@ -120,6 +122,46 @@ def turned_over(seen: ForwardPass, batches: Iterable[Any]) -> bool:
         return False
     held = [t for _, t in seen.batch if t.dim() > 1]
     return not any(torch.equal(t, given) for t in held) and any(torch.equal(t.transpose(0, 1), given) for t in held)
+
+
+def stacked_second(seen: ForwardPass, batches: Iterable[Any]) -> bool:
+    """Whether a loader's own collate function makes (steps, examples, ...), as `pad_sequence` does.
+
+    Dimension 1 has the loader's batch size in each of its first batches then, and dimension 0 has different sizes.
+
+    Args:
+        seen: the pass.
+        batches: the training loader.
+    """
+    given = first_tensor(seen.inputs)
+    is_own = isinstance(batches, DataLoader) and batches.collate_fn is not default_collate and (batches.batch_size or 0) > 3
+    if given is None or given.dim() < 2 or not is_own or not any(given is t for _, t in seen.batch):
+        return False
+    place = next(place for place, t in seen.batch if t is given)
+    shapes = [dict(tensors(batch))[place].shape[:2] for batch in itertools.islice(batches, _FIRST_BATCHES)]
+    steps = {shape[0] for shape in shapes}
+    return len(steps) > 1 and {shape[1] for shape in shapes[:-1]} == {batches.batch_size}  # the last may have fewer
+
+
+class Turned(nn.Module):
+    """A model of (steps, examples, ...) as one of (examples, steps, ...), for what exchanges examples."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Any) -> Any:
+        """What the model returns, with examples first."""
+        first = first_tensor(inputs)
+        assert first is not None
+        output = first_tensor((self.model(*turned(inputs, first.shape[:2])),))
+        assert output is not None
+        return output.transpose(0, 1) if output.shape[:2] == (first.shape[1], first.shape[0]) else output
+
+
+def turned(inputs: Iterable[Any], shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Inputs with their first two dimensions exchanged, where these are `shape`."""
+    return tuple(x.transpose(0, 1) if isinstance(x, Tensor) and x.shape[:2] == shape else x for x in inputs)
 
 
 def belong_together(seen: ForwardPass, batches: Iterable[Any]) -> bool:

@@ -263,7 +263,8 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     Fires: in the graph of the loss, a softmax or sigmoid is the direct input of log-softmax, or of the sigmoid inside binary
         cross-entropy with logits; also from Monitor alone, if it is given the loss with its graph. Without a graph: every
         output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits, within
-        0.1 %. Code `exp`: `poisson_nll_loss` takes the exponential of outputs that come from an exponential, softplus, ReLU,
+        0.1 %. Also where a softmax's probabilities go into a logsumexp of the loss, as into `Categorical(logits=...)`. Code
+        `exp`: `poisson_nll_loss` takes the exponential of outputs that come from an exponential, softplus, ReLU,
         sigmoid or absolute value, possibly plus a small number.
     Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
         which is 1.46 with ten classes; with a single logit, it cannot fall below 0.31 for ones and 0.69 for zeros. The net
@@ -282,6 +283,8 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
         classes = graph.num_outputs or classes
     elif (twice := reading.facts(evidence).rates_twice) is not None:
         return [_rates_twice(twice)]
+    elif graph is not None and graph.renormalised:
+        return [_renormalised(graph.renormalised)]
     elif probe is None or not _takes_probabilities(probe):
         return []
     floor = math.log(math.e + classes - 1) - 1 if loss_of == "softmax" and classes else math.log1p(math.exp(-1))
@@ -301,6 +304,22 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
             source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
         )
     ]
+
+
+def _renormalised(classes: int) -> Finding:
+    """Probabilities that a distribution, or a logarithm of a softmax, takes as logits."""
+    largest = math.e / (math.e + classes - 1)
+    return Finding(
+        rule="softmax_twice",
+        code="softmax_twice",
+        severity="error",
+        seen=f"a softmax makes probabilities, and the loss normalises them as if they were logits: with {classes} classes none "
+        f"of the results can be above {largest:.2f}",
+        measurements=(Measurement(name="largest possible probability", value=largest, threshold=1.0),),
+        cause="probabilities are taken as logits, such as by torch.distributions.Categorical(logits=...)",
+        remedy="return the last layer's outputs without the softmax; or take the probabilities as such: Categorical(probs=...)",
+        source="PyTorch, torch.distributions.Categorical; own graph of the loss",
+    )
 
 
 def _rates_twice(made: str) -> Finding:

@@ -35,12 +35,14 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     """In eval mode, an example's output depends on its neighbours or place in the batch.
 
     Fires: with another neighbour, before or after it in the batch, an example's output changes by more than 1e-3 of the
-        outputs' rms, though it does not change when the same batch is run twice. Code `sequences`: a recurrent or attention
-        layer without batch_first is given as many steps as there are examples, and half as many for half of the batch; in a
-        watched loop, where the loss has one output for each of the layer's steps, and the number of these differs from that of
-        its examples. Code `place`: the output does not change with the neighbours, but changes by as much when the batch is run
-        in another order. Code `softmax`: in a watched run, a softmax of the forward pass takes (examples, 2 or more) and runs
-        over the examples. The same where (layers, examples, features), with fewer layers than examples, is viewed as a row for
+        outputs' rms, though it does not change when the same batch is run twice. Code `sequences`: a recurrent or
+        attention layer without batch_first is given as many steps as there are examples, and half as many for half of
+        the batch; in a watched loop, where the loss has one output for each of the layer's steps, and the number of
+        these differs from that of its examples; or a loader's own collate function stacks (steps, examples, ...), whose
+        second size is the batch size, and examples along the second dimension influence each other. Code `place`: the
+        output does not change with the neighbours, but changes by as much when the batch is run in another order. Code
+        `softmax`: in a watched run, a softmax of the forward pass takes (examples, 2 or more) and runs over the
+        examples. The same where (layers, examples, features), with fewer layers than examples, is viewed as a row for
         each example.
     Why: in eval mode each example should be computed by itself. All batches in the test have the same size, so that even the
         rounding is equal; an operation that mixes the batch changes outputs by a large part of their size. An LSTM that takes
@@ -66,14 +68,21 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         return [_by_place(placed)] if placed > 1e-3 else _by_view(evidence) or _by_softmax(evidence)
     if viewed := _by_view(evidence):
         return viewed
+    is_second = reading.facts(evidence).stacked_second
     return [
         Finding(
             rule="batch_leakage",
+            code="batch_leakage.sequences" if is_second else "batch_leakage",
             severity="warning",
             seen="an example's output changes when another example of the batch is replaced",
             measurements=(Measurement(name="change over rms of the output", value=leakage, threshold=1e-3),),
-            cause="an operation mixes the batch dimension (batch_first, a wrong reshape, transpose or softmax dimension)",
-            remedy="do not operate over the first dimension in forward: dim=1 or -1 instead of dim=0 in softmax, mean and "
+            cause="the loader stacks (steps, examples, ...), and the model takes (examples, steps, ...)"
+            if is_second
+            else "an operation mixes the batch dimension (batch_first, a wrong reshape, transpose or softmax dimension)",
+            remedy="stack (examples, steps, ...) in the collate function, pad_sequence(..., batch_first=True); or "
+            "batch_first=False in the model's layers"
+            if is_second
+            else "do not operate over the first dimension in forward: dim=1 or -1 instead of dim=0 in softmax, mean and "
             "normalize, permute instead of view, batch_first=True in recurrent and attention layers",
             source="torchtest 2; own threshold",
         )
