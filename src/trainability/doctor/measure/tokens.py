@@ -134,8 +134,9 @@ def stacked_second(seen: ForwardPass, batches: Iterable[Any]) -> bool:
         batches: the training loader.
     """
     given = first_tensor(seen.inputs)
-    is_own = isinstance(batches, DataLoader) and batches.collate_fn is not default_collate and (batches.batch_size or 0) > 3
-    if given is None or given.dim() < 2 or not is_own or not any(given is t for _, t in seen.batch):
+    if not isinstance(batches, DataLoader) or batches.collate_fn is default_collate or (batches.batch_size or 0) < 4:
+        return False
+    if given is None or given.dim() < 2 or not any(given is t for _, t in seen.batch):
         return False
     place = next(place for place, t in seen.batch if t is given)
     shapes = [dict(tensors(batch))[place].shape[:2] for batch in itertools.islice(batches, _FIRST_BATCHES)]
