@@ -55,7 +55,8 @@ def looked_at(program: Program) -> Diagnosis:
 
 
 def trained(program: Program, num_steps: int, before: Diagnosis | None = None) -> Diagnosis:
-    monitor = Monitor(program.model, program.optimizer, every=20, num_classes=program.num_classes, before=before)
+    known = {"num_classes": program.num_classes, "before": before, "asks_step": True}
+    monitor = Monitor(program.model, program.optimizer, every=20, **known)
     program.model.train()
     endless = itertools.chain.from_iterable(iter(program.train) for _ in itertools.count())
     with monitor:

@@ -249,7 +249,6 @@ class ScriptWatch:
                 config=config,
                 first_step=first_step,
                 planned_steps=self._most_steps,
-                asks_step=False,  # it is recorded with the batches of its loader
             )
         except (ValueError, OSError) as error:  # the directory cannot be written
             self._has_failed = True
