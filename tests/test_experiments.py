@@ -62,7 +62,7 @@ SEEN: dict[str, Evidence] = {
     "positions_dropped": Evidence(facts=Facts(unreached=(Unreached(name="place.weight", reason="dropped"),))),
 }
 CHECKED = ("evaluation_mode",)
-LONGER = {"default_in_depth": 120, "deep_sigmoid": 240, "layers_in_a_list": 120, "momentum_0999": 120}
+LONGER = {"default_in_depth": 240, "deep_sigmoid": 240, "layers_in_a_list": 120, "momentum_0999": 120}
 
 
 @pytest.mark.parametrize("name", planted.FAULTS)
