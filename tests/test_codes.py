@@ -33,7 +33,14 @@ from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
-from trainability.doctor.readings import MisreadEdges, Readings, SeriesAhead, ShortLength, TurnedApart
+from trainability.doctor.readings import (
+    MisreadEdges,
+    NamedValues,
+    Readings,
+    SeriesAhead,
+    ShortLength,
+    TurnedApart,
+)
 from trainability.doctor.rehearsed import Clipped, CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 from trainability.doctor.rules.catalogue import RULES
 
@@ -54,6 +61,24 @@ def along(multiple: float) -> CriticalStep:
 def multiplied(base: float, factor: float) -> Evidence:
     """A schedule whose function gives no more than that factor of the base rate."""
     return Evidence(optimizer=dataclasses.replace(ADAM, lr=base * factor, base_lr=base, largest_factor=factor))
+
+
+def named(rehearsed_to: float, *, loss: float | None = None) -> Evidence:
+    """Codes that are taken for amounts, a rehearsal that came to so much of a loss that is 1.6 for one answer, and a run."""
+    found = NamedValues(
+        place="[0]",
+        layer="conv",
+        num_examples=1000,
+        num_values=255,
+        z=300.0,
+        like_neighbours=0.05,
+        told_by_name=0.8,
+        told_by_size=0.2,
+    )
+    looks = tuple(Observation(step=s, loss=x) for s, x in ((0, 3.0), (60, rehearsed_to)))
+    tried = rehearsed(60, reference=looks, task=Task(kind="classification", chance=1.6))
+    facts = Facts(loss=1.6, output_rms=1.0, readings=Readings(named=found))
+    return dataclasses.replace(tried, facts=facts, steps=steps([loss] * 200) if loss is not None else ())
 
 
 def crawling(eps: float, multiple: float = 2e4) -> Evidence:
@@ -506,6 +531,8 @@ CODES = {
     "stale_gradients.opponent": (rehearsed(mixed_gradient="maker.weight"), rehearsed()),
     "sum_for_mean.prior": (fact(graph=LossGraph(prior_weight=(4000.0, 4000))), fact(graph=LossGraph(prior_weight=(1.0, 4000)))),
     "shuffled_labels.unsorted": (fact(readings=Readings(unsorted=("[1]", 3.2, 3.1))), fact()),
+    "numbers_for_words.codes": (named(1.7), named(0.7)),
+    "numbers_for_words.codes of a run": (named(1.7, loss=0.9), named(1.7, loss=0.7)),
     "shuffled_labels.scores": (fact(scores_of_others=("[1]", "[2]", 600, 0.5)), fact()),
     "wrong_sign.floorless": (fact(floorless=1), fact()),
     "wrong_sign.switched_off": (fact(switched_off=("log_vars", 1)), fact()),

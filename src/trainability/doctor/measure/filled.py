@@ -143,8 +143,8 @@ def given_to_modules(model: nn.Module, batch: Any, forward: Callable[[Any, Any],
     return seen
 
 
-def read_together(batches: Iterable[Any], names: list[str]) -> dict[str, Tensor] | None:
-    """These tensors of the loader's first examples; None where batches lack them, or they do not fit together."""
+def read_together(batches: Iterable[Any], names: list[str], *, most: int = _MOST_EXAMPLES) -> dict[str, Tensor] | None:
+    """These tensors of the loader's first examples, at most so many; None where batches lack them, or do not fit together."""
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     count = 0
     with randomness_restored(), generators_restored(batches):
@@ -155,11 +155,11 @@ def read_together(batches: Iterable[Any], names: list[str]) -> dict[str, Tensor]
             for name in names:
                 parts[name].append(found[name].detach().cpu())
             count += len(found[names[0]])
-            if count >= _MOST_EXAMPLES:
+            if count >= most:
                 break
     if not count or any(len({t.shape[1:] for t in part}) != 1 for part in parts.values()):
         return None
-    return {name: torch.cat(part)[:_MOST_EXAMPLES] for name, part in parts.items()}
+    return {name: torch.cat(part)[:most] for name, part in parts.items()}
 
 
 def _is_asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], target: Tensor, value: float) -> bool:

@@ -286,6 +286,10 @@ class ForwardPass(TorchFunctionMode):
         given = [tensor.detach() for tensor in self.handed]
         return len(self.batch) > 1 and all(any(_is_part(own.detach(), each) for each in given) for _, own in self.batch)
 
+    def taken_as_numbers(self) -> list[tuple[Tensor, str | None]]:
+        """Sequences of the batch that go into a layer as they are, or scaled, and are looked up nowhere; with the layer."""
+        return self._words.taken()
+
     @property
     def lengths(self) -> dict[str, tuple[int, int]]:
         """By recurrent or attention layer without batch_first, the first two sizes of its input."""

@@ -23,6 +23,7 @@ _OF_AMOUNTS = frozenset({"log", "log1p", "log2", "log10", "sqrt", "asinh", "arcs
 _OF_AMOUNTS |= {"rtruediv", "batch_norm", "layer_norm", "instance_norm", "group_norm", "normalize", "idiv", "itruediv", "pow"}
 _OF_TARGETS = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "gaussian_nll_loss"})
 _OF_TARGETS |= {"lgamma", "xlogy", "log_prob"}
+_FEWEST_PLACES = 8  # of a sequence
 _PRODUCTS = frozenset({"mul", "rmul", "multiply", "imul"})
 
 
@@ -35,13 +36,14 @@ class WordsAsNumbers:
     """
 
     def __init__(self, batch: Iterable[tuple[str, Tensor]], model: nn.Module) -> None:
-        words = [tensor for _, tensor in batch if may_be_words(tensor, model)]
-        self._of: dict[int, set[int]] = {id(tensor): {place} for place, tensor in enumerate(words)}
-        self._alive: list[Tensor] = list(words)  # an id is only unique while its tensor lives
-        self._spans = [float(t.max() - t.min()) for t in words]
+        followed = [(tensor, may_be_words(tensor, model)) for _, tensor in batch]
+        self._given = [tensor for tensor, are_words in followed if are_words or _is_sequence(tensor)]
+        self._words = {place for place, t in enumerate(self._given) if any(t is each and are for each, are in followed)}
+        self._of: dict[int, set[int]] = {id(tensor): {place} for place, tensor in enumerate(self._given)}
+        self._alive: list[Tensor] = list(self._given)  # an id is only unique while its tensor lives
         self._layers: dict[int, str | None] = {}
         self._amounts: set[int] = set()
-        self._was_looked_up = False
+        self._looked_up: set[int] = set()
 
     def see(self, name: str, args: tuple, kwargs: dict[str, Any], layer: str | None, *, is_answered: bool) -> None:
         """Look at a function that is about to be called.
@@ -63,7 +65,7 @@ class WordsAsNumbers:
         if is_answered:
             return
         indices = set[int]().union(*(self._of.get(id(part), ()) for part in _flat(given[1:] if name == "getitem" else given)))
-        self._was_looked_up |= name in _LOOKUPS and bool(indices)
+        self._looked_up |= indices if name in _LOOKUPS else set()
         if name in _LAYERS:
             for place in found:
                 self._layers.setdefault(place, layer)
@@ -80,10 +82,21 @@ class WordsAsNumbers:
 
     def found(self) -> tuple[float, str | None] | None:
         """The span of words that go into a layer as quantities, and the layer; None where there are none."""
-        if self._was_looked_up:
+        if self._looked_up & self._words:
             return None
-        spans = [(self._spans[place], layer) for place, layer in self._layers.items() if place not in self._amounts]
+        taken = [place for place in self._layers if place in self._words - self._amounts]
+        spans = [(float(self._given[place].max() - self._given[place].min()), self._layers[place]) for place in taken]
         return max(spans, key=lambda item: item[0], default=None)
+
+    def taken(self) -> list[tuple[Tensor, str | None]]:
+        """Sequences of whatever numbers that go into a layer as quantities, perhaps scaled, with the layer."""
+        return [(self._given[place], layer) for place, layer in self._layers.items() if place not in self._looked_up]
+
+
+def _is_sequence(tensor: Tensor) -> bool:
+    """Whether it holds a row of numbers for each example."""
+    is_row = tensor.dim() == 2 or (tensor.dim() == 3 and 1 in tensor.shape[1:])
+    return is_row and tensor.dtype != torch.bool and not tensor.is_complex() and tensor[0].numel() >= _FEWEST_PLACES
 
 
 def _is_factor(part: Any) -> bool:

@@ -1,12 +1,14 @@
 """Inputs and targets of the batches."""
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.lone_targets import one_example, repeated_in_turn
 from trainability.doctor.rules.lone_words import lone_word, same_places
 from trainability.doctor.rules.rule import rule
 
+_HALF = 0.5  # of what the best constant answer costs, below which a loss is on its way
 SYMPTOMS = (
     "plateau",
     "oscillation",
@@ -71,15 +73,20 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
         a target of a loss of amounts. Floating-point tensors count before recurrent and attention layers only. Code `column`:
         in a table, examples with the same integer in a column have similar targets, by 8 standard deviations and by twice what
         distances between the integers, or between their ranks, explain, also among those without the most frequent integer,
-        and the column is not used as an index.
+        and the column is not used as an index. Code `codes`: a sequence of 32 values or more, which many places share, goes
+        into a layer, perhaps divided or standardised, and is not used as an index. Each value goes with targets of its own, by
+        8 standard deviations; values next to each other in size are no more alike in this than any two (1 would be equal, 0.35
+        is excluded), and nothing else in their order is regular; counts of each value explain a fifth or more of the held-out
+        targets' variance, and sizes at most half of that; and the loss is not below half of the best constant answer's cost.
     Why: word 7,000 is not a thousand times word 7. As a quantity it dominates every other input and saturates the next layer.
-    What fools it: integers that are quantities in a common range, such as counts per hour.
+    What fools it: integers that are quantities in a common range, such as counts per hour. `codes` takes exact amounts that
+        stand for something, as prices do for goods, for names: an embedding serves these, too.
     Fix: torch.nn.Embedding(number of words, width) as the first layer, on integers.
     Source: PyTorch, `torch.nn.Embedding`; own check.
     """
     facts = reading.facts(evidence)
     if facts.numbers_for_words is None:
-        return _categories_as_numbers(evidence)
+        return _categories_as_numbers(evidence) or _codes_as_amounts(evidence)
     layer = facts.number_layer or "the first layer"
     return [
         Finding(
@@ -115,6 +122,46 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
             source="own; PyTorch, torch.nn.Embedding",
         )
     ]
+
+
+def _codes_as_amounts(evidence: Evidence) -> list[Finding]:
+    """A sequence of names that a layer is given as amounts."""
+    found = reading.facts(evidence).readings.named
+    if found is None or _is_well_below_constant(evidence):
+        return []
+    layer = found.layer or "the first layer"
+    return [
+        Finding(
+            rule="numbers_for_words",
+            code="numbers_for_words.codes",
+            severity="warning",
+            seen=f"batch{found.place} goes into {layer} as quantities, and its {found.num_values} values are names: counts of "
+            f"each explain {100 * found.told_by_name:.0f} % of the variance of held-out targets, sizes "
+            f"{100 * max(found.told_by_size, 0.0):.0f} %, and values next to each other have no more to do with each other "
+            "than any two",
+            measurements=(
+                Measurement(name="likeness of values next to each other", value=found.like_neighbours, threshold=0.35),
+                Measurement(name="variance explained by sizes", value=found.told_by_size, threshold=found.told_by_name / 2),
+                Measurement(name="variance explained by each value's count", value=found.told_by_name, threshold=0.2),
+                Measurement(name="examples compared", value=float(found.num_examples)),
+            ),
+            cause="codes of categories (words, letters, opcodes) are given to a layer as quantities, without an embedding",
+            remedy=f"torch.nn.Embedding(number of codes, 32) before {layer}, on the integer codes, neither divided nor "
+            "standardised; a convolution takes embedding(codes).transpose(1, 2), with 32 input channels",
+            source="own; targets by value, in two halves of the examples; PyTorch, torch.nn.Embedding",
+            layers=(found.layer,) if found.layer else (),
+        )
+    ]
+
+
+def _is_well_below_constant(evidence: Evidence) -> bool:
+    """Whether a run, or else its rehearsal, has come below half of what the best constant answer costs."""
+    at, tried = standing(evidence), evidence.rehearsal
+    if at is not None:
+        return at.loss < _HALF * at.cost
+    if tried is None or tried.task.chance is None or not tried.reference:
+        return False
+    return tried.reference[-1].loss < _HALF * tried.task.chance
 
 
 @rule(
