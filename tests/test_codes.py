@@ -34,6 +34,7 @@ from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
 from trainability.doctor.readings import (
+    ChangingWords,
     MisreadEdges,
     NamedValues,
     Readings,
@@ -79,6 +80,12 @@ def named(rehearsed_to: float, *, loss: float | None = None) -> Evidence:
     tried = rehearsed(60, reference=looks, task=Task(kind="classification", chance=1.6))
     facts = Facts(loss=1.6, output_rms=1.0, readings=Readings(named=found))
     return dataclasses.replace(tried, facts=facts, steps=steps([loss] * 200) if loss is not None else ())
+
+
+def changing(far: float, *, error: float = 0.01, z: float = 20.0) -> Evidence:
+    """Words whose agreement with classes is so much weaker in examples that are far apart."""
+    seen = ChangingWords(num_examples=4000, block=200, z=z, far=far, error=error)
+    return fact(readings=Readings(changing=seen))
 
 
 def crawling(eps: float, multiple: float = 2e4) -> Evidence:
@@ -533,6 +540,8 @@ CODES = {
     "shuffled_labels.unsorted": (fact(readings=Readings(unsorted=("[1]", 3.2, 3.1))), fact()),
     "numbers_for_words.codes": (named(1.7), named(0.7)),
     "numbers_for_words.codes of a run": (named(1.7, loss=0.9), named(1.7, loss=0.7)),
+    "split_shift.chunks": (changing(0.1, error=0.06), changing(0.1, error=0.07)),
+    "split_shift.chunks of few": (changing(0.0, z=8.1), changing(0.0, z=7.9)),
     "shuffled_labels.scores": (fact(scores_of_others=("[1]", "[2]", 600, 0.5)), fact()),
     "wrong_sign.floorless": (fact(floorless=1), fact()),
     "wrong_sign.switched_off": (fact(switched_off=("log_vars", 1)), fact()),

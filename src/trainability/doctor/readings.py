@@ -121,6 +121,26 @@ class NamedValues:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangingWords:
+    """How much classes agree where words do, in pairs of examples that lie near each other in the data set, and far apart.
+
+    Attributes:
+        num_examples: that were compared, in stretches of the data set.
+        block: examples in a row, within which pairs are near.
+        z: agreement of near pairs, in standard deviations of shuffled classes above their mean.
+        far: agreement of a pair that is half of the data apart or more, over what that of near pairs comes to there where
+            words keep their meaning: then 1.
+        error: standard error of `far`.
+    """
+
+    num_examples: int
+    block: int
+    z: float
+    far: float
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -136,6 +156,7 @@ class Readings:
         coarse: in a watched loop, `SplitAudit.coarse` and the number of examples.
         streamed: in a watched loop, the order of the classes of a stream, the batches of each step joined.
         named: sequences of names that are taken for amounts; None if there are none.
+        changing: whether words keep their meaning through the data set; None where it cannot be compared.
     """
 
     overwritten: Overwritten | None = None
@@ -148,3 +169,4 @@ class Readings:
     coarse: tuple[int, float, int, int] | None = None
     streamed: BatchOrder | None = None
     named: NamedValues | None = None
+    changing: ChangingWords | None = None

@@ -16,6 +16,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.changing_words import changing_words
 from trainability.doctor.measure.code_price import code_price
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
@@ -199,6 +200,9 @@ def questions_of_pairs(
         "the length of the data": lambda known: {"readings": replace(known.readings, short=short_length(batches))},
         "names that are taken for amounts": lambda known: {
             "readings": replace(known.readings, named=named_values(seen, batches))
+        },
+        "words all through the data": lambda known: {
+            "readings": replace(known.readings, changing=changing_words(seen, batches))
         },
         "edges in memory order": lambda known: {
             "readings": replace(known.readings, edges=misread_edges(plain, batch, forward))

@@ -13,7 +13,7 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 
 _MOST_EXAMPLES = 4000
 _BUCKETS = 512
-_FEWEST_PLACES, _FEWEST_NAMES = 5, 20  # of a row that is a text, and of all words: fewer are columns of categories
+_FEWEST_PLACES, FEWEST_NAMES = 5, 20  # of a row that is a text, and of all words: fewer are columns of categories
 
 
 def words_compared(train: Iterable[Any], held_out: Iterable[Any], target: str) -> LabelsCompared | None:
@@ -38,7 +38,7 @@ def _read(batches: Iterable[Any], target: str) -> tuple[Tensor, Tensor] | None:
     classes: list[Tensor] = []
     most, read = 0, 0
     for batch in batches:
-        found = _counted(batch, target)
+        found = counted(batch, target)
         if found is None:
             return None
         counts.append(found[0])
@@ -46,13 +46,18 @@ def _read(batches: Iterable[Any], target: str) -> tuple[Tensor, Tensor] | None:
         most, read = max(most, found[2]), read + len(found[1])
         if read >= _MOST_EXAMPLES:
             break
-    if not counts or most < _FEWEST_NAMES:
+    if not counts or most < FEWEST_NAMES:
         return None
     return torch.cat(counts), torch.cat(classes)
 
 
-def _counted(batch: Any, target: str) -> tuple[Tensor, Tensor, int] | None:
-    """Counts of words and the class of each example, and the largest word."""
+def counted(batch: Any, target: str) -> tuple[Tensor, Tensor, int] | None:
+    """Counts of words and the class of each example, and the largest word.
+
+    Args:
+        batch: rows of words with a class each, or bags of words (words, offsets); None of another kind.
+        target: the classes, as `tensors` names them.
+    """
     found = {name: tensor.detach().cpu() for name, tensor in tensors(batch)}
     classes = found.pop(target, None)
     whole = [t.long() for t in found.values() if not t.is_floating_point() and not t.is_complex() and t.dtype != torch.bool]

@@ -1,15 +1,21 @@
-"""Inputs that mean something else in validation than in training. No rule."""
+"""Inputs that mean something else in validation than in training, or in one stretch of the data than in another. No rule."""
 
 import math
 
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import ValuesCompared
+from trainability.doctor.readings import ChangingWords
 
 _TOLD, _LOST, _OWN = 0.3, 0.35, 0.6  # of the variance in training; at most of that in validation, and with validation's own fit
 # Of classes, above the share of the most frequent one: told in training at least; of that in validation at most, and by its own
 # words. Standard errors: of what is lost and what its own words tell at least, and of what a renaming may gain.
 _TOLD_CLASSES, _LOST_CLASSES, _OWN_CLASSES, _PLAIN = 0.15, 0.2, 0.5, 5.0
+
+_SURE, _KEPT = (
+    8.0,
+    0.3,
+)  # standard deviations, of near examples; of their agreement, that far ones keep at most, three errors more
 
 
 def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
@@ -72,5 +78,32 @@ def words_mean_otherwise(seen: LabelsCompared | None) -> list[Finding]:
             remedy="build the vocabulary (the tokenizer, the encoder) once on training, and use it unchanged on validation",
             source="own; ridge regression on word counts of one part, scored on the other",
             explains=("overfit", "evaluation_path"),
+        )
+    ]
+
+
+def words_change(seen: ChangingWords | None) -> list[Finding]:
+    """A vocabulary that was built anew for each chunk of the data."""
+    if seen is None or seen.z < _SURE or seen.far + 3 * seen.error > _KEPT:
+        return []
+    return [
+        Finding(
+            rule="split_shift",
+            code="split_shift.chunks",
+            severity="warning",
+            seen=f"in the order of the data set, examples among {seen.block} in a row that share words share classes, and "
+            f"examples far apart that share the same words do not: {100 * max(seen.far, 0.0):.0f} % of that agreement is left",
+            measurements=(
+                Measurement(name="agreement of far examples over that of near ones", value=seen.far, threshold=_KEPT),
+                Measurement(name="its standard error", value=seen.error),
+                Measurement(name="agreement of near ones", value=seen.z, unit="standard deviations", threshold=_SURE),
+                Measurement(name="examples compared", value=float(seen.num_examples)),
+            ),
+            cause="the same index is another word in other parts of the training data: a vocabulary (a tokenizer, an "
+            "encoder) was built for each file or chunk",
+            remedy="build one vocabulary over all of the training data before encoding it, or hand the same one on from "
+            "chunk to chunk: vocab = build_vocab(all_texts), once, then encode(chunk, vocab)",
+            source="own; word counts and classes of pairs of examples, by their distance in the data set",
+            explains=("shuffled_labels", "constant_as_good", "plateau", "cannot_overfit", "overfit", "evaluation_path"),
         )
     ]
