@@ -32,7 +32,7 @@ from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
-from trainability.doctor.pair_facts import Misaligned, PairForces, Pulls
+from trainability.doctor.pair_facts import KeptTargets, Misaligned, PairForces, Pulls
 from trainability.doctor.readings import (
     ChangingWords,
     MisreadEdges,
@@ -538,6 +538,10 @@ CODES = {
     "stale_gradients.opponent": (rehearsed(mixed_gradient="maker.weight"), rehearsed()),
     "sum_for_mean.prior": (fact(graph=LossGraph(prior_weight=(4000.0, 4000))), fact(graph=LossGraph(prior_weight=(1.0, 4000)))),
     "shuffled_labels.unsorted": (fact(readings=Readings(unsorted=("[1]", 3.2, 3.1))), fact()),
+    "shuffled_labels.kept": (
+        fact(readings=Readings(kept=KeptTargets(num_examples=400, z=0.4, own_z=60.0, shape=(32, 10)))),
+        fact(readings=Readings(kept=None)),
+    ),
     "numbers_for_words.codes": (named(1.7), named(0.7)),
     "numbers_for_words.codes of a run": (named(1.7, loss=0.9), named(1.7, loss=0.7)),
     "split_shift.chunks": (changing(0.1, error=0.06), changing(0.1, error=0.07)),

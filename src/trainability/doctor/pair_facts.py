@@ -146,3 +146,20 @@ class ValuesCompared:
     validation: float
     own: float
     scaled_apart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptTargets:
+    """Targets that a loop holds beside its batches, and that have nothing to do with their inputs.
+
+    Attributes:
+        num_examples: of several steps, that were compared.
+        z: how much better they fit to their inputs than shuffled ones do, in standard deviations; see `Relation`.
+        own_z: the same of the batches' own targets.
+        shape: of the targets of one step.
+    """
+
+    num_examples: int
+    z: float
+    own_z: float
+    shape: tuple[int, ...]

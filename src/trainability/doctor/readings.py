@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from trainability.doctor.audit_results import BatchOrder
+from trainability.doctor.pair_facts import KeptTargets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,7 @@ class Readings:
         coarse: in a watched loop, `SplitAudit.coarse` and the number of examples.
         streamed: in a watched loop, the order of the classes of a stream, the batches of each step joined.
         named: sequences of names that are taken for amounts; None if there are none.
+        kept: targets that the loop holds beside its batches, and that belong to other inputs; None if there are none.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
     """
 
@@ -170,3 +172,4 @@ class Readings:
     streamed: BatchOrder | None = None
     named: NamedValues | None = None
     changing: ChangingWords | None = None
+    kept: KeptTargets | None = None

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept, weights_of
+from trainability.doctor.measure.kept_targets import MOST_STEPS, Held, are_enough, held_of, with_kept_targets
+from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept, kept_targets_of, weights_of
 from trainability.doctor.measure.recorded_step import recorded_step
 from trainability.doctor.measure.step_tape import OpenTape, StepTape
 from trainability.loops.recorder import num_processes
@@ -34,12 +35,14 @@ class _First:
 class _Recorded:
     kept: Kept
     batches: Iterable[Any]  # of the loader that the step's batch is from
+    held: list[Held]  # what the step was given that may be targets, and the steps behind it; of most steps nothing
 
 
 class OwnStep:
     """Records one step of an optimizer, from its second on, and keeps the model's weights of then and of the start.
 
-    Where optimizers take turns, no step is a function of one model.
+    Where optimizers take turns, no step is a function of one model. Of a step that is given what may be targets, and is not of
+    its batch, some more are recorded behind it.
 
     Args:
         batches: the loader that the script trains on now, read in this process; nothing where there is none, or none is known.
@@ -90,10 +93,13 @@ class OwnStep:
         self._open.drop()
         if not self._order or self._order[-1] is not optimizer:
             self._order = [*self._order[-2 * _MOST_KEPT :], optimizer]
-        tries = self._tries.get(id(optimizer), 0)
-        if monitor is None or tries == _MOST_TRIES or monitor.has_tape:  # which is a mode of its own
+        tries, known = self._tries.get(id(optimizer), 0), self._recorded.get(id(optimizer))
+        most = _MOST_TRIES if known is None else _MOST_TRIES + MOST_STEPS
+        if monitor is None or tries >= most or monitor.has_tape:  # which is a mode of its own
             return
-        if id(optimizer) in self._recorded or id(optimizer) not in self._first or self._takes_turns:
+        if id(optimizer) not in self._first or self._takes_turns:
+            return
+        if known is not None and (not known.held or are_enough(known.held)):
             return
         self._tries[id(optimizer)] = tries + 1
         self._monitor = monitor
@@ -119,7 +125,8 @@ class OwnStep:
             return None
         batches = found.batches if found.kept.step.is_of_loader else ()
         try:
-            return facts_of_kept(monitor.model, found.kept, optimizer=monitor.optimizer, batches=batches)
+            facts = facts_of_kept(monitor.model, found.kept, optimizer=monitor.optimizer, batches=batches)
+            return with_kept_targets(facts, kept_targets_of(monitor.model, found.kept, found.held, batches))
         except Exception:  # one that cannot be computed again tells nothing
             return None
 
@@ -133,7 +140,11 @@ class OwnStep:
         assert monitor is not None
         tape.end()
         step = recorded_step(tape, monitor.model, loss)
-        if step is None:
+        known = self._recorded.get(id(monitor.optimizer))
+        held = held_of(step) if step is not None else None
+        if known is not None:
+            known.held[:] = [*known.held, held] if held is not None else []
+        if step is None or known is not None:
             return
         weights, first = weights_of(monitor.model), self._first[id(monitor.optimizer)]
         is_alike = {name: t.shape for name, t in first.weights.items()} == {name: t.shape for name, t in weights.items()}
@@ -146,7 +157,7 @@ class OwnStep:
             was_training=tape.was_training,
             random_state=tape.random_state,
         )
-        self._recorded[id(monitor.optimizer)] = _Recorded(kept, self._batches())
+        self._recorded[id(monitor.optimizer)] = _Recorded(kept, self._batches(), [held] if held is not None else [])
 
 
 def _num_weights(model: nn.Module) -> float:

@@ -13,6 +13,7 @@ from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.certain import facts_of_step
 from trainability.doctor.measure.copies import modules, optimizers
+from trainability.doctor.measure.kept_targets import kept_targets, with_kept_targets
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
 from trainability.doctor.measure.recorded_facts import facts_of_recorded_body
 
@@ -43,6 +44,11 @@ def facts_of_body(
             facts = completed_facts(facts, recorded) if recorded is not None else facts
     except Exception as error:
         notes.append(f"one step of the body, recorded: {error_line(error)}")
+    try:
+        if len(modules(model)) == len(optimizers(optimizer)) == 1:
+            facts = with_kept_targets(facts, kept_targets(modules(model)[0], optimizer, step, batches))
+    except Exception as error:
+        notes.append(f"targets that the loop keeps: {error_line(error)}")
     try:
         of_body = look_at_body(model, optimizer, step, batches) or {}
     except Exception as error:

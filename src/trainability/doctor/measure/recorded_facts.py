@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.copies import copied, put_back, used_by, variables_put_back
+from trainability.doctor.measure.kept_targets import Held, draws_anew, place_of_input, unrelated
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 from trainability.doctor.measure.recorded_step import RecordedStep, recorded_step
 from trainability.doctor.measure.step_tape import StepTape
 from trainability.doctor.measure.whole_step import loss_of_body
 from trainability.doctor.measure.workspace import set_training, workspace
+from trainability.doctor.pair_facts import KeptTargets
 
 _SECONDS, _PASSES = 20.0, 300  # for all questions, and about as many passes as they take
 _SAME = 1e-3  # of the loss, from which the one computed again may differ
@@ -80,6 +82,24 @@ def facts_of_kept(
             seconds=_SECONDS,
         )
     return replace(found, notes=())  # of questions that do not fit the recorded sizes
+
+
+def kept_targets_of(model: nn.Module, kept: Kept, held: Sequence[Held], batches: Iterable[Any]) -> KeptTargets | None:
+    """Compare what several steps were given beside their batches with the inputs, see `unrelated`; the model is left as it is.
+
+    Args:
+        model: that was trained.
+        kept: one of its steps.
+        held: of steps of the same optimizer, behind each other.
+        batches: of the loop's loader; nothing is found where it does not shuffle.
+    """
+    if not held or not draws_anew(batches):
+        return None
+    with _with_weights(model, kept.weights), workspace(model, kept.step, kept.step.batch) as space:
+        for name, module in space.model.named_modules():
+            module.training = name in kept.was_training
+        place = place_of_input(space.model, kept.step)
+    return unrelated(held, place) if place is not None else None
 
 
 def facts_of_recorded_body(

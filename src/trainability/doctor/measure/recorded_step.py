@@ -71,6 +71,15 @@ class RecordedStep:
             except StopIteration as end:
                 return end.value.sum()
 
+    @property
+    def given(self) -> dict[int, Tensor]:
+        """What the step was given besides its batch and the model's weights, by a key that `with_given` takes."""
+        return self._others
+
+    def with_given(self, other: dict[int, Tensor]) -> RecordedStep:
+        """The same step, given other tensors of the same shapes by their keys."""
+        return replace(self, _others={**self._others, **other})
+
     def follow(self, model: nn.Module, batch: Any) -> Generator[tuple[Event, Tensor | None], None, Tensor]:
         """Yield each event, with its loss if it is a backward pass, between the functions; return the last loss."""
         given = [tensor for _, tensor in tensors(batch)]

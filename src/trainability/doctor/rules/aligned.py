@@ -3,7 +3,7 @@
 from trainability.doctor.audit_results import BACK_TO_FRONT, Relation
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.pair_facts import Misaligned
+from trainability.doctor.pair_facts import KeptTargets, Misaligned
 
 LOCAL, PLACED = 0.1, 0.5  # share of the targets' variance explained by the same place of the image; correlation of places
 NO_COMPANY, PAIRS_A_NAME = 3.5, 10  # standard deviations; pairs per name: with fewer, two names have too few others in common
@@ -52,7 +52,7 @@ def _mixes_the_batch(facts: Facts) -> bool:
 def scores_apart(facts: Facts) -> list[Finding]:
     """A teacher's scores that were kept in another order than the examples."""
     if facts.scores_of_others is None:
-        return []
+        return _kept_apart(facts.readings.kept)
     labels, scores, count, above = facts.scores_of_others
     return [
         Finding(
@@ -72,6 +72,31 @@ def scores_apart(facts: Facts) -> list[Finding]:
             remedy="compute the scores in the order of the data set: DataLoader(dataset, shuffle=False) where they are kept; "
             "or teacher(x) for each batch in the training step; and compare scores.argmax(1) with the labels",
             source="own; labels shuffled 99 times",
+        )
+    ]
+
+
+def _kept_apart(found: KeptTargets | None) -> list[Finding]:
+    """Targets that were kept by the number of their batch, beside a loader that shuffles."""
+    if found is None:
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.kept",
+            severity="warning",
+            seen=f"the step holds targets {found.shape} that are not of its batch, and they have nothing to do with the inputs "
+            "beside which the loss sets them, though the batch's own targets do",
+            measurements=(
+                Measurement(name="relation above shuffled ones", value=found.z, unit="standard deviations", threshold=8.0),
+                Measurement(name="of the batch's own targets", value=found.own_z, unit="standard deviations", threshold=8.0),
+                Measurement(name="examples compared", value=float(found.num_examples)),
+            ),
+            cause="targets (a teacher's outputs) were kept by the number of their batch, and the loader shuffles, so that each "
+            "pass has other examples in that batch",
+            remedy="compute them for the batch at hand: with torch.no_grad(): scores = teacher(inputs); or keep one row per "
+            "example, in the order of the data set, and let the data set return it: TensorDataset(inputs, labels, scores)",
+            source="own; several steps in a row, targets shuffled 99 times",
         )
     ]
 

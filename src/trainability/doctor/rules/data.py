@@ -255,9 +255,11 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         from [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
         examples and a / sqrt(1 - b * b) does not. Code `scores`: in a check, labels and scores of as many classes are both
         targets for the same outputs; inputs are related to the labels, by 8 standard deviations, and scores to neither, within
-        3.5. Code `unsorted`: the loss takes a cumulative sum over the examples (`cumsum`, `logcumsumexp`), is another for the
-        same examples in another order, and is the same where some numbers of the examples, different for most and in no order,
-        are exchanged.
+        3.5. Code `kept`: the loader shuffles, a step is given targets of its own besides its batch, and over several steps in a
+        row the inputs are related to the batch's targets, by 8 standard deviations, and to these by less than 3.5, or than a
+        sixteenth of that up to 8. Code `unsorted`: the loss takes a cumulative sum over the examples (`cumsum`,
+        `logcumsumexp`), is another for the same examples in another order, and is the same where some numbers of the examples,
+        different for most and in no order, are exchanged.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row. Even an exclusive or of three features out of seven is 10 standard deviations above;
