@@ -32,7 +32,7 @@ from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
-from trainability.doctor.pair_facts import KeptTargets, Misaligned, PairForces, Pulls
+from trainability.doctor.pair_facts import KeptTargets, Misaligned, PairForces, PairRelation, Pulls
 from trainability.doctor.readings import (
     ChangingWords,
     MisreadEdges,
@@ -42,7 +42,16 @@ from trainability.doctor.readings import (
     ShortLength,
     TurnedApart,
 )
-from trainability.doctor.rehearsed import Clipped, CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
+from trainability.doctor.rehearsed import (
+    Clipped,
+    CriticalStep,
+    LatePeak,
+    Observation,
+    OtherRate,
+    Rehearsal,
+    RehearsedStep,
+    Task,
+)
 from trainability.doctor.rules.catalogue import RULES
 
 
@@ -172,6 +181,41 @@ def raised(last: float, limit: float = 1e-3) -> Evidence:
     own, tried = (tuple(Observation(step=step, loss=loss) for step, loss in ((0, 1.0), (100, end))) for end in (0.98, last))
     clipped = Clipped(limit=limit, norm=0.3, tried=tried)
     return rehearsed(100, reference=own, critical=((1, followed),), clipped=clipped).merge(Evidence(optimizer=SGD))
+
+
+def peaked(own: float, spread: float = 0.0, control: float = 0.1) -> Evidence:
+    """A rehearsal that learns, and its whole schedule with half of the peak, and a tenth, which end so."""
+    ends = ((1 / 2, own, spread), (0.1, control, 1.0))
+    trials = tuple(
+        OtherRate(
+            scale=scale,
+            schedule_steps=9,
+            reference=tuple(
+                Observation(step=step, loss=loss if step else CHANCE, output_rms=1.0, output_spread=apart if step else 1.0)
+                for step in range(0, 101, 10)
+            ),
+        )
+        for scale, loss, apart in ends
+    )
+    peak = LatePeak(step=300, rate=0.5, schedule="OneCycleLR", length=1000, trials=trials)
+    task = Task(kind="classification", loss="cross_entropy", chance=CHANCE, floor=0.0)
+    return rehearsed(30, task=task, late_peak=peak, reference=trials[1].reference)
+
+
+def side_by_side(z: float = 0.5, *, loss: float = 2.3, plain: bool = True, held_out: float | None = None) -> Evidence:
+    """Pairs of two inputs, and a rehearsal of a hundred steps that come to so much."""
+    pairs = PairRelation(one="[0]", other="[1]", num_examples=600, z=z, is_plain=plain, constant_loss=2.3, held_out_z=held_out)
+    made = rehearsed(100).rehearsal
+    assert made is not None
+    tried = dataclasses.replace(made, steps=tuple(dataclasses.replace(step, loss=loss) for step in made.steps))
+    return Evidence(rehearsal=tried, facts=Facts(pair_relation=pairs))
+
+
+def memorised(first: float) -> Evidence:
+    """A run over such pairs, 60 batches of them, whose loss stays so high for one pass and falls to nothing after that."""
+    pairs = PairRelation(one="[0]", other="[1]", num_examples=600, z=0.5, is_plain=True, constant_loss=2.3, num_batches=60)
+    losses = [2.3] * 40 + [first] * 20 + [2.0 - 0.01 * i for i in range(150)]
+    return Evidence(facts=Facts(pair_relation=pairs), steps=steps(losses), samples=(sample(1),))
 
 
 def of_two(distance: float) -> Evidence:
@@ -379,6 +423,13 @@ def out_of_range(loss: str) -> Evidence:
 
 
 CODES = {
+    "update_ratio.peak": (peaked(CHANCE), peaked(0.97 * CHANCE)),
+    "update_ratio.peak of answers that differ": (peaked(2.1 * CHANCE, 0.1), peaked(1.9 * CHANCE, 0.1)),
+    "update_ratio.peak beside one that learns": (peaked(CHANCE, control=0.8 * CHANCE), peaked(CHANCE, control=0.95 * CHANCE)),
+    "shuffled_labels.pairs": (side_by_side(), side_by_side(3.6)),
+    "shuffled_labels.pairs that are learned": (side_by_side(), side_by_side(loss=2.1)),
+    "shuffled_labels.pairs of words": (side_by_side(plain=False, held_out=8.1), side_by_side(plain=False, held_out=7.9)),
+    "shuffled_labels.pairs of a run": (memorised(2.2), memorised(2.0)),
     "shuffled_labels.unrelated beside validation": (
         compared_so(plain=False, held_out=8.1),
         compared_so(plain=False, held_out=7.9),

@@ -28,6 +28,7 @@ from trainability.doctor.measure.certain import MAX_EXAMPLES, facts_of
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.held_out import with_held_out
 from trainability.doctor.measure.kernels import kernels_not_searched
+from trainability.doctor.measure.late_peak import try_late_peak
 from trainability.doctor.measure.mirrored import with_mirrored
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -36,6 +37,7 @@ from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import beside_held_out
 from trainability.doctor.measure.scale_blind import with_scale
+from trainability.doctor.measure.shuffled_apart import with_held_out_pairs
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.measure.written_data import overwritten, with_overwritten
 from trainability.doctor.reading import plateau_ends
@@ -86,7 +88,8 @@ def check(
         num_classes: number of classes.
         clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
-        rehearse_seconds: time for the rehearsal, and as much again where its remedy is tried; 0 or `None` leaves it out.
+        rehearse_seconds: time for the rehearsal, and as much again where its remedy, or a schedule's later peak, is tried; 0
+            or `None` leaves it out.
 
     Returns:
         The diagnosis; print it, or pass it to `Monitor(..., before=...)`.
@@ -153,6 +156,7 @@ def _checked(setup: Setup) -> Diagnosis:
     target = rehearsal.task.target if rehearsal is not None else ""
     facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
     facts = with_mirrored(with_scale(facts, setup.whole_model, first, data), train, setup.val_loader)
+    facts = with_held_out_pairs(facts, setup.val_loader)
     task, width = rehearsal.task if rehearsal is not None else None, looked.num_logits if looked is not None else None
     metric = asked_metric(setup, first, facts, task, width, problems) if setup.metric else None
     evidence = Evidence(
@@ -173,7 +177,8 @@ def _checked(setup: Setup) -> Diagnosis:
     if clips_to_nothing(evidence) and (raised := _raised_clip(setup, evidence, began)) is not None:
         evidence = dataclasses.replace(evidence, rehearsal=raised)
         diagnosis = diagnose(evidence)
-    if asks_for_a_rate(diagnosis) and (tried := _tried_rates(setup, evidence, began)) is not None:
+    tried = (_tried_rates if asks_for_a_rate(diagnosis) else _tried_peak)(setup, evidence, began)
+    if tried is not None:
         diagnosis = diagnose(dataclasses.replace(evidence, rehearsal=tried))
     return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
 
@@ -350,6 +355,14 @@ def _tried_rates(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | 
         return None
     left = 2 * setup.rehearse_seconds - (time.monotonic() - began)
     return try_for_remedy(evidence, setup.model, setup.optimizer, setup.train_loader, seconds=left, **_loop_of(setup))
+
+
+def _tried_peak(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | None:
+    """The rehearsal with smaller peaks of its schedule, where that comes later, in what is left of twice its time."""
+    if not setup.rehearse_seconds or evidence.rehearsal is None:
+        return None
+    left = 2 * setup.rehearse_seconds - (time.monotonic() - began)
+    return try_late_peak(evidence.rehearsal, setup.model, setup.optimizer, setup.train_loader, seconds=left, **_loop_of(setup))
 
 
 def _raised_clip(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | None:

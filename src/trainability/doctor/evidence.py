@@ -31,6 +31,8 @@ class OptimizerSettings:
         lr: largest learning rate of its groups.
         base_lr: rate that a scheduler starts from in that group (`initial_lr`); None without a scheduler.
         largest_factor: that a `LambdaLR` will multiply it with; None without one, or where it is not known.
+        schedule: class of its scheduler, "OneCycleLR"; None without one, or of several.
+        max_lr: largest rate that this sets by itself, whatever the optimizer was given; None where it multiplies the latter.
         num_rates: different learning rates among its groups.
         momentum: of the group with that rate; None if the optimizer has none.
         dampening: of the same, share of each gradient that does not enter the momentum; None if it has none.
@@ -50,6 +52,8 @@ class OptimizerSettings:
     lr: float
     base_lr: float | None = None
     largest_factor: float | None = None
+    schedule: str | None = None
+    max_lr: float | None = None
     num_rates: int = 1
     momentum: float | None = None
     dampening: float | None = None

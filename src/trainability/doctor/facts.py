@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.graph_facts import LoneWord, LossGraph, Stacked, Unreached
 from trainability.doctor.held_out_seen import HeldOutSeen
-from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls, ValuesCompared
+from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, PairRelation, Pulls, ValuesCompared
 from trainability.doctor.readings import Readings
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
@@ -175,6 +175,7 @@ class Facts:
             `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
         pulls: which examples the loss pulls together; None where it compares none.
         pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
+        pair_relation: of such a loss, whether the two inputs of a pair have to do with each other; None of others.
         misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
         separated: of a `collate_fn`, tensors of its batch whose rows are parts of other examples: `made` and `held` are places
             among those that it was given; None where it keeps them together.
@@ -374,6 +375,7 @@ class Facts:
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
     pair_forces: PairForces | None = None
+    pair_relation: PairRelation | None = None
     misaligned: Misaligned | None = None
     separated: Misaligned | None = None
     mirrored_alone: tuple[str, str, float] | None = None

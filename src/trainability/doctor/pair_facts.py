@@ -86,6 +86,31 @@ class Company:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairRelation:
+    """The two inputs of pairs, of which a loss wants each example's own nearer and all others of the batch further apart.
+
+    Attributes:
+        one: tensor of the batch with the first input, by its place.
+        other: the same of the second.
+        num_examples: that were compared.
+        z: standard deviations by which own pairs are related more strongly than shuffled ones.
+        is_plain: both are tables of numbers or images.
+        constant_loss: with the same score for all pairs of a batch of up to 64 examples; None where it was not computed.
+        num_batches: of the loader; None where it has no length.
+        held_out_z: `z` of validation; None without one.
+    """
+
+    one: str
+    other: str
+    num_examples: int
+    z: float
+    is_plain: bool
+    constant_loss: float | None = None
+    num_batches: int | None = None
+    held_out_z: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Misplaced:
     """Where in the image answers look, beside the places of the targets that they are held against.
 

@@ -125,6 +125,26 @@ class OtherRate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatePeak:
+    """The largest learning rate of a schedule, where it is far above all that were rehearsed.
+
+    Attributes:
+        step: of the run at which it comes.
+        rate: the largest of all groups.
+        schedule: class of the scheduler, "OneCycleLR".
+        length: steps of the run or of the schedule, as far as either is known; at least `step`.
+        trials: rehearsals of the whole schedule with all rates scaled, passed through in so many steps that the warm-up is a
+            third of them; () where none was made.
+    """
+
+    step: int
+    rate: float
+    schedule: str
+    length: int
+    trials: tuple[OtherRate, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class NonFinite:
     """The first function that made NaN or infinity of finite numbers.
 
@@ -240,6 +260,8 @@ class Rehearsal:
             of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
         rates_of_pass: where the length of the run is not known, the steps of one pass over the loader, all rates to its end (or
             to the last step that was made) over the largest, added up, and the last of them; None where they are not known.
+        late_peak: the largest rate of the schedule, where it comes later than the last rehearsed step and is three times those
+            that were rehearsed or more; None where there is none, or the schedule cannot be read.
         schedule_held: the scheduler, which no body of the program steps, was not stepped: the loop steps it after each epoch,
             or may do so, as after each update it would be spent in a pass, or before half of the plan.
         scheduler_interval: "step" or "epoch", as the caller said; None where nobody said.
@@ -286,6 +308,7 @@ class Rehearsal:
     redrawn: tuple[str, ...] = ()
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
+    late_peak: LatePeak | None = None
     schedule_held: bool = False
     scheduler_interval: str | None = None
     batch_statistics: tuple[float, float, int] | None = None

@@ -33,9 +33,7 @@ def largest_factor(optimizer: torch.optim.Optimizer) -> float | None:
         The largest factor of any group at any step or epoch; None where there is no such scheduler, or another beside it;
         where the factor never changes, is the largest at the end, so that a warm-up may go on, or cannot be read.
     """
-    if not any("initial_lr" in group for group in optimizer.param_groups):
-        return None
-    scheduler = _scheduler_of(optimizer)
+    scheduler = scheduler_of(optimizer)
     if not isinstance(scheduler, LambdaLR) or type(scheduler).get_lr is not LambdaLR.get_lr:
         return None
     if scheduler not in _known:
@@ -45,8 +43,13 @@ def largest_factor(optimizer: torch.optim.Optimizer) -> float | None:
     return _known[scheduler]
 
 
-def _scheduler_of(optimizer: torch.optim.Optimizer) -> LRScheduler | None:
-    """The only scheduler of an optimizer, looked for once: the garbage collector knows some 100,000 objects."""
+def scheduler_of(optimizer: torch.optim.Optimizer) -> LRScheduler | None:
+    """The only scheduler of an optimizer, looked for once: the garbage collector knows some 100,000 objects.
+
+    None without one, and of several.
+    """
+    if not any("initial_lr" in group for group in optimizer.param_groups):
+        return None
     if optimizer not in _schedulers:
         found = list({id(item): item for item in _schedulers_of(optimizer)}.values())
         _schedulers[optimizer] = ref(found[0]) if len(found) == 1 else None

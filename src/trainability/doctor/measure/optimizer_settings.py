@@ -1,11 +1,14 @@
 """How an optimizer will move weights, read from its groups."""
 
+from typing import Any
+
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.measure.as_drawn import frozen_as_drawn
-from trainability.doctor.measure.factors import largest_factor
+from trainability.doctor.measure.factors import largest_factor, scheduler_of
 from trainability.doctor.measure.graph import held_by_any_optimizer, managed_parameters
 
 
@@ -20,7 +23,7 @@ def optimizer_settings(
     groups = optimizer.param_groups
     fastest = max(groups, key=lambda group: float(group["lr"]))
     momentum, dampening = fastest.get("momentum"), fastest.get("dampening")
-    managed = managed_parameters(optimizer)
+    managed, scheduler = managed_parameters(optimizer), scheduler_of(optimizer)
     named = list(model.named_parameters()) if model is not None else []
     missing = [(name, p) for name, p in named if p.requires_grad and id(p) not in managed]
     elsewhere = held_by_any_optimizer() if missing else set()
@@ -31,6 +34,8 @@ def optimizer_settings(
         lr=float(fastest["lr"]),
         base_lr=float(fastest["initial_lr"]) if "initial_lr" in fastest else None,
         largest_factor=largest_factor(optimizer),
+        schedule=type(scheduler).__name__ if scheduler is not None else None,
+        max_lr=_max_lr(scheduler),
         num_rates=len({float(group["lr"]) for group in groups}),
         momentum=float(momentum) if momentum is not None else None,
         dampening=float(dampening) if dampening is not None else None,
@@ -47,6 +52,14 @@ def optimizer_settings(
         frozen=tuple(name for name, p in named if not p.requires_grad and not optimizer.state.get(p)),
         frozen_as_drawn=frozen_as_drawn(model) if model is not None and any(not p.requires_grad for _, p in named) else (),
     )
+
+
+def _max_lr(scheduler: Any) -> float | None:
+    """Of `CyclicLR`, which keeps its own, and `OneCycleLR`, which writes them into the groups."""
+    if isinstance(scheduler, CyclicLR):
+        return max(map(float, scheduler.max_lrs))
+    groups = scheduler.optimizer.param_groups if isinstance(scheduler, OneCycleLR) else ()
+    return max((float(group["max_lr"]) for group in groups), default=None)
 
 
 def _numbers(named: list[tuple[str, nn.Parameter]]) -> int:

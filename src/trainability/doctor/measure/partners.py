@@ -43,11 +43,11 @@ def joined_to_others(model: nn.Module, batch: Any, forward: Forward) -> Misalign
     if not pairs:
         return None
     set_training(model, False)
-    first, again = _asked(model, batch, forward), _asked(model, batch, forward)
+    first, again = asked_outputs(model, batch, forward), asked_outputs(model, batch, forward)
     if first is None or again is None or _changed(first[0], again[0]) or _changed(first[1], again[1]):
         return None
     anchor, partner = pairs[0]
-    others = _asked(model, exchanged(batch, found[anchor], found[anchor].roll(1, dims=0)), forward)
+    others = asked_outputs(model, exchanged(batch, found[anchor], found[anchor].roll(1, dims=0)), forward)
     anchors = _changed(first[0], others[0]) if others is not None else set()
     looks: list[tuple[int, Rows, Rows]] = []
     for row in rows_asked(len(found[anchor])):
@@ -55,7 +55,7 @@ def joined_to_others(model: nn.Module, batch: Any, forward: Forward) -> Misalign
         compared: Rows = set()
         for name in found:
             changed = exchanged_row(batch, name, row)
-            now = _asked(model, changed, forward) if changed is not None else None
+            now = asked_outputs(model, changed, forward) if changed is not None else None
             made[name] = _changed(first[0], now[0]) if now is not None else set()
             if name == anchor and now is not None:
                 compared = _changed(first[1], now[1])
@@ -83,8 +83,11 @@ def _is_several(one: Tensor, other: Tensor) -> bool:
     return other.dim() == one.dim() + 1 and other.shape[1] > 1 and other.shape[2:] == one.shape[1:] and one.dtype == other.dtype
 
 
-def _asked(model: nn.Module, batch: Any, forward: Forward) -> tuple[list[Tensor], list[Tensor]] | None:
-    """What the model and its parts returned to the step, and the gradient of the loss at that."""
+def asked_outputs(model: nn.Module, batch: Any, forward: Forward) -> tuple[list[Tensor], list[Tensor]] | None:
+    """What the model, or parts of it that the step calls, returned to the step, and the gradient of the loss at that.
+
+    None where there are more than eight such tensors, or no gradient.
+    """
     with torch.enable_grad(), randomness_restored(), _returned(model) as outputs:
         torch.manual_seed(0)
         loss = forward(model, batch).sum()

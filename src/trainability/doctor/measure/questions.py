@@ -53,6 +53,7 @@ from trainability.doctor.measure.same_after import same_after
 from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.short_length import short_length
 from trainability.doctor.measure.shown_places import asks_shown_values
+from trainability.doctor.measure.shuffled_apart import pair_relation
 from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.solved import solved_by_constant
 from trainability.doctor.measure.summed_first import summed_over_batch
@@ -210,6 +211,9 @@ def questions_of_pairs(
         "names that keep company": lambda known: {"company": company(plain, batch, forward, batches)},
         "what the loss wants of pairs": lambda known: {
             "pair_forces": pair_forces(plain, batch, forward, seen, managed=managed)
+        },
+        "pairs that were shuffled apart": lambda known: {
+            "pair_relation": pair_relation(plain, batch, forward, known.pair_forces, batches)
         },
     }
 

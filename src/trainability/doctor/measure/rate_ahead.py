@@ -12,10 +12,12 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.outlook_limits import PASS_SHARE, PASS_STEPS, SPENT_RATE
-from trainability.doctor.rehearsed import RehearsedStep
+from trainability.doctor.rehearsed import LatePeak, RehearsedStep
 
 _NOTHING = 1e-3 * (1 + 1e-6)  # of the largest rate
 _MOST_STEPS = 20_000  # of a scheduler, some 10 microseconds each
+_PASSES, _UNKNOWN_STEPS = 10, 2_000  # that a run is taken to have where nothing says how long it is
+LATER = 3.0  # of the largest rate that was rehearsed: what a peak to come is at least
 
 
 def schedule_ahead(
@@ -34,13 +36,46 @@ def schedule_ahead(
         planned: steps of the run, where they are known.
         batches: the loader.
     """
+    found: dict[str, Any] = {}
+    schedulers, optimizers, seen = tuple(schedulers), tuple(optimizers), [step.lr for step in steps]
     with contextlib.suppress(Exception):  # a schedule that is too short fails, and a loader may have no length
-        size = planned or len(batches)  # type: ignore[arg-type]
-        ahead = rates_ahead(schedulers, optimizers, done=len(steps), until=size)
+        size = planned or _length(batches)
+        ahead = rates_ahead(schedulers, optimizers, done=len(steps), until=size) if size else None
         if planned is not None:
-            return {"rate_spent": rate_spent(ahead, planned, [step.lr for step in steps])}
-        return {"rates_of_pass": rates_of_pass([step.lr for step in steps], ahead, size)}
-    return {}
+            found["rate_spent"] = rate_spent(ahead, planned, seen)
+        elif size is not None:
+            found["rates_of_pass"] = rates_of_pass(seen, ahead, size)
+        found["late_peak"] = _late_peak(schedulers, optimizers, seen, ahead or [], planned, size)
+    return found
+
+
+def _late_peak(
+    schedulers: Sequence[Any],
+    optimizers: Sequence[torch.optim.Optimizer],
+    seen: Sequence[float | None],
+    ahead: Sequence[float],
+    planned: int | None,
+    size: int | None,
+) -> LatePeak | None:
+    """The largest rate to come, where it is far above those that were seen; the scheduler has been read up to `ahead`.
+
+    Without a plan the schedule is read to its own end, or for some passes over the loader.
+    """
+    done = len(seen) + len(ahead)
+    stepped = _stepped_once_a_step(schedulers, done)
+    rates = [rate for rate in seen if rate]
+    if stepped is None or not rates:
+        return None
+    own_end = getattr(stepped, "total_steps", None)
+    until = planned or (own_end if isinstance(own_end, int) else None) or (_PASSES * size if size else _UNKNOWN_STEPS)
+    until = min(until, _MOST_STEPS)
+    more = rates_ahead(schedulers, optimizers, done=done, until=until) if until > done else None
+    ahead = [*ahead, *(more or ())]
+    # What still rises at the end may rise to see how far a rate can go.
+    if not ahead or not LATER * max(rates) <= max(ahead) < math.inf or ahead.index(max(ahead)) == len(ahead) - 1:
+        return None
+    step = len(seen) + 1 + ahead.index(max(ahead))
+    return LatePeak(step=step, rate=max(ahead), schedule=type(stepped).__name__, length=len(seen) + len(ahead))
 
 
 def held_schedule(
@@ -122,16 +157,21 @@ def rates_ahead(
         that of a run from its first step, or is too long.
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    own = [item for item in schedulers if isinstance(item, LRScheduler) and not isinstance(item, ReduceLROnPlateau)]
-    stepped = {id(item): item for item in own if item.last_epoch == done}
-    if until is None or not done < until <= _MOST_STEPS or len(stepped) != 1 or not groups:
+    scheduler = _stepped_once_a_step(schedulers, done)
+    if until is None or not done < until <= _MOST_STEPS or scheduler is None or not groups:
         return None
-    (scheduler,) = stepped.values()
     rates = []
     for _ in range(done, until):
         rates.append(max(float(group["lr"]) for group in groups))
         scheduler.step()
     return rates
+
+
+def _stepped_once_a_step(schedulers: Iterable[Any], done: int) -> Any:
+    """The only scheduler that does not go by the loss and has been stepped as often as the loop; None where there is none."""
+    own = [item for item in schedulers if isinstance(item, LRScheduler) and not isinstance(item, ReduceLROnPlateau)]
+    stepped = {id(item): item for item in own if item.last_epoch == done}
+    return next(iter(stepped.values())) if len(stepped) == 1 else None
 
 
 def rate_spent(

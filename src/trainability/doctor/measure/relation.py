@@ -1,5 +1,6 @@
 """Whether targets have to do with their inputs at all: inputs beside their own targets, against inputs beside shuffled ones."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ _FEWEST_WORDS = 5  # of an example that is nothing but names: what two or three 
 _FEWEST_NAMES, _MANY_NAMES = 8, 64
 _SURE = 8.0  # standard deviations
 _MOST_VALUES = 40_000_000
-_SHUFFLES = 99
+_SHUFFLES, _RIDGE = 99, 0.1
 _FEW_COLUMNS, _NEIGHBOURS = 16, 3
 _FEW_CHANNELS = 8  # of a series
 _MOST_FACTORS = 64  # columns of a table, of which each two are multiplied
@@ -97,7 +98,7 @@ def pair_of(batch: Any) -> tuple[Tensor, Tensor] | None:
     if any(t.is_floating_point() and t.dim() == 1 for t in found):  # a reward, beside which a whole number is an action
         return None
     if any(
-        t.dim() > 1 and not t.is_floating_point() and not _is_mask(t) for t in found
+        t.dim() > 1 and not t.is_floating_point() and not is_mask(t) for t in found
     ):  # words or categories, which may predict more
         return None
     wide = [t for t in found if t.is_floating_point() and t.dim() > 1]
@@ -105,7 +106,8 @@ def pair_of(batch: Any) -> tuple[Tensor, Tensor] | None:
     return (wide[0], classes[0]) if len(wide) == len(classes) == 1 else None
 
 
-def _is_mask(t: Tensor) -> bool:
+def is_mask(t: Tensor) -> bool:
+    """Whether a tensor holds nothing but zeros and ones."""
     return t.dtype == torch.bool or bool(((t == 0) | (t == 1)).all())
 
 
@@ -175,12 +177,59 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
         z=max(scores),
         categories=categories,
         drawn_evenly=are_drawn_evenly(inputs),
-        is_plain=inputs.is_floating_point() and inputs.dim() in (2, 4),
+        is_plain=are_of_numbers(inputs),
         local=local,
         local_of_others=of_others,
         turned=turn or back_to_front(inputs, targets),
         held=held_at(inputs, targets),
     )
+
+
+def related_pairs(one: Tensor, other: Tensor) -> float | None:
+    """Compare two inputs of the same examples with each other, as `relation` does; each in all of its views.
+
+    Beside distances and columns, a linear map from each view of the one to each of the other, fitted on half of the examples,
+    is asked which of the other half belong together.
+
+    Args:
+        one: (examples, ...).
+        other: (examples, ...).
+
+    Returns:
+        Standard deviations of shuffled pairs above their mean, of the strongest, or of the first that is beyond doubt; None
+        with fewer than 100 examples, and where one of the two does not vary.
+    """
+    views = [[v for v in map(_standardised, _views(t)) if v.shape[1]] for t in (one, other)]
+    if len(one) < FEWEST_EXAMPLES or not all(views):
+        return None
+    rng = torch.Generator().manual_seed(0)
+    orders = [torch.randperm(len(one), generator=rng) for _ in range(_SHUFFLES)]
+    half, rest = len(one) // 2, len(one) - len(one) // 2
+    halves = [torch.randperm(rest, generator=rng) for _ in range(_SHUFFLES)]
+    best = -torch.inf
+    for a, b in itertools.product(*views):
+        bent, answers = torch.cat([a, _standardised(a.square())], dim=1), torch.cat([b, _standardised(b.square())], dim=1)
+        best = max(best, _score([float((bent.T @ answers[o]).abs().max()) for o in (slice(None), *orders)]))
+        fit = _likeness(a, b, half)
+        best = max(best, _score([float(fit[torch.arange(rest), o].sum()) for o in (torch.arange(rest), *halves)]))
+        if best >= _SURE:
+            break
+        distances, apart = _centred_distances(a), _centred_distances(b)
+        best = max(best, _score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)]))
+    return best
+
+
+def _likeness(one: Tensor, other: Tensor, half: int) -> Tensor:
+    """Cosines of what a ridge regression on the first half says of the others, and each of the others' own."""
+    x, y = one.double(), other.double()
+    ridge = _RIDGE * half * torch.eye(x.shape[1], dtype=x.dtype)
+    weights = torch.linalg.solve(x[:half].T @ x[:half] + ridge, x[:half].T @ y[:half])
+    return nn.functional.normalize(x[half:] @ weights, dim=1) @ nn.functional.normalize(y[half:], dim=1).T
+
+
+def are_of_numbers(inputs: Tensor) -> bool:
+    """Whether examples are rows of numbers, or images: what they mean does not depend on an order that few views see."""
+    return inputs.is_floating_point() and inputs.dim() in (2, 4)
 
 
 def _categories(

@@ -21,6 +21,7 @@ from trainability.doctor.rules.padding import padded_apart
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.rules.unrelated import unrelated
+from trainability.doctor.rules.unrelated_pairs import unrelated_pairs
 
 _AS_ROUGH = 1.0  # squared differences between neighbours, channels last over first: below 1 for half of the images of noise
 
@@ -259,7 +260,11 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         row the inputs are related to the batch's targets, by 8 standard deviations, and to these by less than 3.5, or than a
         sixteenth of that up to 8. Code `unsorted`: the loss takes a cumulative sum over the examples (`cumsum`,
         `logcumsumexp`), is another for the same examples in another order, and is the same where some numbers of the examples,
-        different for most and in no order, are exchanged.
+        different for most and in no order, are exchanged. Code `pairs`: the loss wants the two inputs of each example, which
+        are each embedded by itself, nearer to each other, and those of unlike examples further apart; own pairs are related no
+        more strongly than shuffled ones, within 3.5 standard deviations; and 50 rehearsed steps or more, or in a run all steps
+        of the first pass, do not get clearly below what one score for all pairs costs. A hint for words, series and others that
+        are neither tables nor images, unless validation's pairs are related by 8 standard deviations.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row. Even an exclusive or of three features out of seven is 10 standard deviations above;
@@ -297,6 +302,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         or moved_targets(evidence)
         or turned_images(evidence.relation)
         or strangers(facts)
+        or unrelated_pairs(evidence)
     ):
         return found
     return unrelated(evidence)

@@ -13,6 +13,7 @@ from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.outlook_limits import UNSTABLE
 from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
+from trainability.doctor.rules.late_peak import at_peak
 
 USUAL_RATIO = 1e-3  # usual update over weight, and the lowest in nets that have trained for a while
 # Update over weight of the typical layer at the start, after the remedy: the middle of what nets that learn show, 1e-3 to 1e-2.
@@ -37,6 +38,8 @@ def smaller_steps(evidence: Evidence, divisor: float | None = None, how: str = "
         divisor: of the rate, if there is no rehearsal; None computes it from the first updates, or takes ten without them.
         how: what the divisor was computed from, if it is given.
     """
+    if (peak := _below_the_trouble(evidence)) is not None:
+        return peak
     measured = _measured(evidence, smaller=True)
     if measured is not None:
         return measured
@@ -146,12 +149,34 @@ def _rate(evidence: Evidence, scale: float) -> str:
         return f"{'multiply' if scale > 1 else 'divide'} the learning rate by {number(max(scale, 1 / scale))}"
     rate = f"{own * scale:.1g}"
     word = "raise" if scale > 1 else "lower"
+    if settings is not None and settings.schedule is not None and settings.max_lr is not None:  # whatever the optimizer has
+        return f"{word} the peak of the schedule: {at_peak(settings, settings.schedule, scale, settings.max_lr)}"
     if settings is None:
         return f"{word} the learning rate: lr={rate} in place of {own:g}"
     said = f"{word} the learning rate: {settings.name}(..., lr={rate}) in place of {own:g}"
     if settings.num_rates > 1:
         said += f", and the other groups' rates by the same factor, {scale:.1g}"
     return said
+
+
+def _below_the_trouble(evidence: Evidence) -> str | None:
+    """A smaller peak, where a schedule had raised the rate to three times its first and more when a run's loss was lowest.
+
+    A tenth of the rate at that place is proposed, if the loss has more than doubled since: it was borne until then.
+    """
+    settings, steps = settings_of(evidence), evidence.finite_steps
+    windows = [steps[i : i + WINDOW_STEPS] for i in range(0, len(steps) - WINDOW_STEPS + 1, WINDOW_STEPS)]
+    if settings is None or settings.schedule is None or not windows or not reading.started_at_zero(evidence):
+        return None
+    means = [statistics.fmean(step.loss for step in window) for window in windows]
+    lowest, best = min(zip(means, windows, strict=True), key=lambda pair: pair[0])
+    first, last = steps[0].lr, best[-1]
+    is_worse = means[-1] > 2 * lowest or any(not step.skipped and not math.isfinite(step.loss) for step in evidence.steps)
+    if not first or not last.lr or last.lr < AGREES * first or lowest <= 0 or not is_worse:
+        return None
+    peak = settings.max_lr or max(step.lr for step in steps if step.lr)
+    said = at_peak(settings, settings.schedule, last.lr / FEW / peak, peak)
+    return f"lower the peak of the schedule: {said}; the loss was lowest near step {last.step:,}, at a rate of {last.lr:.2g}"
 
 
 def _clip_alone(evidence: Evidence) -> str | None:

@@ -11,6 +11,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import number
 from trainability.doctor.rate_choice import outdone, settings_of
+from trainability.doctor.rules.late_peak import late_peak
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
     TINY_STEPS,
@@ -119,7 +120,11 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the typical
         one. A warning where, after 50 rehearsed steps or more that get no lower than the best constant answer's cost, outputs
         differ between examples by less than 1e-3 of their size, though they differed by 0.01 or more before, and by a tenth of
-        that after as many steps at a smaller rate. Silent on small steps where a twentieth of the loss of the first steps is
+        that after as many steps at a smaller rate. Code `peak`, a warning before a run: the largest rate of a schedule comes
+        after the last rehearsed step and is three times those that were rehearsed or more; of the whole schedule with half
+        of that peak, rehearsed in 100 steps, the loss is not finite, or in the last third no lower than one answer for all
+        costs, with answers that are alike or at twice that cost; and with a tenth or a hundredth of the peak it ends below nine
+        tenths of that cost and of the first loss. Silent on small steps where a twentieth of the loss of the first steps is
         left.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on purpose;
         hence a hint, too. The effect of another rate, on the same batches from the same start, is measured, whatever the ratio.
@@ -129,7 +134,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
     if (
-        found := _swamped_by_eps(evidence)
+        found := late_peak(evidence)
+        or _swamped_by_eps(evidence)
         or undone_by_steps(evidence)
         or _outdone_by_another_rate(evidence)
         or _ends_on_its_way(evidence)

@@ -60,6 +60,7 @@ _ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given",
 _ASTRAY += ("unreachable_target.relu", "unreachable_target.one_sided")  # that no weights reach
 _ASTRAY += ("class_imbalance.one_class", "overwritten_data", "mirrored.apart", "misread_edges", "misread_heads")
 _ASTRAY += ("flat_derivative.residual", "flat_derivative.mean")
+_ASTRAY += ("update_ratio.peak",)  # and comes back to where it began
 # Warnings of these explain why a constant output is as good, so that a longer run is not needed.
 _GIVEN_UP = ("sum_for_mean.beside_mean", "sum_for_mean.beside_means")
 # These predictions do not hold while the loss falls.
