@@ -39,9 +39,11 @@ def try_late_peak(
         return None
     # A look at a body that steps its scheduler itself takes one step more, which `OneCycleLR` refuses behind its end.
     stride = max(min(math.ceil(_WARM_UP * peak.step / _STEPS), (peak.length - 1) // _STEPS), 1)
+    # As far behind the peak as before it, if there is room.
+    steps = min(max(_STEPS, math.ceil(2 * peak.step / stride)), (peak.length - 1) // stride)
     deadline, trials = time.monotonic() + seconds, list[OtherRate]()
     for scale in SCALES:
-        form = loop | {"max_steps": _STEPS, "scale": scale, "schedule_steps": stride}
+        form = loop | {"max_steps": steps, "scale": scale, "schedule_steps": stride}
         form["seconds"] = (deadline - time.monotonic()) / 2  # what is lost is held against another trial
         try:
             found = rehearse(model, optimizer, batches, **form)
