@@ -106,6 +106,20 @@ class Reservoir(nn.Module):
         return self.head(state[0])
 
 
+class Stepped(nn.Module):
+    """A reservoir whose steps are a loop: the state has nothing behind it that is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.RNNCell(3, 16).requires_grad_(False), nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(len(x), 16)
+        for step in x.unbind(dim=1):
+            state = self.cell(step, state.detach())
+        return self.head(state)
+
+
 class Carried(nn.Module):
     """A state that is kept from batch to batch, without its graph."""
 
@@ -147,6 +161,7 @@ SOUND: dict[str, Callable[[], nn.Module]] = {
     "windows of eleven, of which one step is left": lambda: Counter(11),
     "chosen": Chosen,
     "reservoir": Reservoir,
+    "reservoir, step by step": Stepped,
     "carried": Carried,
     "centred": Centred,
     "last alone": LastAlone,

@@ -41,11 +41,11 @@ class Refined(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.start, self.better = nn.Linear(3 * STEPS, 2), nn.Bilinear(3 * STEPS, 2, 2)
+        self.better = nn.Bilinear(3 * STEPS, 2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(1)
-        answer = self.start(flat)
+        answer = x.new_ones(len(x), 2)
         for _ in range(STEPS):
             answer = self.better(flat, answer.detach())
         return answer

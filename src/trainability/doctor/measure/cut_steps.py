@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ _MOST_REACHED = 3  # of them; more is a window that was chosen, as in truncated 
 _MOVE = 1e-2  # of the numbers' size: few choices change with it, and every smooth function does
 _TELLING = 1e-5  # change of what is asked, over its size
 _AS_A_LINE = 0.2  # how far what a move does may be off twice what half of it does, and off minus that of its opposite
+_MOST_WEIGHTS = 24  # asked, with four passes each
+_MISSED = 0.1  # of what a move of a weight does: that its gradient does not say
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -37,8 +40,9 @@ def cut_steps(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
         How many of the last steps the gradient of an answer reaches, and of how many: steps of a tensor of numbers, or words
         that a table looks up. Of answers for each step that of the last is asked; where the model is not called once as a
         whole, the loss. None where it reaches more than three steps, where the answer does not change smoothly with the
-        others, or not the same way twice, and where a sequence that is one step shorter shows another number: then the state
-        is detached every so many steps, on purpose.
+        others, or not the same way twice; where a sequence that is one step shorter shows another number: then the state is
+        detached every so many steps, on purpose; and where the gradients of all weights are whole, as of a layer that reads
+        the last state of a net that is not trained.
     """
     is_called = len(seen.calls) == 1
     given = list(seen.inputs) if is_called else [tensor for _, tensor in seen.batch]
@@ -99,17 +103,19 @@ class _Steps:
 
     def num_reached(self) -> int | None:
         before, slopes = self._asked(0.0, 0), None
+        weights = [p for p in self.model.parameters() if p.requires_grad][:_MOST_WEIGHTS]
         if before is not None and before.requires_grad and self.moves:
-            slopes = torch.autograd.grad(before, self.moves, allow_unused=True)
+            slopes = torch.autograd.grad(before, [*self.moves, *weights], allow_unused=True)
         if before is None or slopes is None or not self._cover():
             return None
+        slopes, of_weights = slopes[: len(self.moves)], slopes[len(self.moves) :]
         felt = self._by_step(slopes)
         if not bool(felt[-1]) or not bool(felt.isfinite().all()):
             return None
         first = int(felt.ne(0).nonzero()[0])  # the earliest step that has a gradient
         if self.size - first > _MOST_REACHED or not self._goes_by(float(before.detach()), first):
             return None
-        return self.size - first
+        return self.size - first if any(map(self._counts_for_more, weights, of_weights)) else None
 
     def _goes_by(self, before: float, first: int) -> bool:
         """Whether the answer changes with the first steps as a smooth function does."""
@@ -123,6 +129,25 @@ class _Steps:
             return False
         others = (2 * (asked(_MOVE / 2) - before), before - asked(-_MOVE))
         return all(abs(other - change) < _AS_A_LINE * abs(change) for other in others)
+
+    def _counts_for_more(self, weight: nn.Parameter, slope: Tensor | None) -> bool:
+        """Whether the answer goes by a weight otherwise than its gradient says: at steps that are cut off, too."""
+        own = weight.data
+        move = torch.randn(own.shape, generator=torch.Generator().manual_seed(0)).to(own) * (0.1 + own.abs().mean())
+
+        def asked(size: float) -> float:
+            weight.data = own + size * move  # exchanged, not written to
+            found = self._asked(0.0, 0)
+            return float(found.detach()) if found is not None else math.nan
+
+        try:
+            change, of_half = (asked(size) - asked(-size) for size in (_MOVE, _MOVE / 2))
+        finally:
+            weight.data = own
+        said = 2 * _MOVE * float((slope * move).sum()) if slope is not None else 0.0
+        return abs(2 * of_half - change) < _AS_A_LINE * abs(change) and abs(change - said) > _MISSED * max(
+            abs(change), abs(said)
+        )
 
     def _asked(self, size: float, first: int) -> Tensor | None:
         """Ask with the steps before `first` moved; keeps what was added, with a gradient."""
