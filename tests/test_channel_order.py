@@ -1,5 +1,7 @@
 """Validation whose channels come in another order, beside renamed classes and sound splits."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from small_programs import batches
@@ -21,30 +23,42 @@ def coloured(n: int, seed: int, *, by: str = "colour") -> tuple[Tensor, Tensor]:
     return x + 1.0 * (rows[None] == y[:, None])[:, None, :, None], y
 
 
-def found(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> list[str]:
+def codes(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> list[str]:
     findings = diagnose(Evidence(data=audit_data(batches(*train), batches(*validation)))).findings
     return [f.code for f in findings if f.code.startswith(("split_shift", "validation_labels"))]
 
 
 @pytest.mark.parametrize(
-    ("order", "codes"),
+    ("order", "wanted"),
     [([2, 1, 0], ["split_shift.channels"]), ([1, 2, 0], ["split_shift.channels"]), ([0, 1, 2], [])],
 )
-def test_colours_in_another_order(order: list[int], codes: list[str]) -> None:
+def test_colours_in_another_order(order: list[int], wanted: list[str]) -> None:
     x, y = coloured(300, 2)
-    assert found(coloured(500, 1), (x[:, order], y)) == codes
+    assert codes(coloured(500, 1), (x[:, order], y)) == wanted
 
 
 def test_renamed_classes_are_no_other_order() -> None:
     x, y = coloured(300, 2)
-    assert found(coloured(500, 1), (x, torch.tensor([1, 2, 3, 0])[y])) == ["validation_labels.renamed"]
+    assert codes(coloured(500, 1), (x, torch.tensor([1, 2, 3, 0])[y])) == ["validation_labels.renamed"]
 
 
 def test_classes_that_colour_does_not_tell() -> None:
     x, y = coloured(300, 2, by="place")
-    assert found(coloured(500, 1, by="place"), (x[:, [2, 1, 0]], y)) == []
+    assert codes(coloured(500, 1, by="place"), (x[:, [2, 1, 0]], y)) == []
 
 
 def test_grey_pictures_in_three_channels() -> None:
     (x, y), (other, named) = coloured(500, 1, by="place"), coloured(300, 2, by="place")
-    assert found((x[:, :1].expand(-1, 3, -1, -1), y), (other[:, :1].expand(-1, 3, -1, -1), named)) == []
+    assert codes((x[:, :1].expand(-1, 3, -1, -1), y), (other[:, :1].expand(-1, 3, -1, -1), named)) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "code"),
+    [(lambda x: x[:, [2, 1, 0]], "split_shift.channels"), (lambda x: x + 1.5, "split_shift"), (lambda x: x, None)],
+    ids=["reversed", "brighter", "alike"],
+)
+def test_the_colours_of_pictures_with_numbers_as_targets(shown: Callable[[Tensor], Tensor], code: str | None) -> None:
+    hue = torch.tensor([1.5, 0.2, -1.0])[None, :, None, None]
+    (x, _), (other, _) = coloured(500, 1, by="place"), coloured(300, 2, by="place")
+    found = codes((x + hue, x.mean((1, 2, 3))), (shown(other + hue), other.mean((1, 2, 3))))
+    assert found == ([code] if code else [])

@@ -1,9 +1,15 @@
 """Colour channels in another order in validation than in training. No rule."""
 
-from trainability.doctor.audit_results import LabelsCompared
+import itertools
+
+from trainability.doctor.audit_results import LabelsCompared, SplitAudit
 from trainability.doctor.finding import Finding, Measurement
 
 _ERRORS, _KEPT_OF_TRAINING = 5.0, 0.9  # gain by another order of channels, in standard errors; of the accuracy on training
+_COLOURS = 3
+_LEFT = 0.2  # of the distance between the splits, that another order of channels leaves
+_CAUSE = "the splits are read by different libraries, one as RGB and one as BGR (cv2.imread returns BGR)"
+_REMEDY = "read both with the same function; with cv2, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)"
 
 
 def in_another_order(compared: LabelsCompared) -> bool:
@@ -29,7 +35,47 @@ def other_channels(compared: LabelsCompared) -> Finding:
             Measurement(name="with the channels reordered", value=compared.accuracy_reordered),
             Measurement(name="gain", value=compared.reordered_gain_z, unit="standard errors", threshold=_ERRORS),
         ),
-        cause="the splits are read by different libraries, one as RGB and one as BGR (cv2.imread returns BGR)",
-        remedy="read both with the same function; with cv2, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)",
+        cause=_CAUSE,
+        remedy=_REMEDY,
         source="OpenCV, cv::imread (channels are stored in B G R order); own check",
     )
+
+
+def other_statistics(train: SplitAudit, validation: SplitAudit) -> Finding | None:
+    """The same from means and spreads of the channels alone, whatever the targets: another order of them agrees."""
+    shapes = (*train.shapes, *validation.shapes)
+    if not train.shapes or not all(len(shape) == _COLOURS and shape[0] == _COLOURS for shape in shapes):
+        return None
+    as_is = tuple(range(_COLOURS))
+    apart = {order: _distance(train, validation, order) for order in itertools.permutations(as_is)}
+    best = min(apart, key=apart.__getitem__)
+    if best == as_is or apart[best] > _LEFT * apart[as_is]:
+        return None
+    order = ", ".join(map(str, best))
+    return Finding(
+        rule="split_shift",
+        code="split_shift.channels",
+        severity="warning",
+        seen=f"means and spreads of validation's channels are {apart[as_is]:.2f} standard deviations from training's, and "
+        f"{apart[best]:.2f} in the order {order}",
+        measurements=(
+            Measurement(name="distance of the channels", value=apart[as_is], unit="standard deviations"),
+            Measurement(
+                name="with the channels reordered",
+                value=apart[best],
+                unit="standard deviations",
+                threshold=_LEFT * apart[as_is],
+            ),
+        ),
+        cause=_CAUSE,
+        remedy=_REMEDY,
+        source="OpenCV, cv::imread (channels are stored in B G R order); own check",
+    )
+
+
+def _distance(train: SplitAudit, validation: SplitAudit, order: tuple[int, ...]) -> float:
+    """Largest difference of a channel's mean or spread, in its typical standard deviations."""
+    spread = max(sum(train.channel_stds) / len(train.channel_stds), 1e-12)
+    pairs = [(train.channel_means[k], validation.channel_means[j]) for k, j in enumerate(order)]
+    pairs += [(train.channel_stds[k], validation.channel_stds[j]) for k, j in enumerate(order)]
+    return max(abs(one - other) for one, other in pairs) / spread

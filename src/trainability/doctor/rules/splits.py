@@ -7,7 +7,7 @@ from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.readings import ShortLength
-from trainability.doctor.rules.channel_order import in_another_order, other_channels
+from trainability.doctor.rules.channel_order import in_another_order, other_channels, other_statistics
 from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_alone
 from trainability.doctor.rules.missing_classes import missing_classes
 from trainability.doctor.rules.rule import rule
@@ -232,7 +232,7 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         marks a stretch of it; silent where validation is predicted better than by a constant. Code `channels`: for the
         classifier of `validation_labels`, another order of validation's three channels, found on half of it, gains 5 standard
         errors on the other half, and keeps 90 % of the accuracy on training and at least as much as any renaming of the
-        classes.
+        classes; or the splits' means and spreads differ, and another order leaves a fifth of the difference or less.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter change both numbers
         by far less than these limits. For a class that it has not seen, no prediction is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes to be detected as new), and examples
@@ -266,6 +266,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     limit, factor = max(_SHIFT, _CHANCE * error), max(_SPREAD, math.exp(_CHANCE * error))
     if max(shifts) <= limit and 1 / factor <= widest <= factor:
         return []
+    if (reordered := other_statistics(a, b)) is not None:
+        return [reordered]
     return [
         Finding(
             rule="split_shift",
