@@ -55,7 +55,7 @@ def looked_at(program: Program) -> Diagnosis:
 
 
 def trained(program: Program, num_steps: int, before: Diagnosis | None = None) -> Diagnosis:
-    known = {"num_classes": program.num_classes, "before": before, "asks_step": True}
+    known = {"num_classes": program.num_classes, "before": before}
     monitor = Monitor(program.model, program.optimizer, every=20, **known)
     program.model.train()
     endless = itertools.chain.from_iterable(iter(program.train) for _ in itertools.count())

@@ -32,7 +32,7 @@ def trained(
 ) -> tuple[Monitor | None, list[Any]]:
     """Train with a monitor, or without one where `words` are none, ask it, and return all that the program has by then."""
     model, optimizer, loader = parts()
-    monitor = Monitor(model, optimizer, **{"asks_step": True, **words}) if words else None
+    monitor = Monitor(model, optimizer, **words) if words else None
     losses = []
     if monitor is not None:
         monitor.__enter__()
@@ -90,7 +90,7 @@ def test_nothing_is_asked_twice() -> None:
 
 def test_whoever_interrupts_a_loop_does_not_wait() -> None:
     model, optimizer, loader = parts()
-    monitor = Monitor(model, optimizer, every=20, asks_step=True)
+    monitor = Monitor(model, optimizer, every=20)
     monitor.__enter__()
     for _ in range(3):
         for x, y in loader:
@@ -109,7 +109,7 @@ def test_two_networks_that_take_turns_have_no_step_of_one() -> None:
     torch.manual_seed(0)
     maker, judge = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
     made, judged = torch.optim.Adam(maker.parameters()), torch.optim.Adam(judge.parameters())
-    asks: Any = {"every": 20, "asks_step": True}
+    asks: Any = {"every": 20}
     with Monitor(maker, made, **asks) as of_maker, Monitor(judge, judged, **asks) as of_judge:
         for _ in range(60):
             real, fake = torch.randn(16, 2), maker(torch.randn(16, 2))
