@@ -85,7 +85,7 @@ class Rebuilds(nn.Module):
 def watched(model: nn.Module, targets: Tensor, given: Tensor | None = None, *, steps: int = 1) -> Evidence:
     given = TOKENS[:, :-1] if given is None else given
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    with Monitor(model, optimizer) as monitor:
+    with Monitor(model, optimizer, asks_step=False) as monitor:
         for _ in range(steps):
             optimizer.zero_grad()
             if isinstance(model, WithLoss):

@@ -72,7 +72,8 @@ class Attached:
         key = name if name not in self.monitors else f"{name}-{len(self.monitors) + 1}"
         place = None if run is None else Path(run) / key if is_one_of_several else Path(run)
         heard = functools.partial(say_finding, key if is_one_of_several else "")
-        monitor = Monitor(model, optimizer, every, run=place, on_finding=heard, **settings)
+        # A watched script's step is recorded with its loader, by `ScriptWatch`.
+        monitor = Monitor(model, optimizer, every, run=place, on_finding=heard, asks_step=False, **settings)
         if is_sampled_next:
             monitor.sample_next()
         monitor.__enter__()
