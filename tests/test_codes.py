@@ -34,6 +34,7 @@ from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.pair_facts import KeptTargets, Misaligned, PairForces, PairRelation, Pulls
 from trainability.doctor.readings import (
+    AffineWhole,
     ChangingWords,
     MisreadEdges,
     NamedValues,
@@ -118,6 +119,13 @@ def at_size(last: float) -> Evidence:
     looks = (Observation(step=0, loss=10.1, output_rms=1.0), Observation(step=30, loss=2.1, output_rms=last))
     assert seen.rehearsal is not None
     return dataclasses.replace(seen, rehearsal=dataclasses.replace(seen.rehearsal, reference=looks))
+
+
+def unbent(last: float) -> Evidence:
+    """A model that is affine as a whole, and whose loss falls from 1 to this."""
+    seen = rehearsed(reference=(Observation(step=0, loss=1.0), Observation(step=30, loss=last)))
+    readings = Readings(affine=AffineWhole(layers=("one", "two"), gap=1e-6, mixed=0.5))
+    return dataclasses.replace(seen, facts=Facts(has_nonlinearity=True, readings=readings))
 
 
 def by_place(others: float, local: float = 0.3) -> Evidence:
@@ -512,6 +520,7 @@ CODES = {
     "loss_at_start.constant from near": (above_constant(10.1, 2.1), above_constant(9.9, 2.1)),
     "clipping.to_nothing raised": (raised(0.79), raised(0.81)),
     "clipping.to_nothing of little": (raised(0.5), raised(0.5, limit=4e-3)),
+    "linear_stack as a whole": (unbent(0.26), unbent(0.24)),
     "class_order.stream": (ordered(10, is_stream=True), ordered(9, is_stream=True)),
     "class_order.stream of a loop": (streamed(10), streamed(9)),
     "class_order.one_class": (marked(binary=True), marked(binary=False)),

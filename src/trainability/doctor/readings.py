@@ -142,6 +142,24 @@ class ChangingWords:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AffineWhole:
+    """A model that is an affine function of its input, and trained layers of it that act one behind the other.
+
+    Attributes:
+        layers: names of these layers, two or more, in the order in which they run; of a weight that a module holds by itself,
+            its own name.
+        gap: largest distance of the outputs from an affine function, for moves of 0.1 to 100 times the input's size, of how far
+            the output moves.
+        mixed: what scaling two of the layers together does to the output beyond what scaling each does, of what one does; of
+            the two for which it is most. 0 for layers beside each other.
+    """
+
+    layers: tuple[str, ...]
+    gap: float
+    mixed: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -158,6 +176,7 @@ class Readings:
         streamed: in a watched loop, the order of the classes of a stream, the batches of each step joined.
         named: sequences of names that are taken for amounts; None if there are none.
         kept: targets that the loop holds beside its batches, and that belong to other inputs; None if there are none.
+        affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
     """
 
@@ -173,3 +192,4 @@ class Readings:
     named: NamedValues | None = None
     changing: ChangingWords | None = None
     kept: KeptTargets | None = None
+    affine: AffineWhole | None = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.affine_whole import affine_whole
 from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
@@ -187,6 +188,11 @@ def _questions(
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
         "layers with nothing between": lambda known: stacked(plain, seen),
+        "functions that are affine": lambda known: {
+            "readings": replace(
+                known.readings, affine=affine_whole(plain, seen, loss, known, batches, _managed(model, optimizer))
+            )
+        },
         "columns of one number": lambda known: {
             "constant_inputs": (*known.constant_inputs, *constant_columns(seen.given.columns, seen.batch, batches))
         },

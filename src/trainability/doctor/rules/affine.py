@@ -2,13 +2,24 @@
 
 from collections.abc import Sequence
 
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.graph_facts import Stacked
+from trainability.doctor.readings import AffineWhole
 
-_MOST_NAMED = 6
+_MOST_NAMED, _ENOUGH = 6, 0.25  # layers; share of the first loss
 
 
-def without_activation(pairs: Sequence[Stacked], *, is_affine: bool) -> Finding:
+def missing_activation(evidence: Evidence) -> list[Finding]:
+    """What was measured of the model as a whole; else what its trace shows."""
+    facts = reading.facts(evidence)
+    if facts.readings.affine is not None:
+        return [_affine_as_a_whole(evidence, facts.readings.affine)]
+    return [_without_activation(facts.stacked, is_affine=facts.has_nonlinearity is False)] if facts.stacked else []
+
+
+def _without_activation(pairs: Sequence[Stacked], *, is_affine: bool) -> Finding:
     """A warning where the whole model is one affine map and two of its layers are no factors of a matrix on purpose."""
     wide = [pair for pair in pairs if not pair.are_factors and pair.widths[1] >= min(pair.widths[0], pair.widths[2])]
     first = (wide or pairs)[0]
@@ -28,6 +39,35 @@ def without_activation(pairs: Sequence[Stacked], *, is_affine: bool) -> Finding:
         source="own; XOR: Minsky and Papert, 1969",
         layers=tuple(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second))),
     )
+
+
+def _affine_as_a_whole(evidence: Evidence, measured: AffineWhole) -> Finding:
+    """The same of a model that does not bend, whatever lies between its layers; a hint where it learns all the same."""
+    named = ", ".join(measured.layers[:_MOST_NAMED]) + (" and so on" if len(measured.layers) > _MOST_NAMED else "")
+    return Finding(
+        rule="linear_stack",
+        severity="hint" if _falls_far(evidence) else "warning",
+        seen=f"the model is an affine function of its input, however large: {named} act one behind the other, and nothing "
+        "between them bends",
+        measurements=(
+            Measurement(name="distance of the outputs from an affine function", value=measured.gap, threshold=1e-3),
+            Measurement(name="what two layers do together beyond each alone", value=measured.mixed, threshold=1e-2),
+        ),
+        cause="an activation is missing between the layers",
+        remedy=f"torch.nn.ReLU(), or another activation, on what each of {named} but the last makes, behind sums of branches; "
+        "where a layer takes its activation as an argument, see that it is given one",
+        source="own; XOR: Minsky and Papert, 1969",
+        layers=measured.layers,
+    )
+
+
+def _falls_far(evidence: Evidence) -> bool:
+    """Whether the loss of the run, or of its rehearsal, falls to a quarter of the first: what the model can be is enough."""
+    looks = evidence.rehearsal.reference if evidence.rehearsal is not None else ()
+    recent, steps = reading.recent_loss(evidence), evidence.finite_steps
+    if recent is not None and 0 <= recent <= _ENOUGH * reading.loss_divisor(evidence) * steps[0].loss:
+        return True
+    return len(looks) > 1 and 0 <= looks[-1].loss <= _ENOUGH * looks[0].loss
 
 
 def _remedy(pairs: Sequence[Stacked]) -> str:

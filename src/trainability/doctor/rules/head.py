@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.affine import without_activation
+from trainability.doctor.rules.affine import missing_activation
 from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
 from trainability.doctor.rules.all_pairs import inside
 from trainability.doctor.rules.rule import rule
@@ -384,17 +384,17 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
 def linear_stack(evidence: Evidence) -> list[Finding]:
     """Linear layers follow each other without an activation, so that together they are one.
 
-    Fires: in the traced model, a linear layer's only input is another's output. Where no operation of the whole model is
-        nonlinear in evaluation, convolutions count, too, and so do layers with batch norm, average pooling or a reshape
-        between; a warning if the width between the two is not a bottleneck, and they are no separable convolution. Else a hint,
-        as for a model that returns as many numbers as it takes and has fewer between.
+    Fires: in the traced model, a linear layer's only input is another's output; of a model without any operation that is
+        nonlinear in evaluation also convolutions, and layers with batch norm, average pooling or a reshape between. There a
+        warning if the width between is no bottleneck and they are no separable convolution; else a hint. Also a warning where
+        sums or products with a graph's adjacency lie between: with weights moved at random, outputs stay within 1e-3 of an
+        affine function for moves of 0.1 to 100 times the input, and scaling two layers does more than each alone. Not so with a
+        bottleneck, batch norm, weights used twice, a function of the loss's own, another input that differs between batches, or
+        targets that are nine tenths linear; a hint where the loss falls to a quarter.
     Why: the product of two matrices is a matrix: without a nonlinear function no depth bends a straight boundary, and XOR stays
-        at ln 2. Batch norm is a factor and a constant for each channel. Operations are read, so this is certain.
-    What fools it: a factorisation on purpose, which has a bottleneck and stays a hint; a linear model written as two layers,
-        such as a deep linear network whose training is studied.
+        at ln 2. Batch norm is a factor and a constant for each channel.
+    What fools it: a factorisation on purpose, which has a bottleneck; deep networks that are linear on purpose.
     Fix: an activation between the two, such as torch.nn.ReLU().
-    Source: Minsky and Papert, Perceptrons, 1969, for XOR; Ioffe and Szegedy, Batch Normalization, ICML 2015, algorithm 2; own
-        check.
+    Source: Minsky and Papert, Perceptrons, 1969; Ioffe and Szegedy, Batch Normalization, ICML 2015, algorithm 2; own check.
     """
-    facts = reading.facts(evidence)
-    return [without_activation(facts.stacked, is_affine=facts.has_nonlinearity is False)] if facts.stacked else []
+    return missing_activation(evidence)
