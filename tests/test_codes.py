@@ -28,7 +28,7 @@ from rule_examples import (
 )
 
 from trainability.doctor import diagnose
-from trainability.doctor.audit_results import Relation
+from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
@@ -126,6 +126,25 @@ def unbent(last: float) -> Evidence:
     seen = rehearsed(reference=(Observation(step=0, loss=1.0), Observation(step=30, loss=last)))
     readings = Readings(affine=AffineWhole(layers=("one", "two"), gap=1e-6, mixed=0.5))
     return dataclasses.replace(seen, facts=Facts(has_nonlinearity=True, readings=readings))
+
+
+def target_order(explained: float, by_chance: float = 0.03) -> TargetOrder:
+    """Twenty batches of 32 numbers between -1 and 1."""
+    return TargetOrder(
+        num_batches=20, num_examples=640, explained=explained, by_chance=by_chance, lowest=-1.0, highest=1.0, first_mean=-0.95
+    )
+
+
+def in_order(explained: float, by_chance: float = 0.03, target_mean: float = -0.95) -> Evidence:
+    """The same in a training loader, and the mean of what the loss takes."""
+    train = split(label_counts=(), target_order=target_order(explained, by_chance))
+    return Evidence(data=data(train), facts=Facts(target_mean=target_mean))
+
+
+def in_steps_of_a_loop(explained: float, *, keeps: bool) -> Evidence:
+    """The same in the sampled steps of a loop, whose model keeps rows from batch to batch or not."""
+    readings = Readings(sorted_targets=target_order(explained), keeps_rows=keeps)
+    return Evidence(steps=steps([1.0] * 40), facts=Facts(readings=readings))
 
 
 def by_place(others: float, local: float = 0.3) -> Evidence:
@@ -521,6 +540,10 @@ CODES = {
     "clipping.to_nothing raised": (raised(0.79), raised(0.81)),
     "clipping.to_nothing of little": (raised(0.5), raised(0.5, limit=4e-3)),
     "linear_stack as a whole": (unbent(0.26), unbent(0.24)),
+    "class_order.targets": (in_order(0.51), in_order(0.49)),
+    "class_order.targets beside what random order gives": (in_order(0.6), in_order(0.6, by_chance=0.16)),
+    "class_order.targets of others than the loss takes": (in_order(0.99), in_order(0.99, target_mean=0.2)),
+    "class_order.targets of a loop": (in_steps_of_a_loop(0.99, keeps=False), in_steps_of_a_loop(0.99, keeps=True)),
     "class_order.stream": (ordered(10, is_stream=True), ordered(9, is_stream=True)),
     "class_order.stream of a loop": (streamed(10), streamed(9)),
     "class_order.one_class": (marked(binary=True), marked(binary=False)),

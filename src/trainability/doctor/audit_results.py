@@ -36,6 +36,29 @@ class BatchOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetOrder:
+    """Float targets that a loader yields sorted, so that batches have ranges of their own.
+
+    Attributes:
+        num_batches: batches read; in a watched loop, sampled steps of several passes.
+        num_examples: in these.
+        explained: share of the targets' variance that lies between the batches, averaged over the numbers of a target.
+        by_chance: what that share is on average for examples in random order.
+        lowest: smallest target.
+        highest: largest target.
+        first_mean: mean of the first 64 targets, or of the first batch if it is smaller.
+    """
+
+    num_batches: int
+    num_examples: int
+    explained: float
+    by_chance: float
+    lowest: float
+    highest: float
+    first_mean: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class SplitAudit:
     """What one split of the data looks like, exactly as the loop sees it (after augmentation and normalisation).
 
@@ -71,6 +94,7 @@ class SplitAudit:
             whose second is larger than the fourth, as in no box of two corners; None with fewer than 64 examples.
         other_classes_later: of training: examples that were not read may be of classes that validation has and those that were
             read lack, because the loader was not read to its end and is not known to draw at random.
+        target_order: of training, float targets of up to eight numbers that come sorted, and again in the next pass; else None.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -100,6 +124,7 @@ class SplitAudit:
     crossed: tuple[float, float] | None = None
     lone_target: float | None = None
     other_classes_later: bool = False
+    target_order: TargetOrder | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

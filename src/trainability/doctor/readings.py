@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trainability.doctor.audit_results import BatchOrder
+from trainability.doctor.audit_results import BatchOrder, TargetOrder
 from trainability.doctor.pair_facts import KeptTargets
 
 
@@ -176,6 +176,8 @@ class Readings:
         streamed: in a watched loop, the order of the classes of a stream, the batches of each step joined.
         named: sequences of names that are taken for amounts; None if there are none.
         kept: targets that the loop holds beside its batches, and that belong to other inputs; None if there are none.
+        sorted_targets: in a watched loop, `SplitAudit.target_order`, of its sampled steps.
+        keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
     """
@@ -193,3 +195,5 @@ class Readings:
     changing: ChangingWords | None = None
     kept: KeptTargets | None = None
     affine: AffineWhole | None = None
+    sorted_targets: TargetOrder | None = None
+    keeps_rows: bool = False

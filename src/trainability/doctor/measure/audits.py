@@ -18,14 +18,14 @@ from trainability.doctor.measure.later_classes import come_later
 from trainability.doctor.measure.order import OrderCounter
 from trainability.doctor.measure.row_hashes import row_hashes
 from trainability.doctor.measure.statistics import extremes
+from trainability.doctor.measure.target_order import sorted_batches
 
 Batches = Iterable[Any]
 _MOST_TARGETS = 256  # values of one example's target
 _MOST_COORDINATES = 3  # of an example that is a place
 _MOST_SWITCHES, _MOST_LEVELS = 16, 8  # columns of a table all of whose combinations may be there; values of each
 _MOST_LEFT_OUT = 100  # points of a grid in a row; of 2,000 random numbers the widest gap is thousands of times the narrowest
-_FEWEST_BOXES = 64
-_FEWEST_BLANK = 5  # blank images; with ten classes, their targets are equal by chance once in ten thousand
+_FEWEST_BOXES, _FEWEST_BLANK = 64, 5  # blank images: with ten classes, equal targets by chance are one case in ten thousand
 _MIRROR_IMAGES = 200  # the largest of some forty differences, each with standard error 0.07, stays below 0.25
 
 
@@ -310,13 +310,14 @@ def audit_data(
         signal = class_signal.class_signal(*known_classes) if known_classes is not None and seen.integer_labels else None
         later = held_out is not None and come_later(train, seen.rest, seen.classes_read(), held_out.classes_read())
         drawn_again = _read(again, "train", max_images) if again is not None else None
+        ordered = sorted_batches(seen.targets, train)
     known = dict(zip(seen.hashes, torch.cat(seen.labels).tolist(), strict=True)) if _all_labelled(seen) else {}
     conflicts = 0
     if known:
         pairs = zip(seen.hashes, torch.cat(seen.labels).tolist(), strict=True)
         conflicts = sum(known[image] != label for image, label in pairs)
     return DataAudit(
-        train=replace(seen.result(), other_classes_later=later),
+        train=replace(seen.result(), other_classes_later=later, target_order=ordered),
         validation=held_out.result() if held_out is not None else None,
         num_classes=num_classes,
         overlap_fraction=_overlap(held_out, seen) if held_out is not None else None,

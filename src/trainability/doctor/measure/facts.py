@@ -35,7 +35,7 @@ from trainability.doctor.measure.hidden_words import Attended
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.index_goals import IndexGoals
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
-from trainability.doctor.measure.kept_state import shuffled_state
+from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.order_blind import order_blind
@@ -196,7 +196,10 @@ def _questions(
         "columns of one number": lambda known: {
             "constant_inputs": (*known.constant_inputs, *constant_columns(seen.given.columns, seen.batch, batches))
         },
-        "states that are kept": lambda known: {"shuffled_state": shuffled_state(plain, batch, forward, seen, batches)},
+        "states that are kept": lambda known: {
+            "readings": replace(known.readings, keeps_rows=keeps_rows(plain, seen)),
+            "shuffled_state": shuffled_state(plain, batch, forward, seen, batches),
+        },
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
         "tensors that the model is given": lambda known: {"all_given": seen.all_given()},
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},

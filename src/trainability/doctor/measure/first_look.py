@@ -88,7 +88,12 @@ def facts_so_far(
         "switched_off": _going_on(sampler, first),
         "takes_turns": _takes_turns(samples),
         "shared": rivals.shared,
-        "readings": replace((first or Facts()).readings, overwritten=sampler.pairs.one_row(), coarse=sampler.pairs.coarse()),
+        "readings": replace(
+            (first or Facts()).readings,
+            overwritten=sampler.pairs.one_row(),
+            coarse=sampler.pairs.coarse(),
+            sorted_targets=sampler.pairs.sorted_targets(),
+        ),
         "parted": parted(model, (first or Facts()).near_constant),
         "reaches_ahead": sampler.ahead.share,
         "input_std": std,

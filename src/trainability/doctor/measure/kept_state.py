@@ -54,6 +54,12 @@ def shuffled_state(
     return changed[0] if _loss(model, batch, forward) != first else None
 
 
+def keeps_rows(model: nn.Module, seen: ForwardPass) -> bool:
+    """Whether the pass has left a tensor with a row for each example in the model."""
+    given = seen.inputs[0] if seen.inputs else None
+    return isinstance(given, Tensor) and given.dim() > 0 and any(True for _ in _kept(model, len(given)))
+
+
 def _loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> float:
     """What the loop's own pass makes of the state that the call before has left."""
     with torch.enable_grad(), randomness_restored():

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainability.doctor.audit_results import Relation
+from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.relation import FEWEST_EXAMPLES, pair_of, relation
 from trainability.doctor.measure.tape import Tape
+from trainability.doctor.measure.target_order import sorted_samples
 from trainability.doctor.readings import Overwritten
 
 _ENOUGH = 600  # examples that are compared
@@ -38,6 +39,7 @@ class SeenPairs:
         self._found: tuple[int, Relation | None] = (0, None)
         self._looked, self._alike = 0, False
         self._counted, self._coarse = 0, None
+        self._sorted: tuple[int, TargetOrder | None] = (0, None)
 
     def add(self, tape: Tape) -> None:
         """Take what the model and the loss were given in one pass; of loops that give something else no more is asked."""
@@ -77,6 +79,13 @@ class SeenPairs:
             self._counted = len(self._kept)
             self._coarse = (*found, sum(len(x) for x, _ in pairs)) if found is not None else None
         return self._coarse
+
+    def sorted_targets(self) -> TargetOrder | None:
+        """The order of float targets in the sampled steps, where they are sorted."""
+        if len(self._kept) != self._sorted[0]:
+            numbers = [y.reshape(len(y), -1).cpu().double() for _, y in self._kept if y.is_floating_point()]
+            self._sorted = len(self._kept), sorted_samples(numbers) if len(numbers) == len(self._kept) else None
+        return self._sorted[1]
 
     def relation(self, *, is_over: bool) -> Relation | None:
         """The comparison of what was kept, each example once; None of too few.

@@ -1,0 +1,49 @@
+"""Numbers as targets that come sorted, batch after batch: a finding of `class_order`. No rule."""
+
+from trainability.doctor import reading
+from trainability.doctor.audit_results import TargetOrder
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+
+_EXPLAINED, _TIMES_CHANCE = 0.5, 4.0
+_SAME = 1e-3  # of the range of the targets
+
+
+def sorted_targets(evidence: Evidence) -> list[Finding]:
+    """A warning where batches have one narrow range of the targets each; a hint where validation is told all the same."""
+    readings = reading.facts(evidence).readings
+    order = (evidence.data.train.target_order if evidence.data is not None else None) or readings.sorted_targets
+    if order is None or readings.keeps_rows or not _are_asked(evidence, order):
+        return []
+    if order.explained < _EXPLAINED or order.explained < _TIMES_CHANCE * order.by_chance:
+        return []
+    return [
+        Finding(
+            rule="class_order",
+            code="class_order.targets",
+            severity="hint" if reading.carries_over(evidence) else "warning",
+            seen=f"targets come sorted: {100 * order.explained:.0f} % of their variance lies between the {order.num_batches} "
+            f"batches read, {100 * order.by_chance:.0f} % in random order",
+            measurements=(
+                Measurement(name="share of the targets' variance between batches", value=order.explained, threshold=_EXPLAINED),
+                Measurement(name="the same in random order", value=order.by_chance),
+                Measurement(name="examples read", value=float(order.num_examples)),
+                Measurement(name="smallest target", value=order.lowest),
+                Measurement(name="largest target", value=order.highest),
+            ),
+            cause="examples are stored in the order of their targets, and the loader does not shuffle them: each step moves "
+            "the outputs to the range of its own batch",
+            remedy="DataLoader(..., shuffle=True); where batches are cut by hand, in the order of torch.randperm(len(targets)) "
+            "drawn anew for each pass",
+            source="Bottou, Stochastic Gradient Descent Tricks, 2012",
+        )
+    ]
+
+
+def _are_asked(evidence: Evidence, order: TargetOrder) -> bool:
+    """Whether these are what the loss is given; a watched loop is known by its own pairs of input and target."""
+    known = reading.facts(evidence)
+    if evidence.steps:
+        return True
+    near = _SAME * (order.highest - order.lowest)
+    return known.target_mean is not None and abs(known.target_mean - order.first_mean) <= near
