@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import torch
 from trainability import faults
 from trainability.config import SECTIONS, RunConfig
 from trainability.doctor.measure.stance import has_compiled
+from trainability.loops.monitor import Monitor
 from trainability.training import engine as engines
 from trainability.training.logbook import Outcome
 from trainability.training.loop import fit
@@ -56,6 +58,13 @@ def nothing_is_compiled() -> None:
     """What another test compiled keeps Monitor from looking at the loss."""
     if has_compiled():
         torch._dynamo.reset()
+
+
+@pytest.fixture(autouse=True)
+def no_step_is_asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests look at what Monitor sees by itself; to ask a step at the end of every loop would double their time."""
+    if request.module.__name__ not in ("test_cases", "test_own_step_of_monitor"):
+        monkeypatch.setitem(inspect.unwrap(Monitor.__init__).__kwdefaults__, "asks_step", False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
