@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
+from healthy_parts import digits as standardised
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -18,9 +18,8 @@ from trainability.loops.script_watch import ScriptWatch
 
 
 def digits() -> tuple[Tensor, Tensor]:
-    images, labels = load_digits(return_X_y=True)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    return torch.tensor(images).float()[order] / 16, torch.tensor(labels)[order]
+    images, labels = standardised()
+    return images.flatten(1), labels
 
 
 def scores(images: Tensor) -> Tensor:

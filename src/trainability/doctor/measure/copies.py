@@ -282,6 +282,17 @@ def put_back(*objects: Any) -> Iterator[None]:
                 action()
 
 
+@contextlib.contextmanager
+def versions_kept(model: nn.Module) -> Iterator[None]:
+    """Let a graph that was made before go through backward after a block that changed values of a model and put them back.
+
+    Autograd counts changes of a tensor that it has saved, and refuses a graph behind one although its values are the old ones.
+    """
+    values = tuple(t for t in (*model.parameters(), *model.buffers()) if not (nn.parameter.is_lazy(t) or t.is_inference()))
+    with torch.autograd._unsafe_preserve_version_counter(values):
+        yield
+
+
 def _module_state(model: nn.Module) -> Callable[[], None]:
     tensors = [(t, _kept(t)) for t in (*model.parameters(), *model.buffers()) if not nn.parameter.is_lazy(t)]
     parameters = list(model.parameters())

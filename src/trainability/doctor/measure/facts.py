@@ -20,6 +20,7 @@ from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.constant_columns import constant_columns
+from trainability.doctor.measure.copies import versions_kept
 from trainability.doctor.measure.crossed import crossed_outputs
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
@@ -143,7 +144,8 @@ def look(
                 notes.append(f"{name}: not asked, since {seconds:g} s are over")
                 continue
             try:
-                facts = replace(facts, **question(facts))
+                with versions_kept(plain):  # the graph of `loss` stays one that the next question can go back through
+                    facts = replace(facts, **question(facts))
             except Exception as error:  # one question that fails leaves the others
                 notes.append(f"{name}: {error_line(error)}")
     return replace(facts, notes=tuple(notes))
