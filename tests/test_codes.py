@@ -38,6 +38,7 @@ from trainability.doctor.readings import (
     ChangingWords,
     MisreadEdges,
     NamedValues,
+    OwnPlaces,
     Readings,
     SeriesAhead,
     ShortLength,
@@ -562,6 +563,11 @@ CODES = {
         fact(readings=Readings(ahead=SeriesAhead(by=1, share=0.99))),
         fact(readings=Readings()),
     ),
+    "sees_future.mask": (
+        fact(readings=Readings(own=OwnPlaces(kind="mask", masks=("first.mask",), change=1.2))),
+        fact(readings=Readings()),
+    ),
+    "sees_future.itself": (fact(readings=Readings(own=OwnPlaces(kind="itself", change=1.2))), fact(readings=Readings())),
     "wrong_sign.volume": (fact(volume_against=True), fact()),
     "wrong_sign.volume of likelihoods": (fact(volume_turned=True), fact()),
     "random_evaluation.shuffled": (

@@ -95,6 +95,22 @@ class SeriesAhead:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnPlaces:
+    """A model that is to predict each number of its input from those before it, and whose answer goes by that number.
+
+    Attributes:
+        kind: "mask" where it does not once weights are multiplied by masks that no function goes by; "itself" where it goes by
+            no later number; "beside" where it has masks that hide later pixels from other layers.
+        change: of the answer for a number when that number is exchanged, over the rms of the answers.
+        masks: names of these masks.
+    """
+
+    kind: str
+    change: float
+    masks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class NamedValues:
     """Values of a sequence that are names, and go into a layer as amounts.
 
@@ -169,6 +185,7 @@ class Readings:
         edges: that are read across; None if there are none.
         short: a length that is the number of batches; None if it is not.
         ahead: of series, targets that the model sees; None if it sees none.
+        own: of an input that is its own target, what shows that the model is not to see it; None if nothing does.
         same_at_scale: the model answers training's inputs alike when they are given validation's mean and spread, which differ.
         unsorted: numbers of the examples, by name, that a loss of risk sets was to sort them by, the loss, and the loss of the
             same examples in another order; None if there are none.
@@ -187,6 +204,7 @@ class Readings:
     edges: MisreadEdges | None = None
     short: ShortLength | None = None
     ahead: SeriesAhead | None = None
+    own: OwnPlaces | None = None
     same_at_scale: bool = False
     unsorted: tuple[str, float, float] | None = None
     coarse: tuple[int, float, int, int] | None = None

@@ -42,6 +42,7 @@ from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.order_blind import order_blind
 from trainability.doctor.measure.outer_products import OuterProducts, outer_product
 from trainability.doctor.measure.over_batch import meant_over_batch, with_views
+from trainability.doctor.measure.own_places import own_places
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pairing import Pairing
 from trainability.doctor.measure.quantiles import turned_quantiles
@@ -215,6 +216,9 @@ def _questions(
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
         "series that see later values": lambda known: {
             "readings": replace(known.readings, ahead=series_ahead(seen, seen.calls[0], loss) if seen.calls else None)
+        },
+        "inputs that are their own targets": lambda known: {
+            "readings": replace(known.readings, own=own_places(plain, batch, forward, seen))
         },
     }
 

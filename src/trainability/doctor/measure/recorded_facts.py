@@ -15,13 +15,17 @@ from torch import Tensor, nn
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.copies import copied, put_back, used_by, variables_put_back
+from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.kept_targets import Held, draws_anew, place_of_input, unrelated
+from trainability.doctor.measure.own_places import own_places
+from trainability.doctor.measure.questions import start
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 from trainability.doctor.measure.recorded_step import RecordedStep, recorded_step
 from trainability.doctor.measure.step_tape import StepTape
 from trainability.doctor.measure.whole_step import loss_of_body
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import KeptTargets
+from trainability.doctor.readings import OwnPlaces
 
 _SECONDS = 20.0  # for all questions
 _PASSES = 100  # that have to fit in it: the first questions, which most others build on
@@ -84,7 +88,20 @@ def facts_of_kept(
             at_start=kept.at_start,
             seconds=_SECONDS,
         )
+    if found.readings.own is None:
+        with contextlib.suppress(Exception):  # one fact less
+            found = replace(found, readings=replace(found.readings, own=_own_places_now(model, kept, forward)))
     return replace(found, notes=())  # of questions that do not fit the recorded sizes
+
+
+def _own_places_now(model: nn.Module, kept: Kept, forward: Callable[[Any, Any], Tensor]) -> OwnPlaces | None:
+    """As `own_places`, of the weights at the end: a mask that was applied once hides nothing after the first update."""
+    with workspace(model, forward, kept.step.batch) as place:
+        start(place.model)
+        seen = ForwardPass(place.model, place.batch)
+        with seen:
+            place.loss_fn(place.model, place.batch)
+        return own_places(place.model, place.batch, place.loss_fn, seen)
 
 
 def kept_targets_of(model: nn.Module, kept: Kept, held: Sequence[Held], batches: Iterable[Any]) -> KeptTargets | None:

@@ -1,8 +1,8 @@
 """Which tokens are the targets, and whether the model sees them: findings of `sees_future`. No rule."""
 
-from trainability.doctor.facts import Facts
+from trainability.doctor.facts import Facts, as_code
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.readings import SeriesAhead
+from trainability.doctor.readings import OwnPlaces, SeriesAhead
 
 AHEAD = (
     1e-5  # of the gradient on earlier tokens; with a mask it is exactly zero, and a convolution by FFT leaves rounding errors
@@ -133,4 +133,36 @@ def series(ahead: SeriesAhead) -> Finding:
         if most
         else "inputs = series[i : i + window], targets = series[i + window : i + window + horizon]",
         source="own; values compared, and exchanged with later ones, or a gradient sent back to them",
+    )
+
+
+def own(found: OwnPlaces) -> Finding:
+    """A model that is to predict each number of its input from earlier ones, and that sees the number itself."""
+    names = ", ".join(as_code(name) for name in found.masks[:3]) + (" and more" if len(found.masks) > 3 else "")
+    its_own = "each target is a number of the input itself, and the output for it depends on that number"
+    if found.kind == "mask":
+        it = "it" if len(found.masks) == 1 else "them"
+        seen = f"{its_own}; the loss does not depend on {names}, zeros and ones in the shape of weights, which would hide the "
+        seen += f"number if weights were multiplied by {it}"
+        cause = "the mask is created and not applied in forward; if it was applied once, before training, the first update "
+        cause += "fills the weights again"
+        remedy = "multiply the weight by its mask in each forward: torch.nn.functional.conv2d(x, self.weight * self.mask, "
+        remedy += "self.bias, self.stride, self.padding), and likewise torch.nn.functional.linear"
+    elif found.kind == "itself":
+        seen = f"{its_own}, and on no later pixel: the model predicts the pixel that it is given"
+        cause = "the first masked convolution lets the pixel itself through (type B in place of A), or the input is not shifted"
+        remedy = "hide the centre in the first convolution, mask[..., k // 2, k // 2 :] = 0; the layers behind it keep theirs"
+    else:
+        seen = f"{its_own}, although the model hides later pixels from its layers by {names}"
+        cause = "not every layer is masked: a plain convolution, or a path around the masks, lets the pixel through"
+        remedy = "mask every convolution wider than one pixel: the first one's centre as well, and none wider than its mask"
+    return Finding(
+        rule="sees_future",
+        code="sees_future.mask" if found.kind == "mask" else "sees_future.itself",
+        severity="warning" if found.kind == "beside" else "error",
+        seen=seen,
+        measurements=(Measurement(name="change over rms of the output", value=found.change, threshold=1e-4),),
+        cause=cause,
+        remedy=remedy,
+        source="Van den Oord et al., Pixel Recurrent Neural Networks, ICML 2016, section 3.4; exchanged and compared",
     )

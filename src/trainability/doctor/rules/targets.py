@@ -270,7 +270,12 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         normalise over steps are held at their scale meanwhile. In a loop that only Monitor saw: the gradient of the output has
         the sign of its difference to that step of the input wherever it is not zero, to no other, and what one place asks for,
         sent back through the loop's own graph, has a gradient where the first layer reads that step. A hint where half of the
-        targets at most are in the input.
+        targets at most are in the input. Of images, and other inputs that are their own targets number by number: the outputs
+        whose gradient goes by a target change when that number of the input is exchanged between examples. Code `mask`: they
+        no longer do once weights are multiplied by tensors of zeros and ones of the same shape, which the loss does not go by;
+        of a script, asked of the trained weights as well. Code `itself`: they change with earlier pixels and with no later
+        one; or, as a warning, the model has other masks that hide all later pixels of a kernel, and makes nothing that has
+        fewer numbers than the input, and nothing at random.
     Why: the answer is in the input: the loss falls to almost zero, but text that the model generates is meaningless, because
         then there is no later token to copy. Tokens are replaced and outputs compared, so this is certain.
     What fools it: a model whose mask is an argument that only the loop passes; an autoencoder of sentences that returns only
@@ -287,6 +292,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         return [asked_tokens.fed()]
     if evidence.relation is not None and evidence.relation.held is not None:
         return [asked_tokens.held(*evidence.relation.held, evidence.relation.num_examples)]
+    if facts.readings.own is not None:
+        return [asked_tokens.own(facts.readings.own)]
     if facts.can_copy:
         return [asked_tokens.copy()]
     if facts.unshifted or facts.own_tokens is not None:

@@ -56,7 +56,8 @@ _BETWEEN = ("activation_scale.third_sine",)
 # Warnings of these mean that the loss falls towards something unwanted.
 # Of examples that influence each other only one sign: a model may compare them on purpose.
 _ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "masked_targets")
-_ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given", "sum_for_mean.beside_each")
+_ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given", "sees_future.itself")
+_ASTRAY += ("sum_for_mean.beside_each",)
 _ASTRAY += ("unreachable_target.relu", "unreachable_target.one_sided")  # that no weights reach
 _ASTRAY += ("class_imbalance.one_class", "overwritten_data", "mirrored.apart", "misread_edges", "misread_heads")
 _ASTRAY += ("flat_derivative.residual", "flat_derivative.mean")
