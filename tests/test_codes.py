@@ -33,6 +33,7 @@ from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.pair_facts import KeptTargets, Misaligned, PairForces, PairRelation, Pulls
+from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
     ChangingWords,
@@ -73,6 +74,18 @@ def along(multiple: float) -> CriticalStep:
 def multiplied(base: float, factor: float) -> Evidence:
     """A schedule whose function gives no more than that factor of the base rate."""
     return Evidence(optimizer=dataclasses.replace(ADAM, lr=base * factor, base_lr=base, largest_factor=factor))
+
+
+def plateau(mode: str, *, is_epoch: bool = False) -> Evidence:
+    """Epochs of ten steps whose loss falls, and a scheduler that is given it, or the epoch's number, and halves the rate."""
+    losses, calls = [2.0 * 0.8**k for k in range(6)], []
+    is_worse = mode == ("min" if is_epoch else "max")
+    for epoch, loss in enumerate(losses):
+        before = 0.5 ** max(epoch - 1, 0) if is_worse else 1.0
+        after = 0.5**epoch if is_worse else 1.0
+        calls.append(PlateauCall(step=10 * (epoch + 1), value=epoch if is_epoch else loss, before=before, after=after))
+    settings = dataclasses.replace(ADAM, plateau=PlateauCalls(mode=mode, calls=tuple(calls)))
+    return Evidence(steps=steps([loss for loss in losses for _ in range(10)]), optimizer=settings)
 
 
 def named(rehearsed_to: float, *, loss: float | None = None) -> Evidence:
@@ -510,6 +523,8 @@ CODES = {
     ),
     "rate_dies.factor": (multiplied(1e-3, 1e-3), multiplied(2.1e-2, 2.1e-2)),
     "rate_dies.factor of a small rate": (multiplied(1e-3, 7e-3), multiplied(1.0, 7e-3)),
+    "rate_dies.mode": (plateau("max"), plateau("min")),
+    "rate_dies.metric": (plateau("min", is_epoch=True), plateau("max", is_epoch=True)),
     "rate_dies in the first pass": (rehearsed(rates_of_pass=(200, 49.0, 9e-3)), rehearsed(rates_of_pass=(200, 51.0, 9e-3))),
     "rate_dies at its end": (rehearsed(rates_of_pass=(200, 49.0, 9e-3)), rehearsed(rates_of_pass=(200, 49.0, 1.1e-2))),
     "gain_budget_low.norms": (shrinking(2.1), shrinking(2.0)),

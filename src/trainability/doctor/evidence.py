@@ -13,6 +13,7 @@ from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
 from trainability.doctor.experimented import Experiments
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.plateau_calls import PlateauCalls
 from trainability.doctor.processes import Processes
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.serial import from_plain, to_plain
@@ -46,6 +47,7 @@ class OptimizerSettings:
         holds: what the program calls the network whose parameters it holds in their place; None if none was found.
         frozen: parameters that do not require a gradient.
         frozen_as_drawn: frozen layers in front of what is trained whose weights are PyTorch's own draw.
+        plateau: what its `ReduceLROnPlateau` was given, of a script; None elsewhere.
     """
 
     name: str
@@ -67,6 +69,7 @@ class OptimizerSettings:
     holds: str | None = None
     frozen: tuple[str, ...] = ()
     frozen_as_drawn: tuple[str, ...] = ()
+    plateau: PlateauCalls | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

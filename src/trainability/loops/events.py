@@ -95,15 +95,15 @@ def listening(listener: Listener) -> Iterator[None]:
         return original(self, state_dict, *args, **kwargs)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_replaced(torch.nn.Module, "state_dict", state))
-        stack.enter_context(_replaced(torch.nn.Module, "load_state_dict", load))
-        stack.enter_context(_replaced(torch.autograd, "backward", backward))
-        stack.enter_context(_replaced(torch.amp.GradScaler, "scale", scale))
-        stack.enter_context(_replaced(torch.amp.GradScaler, "step", scaler_step))
+        stack.enter_context(replaced(torch.nn.Module, "state_dict", state))
+        stack.enter_context(replaced(torch.nn.Module, "load_state_dict", load))
+        stack.enter_context(replaced(torch.autograd, "backward", backward))
+        stack.enter_context(replaced(torch.amp.GradScaler, "scale", scale))
+        stack.enter_context(replaced(torch.amp.GradScaler, "step", scaler_step))
         for owner in (torch.optim.Optimizer, torch.nn.Module):
-            stack.enter_context(_replaced(owner, "zero_grad", clear))
+            stack.enter_context(replaced(owner, "zero_grad", clear))
         for name in _CLIPS:
-            stack.enter_context(_replaced(torch.nn.utils, name, clip))
+            stack.enter_context(replaced(torch.nn.utils, name, clip))
         yield
 
 
@@ -143,7 +143,8 @@ class Guard:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
+def replaced(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
+    """Call `wrapper(original, ...)` in the place of a class's or module's function while the block runs."""
     original = getattr(owner, name)
 
     @functools.wraps(original)

@@ -26,6 +26,7 @@ from trainability.doctor.joining import completed_facts
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.monitor import Monitor as Watcher
 from trainability.doctor.measure.of_loader import OfLoader, with_loader
+from trainability.doctor.plateau_calls import PlateauCalls
 from trainability.doctor.told import told
 from trainability.extras import EXTRAS, require
 from trainability.loops.naming import holder_name
@@ -86,6 +87,7 @@ class Monitor(Watcher):
         of_loader: what the loop's loader shows, where something else has asked it.
         of_step: what a step of the loop shows, computed again.
         streamed: see `Readings`; likewise.
+        plateau: see `OptimizerSettings`; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -142,6 +144,7 @@ class Monitor(Watcher):
         self.of_loader: OfLoader | None = None
         self.of_step: Facts | None = None
         self.streamed: BatchOrder | None = None
+        self.plateau: PlateauCalls | None = None
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
@@ -256,9 +259,9 @@ class Monitor(Watcher):
             seen = replace(seen, facts=completed_facts(seen.facts, self.of_step))
         if self.of_loader is not None:
             seen = with_loader(seen, self.of_loader)
-        if seen.optimizer is None or self._holds is None:
+        if seen.optimizer is None or (self._holds is None and self.plateau is None):
             return seen
-        return replace(seen, optimizer=replace(seen.optimizer, holds=self._holds))
+        return replace(seen, optimizer=replace(seen.optimizer, holds=self._holds, plateau=self.plateau))
 
     def sample_next(self) -> None:
         """Samples the next step, whatever its number."""

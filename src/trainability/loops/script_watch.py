@@ -24,6 +24,7 @@ from trainability.loops.held_out import HeldOut
 from trainability.loops.kept_states import KeptStates
 from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
+from trainability.loops.plateaus import Plateaus
 from trainability.loops.recordings import Recordings
 from trainability.loops.saying import say, say_command, say_not_looked_at
 from trainability.training.record import LOOP
@@ -63,6 +64,7 @@ class ScriptWatch:
             lambda: self._attached.only if len(self._optimizers) == 1 else None, given=self._recordings.given
         )
         self._kept_states = KeptStates(lambda: list(self._monitors.values()))
+        self._plateaus = Plateaus(lambda: list(self._monitors.values()))
         self._steps: dict[int, int] = {}  # per optimizer
         self._in_closure: torch.optim.Optimizer | None = None
         self._hook: Any = None
@@ -71,13 +73,10 @@ class ScriptWatch:
 
     def begin(self) -> None:
         """Install the hooks."""
-        self._stack.enter_context(listening(self))
-        self._stack.enter_context(self._held_out.listening())
-        for handle in (
-            register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ):
-            self._stack.callback(handle.remove)
+        for listened in (listening(self), self._held_out.listening(), self._plateaus.listening()):
+            self._stack.enter_context(listened)
+        self._stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
+        self._stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
         original = torch.optim.Optimizer.__init__
 
         @functools.wraps(original)
