@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.graph import parameters_behind
@@ -289,7 +290,7 @@ def versions_kept(model: nn.Module) -> Iterator[None]:
     Autograd counts changes of a tensor that it has saved, and refuses a graph behind one although its values are the old ones.
     """
     values = tuple(t for t in (*model.parameters(), *model.buffers()) if not (nn.parameter.is_lazy(t) or t.is_inference()))
-    with torch.autograd._unsafe_preserve_version_counter(values):
+    with _unsafe_preserve_version_counter(values):
         yield
 
 
