@@ -1,13 +1,15 @@
 """A softmax of the forward pass over the batch, in a watched loop, beside those that are meant."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
-from trainability import Monitor
+from trainability import Monitor, check
 from trainability.doctor.diagnosis import Diagnosis
 
 N = 24
@@ -55,9 +57,9 @@ def steps_first(gate: nn.Module, values: nn.Module, x: Tensor) -> Tensor:
     return (gate(x).softmax(0) * values(x)).sum(dim=2)
 
 
-def watched(model: nn.Module, x: Tensor, target: Tensor, over: int = 1) -> Diagnosis:
+def watched(model: nn.Module, x: Tensor, target: Tensor, over: int = 1, *, asks_step: bool = False) -> Diagnosis:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    with Monitor(model, optimizer, every=2) as monitor:
+    with Monitor(model, optimizer, every=2, asks_step=asks_step) as monitor:
         for _ in range(4):
             optimizer.zero_grad()
             loss = F.mse_loss(model(x), target) if over == 1 else -(model(x).log_softmax(0) * target).mean()
@@ -83,6 +85,17 @@ CASES = {
 def test_a_softmax_over_the_batch(name: str) -> None:
     model, x, target, found = CASES[name]
     assert any(f.code == "batch_leakage.softmax" for f in watched(model, x, target).findings) is found
+
+
+@pytest.mark.parametrize(("dim", "code"), [(0, ["batch_leakage.softmax"]), (1, [])])
+def test_check_and_an_asked_step_say_which_operation_it_is(dim: int, code: list[str]) -> None:
+    model, target = Parts(6, experts(dim)), X[:, :1]
+    loader = DataLoader(TensorDataset(X, target), 8)
+    found = [
+        check(copy.deepcopy(model), loader, F.mse_loss, rehearse_seconds=0),
+        watched(model, X, target, asks_step=True),
+    ]
+    assert [[f.code for f in each.findings if f.rule == "batch_leakage"] for each in found] == [code, code]
 
 
 def test_a_contrastive_loss_runs_over_the_batch() -> None:

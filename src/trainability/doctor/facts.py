@@ -166,8 +166,8 @@ class Facts:
         scores_of_others: labels and scores of a batch, by name, that are both targets of the same outputs and unrelated to each
             other, over how many examples, and the standard deviations between them; None if there are none.
         company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
-        softmax_over_batch: of a watched loop, the shape of what a softmax in the forward pass takes, examples first, where it
-            runs over these; None if there is none.
+        softmax_over_batch: where examples influence each other, or of a watched loop, the shape of what a softmax of the model
+            takes, examples first, where it runs over these; None if there is none.
         along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
         maybe_steps_first: whether that may be meant, as nothing tells which of two dimensions is that of the examples.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.

@@ -41,7 +41,7 @@ from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.order_blind import order_blind
 from trainability.doctor.measure.outer_products import OuterProducts, outer_product
-from trainability.doctor.measure.over_batch import meant_over_batch, with_views
+from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, with_views
 from trainability.doctor.measure.own_places import own_places
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pairing import Pairing
@@ -234,7 +234,11 @@ def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> di
     placed = place_leakage(model, inputs) if mixed is not None else None
     layer = along_batch(model, inputs, seen.given.lengths)
     unsure = layer is not None and not examples_first(seen, batches)
-    return {"leakage": mixed, "place_leakage": placed, "along_batch": layer, "maybe_steps_first": unsure}
+    found = {"leakage": mixed, "place_leakage": placed, "along_batch": layer, "maybe_steps_first": unsure}
+    if mixed:
+        nodes = [tensor.grad_fn for tensor in seen.returned if tensor.grad_fn is not None]
+        found["softmax_over_batch"] = softmax_over_batch(nodes, inputs, len(inputs[0]) if inputs[0].dim() else None)
+    return found
 
 
 def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         these differs from that of its examples; or a loader's own collate function stacks (steps, examples, ...), whose
         second size is the batch size, and examples along the second dimension influence each other. Code `place`: the
         output does not change with the neighbours, but changes by as much when the batch is run in another order. Code
-        `softmax`: in a watched run, a softmax of the forward pass takes (examples, 2 or more) and runs over the
-        examples. The same where (layers, examples, features), with fewer layers than examples, is viewed as a row for
+        `softmax`: there, or in a watched run, a softmax of the forward pass takes (examples, 2 or more) and runs over
+        the examples. The same where (layers, examples, features), with fewer layers than examples, is viewed as a row for
         each example.
     Why: in eval mode each example should be computed by itself. All batches in the test have the same size, so that even the
         rounding is equal; an operation that mixes the batch changes outputs by a large part of their size. An LSTM that takes
@@ -66,8 +66,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     placed = (evidence.facts.place_leakage if evidence.facts is not None else None) or 0.0
     if not leakage > 1e-3:
         return [_by_place(placed)] if placed > 1e-3 else _by_view(evidence) or _by_softmax(evidence)
-    if viewed := _by_view(evidence):
-        return viewed
+    if told := _by_view(evidence) or _by_softmax(evidence):
+        return told
     is_second = reading.facts(evidence).stacked_second
     return [
         Finding(
@@ -111,7 +111,7 @@ def _by_view(evidence: Evidence) -> list[Finding]:
 
 
 def _by_softmax(evidence: Evidence) -> list[Finding]:
-    """Leakage in a watched loop, as its graph shows it, without other examples."""
+    """Leakage as the graph shows it: of a watched loop without other examples."""
     facts = reading.facts(evidence)
     if facts.softmax_over_batch is None or (facts.graph is not None and facts.graph.over_batch):
         return []
