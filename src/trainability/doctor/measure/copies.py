@@ -38,6 +38,8 @@ def copied(*objects: Any) -> tuple[Any, ...]:
                 raise ValueError(
                     "the model cannot be copied: the forward pass of a ScriptModule's copy uses the original's weights"
                 )
+            if (holder := _uses_by_closure(module, own)) is not None:
+                raise ValueError(f"the model cannot be copied: its {holder} uses layers of the original by a closure")
             for value in vars(module).values():  # weights that weight norm computed, which deepcopy refuses
                 if isinstance(value, Tensor) and not value.is_leaf:
                     memo[id(value)] = value.detach().clone().requires_grad_(_is_made_of_strangers(value, own))
@@ -50,6 +52,18 @@ def copied(*objects: Any) -> tuple[Any, ...]:
     except Exception as error:
         raise ValueError(f"the model and its optimizer cannot be copied: {error_line(error)}") from error
     return twins
+
+
+def _uses_by_closure(module: nn.Module, own: set[int]) -> str | None:
+    """The attribute of a module with a function that holds parameters of the model: a copy would share the function."""
+    for name, value in vars(module).items():
+        for item in _leaves(value):
+            function = item.func if isinstance(item, functools.partial) else item
+            if not inspect.isfunction(function) or _is_library(function):
+                continue
+            if any(id(p) in own for held in used_by(function) for p in (held, *_parameters(held))):
+                return name
+    return None
 
 
 def _is_made_of_strangers(value: Tensor, own: set[int]) -> bool:

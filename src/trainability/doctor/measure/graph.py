@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import inspect
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -336,7 +338,7 @@ def _leaves(root: Any) -> tuple[list[Tensor], bool]:
 
 
 def _hidden_in_attributes(model: nn.Module) -> dict[int, str]:
-    """Parameters in plain lists, tuples, sets and dicts that are attributes of modules, where PyTorch does not see them.
+    """Parameters in plain containers and closures that are attributes of modules, where PyTorch does not see them.
 
     And those of which an attribute is made, as by `nn.Parameter(table).float()`.
     """
@@ -367,3 +369,10 @@ def _inside(value: Any, name: str, depth: int) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, list | tuple | set):
         for index, item in enumerate(value):
             yield from _inside(item, f"{name}[{index}]", depth + 1)
+    elif isinstance(value, functools.partial):
+        for item in (value.func, *value.args, *value.keywords.values()):
+            yield from _inside(item, name, depth + 1)
+    elif inspect.isfunction(value):
+        for key, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            with contextlib.suppress(ValueError):  # a cell that is not filled yet
+                yield from _inside(cell.cell_contents, f"{name}.<locals>.{key}", depth + 1)

@@ -87,13 +87,13 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers are in a plain list or dict, so the model does not register their weights.
+    """Layers are in a plain list, dict or function, so the model does not register their weights.
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict or
-        tuple that is an attribute of one, or has been made into such an attribute (`nn.Parameter(table).float()`), and is
-        in no optimizer of the process; or, in a check, on a plain tensor with a gradient that is an attribute of one,
-        goes into no layer, holds different numbers, a tenth as many as are trained or more, and no row for each example,
-        where no derivative is taken. A hint where it is in an optimizer.
+        tuple or in a function's closure that is an attribute of one, or has been made into such an attribute
+        (`nn.Parameter(table).float()`), and is in no optimizer of the process; or, in a check, on a plain tensor with a
+        gradient that is an attribute of one, goes into no layer, holds different numbers, a tenth as many as are trained or
+        more, and no row for each example, where no derivative is taken. A hint where it is in an optimizer.
         Code `made_in_forward`: weights in no module that each forward pass creates; in a watched loop, that it creates
         and drops.
     Why: `parameters()`, `to()`, `state_dict()` and `train()` see only registered modules and parameters. Other layers keep
@@ -113,6 +113,16 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     trained = not graph.unregistered_untrained
     holder, bracket, _ = graph.unregistered[0].partition("[")
     is_tensor = not bracket and len(set(graph.unregistered)) == 1
+    holder, in_functions = holder.partition(".<locals>.")[0], ".<locals>." in graph.unregistered[0]
+    if is_tensor:
+        cause = f"{holder} is a plain tensor"
+        remedy = f"{holder} = torch.nn.Parameter(...), with what converts it (.float(), .to(device)) inside"
+    elif in_functions:
+        cause = f"{holder} holds functions, and PyTorch does not look for layers in their closures"
+        remedy = f"give the model the layers that the functions of {holder} use: self.layers = torch.nn.ModuleList([...])"
+    else:
+        cause = f"{holder} is a plain Python container"
+        remedy = f"{holder} = torch.nn.ModuleList(...)"
     return [
         Finding(
             rule="unregistered_layers",
@@ -123,11 +133,8 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
                 Measurement(name="parameters in no module", value=float(len(graph.unregistered)), threshold=0.0),
                 Measurement(name="of these in no optimizer", value=float(graph.unregistered_untrained), threshold=0.0),
             ),
-            cause=f"{holder} is a plain tensor" if is_tensor else f"{holder} is a plain Python container",
-            remedy=f"{holder} = torch.nn.Parameter(...), with what converts it (.float(), .to(device)) inside, before the "
-            "optimizer is created from model.parameters()"
-            if is_tensor
-            else f"{holder} = torch.nn.ModuleList(...), before the optimizer is created from model.parameters()",
+            cause=cause,
+            remedy=f"{remedy}, before the optimizer is created from model.parameters()",
             source="PyTorch, torch.nn.Parameter" if is_tensor else "PyTorch, torch.nn.ModuleList",
             layers=graph.unregistered,
         )
