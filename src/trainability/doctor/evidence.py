@@ -278,6 +278,8 @@ class Evidence:
         problems: what the doctor could not watch and what went wrong inside it, each named once.
         rehearsal: some steps of the loop's own body on a copy.
         experiments: what one change at a time did to copies of the program.
+        steps_of_others: of a script's optimizer that has not stepped although what it holds gets gradients, the most steps that
+            another one has made; None of any other.
         processes: sampled steps side by side, where several processes train one model.
         has_ended: whether the watched loop is over, in whatever way.
     """
@@ -295,6 +297,7 @@ class Evidence:
     problems: tuple[str, ...] = ()
     rehearsal: Rehearsal | None = None
     experiments: Experiments | None = None
+    steps_of_others: int | None = None
     processes: Processes | None = None
     has_ended: bool = False
 
@@ -353,6 +356,7 @@ class Evidence:
             rehearsal=other.rehearsal or self.rehearsal,
             experiments=other.experiments or self.experiments,
             processes=joining.joined_processes(self.processes, other.processes),
+            steps_of_others=self.steps_of_others if other.steps_of_others is None else other.steps_of_others,
             has_ended=other.has_ended if other.steps else self.has_ended or other.has_ended,
         )
 

@@ -233,6 +233,7 @@ class Rehearsal:
         not_written: of these, those that the gradient alone, times the learning rate, would have changed at one of the first
             steps: they do not round to nothing.
         without_gradient: trainable parameters that had no gradient at any step of an optimizer.
+        idle: trainable parameters that got a gradient, and whose optimizer never stepped while another did.
         zero_rate: trainable parameters in an optimizer's group whose learning rate was 0 at every step.
         num_parameters: trainable parameters, as tensors.
         parted: those whose elements were nearly one number before the first step, and differ by more after the last.
@@ -290,6 +291,7 @@ class Rehearsal:
     unmoved: tuple[str, ...] = ()
     not_written: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     zero_rate: tuple[str, ...] = ()
     num_parameters: int = 0
     parted: tuple[str, ...] = ()

@@ -88,6 +88,7 @@ class Monitor(Watcher):
         of_step: what a step of the loop shows, computed again.
         streamed: see `Readings`; likewise.
         plateau: see `OptimizerSettings`; likewise.
+        steps_of_others: see `Evidence`; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -145,6 +146,7 @@ class Monitor(Watcher):
         self.of_step: Facts | None = None
         self.streamed: BatchOrder | None = None
         self.plateau: PlateauCalls | None = None
+        self.steps_of_others: int | None = None
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
@@ -259,6 +261,7 @@ class Monitor(Watcher):
             seen = replace(seen, facts=completed_facts(seen.facts, self.of_step))
         if self.of_loader is not None:
             seen = with_loader(seen, self.of_loader)
+        seen = replace(seen, steps_of_others=self.steps_of_others)
         if seen.optimizer is None or (self._holds is None and self.plateau is None):
             return seen
         return replace(seen, optimizer=replace(seen.optimizer, holds=self._holds, plateau=self.plateau))

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.copies import keep_attributes, keep_groups, keep_variables, modules, optimizers, put_back
 from trainability.doctor.measure.exits import exit_as_error
+from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.mixed_gradients import MixedGradients
 from trainability.doctor.measure.statistics import local
@@ -97,6 +98,7 @@ class Loop:
         self.output: Tensor | None = None
         self._on_part_handles: list[Any] = []
         self.reached: set[int] = set()
+        self._arrived: set[int] = set()  # ids of parameters that got a gradient, whether or not their optimizer stepped
         self.resolved: set[int] = set()
         self._asked: Counter[int] = Counter()  # steps of an optimizer at which that was asked
         self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
@@ -116,6 +118,14 @@ class Loop:
         losses of their own, as in a GAN. Without that, the updates of several optimizers are one update.
         """
         return self._left_behind and all(id(optimizer) in self._began for optimizer in self.optimizers)
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Parameters, by name, that get a gradient, and of whose optimizers none has stepped while another has."""
+        began = [each for each in self.optimizers if id(each) in self._began]
+        moved, held = (set().union(*map(managed_parameters, each)) for each in (began, self.optimizers))
+        still = (held - moved) & self._arrived if began else set()
+        return tuple(name for name, p in self.parameters.items() if id(p) in still)
 
     @property
     def mixed(self) -> str | None:
@@ -304,6 +314,7 @@ class Loop:
                 return
             is_empty = found is None or not bool(local(found).any())
             self._mixed.arriving(key, is_empty=is_empty)
+            self._arrived.add(key)
             if key in self._cleared:
                 return
             if found is None or is_empty:

@@ -320,7 +320,10 @@ def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[in
         "distances": _distances(loop, start) if loop.opposed else (),
         "unmoved": unmoved,
         "not_written": tuple(name for name in unmoved if id(loop.parameters[name]) in loop.resolved),
-        "without_gradient": tuple(n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached),
+        "without_gradient": tuple(
+            n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached and n not in loop.idle
+        ),
+        "idle": loop.idle,
         "zero_rate": tuple(n for n, p in loop.parameters.items() if id(p) in managed - with_rate),
         "num_parameters": len(loop.parameters),
         "parted": tuple(n for n, p in loop.parameters.items() if is_near_constant(start[n]) and not is_near_constant(p)),

@@ -22,6 +22,7 @@ LONGEST_ACCUMULATION = 16
 DEAD_RATE = 1e-3
 CAPPED_SHARE = 0.1
 CRAWLS = 1e-5  # of their size, that weights went in a rehearsal
+_LONG = 100  # steps of another optimizer in a script that has ended
 # A large divisor of the logits, a difference of logits that does not separate classes, and one that does.
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
 
@@ -33,7 +34,7 @@ def _stepped(evidence: Evidence) -> Rehearsal | None:
 
 
 @rule(
-    severities=("error",),
+    severities=("error", "warning"),
     verdict="dead",
     explains=("unmoved_parameter", "untrained_parameter", "plateau", "cannot_overfit", "slow_start", "vanishing_gradient"),
 )
@@ -41,13 +42,18 @@ def never_steps(evidence: Evidence) -> list[Finding]:
     """The loop never calls the optimizer's step, so no weight changes.
 
     Fires: in 16 rehearsed steps or more, no optimizer stepped and no parameter changed; or Monitor saw 16 backward passes or
-        more, its optimizer never stepped, and nothing wrote to the weights.
+        more, its optimizer never stepped, and nothing wrote to the weights. A warning with code `one`: one of several
+        optimizers made no step in 16 rehearsed steps, or in a whole script in which another made 100 or more, although what
+        it holds gets gradients.
     Why: calls are counted. Accumulation over fewer than 16 batches would show a step within that many.
-    What fools it: accumulation over more than 16 batches. A loop that changes weights without an optimizer is recognised.
-    Fix: call optimizer.step() after loss.backward(), on the optimizer that was passed to check.
+    What fools it: accumulation over more than 16 batches; a part whose turn comes later. A loop that changes weights without
+        an optimizer is recognised.
+    Fix: call optimizer.step() after loss.backward(), on the optimizer that was passed to check, and on each of several.
     Source: PyTorch, `torch.optim.Optimizer.step`; own count.
     """
     rehearsal = evidence.rehearsal
+    if idle := _one_is_idle(evidence):
+        return [idle]
     if evidence.steps:
         passes = 0 if any(not step.skipped for step in evidence.steps) else sum(step.micro_batches for step in evidence.steps)
         seen = Measurement(name="backward passes", value=float(passes), threshold=float(LONGEST_ACCUMULATION))
@@ -71,6 +77,32 @@ def never_steps(evidence: Evidence) -> list[Finding]:
             source="own; counted",
         )
     ]
+
+
+def _one_is_idle(evidence: Evidence) -> Finding | None:
+    rehearsal, others = evidence.rehearsal, evidence.steps_of_others
+    names: tuple[str, ...] = ()
+    if not evidence.steps and others is not None and others >= _LONG:
+        steps, what = others, "what this optimizer holds gets gradients, and it"
+    elif rehearsal is not None and rehearsal.idle and len(rehearsal.steps) >= LONGEST_ACCUMULATION:
+        steps, names = sum(step.optimizer_steps for step in rehearsal.steps), rehearsal.idle
+        what = f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} get gradients, and their optimizer"
+    else:
+        return None
+    return Finding(
+        rule="never_steps",
+        code="never_steps.one",
+        severity="warning",
+        seen=f"{what} made no step while others made {steps:,}",
+        measurements=(
+            Measurement(name="steps of this optimizer", value=0.0, threshold=1.0),
+            Measurement(name="steps of other optimizers", value=float(steps)),
+        ),
+        cause="the step() of one of the optimizers is missing, or another optimizer is stepped in its place",
+        remedy="after loss.backward(), call step() of each optimizer once; a copied line may step one of them twice",
+        source="own; counted",
+        layers=names,
+    )
 
 
 def _of_an_opponent(parameter: str) -> Finding:
