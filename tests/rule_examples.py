@@ -352,7 +352,10 @@ BOTH = {"same_inputs": ((0, 1),)}
 EXAMPLES: dict[str, Example] = {
     # rehearsal
     "never_steps": Example(
-        {"error": rehearsed(16, calls=0, unmoved=("a.weight", "a.bias"))},
+        {
+            "error": rehearsed(16, calls=0, unmoved=("a.weight", "a.bias")),
+            "warning": rehearsed(16, idle=("b.weight",), unmoved=("b.weight",)),
+        },
         near=rehearsed(15, calls=0, unmoved=("a.weight", "a.bias")),  # gradients may be accumulated
     ),
     "stale_gradients": Example(

@@ -672,6 +672,7 @@ CODES = {
     "target_broadcast.inside": (fact(all_pairs=(64, True, True)), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
+    "never_steps.one": (Evidence(steps_of_others=1200), Evidence(steps_of_others=20)),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),

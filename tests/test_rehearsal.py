@@ -155,6 +155,25 @@ def test_accumulation_is_no_stale_gradient() -> None:
     assert rehearse(*program(), step=step, max_steps=4).stale_gradient == 0.0
 
 
+def test_updates_are_followed_where_they_are_made() -> None:
+    """Gradients add up over eight bodies; what the first and the second do to the weights is nothing."""
+    passes = 0
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        nonlocal passes
+        passes += 1
+        loss = training_step(model, batch)
+        (loss / 8).backward()
+        if passes % 8 == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+    found = rehearse(*program(), step=step, max_steps=20)
+    assert [number % 8 for number, _ in found.critical][:2] == [0, 0]
+    assert all(critical.update_norm > 0 for _, critical in found.critical)
+
+
 def test_an_optimizer_that_never_steps() -> None:
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
         loss = training_step(model, batch)

@@ -134,7 +134,7 @@ class ScriptWatch:
             monitor.of_loader = self._held_out.of_loader(monitor.model)
         moved = {id(p) for each in self._optimizers if id(each) in self._steps for p in parameters_of(each)}
         for each in self._monitors.values():
-            held = parameters_of(each.optimizer) if each.optimizer is not None else []
+            held = list(parameters_of(each.optimizer)) if each.optimizer is not None else []
             if moved.isdisjoint(map(id, held)) and any(p.grad is not None and bool(p.grad.any()) for p in held):
                 each.steps_of_others = max(self._steps.values(), default=0)
         self._recordings.ask(self._monitors.values())

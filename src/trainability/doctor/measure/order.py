@@ -25,7 +25,7 @@ class OrderCounter:
         self._is_stream = isinstance(loader, DataLoader) and isinstance(loader.dataset, IterableDataset)
         self._stream_workers = loader.num_workers if self._is_stream and loader.num_workers > 1 else None
         self._labels: list[Tensor] = []
-        self._before: list[int] = []
+        self._before: tuple[list[int], Tensor] = [], torch.empty(0)
         self._one_class = self._repeated = self._balanced = 0
 
     def add(self, labels: Tensor, hashes: list[int]) -> None:
@@ -38,8 +38,9 @@ class OrderCounter:
         self._one_class += len(labels) > 1 and bool((labels == labels[0]).all())
         counts = torch.unique(labels, return_counts=True)[1]
         self._balanced += 1 < len(counts) < len(labels) and bool((counts == counts[0]).all())
-        self._repeated += bool(hashes) and hashes == self._before
-        self._before = hashes
+        # Inputs of zeros are the same in every batch, and their labels are not.
+        self._repeated += bool(hashes) and hashes == self._before[0] and torch.equal(labels, self._before[1])
+        self._before = hashes, labels
         self._labels.append(labels)
 
     def result(self) -> BatchOrder | None:

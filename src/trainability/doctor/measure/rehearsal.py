@@ -265,13 +265,14 @@ def _steps(
 ) -> str:
     """Takes the steps, adds to `seen` what they show, and returns what ended them."""
     writes, clips = watches
+    postponed = False  # an update is followed where one is made: of gradients that add up over several bodies, in the last
     for number, batch in enumerate(batches, start=1):
         seen.recent.append(batch)
         if len(seen.recent) > max(FEWEST_BATCHES, _RECENT_EXAMPLES // (batch_size(batch) or 1)):
             seen.recent.popleft()
         batch = to_device(batch, loop.device)
         is_last = number == max_steps or not budget.allows(looks=1, criticals=0)
-        measured = is_last or (number in CRITICAL_STEPS and budget.allows(looks=1, criticals=1))
+        measured = is_last or ((postponed or number in CRITICAL_STEPS) and budget.allows(looks=1, criticals=1))
         measured = measured and loop.scale == 1.0
         before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
         writes.turn(number)
@@ -290,7 +291,9 @@ def _steps(
         seen.with_rate |= _with_rate(loop)
         norm, calls = loop.norm, loop.calls
         seen.steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=norm, lr=loop.rate, optimizer_steps=calls))
-        if before is not None and not loop.opposed:
+        postponed = before is not None and not calls and all(map(torch.equal, loop.parameters.values(), before))
+        postponed &= not is_last or any(step.optimizer_steps for step in seen.steps)
+        if before is not None and not postponed and not loop.opposed:
             try:
                 seen.critical.append(
                     (

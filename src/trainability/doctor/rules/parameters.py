@@ -87,7 +87,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers are in a plain list, dict or function, so the model does not register their weights.
+    """Layers are in a list, dict or closure, so the model does not register their weights.
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict or
         tuple or in a function's closure that is an attribute of one, or has been made into such an attribute
