@@ -52,7 +52,7 @@ from verdict_table import wilson
 HERE = Path(__file__).parent
 SCRIPTS, ANSWERS = HERE / "scripts", HERE / "results" / "script-faults.jsonl"
 EXPERIMENTS = HERE / "results" / "script-confirm.jsonl"
-SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine")
+SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine", "ten")
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
 LONGEST = 600.0
