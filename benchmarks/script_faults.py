@@ -1,8 +1,8 @@
 """Scripts as people write them, each with its mistake and without: what `check` and `trainability run` say of them.
 
-    python benchmarks/script_faults.py ask --set nine --processes 2  # restartable; half a minute a script
-    python benchmarks/script_faults.py score --set nine                # the table
-    python benchmarks/script_faults.py score --set nine --wrong       # and what was said of each that went wrong
+    python benchmarks/script_faults.py ask --set ten --processes 2  # restartable; half a minute a script
+    python benchmarks/script_faults.py score --set ten                # the table
+    python benchmarks/script_faults.py score --set ten --wrong       # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
 `scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
@@ -26,7 +26,9 @@ rules had read, too. Both were asked whole, of code 2570a033, in the night to 28
 no answer, and once more, of code 308b37e7 (`script-faults-again.jsonl`). Two more authors wrote `eight` (27, 41), told as
 those of `seven`, and another wrote `kin` (13, 20): other programs again of the kinds of `kinds`, told as its author. Both were
 asked whole, of code b8626aba, on 28 November, with codes by two judges who had seen no answer; some codes that rules got while
-they judged are among them. They need scikit-learn.
+they judged are among them. Two more authors wrote `nine` (28, 42) and two `ten` (28, 44), told to take other programs of the
+kinds of tests/test_cases.py; asked whole on that day, of code 099e121a and 1db78948, with codes by judges who had seen no
+answer. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
