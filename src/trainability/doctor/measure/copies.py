@@ -57,13 +57,21 @@ def copied(*objects: Any) -> tuple[Any, ...]:
 def _uses_by_closure(module: nn.Module, own: set[int]) -> str | None:
     """The attribute of a module with a function that holds parameters of the model: a copy would share the function."""
     for name, value in vars(module).items():
-        for item in _leaves(value):
-            function = item.func if isinstance(item, functools.partial) else item
-            if not inspect.isfunction(function) or _is_library(function):
-                continue
+        for function in _functions_in(value, depth=2):
             if any(id(p) in own for held in used_by(function) for p in (held, *_parameters(held))):
                 return name
     return None
+
+
+def _functions_in(value: Any, depth: int) -> Iterator[Any]:
+    """The program's own functions in containers, so deep: an attribute may hold a whole data set, or itself."""
+    function = value.func if isinstance(value, functools.partial) else value
+    if inspect.isfunction(function):
+        if not _is_library(function):
+            yield function
+    elif depth and isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _functions_in(item, depth - 1)
 
 
 def _is_made_of_strangers(value: Tensor, own: set[int]) -> bool:
