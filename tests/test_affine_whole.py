@@ -211,21 +211,105 @@ def test_models_that_are_affine_as_a_whole(name: str) -> None:
     assert measured is None or (measured.gap < 1e-3 and measured.mixed > 1e-2 and len(found[0].layers) >= 2)
 
 
-class GivenEdges(nn.Module):
-    def __init__(self) -> None:
+class Two(nn.Module):
+    """A model of two inputs, of which only the first is a function of two trained layers behind each other."""
+
+    def __init__(self, answer: Callable[..., Tensor], *widths: int, other: int = NODES) -> None:
         super().__init__()
-        self.one, self.two = nn.Linear(FEATURES, 16), nn.Linear(16, 1)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise((FEATURES, *widths)))
+        self.also = nn.Linear(other, 16)
+        self.table = nn.Embedding(NODES, 16)
+        self.answer = answer
 
-    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        return self.two(adjacency @ self.one(adjacency @ x)).squeeze(-1)
+    def forward(self, graph: tuple[Tensor, Tensor]) -> Tensor:
+        return self.answer(self, *graph)
 
 
-@pytest.mark.parametrize("is_fixed", [True, False], ids=["one graph", "a graph for each example"])
-def test_another_input_must_be_the_same_in_every_batch(is_fixed: bool) -> None:
+def stack(net: Any, x: Tensor, adjacency: Tensor, between: Callable[[Tensor], Tensor] = lambda h: h) -> Tensor:
+    h = adjacency @ between(net.layers[0](adjacency @ x))
+    return net.layers[1](h).squeeze(-1)
+
+
+def by_degree(net: Any, x: Tensor, adjacency: Tensor) -> Tensor:
+    """Neighbours by the roots of degrees, and the mean over the nodes that have neighbours."""
+    degrees = adjacency.sum(-1, keepdim=True)
+    norm = degrees.clamp(min=1).pow(-0.5)
+    near = norm * adjacency * norm.transpose(1, 2)
+    h = net.layers[0](x) + torch.einsum("bij,bjf->bif", near, net.layers[0](x) + x.sum(-1, keepdim=True))
+    h = net.layers[1](near @ h) * (degrees > 0).float()
+    return net.layers[2](h.sum(1) / (degrees > 0).float().sum(1))
+
+
+def along_edges(net: Any, x: Tensor, edges: Tensor) -> Tensor:
+    """Nodes of all graphs in one tensor, and pairs of them."""
+    for layer in net.layers[:-1]:
+        x = torch.zeros(len(x), layer.in_features).index_add(0, edges[1], x[edges[0]])
+        x = layer(x)
+    return net.layers[-1](x).squeeze(-1)
+
+
+def graphs() -> Tensor:
+    return (torch.rand(ROWS, NODES, NODES) < 0.5).float()
+
+
+def attended(net: Any, x: Tensor, z: Tensor) -> Tensor:
+    return net.layers[1](net.also(z) @ (net.also(z).transpose(1, 2) @ net.layers[0](x))).squeeze(-1)
+
+
+def weighted(net: Any, x: Tensor, z: Tensor) -> Tensor:
+    return net.layers[1](net.layers[0](x) @ net.also(z).mean(1)[:, :, None].expand(-1, -1, 16)).squeeze(-1)
+
+
+GIVEN: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], bool]] = {
+    "a graph for each example": (lambda: Two(stack, 16, 1), graphs, True),
+    "roots of degrees, and a mask": (lambda: Two(by_degree, 16, 16, 1), graphs, True),
+    "edges of joined graphs": (lambda: Two(along_edges, 16, 16, 1), lambda: torch.randint(0, ROWS, (2, 3 * ROWS)), True),
+    "relu": (lambda: Two(lambda *a: stack(*a, torch.relu), 16, 1), graphs, False),
+    "one weight": (lambda: Two(lambda net, x, z: net.layers[0](z @ z @ x).squeeze(-1), 1), graphs, False),
+    "a bottleneck": (lambda: Two(lambda *a: stack(*a).flatten(1), 1, 3), graphs, False),
+    "bilinear": (
+        lambda: Two(lambda net, x, z: net.layers[1](net.layers[0](x) * net.also(z)).squeeze(-1), 16, 1),
+        lambda: torch.rand(ROWS, NODES, NODES),
+        False,
+    ),
+    "features weighed by an input": (
+        lambda: Two(lambda net, x, z: net.layers[1](net.layers[0](x) * z).squeeze(-1), 16, 1),
+        lambda: torch.rand(ROWS, NODES, 16),
+        False,
+    ),
+    "a product of two embeddings": (
+        lambda: Two(lambda net, x, z: net.layers[1](net.layers[0](x) * net.table(z)).squeeze(-1), 16, 1),
+        lambda: torch.randint(0, NODES, (ROWS, NODES)),
+        False,
+    ),
+    "linear attention": (lambda: Two(attended, 16, 1), graphs, False),
+    "weights made of an input": (lambda: Two(weighted, 16, 1), graphs, False),
+    "attention over an input": (
+        lambda: Two(lambda net, x, z: stack(net, x, z.softmax(dim=-1)), 16, 1),
+        lambda: torch.rand(ROWS, NODES, NODES),
+        False,
+    ),
+    "a gate for each node": (
+        lambda: Two(lambda net, x, z: net.layers[1](net.layers[0](x) * z.mean(-1, keepdim=True).sigmoid()).squeeze(-1), 16, 1),
+        graphs,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_another_input_that_differs_between_batches_must_be_no_gate(name: str) -> None:
     torch.manual_seed(0)
-    batches = []
+    build, other, is_named = GIVEN[name]
+    model, batches = build(), []
     for _ in range(4):
-        x = torch.randn(ROWS, NODES, FEATURES)
-        batches.append((x, ring() if is_fixed else torch.rand(ROWS, NODES, NODES), product(x)))
-    facts = look(GivenEdges(), batches[0], lambda model, batch: F.mse_loss(model(*batch[:2]), batch[2]), batches=batches)
-    assert (facts.readings.affine is not None) is is_fixed
+        z = other()
+        x = torch.randn(ROWS, FEATURES) if len(z) == 2 else torch.randn(ROWS, NODES, FEATURES)
+        batches.append(((x, z), x[..., 0] * x[..., 1]))
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        out = model(batch[0])
+        return F.mse_loss(out, batch[1].reshape(ROWS, -1).repeat(1, 3)[:, : out[0].numel()].reshape(out.shape))
+
+    facts = look(model, batches[0], step, batches=batches)
+    assert (facts.readings.affine is not None) is is_named

@@ -18,9 +18,11 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.arithmetic import Arithmetic
 from trainability.doctor.measure.copies import put_back
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.graph import behind_views, nodes_of_loss
+from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.workspace import set_training
@@ -29,7 +31,7 @@ from trainability.doctor.readings import AffineWhole
 _MOVES = (-1.0, 0.1, 10.0, 100.0)  # times the input's own size
 _ROUNDING = 1e-3  # of how far the output moves: float32 leaves 1e-5, and a ReLU 0.1 and more
 _APART, _TOGETHER = 0.5, 1e-2  # by which two weights are scaled; what both do beyond each alone, of what one does
-_FEWEST_ROWS, _MOST_LAYERS = 4, 8  # examples; layers that are asked in pairs
+_FEWEST_ROWS, _MOST_LAYERS, _MOST_INPUTS = 4, 8, 3  # examples; layers that are asked in pairs; inputs that are moved
 _MOST_COLUMNS, _MOST_ROWS, _ROWS_PER_COLUMN = 512, 4096, 4
 _ANSWERED = 0.9  # of the targets' variance, or of the labels, that a linear map of the input explains
 _PRODUCTS = frozenset({"linear", "matmul", "rmatmul", "mm", "bmm", "addmm", "einsum"})
@@ -52,8 +54,9 @@ class _Layer:
 class _Products(TorchFunctionMode):
     """Follows what is made of one input, and keeps the products of it with trained weights."""
 
-    def __init__(self, x: Tensor, trained: dict[int, tuple[str, nn.Parameter]]) -> None:
+    def __init__(self, x: Tensor, trained: dict[int, tuple[str, nn.Parameter]], arithmetic: Arithmetic | None = None) -> None:
         super().__init__()
+        self._arithmetic = arithmetic
         self.found: list[_Layer] = []
         self.before: dict[int, Tensor] = {}  # what a bound or a view took, by the id of its result
         self._rows, self._trained = len(x), trained
@@ -63,6 +66,8 @@ class _Products(TorchFunctionMode):
         given = [t for _, t in tensors((args, kwargs or {}))]
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "").strip("_")
+        if self._arithmetic is not None:
+            self._arithmetic.see(name, args, kwargs or {}, result)
         if any(id(t) in self._made for t in given):
             made = [t for _, t in tensors(result)]
             self._made |= {id(t): t for t in made}
@@ -114,8 +119,8 @@ def affine_whole(
 
     Returns:
         The measurements; None where the model bends, where fewer than two layers act one behind the other, where they may be
-        several on purpose (a bottleneck, a weight that is used again and again, a loss with functions of its own between, an
-        input of other examples' values beside it), or where a linear map of the input explains the targets.
+        several on purpose (a bottleneck, a weight that is used again and again, a loss with functions of its own between,
+        another input that may be a gate, see `Arithmetic`), or where a linear map of the input explains the targets.
     """
     if known.has_nonlinearity is False and known.stacked:
         return None
@@ -123,19 +128,20 @@ def affine_whole(
         return None
     if any(isinstance(module, nn.modules.batchnorm._NormBase) for module in model.modules()):
         return None  # in training it is no affine function of a batch
-    place = next((k for k, t in enumerate(seen.inputs) if _is_data(t)), None)
-    if place is None or not _others_are_fixed(seen, place, batches):
-        return None
     trained = _trained_weights(model, managed)
     if len(trained) < 2:
         return None
-    found = None
-    # One fact less where a model takes no other values than those of its data.
-    with contextlib.suppress(Exception), randomness_restored(), torch.no_grad(), put_back(model):
-        torch.manual_seed(0)
-        set_training(model, False)
-        found = _measured(model, seen, place, trained)
-    return found if found is not None and not _is_answered(seen, place, batches) else None
+    for x in [t for _, t in tensors(seen.inputs) if _is_data(t)][:_MOST_INPUTS]:
+        is_free = not _others_are_fixed(seen, x, batches)
+        found = None
+        # One fact less where a model takes no other values than those of its data.
+        with contextlib.suppress(Exception), randomness_restored(), torch.no_grad(), put_back(model):
+            torch.manual_seed(0)
+            set_training(model, False)
+            found = _measured(model, seen, x, trained, is_free=is_free)
+        if found is not None:
+            return found if not _is_answered(seen, x, batches) else None
+    return None
 
 
 def _is_data(value: Any) -> bool:
@@ -158,12 +164,12 @@ def _asks_outputs(seen: ForwardPass, loss: Tensor) -> bool:
     return bool(readers) and all(call_of(node) in _ASKS for node in readers)
 
 
-def _others_are_fixed(seen: ForwardPass, place: int, batches: Iterable[Any]) -> bool:
+def _others_are_fixed(seen: ForwardPass, x: Tensor, batches: Iterable[Any]) -> bool:
     """Whether what else the model is given is the same for every batch, as the edges of one graph are.
 
     Else the model may depend on it in any way: a gate, an attention, a table that it is looked up in.
     """
-    x, others = seen.inputs[place], [t for k, t in enumerate(seen.inputs) if k != place for _, t in tensors(t)]
+    others = _beside(seen, x)
     if not others:
         return True
     with generators_restored(batches):
@@ -177,6 +183,11 @@ def _others_are_fixed(seen: ForwardPass, place: int, batches: Iterable[Any]) -> 
         elif len(other.shape) and len(other) == len(x) and tuple(other.shape) != (len(x), len(x)):
             return False
     return True
+
+
+def _beside(seen: ForwardPass, x: Tensor) -> list[Tensor]:
+    """What else the model is given."""
+    return [t for _, t in tensors(seen.inputs) if t is not x]
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
@@ -197,16 +208,20 @@ def _trained_weights(model: nn.Module, managed: set[str] | None) -> dict[int, tu
     return found
 
 
-def _measured(model: nn.Module, seen: ForwardPass, place: int, trained: dict[int, Any]) -> AffineWhole | None:
-    x = seen.inputs[place].detach()
+def _measured(
+    model: nn.Module, seen: ForwardPass, given: Tensor, trained: dict[int, Any], *, is_free: bool
+) -> AffineWhole | None:
+    """Args: `is_free`: whether what else the model is given differs from batch to batch."""
+    x = given.detach()
     size = float(x.float().square().mean().sqrt()) or 1.0
     for p in model.parameters():
         spread = 0.5 * max(float(p.detach().abs().square().mean().sqrt()), 0.1)
         p.add_(spread * torch.randn_like(p))
     at = x + size * torch.randn_like(x)
-    with (products := _Products(at, trained)):
-        answers = [t for _, t in tensors(_call(seen, place, at)) if t.is_floating_point()]
-    if len(answers) != 1:
+    arithmetic = Arithmetic(at, _beside(seen, given), model.parameters())
+    with (products := _Products(at, trained, arithmetic)):
+        answers = [t for _, t in tensors(_call(seen, given, at)) if t.is_floating_point()]
+    if len(answers) != 1 or (is_free and not arithmetic.is_plain):
         return None
     layers = _used_once(products.found)
     bound = products.without_bound(answers[0])
@@ -214,9 +229,9 @@ def _measured(model: nn.Module, seen: ForwardPass, place: int, trained: dict[int
 
     def answer(x: Tensor) -> Tensor:
         if not is_bound:
-            return next(t for _, t in tensors(_call(seen, place, x)) if t.is_floating_point()).double().flatten()
+            return next(t for _, t in tensors(_call(seen, given, x)) if t.is_floating_point()).double().flatten()
         with (again := _Products(x, {})):
-            output = next(t for _, t in tensors(_call(seen, place, x)) if t.is_floating_point())
+            output = next(t for _, t in tensors(_call(seen, given, x)) if t.is_floating_point())
         return again.without_bound(output).double().flatten()
 
     gap = _distance_from_affine(answer, at, size)
@@ -237,8 +252,9 @@ def _measured(model: nn.Module, seen: ForwardPass, place: int, trained: dict[int
     return AffineWhole(layers=ordered, gap=gap, mixed=max(mixed for *_, mixed in pairs))
 
 
-def _call(seen: ForwardPass, place: int, x: Tensor) -> Any:
-    return callable_model(seen)(*seen.inputs[:place], x, *seen.inputs[place + 1 :])
+def _call(seen: ForwardPass, given: Tensor, x: Tensor) -> Any:
+    """The model's answer to another tensor in the place of one that it was given."""
+    return callable_model(seen)(*exchanged(seen.inputs, given, x))
 
 
 def _used_once(layers: list[_Layer]) -> list[_Layer]:
@@ -292,13 +308,13 @@ def _together(answer: Callable[[Tensor], Tensor], at: Tensor, first: Tensor, sec
     return float((both - one - other + own).abs().max()) / moved if moved > 0 else 0.0
 
 
-def _is_answered(seen: ForwardPass, place: int, batches: Iterable[Any]) -> bool:
+def _is_answered(seen: ForwardPass, x: Tensor, batches: Iterable[Any]) -> bool:
     """Whether a linear map of the input that is fitted on half of the examples explains the targets of the others."""
     target = seen.target()
-    paths = [next((name for name, t in seen.batch if t is each), None) for each in (seen.inputs[place], target)]
+    paths = [next((name for name, t in seen.batch if t is each), None) for each in (x, target)]
     if None in paths or target is None:
         return False
-    columns = seen.inputs[place][0].numel() + 1
+    columns = x[0].numel() + 1
     if columns > _MOST_COLUMNS:
         return False
     with generators_restored(batches), randomness_restored():
