@@ -264,9 +264,9 @@ GIVEN: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], bool]] = {
     "a graph for each example": (lambda: Two(stack, 16, 1), graphs, True),
     "roots of degrees, and a mask": (lambda: Two(by_degree, 16, 16, 1), graphs, True),
     "edges of joined graphs": (lambda: Two(along_edges, 16, 16, 1), lambda: torch.randint(0, ROWS, (2, 3 * ROWS)), True),
-    "relu": (lambda: Two(lambda *a: stack(*a, torch.relu), 16, 1), graphs, False),
+    "relu": (lambda: Two(lambda net, x, z: stack(net, x, z, torch.relu), 16, 1), graphs, False),
     "one weight": (lambda: Two(lambda net, x, z: net.layers[0](z @ z @ x).squeeze(-1), 1), graphs, False),
-    "a bottleneck": (lambda: Two(lambda *a: stack(*a).flatten(1), 1, 3), graphs, False),
+    "a bottleneck": (lambda: Two(lambda net, x, z: stack(net, x, z).flatten(1), 1, 3), graphs, False),
     "bilinear": (
         lambda: Two(lambda net, x, z: net.layers[1](net.layers[0](x) * net.also(z)).squeeze(-1), 16, 1),
         lambda: torch.rand(ROWS, NODES, NODES),

@@ -17,29 +17,16 @@ _SUMS = frozenset({"add", "radd", "iadd", "sub", "rsub", "isub", "subtract", "ne
 _SUMS |= {"index_add", "scatter_add", "scatter_reduce", "bincount"}
 _VIEWS = frozenset({"get", "view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze", "t"})
 _VIEWS |= {"transpose", "permute", "swapaxes", "swapdims", "movedim", "expand", "expand_as", "broadcast_to", "repeat", "tile"}
-_VIEWS |= {
-    "repeat_interleave",
-    "getitem",
-    "select",
-    "narrow",
-    "index_select",
-    "gather",
-    "embedding",
-    "split",
-    "chunk",
-    "unbind",
-}
+_VIEWS |= {"repeat_interleave", "getitem", "select", "narrow", "index_select", "gather", "embedding", "split", "chunk"}
 _VIEWS |= {"cat", "concat", "stack", "hstack", "vstack", "roll", "flip", "pad", "diagonal", "contiguous", "clone", "detach"}
 _VIEWS |= {"to", "float", "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda", "zeros_like", "ones_like"}
-_VIEWS |= {"new_zeros", "new_ones", "dropout"}  # of a model in evaluation
+_VIEWS |= {"unbind", "new_zeros", "new_ones", "dropout"}  # of a model in evaluation
 _PLAIN = _MATRICES | _BY_ELEMENT | _SUMS | _VIEWS | {"einsum"}
 # What is done to an adjacency or a mask before it is multiplied by: degrees and their roots, self-loops, the number of graphs.
 _OF_OTHERS = frozenset({"pow", "rpow", "sqrt", "rsqrt", "reciprocal", "clamp", "clamp_min", "eq", "ne", "gt", "ge", "lt", "le"})
 _OF_OTHERS |= {"logical_not", "invert", "bool", "int", "long", "index", "item", "isinf", "isnan", "nan_to_num", "max", "amax"}
 _OF_OTHERS |= {"any", "all", "unique", "diag", "diag_embed", "to_dense", "to_sparse", "coalesce"}
-_SIZES = frozenset(
-    {"get", "size", "dim", "ndimension", "numel", "nelement", "len", "stride", "is_floating_point", "is_contiguous"}
-)
+_SIZES = frozenset({"get", "size", "dim", "ndimension", "numel", "nelement", "len", "stride", "is_floating_point"})
 
 
 class Arithmetic:
