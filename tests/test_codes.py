@@ -88,8 +88,8 @@ def plateau(mode: str, *, is_epoch: bool = False) -> Evidence:
     return Evidence(steps=steps([loss for loss in losses for _ in range(10)]), optimizer=settings)
 
 
-def named(rehearsed_to: float, *, loss: float | None = None) -> Evidence:
-    """Codes that are taken for amounts, a rehearsal that came to so much of a loss that is 1.6 for one answer, and a run."""
+def named(rehearsed_to: float, *, loss: float | None = None, is_alone: bool = False) -> Evidence:
+    """Codes that are taken for amounts, a sequence or one an example, a rehearsal that came to so much of a loss that is 1.6 for one answer, and a run."""
     found = NamedValues(
         place="[0]",
         layer="conv",
@@ -102,7 +102,7 @@ def named(rehearsed_to: float, *, loss: float | None = None) -> Evidence:
     )
     looks = tuple(Observation(step=s, loss=x) for s, x in ((0, 3.0), (60, rehearsed_to)))
     tried = rehearsed(60, reference=looks, task=Task(kind="classification", chance=1.6))
-    facts = Facts(loss=1.6, output_rms=1.0, readings=Readings(named=found))
+    facts = Facts(loss=1.6, output_rms=1.0, readings=Readings(numbered=found) if is_alone else Readings(named=found))
     return dataclasses.replace(tried, facts=facts, steps=steps([loss] * 200) if loss is not None else ())
 
 
@@ -648,6 +648,7 @@ CODES = {
     ),
     "numbers_for_words.codes": (named(1.7), named(0.7)),
     "numbers_for_words.codes of a run": (named(1.7, loss=0.9), named(1.7, loss=0.7)),
+    "numbers_for_words.column": (named(1.7, is_alone=True), named(0.7, is_alone=True)),
     "split_shift.chunks": (changing(0.1, error=0.06), changing(0.1, error=0.07)),
     "split_shift.chunks of few": (changing(0.0, z=8.1), changing(0.0, z=7.9)),
     "shuffled_labels.scores": (fact(scores_of_others=("[1]", "[2]", 600, 0.5)), fact()),

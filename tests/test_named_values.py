@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import trainability
-from trainability.doctor.measure.named_values import compared
+from trainability.doctor.measure.named_values import compared, compared_numbers
 
 EXAMPLES, PLACES, CLASSES = 900, 48, 4
 RNG = torch.Generator().manual_seed(3)
@@ -153,3 +153,95 @@ def test_a_layer_that_is_given_codes_is_named(embeds: bool, recurrent: bool) -> 
     assert ("numbers_for_words.codes" in found) == (not embeds)
     if not embeds:
         assert found["numbers_for_words.codes"].layers == ("net",)
+
+
+NUMBERS = torch.randint(200, (3000,), generator=RNG)
+NOISE = torch.randn(3000, 1, 6, 6, generator=RNG)
+PICTURES = F.avg_pool2d(torch.randn(200, 1, 8, 8, generator=RNG), 3, 1)
+
+
+def pictured(at: Tensor, width: float) -> Tensor:
+    """Images of a spot of a width, which is at a height and moves to the right."""
+    down, right = torch.linspace(0, 1, 6)[:, None], torch.linspace(0, 1, 6)
+    spot = -((down - at[:, None, None, None]) ** 2 + (right - 0.5) ** 2) / width**2
+    return spot.exp() + 0.05 * NOISE
+
+
+OF_NAMES: dict[str, Callable[[], Tensor]] = {
+    "images": lambda: (PICTURES[NUMBERS] + 0.2 * NOISE > 0).float(),
+    "channels": lambda: PICTURES.expand(-1, 3, -1, -1)[NUMBERS] + 0.2 * NOISE,
+    "several labels": lambda: PICTURES.flatten(1)[NUMBERS] + 0.2 * NOISE.flatten(1) > 0,
+    "one number": lambda: PICTURES[:, 0, 3, 3][NUMBERS] + 0.1 * NOISE[:, 0, 0, 0],
+    "classes": lambda: PICTURES.flatten(1)[NUMBERS, :4].argmax(dim=1),
+}
+OF_AMOUNTS: dict[str, Callable[[], Tensor]] = {
+    "a spot that moves": lambda: pictured(NUMBERS / 199, 0.3),
+    "a narrow spot": lambda: pictured(NUMBERS / 199, 0.05),
+    "angles": lambda: torch.stack([(NUMBERS * 6.28 / 200 * k).sin() for k in range(1, 31)], dim=1),
+    "a fast wave": lambda: (NUMBERS[:, None] * torch.linspace(1, 3, 20)).sin() + 0.1 * NOISE.flatten(1)[:, :20],
+    "frames of a film": lambda: F.avg_pool1d(PICTURES.flatten(1).T, 9, 1, 4).T[NUMBERS] + 0.01 * NOISE.flatten(1),
+    "frames that change at once": lambda: F.avg_pool1d(PICTURES.flatten(1).T, 3, 1, 1).T[NUMBERS] + 0.01 * NOISE.flatten(1),
+    "a walk": lambda: PICTURES.flatten(1).cumsum(dim=0)[NUMBERS],
+    "kinds in their order": lambda: PICTURES[NUMBERS // 20] + 0.2 * NOISE,
+    "few names": lambda: PICTURES[NUMBERS % 10] + 0.2 * NOISE,
+    "unrelated": lambda: PICTURES[torch.randint(200, (3000,), generator=RNG)],
+    "one that is another": lambda: (NUMBERS == 7).float()[:, None].expand(-1, 30) + NOISE.flatten(1)[:, :30],
+    "words": lambda: (1000 * PICTURES.flatten(1)).long()[NUMBERS],
+}
+
+
+@pytest.mark.parametrize("name", OF_NAMES)
+def test_one_name_an_example_is_told_by_its_neighbours(name: str) -> None:
+    found = compared_numbers(NUMBERS, OF_NAMES[name]())
+    assert found is not None
+    assert found.like_neighbours < 0.35
+    assert found.told_by_name > 2 * found.told_by_size
+
+
+@pytest.mark.parametrize("name", OF_AMOUNTS)
+def test_one_amount_an_example_is_no_name(name: str) -> None:
+    assert compared_numbers(NUMBERS, OF_AMOUNTS[name]()) is None
+
+
+def test_targets_of_others_say_nothing_of_a_name() -> None:
+    targets = OF_NAMES["images"]()
+    assert compared_numbers(NUMBERS, targets[torch.randperm(3000, generator=RNG)]) is None
+
+
+TAKEN: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "as it is": (lambda n: n.float().unsqueeze(1), True),
+    "divided": (lambda n: n[:, None].float() / 199 - 0.5, True),
+    "bits": (lambda n: (n[:, None] >> torch.arange(8) & 1).float(), False),
+    "sines": (lambda n: (n[:, None] * torch.linspace(0.1, 3, 8)).sin(), False),
+    "one-hot": (lambda n: F.one_hot(n, 200).float(), False),
+    "equal": (lambda n: (n[:, None] == torch.arange(200)).float(), False),
+    "a table": (lambda n: PICTURES.flatten(1)[n], False),
+}
+
+
+class Drawing(nn.Module):
+    def __init__(self, code: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.code = code
+        self.net = nn.Sequential(nn.Linear(code(NUMBERS).shape[1] + 2, 32), nn.ReLU(), nn.Linear(32, 36))
+
+    def forward(self, number: Tensor, style: Tensor) -> Tensor:
+        return self.net(torch.cat([self.code(number), style], dim=1))
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_layer_that_is_given_one_name_an_example_is_named(name: str) -> None:
+    torch.manual_seed(0)
+    code, is_named = TAKEN[name]
+    images = OF_NAMES["images"]().flatten(1)
+    loader = DataLoader(TensorDataset(NUMBERS, torch.rand(3000, 2), images), 50, shuffle=True)
+    diagnosis = trainability.check(
+        Drawing(code),
+        loader,
+        training_step=lambda model, batch: F.binary_cross_entropy_with_logits(model(*batch[:2]), batch[2]),
+        rehearse_seconds=0,
+    )
+    found = {f.code: f for f in diagnosis.findings}
+    assert ("numbers_for_words.column" in found) == is_named
+    if is_named:
+        assert found["numbers_for_words.column"].layers == ("net.0",)

@@ -192,6 +192,7 @@ class Readings:
         coarse: in a watched loop, `SplitAudit.coarse` and the number of examples.
         streamed: in a watched loop, the order of the classes of a stream, the batches of each step joined.
         named: sequences of names that are taken for amounts; None if there are none.
+        numbered: the same of one whole number an example.
         kept: targets that the loop holds beside its batches, and that belong to other inputs; None if there are none.
         sorted_targets: in a watched loop, `SplitAudit.target_order`, of its sampled steps.
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
@@ -210,6 +211,7 @@ class Readings:
     coarse: tuple[int, float, int, int] | None = None
     streamed: BatchOrder | None = None
     named: NamedValues | None = None
+    numbered: NamedValues | None = None
     changing: ChangingWords | None = None
     kept: KeptTargets | None = None
     affine: AffineWhole | None = None

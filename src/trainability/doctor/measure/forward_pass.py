@@ -290,6 +290,10 @@ class ForwardPass(TorchFunctionMode):
         """Sequences of the batch that go into a layer as they are, or scaled, and are looked up nowhere; with the layer."""
         return self._words.taken()
 
+    def columns_taken_as_numbers(self) -> list[tuple[Tensor, str | None]]:
+        """Whole numbers of the batch, one an example, that go into a layer as they are, or scaled; with the layer."""
+        return self._words.columns()
+
     @property
     def lengths(self) -> dict[str, tuple[int, int]]:
         """By recurrent or attention layer without batch_first, the first two sizes of its input."""

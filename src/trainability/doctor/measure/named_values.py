@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from trainability.doctor.measure.filled import read_together
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.word_views import narrowed
 from trainability.doctor.readings import NamedValues
 
 _MOST_EXAMPLES, _FEWEST_EXAMPLES, _FEWEST_PLACES = 1000, 300, 8
 _FEWEST_VALUES, _MOST_VALUES, _FEWEST_OF_EACH = 32, 2000, 10  # compared values; occurrences of each in half of the examples
 _FEWEST_THAT_TELL = 16.0  # values: a few grey levels that stand for something are no names
 _MOST_CLASSES = 16
+_MOST_NUMBERS, _FEWEST_OF_NUMBER = 3000, 3  # examples of one number each; occurrences of a number in half of them
+_MOST_COLUMNS, _MOST_READ = 1024, 40_000_000  # of an example's targets; values that are read
 _ALONG, _SHARED = 0.2, 0.4  # rank correlation of neighbouring places; places that have a value, of those that might
 _SHUFFLES, _ORDERS, _RARE = 99, 199, 0.99
 _SURE = 8.0  # standard deviations above shuffled targets
@@ -50,6 +53,27 @@ def named_values(seen: ForwardPass, batches: Iterable[Any]) -> NamedValues | Non
     return None
 
 
+def named_numbers(seen: ForwardPass, batches: Iterable[Any]) -> NamedValues | None:
+    """As `named_values`, of one whole number an example, such as the number of a product or of a speaker.
+
+    Targets may be of any size, such as images. Nothing is found where a function makes something else of the number before a
+    layer takes it (a sine, a remainder, its bits), as that may be an embedding by hand, or behind the layer, as a sine.
+    """
+    for tensor, layer in seen.columns_taken_as_numbers() if not seen.takes_sine else ():
+        place = next(name for name, own in seen.batch if own is tensor)
+        wanted = [seen.against[1] if seen.against is not None else None, seen.marks]
+        asked = [name for name, own in seen.batch if any(own is each for each in wanted)]
+        target = asked[0] if asked else target_beside(seen, place)
+        if target is None or target == place:
+            continue
+        size = next(own[0].numel() for name, own in seen.batch if name == target)
+        rows = read_together(batches, [place, target], most=min(_MOST_NUMBERS, _MOST_READ // max(size, 1)))
+        found = compared_numbers(rows[place], rows[target]) if rows is not None else None
+        if found is not None:
+            return replace(found, place=place, layer=layer)
+    return None
+
+
 def target_beside(seen: ForwardPass, place: str) -> str | None:
     """The place of the target in a batch of a pass, beside the input at a place; None where it is not known."""
     target, others = seen.target(), [name for name, _ in seen.batch if name != place]
@@ -65,7 +89,31 @@ def compared(sequences: Tensor, targets: Tensor) -> NamedValues | None:
         targets: one class or number an example, or a few numbers.
     """
     x, y = sequences.flatten(1), _columns(targets)
-    if len(x) < _FEWEST_EXAMPLES or x.shape[1] < _FEWEST_PLACES or y is None or not bool(x.isfinite().all()):
+    return _of_halves(x, y, _FEWEST_OF_EACH) if x.shape[1] >= _FEWEST_PLACES and y is not None else None
+
+
+def compared_numbers(numbers: Tensor, targets: Tensor) -> NamedValues | None:
+    """The comparison of one number an example.
+
+    Args:
+        numbers: (examples,) or (examples, 1).
+        targets: (examples, ...): a class or a number each, or many, of which sums with random signs are compared.
+    """
+    if targets[0].numel() > _MOST_CLASSES:
+        if not (targets.is_floating_point() or targets.dtype == torch.bool or int(targets.max() - targets.min()) <= 1):
+            return None  # words: their numbers are no amounts
+        wide = _standardised(narrowed(targets.float().flatten(1), _MOST_COLUMNS).double())
+        if wide is None:
+            return None
+        signs = torch.randint(2, (wide.shape[1], _MOST_CLASSES), generator=torch.Generator().manual_seed(0)).double() * 2 - 1
+        targets = wide @ signs
+    y = _columns(targets)
+    return _of_halves(numbers.reshape(len(numbers), 1), y, _FEWEST_OF_NUMBER) if y is not None else None
+
+
+def _of_halves(x: Tensor, y: Tensor, fewest: int) -> NamedValues | None:
+    """The comparison of values that occur so often in each half of the examples; `x` is (examples, places)."""
+    if len(x) < _FEWEST_EXAMPLES or not bool(x.isfinite().all()):
         return None
     values, index, counts = x.unique(return_inverse=True, return_counts=True)
     if not _FEWEST_VALUES <= len(values) <= _MOST_VALUES:
@@ -73,7 +121,7 @@ def compared(sequences: Tensor, targets: Tensor) -> NamedValues | None:
     middles = (counts.cumsum(0) - counts / 2) / counts.sum()
     occurs = torch.zeros(len(x), len(values)).scatter_add_(1, index, torch.ones(x.shape))
     halves = _halves(len(x))
-    kept = torch.stack([occurs[half].sum(dim=0) for half in halves]).amin(dim=0) >= _FEWEST_OF_EACH
+    kept = torch.stack([occurs[half].sum(dim=0) for half in halves]).amin(dim=0) >= fewest
     kept[counts.argmax()] = False  # padding, or a background
     if int(kept.sum()) < _FEWEST_VALUES or _follows_along(middles[index]) or not _is_shared(index, kept):
         return None
@@ -107,7 +155,12 @@ def _columns(targets: Tensor) -> Tensor | None:
         y = nn.functional.one_hot(classes) if int(classes.max()) < _MOST_CLASSES else y
     if y.shape[1] > _MOST_CLASSES:
         return None
-    y = y.double().nan_to_num(0.0, 0.0, 0.0)
+    return _standardised(y.double())
+
+
+def _standardised(y: Tensor) -> Tensor | None:
+    """The columns that vary."""
+    y = y.nan_to_num(0.0, 0.0, 0.0)
     spread = y.std(dim=0)
     kept = spread > 1e-9
     return (y[:, kept] - y.mean(dim=0)[kept]) / spread[kept] if bool(kept.any()) else None

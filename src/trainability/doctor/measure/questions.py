@@ -33,7 +33,7 @@ from trainability.doctor.measure.mean_slopes import mean_slopes
 from trainability.doctor.measure.mirrored import mirrored_alone
 from trainability.doctor.measure.misread_edges import misread_edges
 from trainability.doctor.measure.moved import pairing_facts
-from trainability.doctor.measure.named_values import named_values
+from trainability.doctor.measure.named_values import named_numbers, named_values
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.one_target import one_target
@@ -200,7 +200,7 @@ def questions_of_pairs(
         },
         "the length of the data": lambda known: {"readings": replace(known.readings, short=short_length(batches))},
         "names that are taken for amounts": lambda known: {
-            "readings": replace(known.readings, named=named_values(seen, batches))
+            "readings": replace(known.readings, named=named_values(seen, batches), numbered=named_numbers(seen, batches))
         },
         "words all through the data": lambda known: {
             "readings": replace(known.readings, changing=changing_words(seen, batches))

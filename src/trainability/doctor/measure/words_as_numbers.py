@@ -24,6 +24,11 @@ _OF_AMOUNTS |= {"rtruediv", "batch_norm", "layer_norm", "instance_norm", "group_
 _OF_TARGETS = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "gaussian_nll_loss"})
 _OF_TARGETS |= {"lgamma", "xlogy", "log_prob"}
 _FEWEST_PLACES = 8  # of a sequence
+_FEWEST_OF_COLUMN = 16  # different numbers in a column of a batch
+# What leaves a number one that stands for itself; a sine, a remainder or bits of it make something else of a name on purpose.
+_KEEP = _CASTS | frozenset({"view", "reshape", "unsqueeze", "squeeze", "flatten", "expand", "transpose", "t", "contiguous"})
+_KEEP |= {"clone", "detach", "cpu", "cuda", "cat", "concat", "stack", "hstack", "column_stack", "getitem", "get", "add", "radd"}
+_KEEP |= {"sub", "rsub", "mul", "rmul", "div", "truediv", "iadd", "isub", "imul", "itruediv", "repeat"}
 _PRODUCTS = frozenset({"mul", "rmul", "multiply", "imul"})
 
 
@@ -37,13 +42,15 @@ class WordsAsNumbers:
 
     def __init__(self, batch: Iterable[tuple[str, Tensor]], model: nn.Module) -> None:
         followed = [(tensor, may_be_words(tensor, model)) for _, tensor in batch]
-        self._given = [tensor for tensor, are_words in followed if are_words or _is_sequence(tensor)]
+        self._given = [t for t, are_words in followed if are_words or _is_sequence(t) or _is_column(t)]
+        self._columns = {place for place, t in enumerate(self._given) if _is_column(t)}
         self._words = {place for place, t in enumerate(self._given) if any(t is each and are for each, are in followed)}
         self._of: dict[int, set[int]] = {id(tensor): {place} for place, tensor in enumerate(self._given)}
         self._alive: list[Tensor] = list(self._given)  # an id is only unique while its tensor lives
         self._layers: dict[int, str | None] = {}
         self._amounts: set[int] = set()
         self._looked_up: set[int] = set()
+        self._remade: set[int] = set()
 
     def see(self, name: str, args: tuple, kwargs: dict[str, Any], layer: str | None, *, is_answered: bool) -> None:
         """Look at a function that is about to be called.
@@ -77,6 +84,7 @@ class WordsAsNumbers:
         given = [args[0]] if name == "getitem" and args else [*args, *kwargs.values()]
         found = set[int]().union(*(self._of.get(id(part), ()) for part in _flat(given)))
         if found and result.dtype != torch.bool and not name.startswith("arg"):
+            self._remade |= found if name not in _KEEP else set()
             self._of[id(result)] = found
             self._alive.append(result)
 
@@ -90,13 +98,26 @@ class WordsAsNumbers:
 
     def taken(self) -> list[tuple[Tensor, str | None]]:
         """Sequences of whatever numbers that go into a layer as quantities, perhaps scaled, with the layer."""
-        return [(self._given[place], layer) for place, layer in self._layers.items() if place not in self._looked_up]
+        return [(self._given[at], layer) for at, layer in self._layers.items() if at not in self._looked_up | self._columns]
+
+    def columns(self) -> list[tuple[Tensor, str | None]]:
+        """One whole number an example that goes into a layer as it is, perhaps scaled or beside others, with the layer."""
+        taken = {place: layer for place, layer in self._layers.items() if place in self._columns}
+        return [(self._given[at], layer) for at, layer in taken.items() if at not in self._looked_up | self._remade]
 
 
 def _is_sequence(tensor: Tensor) -> bool:
     """Whether it holds a row of numbers for each example."""
     is_row = tensor.dim() == 2 or (tensor.dim() == 3 and 1 in tensor.shape[1:])
     return is_row and tensor.dtype != torch.bool and not tensor.is_complex() and tensor[0].numel() >= _FEWEST_PLACES
+
+
+def _is_column(tensor: Tensor) -> bool:
+    """Whether it holds one whole number for each example, of several that differ."""
+    if tensor.dtype == torch.bool or tensor.is_complex() or tensor.shape not in ((tensor.numel(),), (tensor.numel(), 1)):
+        return False
+    values = tensor.detach().unique()
+    return len(values) >= _FEWEST_OF_COLUMN and bool((values == values.round()).all())
 
 
 def _is_factor(part: Any) -> bool:

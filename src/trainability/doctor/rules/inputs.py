@@ -73,11 +73,13 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
         a target of a loss of amounts. Floating-point tensors count before recurrent and attention layers only. Code `column`:
         in a table, examples with the same integer in a column have similar targets, by 8 standard deviations and by twice what
         distances between the integers, or between their ranks, explain, also among those without the most frequent integer,
-        and the column is not used as an index. Code `codes`: a sequence of 32 values or more, which many places share, goes
-        into a layer, perhaps divided or standardised, and is not used as an index. Each value goes with targets of its own, by
-        8 standard deviations; values next to each other in size are no more alike in this than any two (1 would be equal, 0.35
-        is excluded), and nothing else in their order is regular; counts of each value explain a fifth or more of the held-out
-        targets' variance, and sizes at most half of that; and the loss is not below half of the best constant answer's cost.
+        and the column is not used as an index; or one whole number an example goes into a layer, compared as for `codes`, also
+        with targets of many columns, such as images. Code `codes`: a sequence of 32 values or more, which many places share,
+        goes into a layer, perhaps divided or standardised, and is not used as an index. Each value goes with targets of its
+        own, by 8 standard deviations; values next to each other in size are no more alike in this than any two (1 would be
+        equal, 0.35 is excluded), and nothing else in their order is regular; counts of each value explain a fifth or more of
+        the held-out targets' variance, and sizes at most half of that; and the loss is not below half of the best constant
+        answer's cost.
     Why: word 7,000 is not a thousand times word 7. As a quantity it dominates every other input and saturates the next layer.
     What fools it: integers that are quantities in a common range, such as counts per hour. `codes` takes exact amounts that
         stand for something, as prices do for goods, for names: an embedding serves these, too.
@@ -125,29 +127,41 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
 
 
 def _codes_as_amounts(evidence: Evidence) -> list[Finding]:
-    """A sequence of names that a layer is given as amounts."""
-    found = reading.facts(evidence).readings.named
+    """A sequence of names that a layer is given as amounts, or one name an example."""
+    readings = reading.facts(evidence).readings
+    found = readings.named or readings.numbered
     if found is None or _is_well_below_constant(evidence):
         return []
     layer = found.layer or "the first layer"
+    of_name, of_size = 100 * found.told_by_name, 100 * max(found.told_by_size, 0.0)
+    told = f"counts of each explain {of_name:.0f} % of the variance of held-out targets, sizes {of_size:.0f} %"
+    remedy = f"torch.nn.Embedding(number of codes, 32) before {layer}, on the integer codes, neither divided nor standardised; "
+    if readings.named is None:
+        told = f"which one it is explains {of_name:.0f} % of the variance of held-out targets, its size {of_size:.0f} %"
+        remedy = (
+            f"torch.nn.Embedding(number of categories, 32) on batch{found.place}, as integers, and its result, concatenated "
+        )
     return [
         Finding(
             rule="numbers_for_words",
-            code="numbers_for_words.codes",
+            code="numbers_for_words.codes" if readings.named is not None else "numbers_for_words.column",
             severity="warning",
-            seen=f"batch{found.place} goes into {layer} as quantities, and its {found.num_values} values are names: counts of "
-            f"each explain {100 * found.told_by_name:.0f} % of the variance of held-out targets, sizes "
-            f"{100 * max(found.told_by_size, 0.0):.0f} %, and values next to each other have no more to do with each other "
-            "than any two",
+            seen=f"batch{found.place} goes into {layer} as quantities, and its {found.num_values} values are names: {told}, "
+            "and values next to each other have no more to do with each other than any two",
             measurements=(
                 Measurement(name="likeness of values next to each other", value=found.like_neighbours, threshold=0.35),
                 Measurement(name="variance explained by sizes", value=found.told_by_size, threshold=found.told_by_name / 2),
-                Measurement(name="variance explained by each value's count", value=found.told_by_name, threshold=0.2),
+                Measurement(name="variance explained by each value", value=found.told_by_name, threshold=0.2),
                 Measurement(name="examples compared", value=float(found.num_examples)),
             ),
-            cause="codes of categories (words, letters, opcodes) are given to a layer as quantities, without an embedding",
-            remedy=f"torch.nn.Embedding(number of codes, 32) before {layer}, on the integer codes, neither divided nor "
-            "standardised; a convolution takes embedding(codes).transpose(1, 2), with 32 input channels",
+            cause="codes of categories (words, letters, numbers of products) are given to a layer as quantities, without an "
+            "embedding",
+            remedy=remedy
+            + (
+                "a convolution takes embedding(codes).transpose(1, 2), with 32 input channels"
+                if readings.named is not None
+                else f"with the other inputs, in place of the number, into {layer}, which then has 31 inputs more"
+            ),
             source="own; targets by value, in two halves of the examples; PyTorch, torch.nn.Embedding",
             layers=(found.layer,) if found.layer else (),
         )
