@@ -89,7 +89,10 @@ def plateau(mode: str, *, is_epoch: bool = False) -> Evidence:
 
 
 def named(rehearsed_to: float, *, loss: float | None = None, is_alone: bool = False) -> Evidence:
-    """Codes that are taken for amounts, a sequence or one an example, a rehearsal that came to so much of a loss that is 1.6 for one answer, and a run."""
+    """Codes that are taken for amounts, a sequence or one an example, a rehearsal, and a run.
+
+    The rehearsal came to so much of a loss that is 1.6 for one answer.
+    """
     found = NamedValues(
         place="[0]",
         layer="conv",
