@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from trainability import Setup, check
 from trainability.doctor.diagnosis import Diagnosis
@@ -136,3 +136,82 @@ def test_a_followed_loop_shows_it_by_its_sampled_steps(name: str) -> None:
     order, is_sorted = ORDERS[name]
     diagnosis = followed(lambda: Slices(*table(order)), every=7, passes=5)
     assert codes(diagnosis) == ({"class_order.targets"} if is_sorted else set())
+
+
+class Order(Sampler[int]):
+    """Yields examples in one order, in every pass or in the first alone."""
+
+    def __init__(self, order: Tensor, *, every: bool = True) -> None:
+        self.order, self.every, self.passes = order, every, 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.passes += 1
+        again = self.every or self.passes == 1
+        return iter((self.order if again else torch.randperm(len(self.order))).tolist())
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+def sampled(along: float, *, every: bool = True, stored: bool = False) -> DataLoader:
+    """Ordered by the target and noise, `along` times as large as the target."""
+    x, y = table(lambda y: torch.arange(len(y)))
+    order = (y + along * y.std() * torch.randn(len(y))).argsort()
+    data = TensorDataset(x[order], y[order]) if stored else TensorDataset(x, y)
+    return DataLoader(data, SIZE, sampler=Order(torch.arange(len(y)) if stored else order, every=every))
+
+
+@pytest.mark.parametrize("along", [0.5, 3.0])
+def test_targets_that_mostly_follow_a_sampler(along: float) -> None:
+    found = audit_data(sampled(along)).train.target_order
+    assert (found is not None and found.along == "sampler" and found.explained > 0.5) is (along < 1)
+    assert audit_data(sampled(along, every=False)).train.target_order is None
+    assert audit_data(sampled(along, stored=True)).train.target_order is None
+
+
+class Texts(Dataset):
+    """Longer ones have larger targets, by the slope; sorted by their length or not."""
+
+    def __init__(self, slope: float, *, in_order: bool) -> None:
+        torch.manual_seed(0)
+        lengths = torch.randint(5, 40, (ROWS,))
+        lengths = lengths.sort().values if in_order else lengths
+        y = slope * (lengths - 22.0) / 10 + torch.randn(ROWS)
+        self.rows = [(torch.randint(50, (int(n),)), t) for n, t in zip(lengths, y, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        return self.rows[i]
+
+
+def padded(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    words, targets = zip(*rows, strict=True)
+    return nn.utils.rnn.pad_sequence(list(words), batch_first=True), torch.stack(targets)
+
+
+class Buckets(Sampler[list[int]]):
+    """Batches of like length, in random order."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([list(range(i * SIZE, (i + 1) * SIZE)) for i in torch.randperm(len(self)).tolist()])
+
+    def __len__(self) -> int:
+        return ROWS // SIZE
+
+
+@pytest.mark.parametrize("slope", [0.3, 2.0])
+def test_targets_that_follow_the_length_of_their_examples(slope: float) -> None:
+    texts = Texts(slope, in_order=True)
+    found = audit_data(DataLoader(texts, SIZE, collate_fn=padded)).train.target_order
+    assert (found is not None and found.along == "length" and found.explained > 0.5) is (slope > 1)
+    assert audit_data(DataLoader(texts, collate_fn=padded, batch_sampler=Buckets())).train.target_order is None
+    mixed = DataLoader(Texts(slope, in_order=False), SIZE, collate_fn=padded)
+    assert audit_data(mixed).train.target_order is None
+
+
+def test_check_names_what_follows_a_sampler() -> None:
+    model, optimizer = net()
+    setup = Setup(model=model, train_loader=sampled(0.5), loss_fn=nn.MSELoss(), optimizer=optimizer, rehearse_seconds=1)
+    assert codes(check(setup)) == {"class_order.targets"}

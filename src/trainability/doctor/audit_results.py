@@ -47,6 +47,8 @@ class TargetOrder:
         lowest: smallest target.
         highest: largest target.
         first_mean: mean of the first 64 targets, or of the first batch if it is smaller.
+        along: what puts the examples in this order where targets mostly go with it: their "length", or the loader's own
+            "sampler"; None where targets are sorted.
     """
 
     num_batches: int
@@ -56,6 +58,7 @@ class TargetOrder:
     lowest: float
     highest: float
     first_mean: float
+    along: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,19 @@
-"""The order of float targets in a loader, or in the sampled steps of a loop: mixed, or sorted."""
+"""The order of float targets in a loader, or in the sampled steps of a loop: mixed, sorted, or mostly along another order."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
 from trainability.doctor.audit_results import TargetOrder
 from trainability.doctor.batches import tensors
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _FEWEST_BATCHES, _FEWEST_ROWS, _FEWEST_VALUES = 10, 8, 10  # rows of each batch; different targets
 _MOST_COLUMNS = 8
@@ -18,6 +21,9 @@ _APART = 0.9  # of the batches that are next to each other
 _FEWEST_SAMPLES, _FEWEST_RANGES, _FEWEST_FALLS, _MOST_FALLS = 16, 5, 2, 0.4
 _FALL = 0.5  # of the range of the batches' means, from the end of a pass back to the beginning of the next
 _READ_AGAIN, _LOOKED_AT = 3, 64  # batches; examples of the first, which `facts_of` takes as well
+_DRIFT = 0.9  # correlation of a batch's place with the rank of its mean; forty batches in random order reach it never
+_FEWEST_LENGTHS, _MOST_INDICES = 5, 4096
+_ONE_WAY = 0.9  # of the steps from index to index that lead up, or down: data in the order in which they are stored
 
 
 def sorted_batches(batches: Sequence[Tensor], loader: Iterable[Any]) -> TargetOrder | None:
@@ -25,16 +31,23 @@ def sorted_batches(batches: Sequence[Tensor], loader: Iterable[Any]) -> TargetOr
 
     Args:
         batches: targets, each (examples, numbers), in the order in which they came; the last may be smaller.
-        loader: that they came from. Where they are sorted, its first ones are read once more.
+        loader: that they came from. Where they are sorted, its first ones are read once more; where they drift, all.
 
     Returns:
-        The comparison of the column whose batches lie apart; None where targets are not sorted, or in another order in the
-        next pass.
+        The comparison of the column whose batches lie apart, or whose means drift while the loader puts the examples in an
+        order of its own; None where they do neither, or come in another order in the next pass. A drift in the order in which
+        the data are stored may be that of a series, and is no mistake.
     """
     if len(batches) < _FEWEST_BATCHES or min(len(y) for y in batches[:-1]) < _FEWEST_ROWS:
         return None
-    found = _of_columns(batches, _lie_in_order)
-    return found if found is not None and _come_again(batches[:_READ_AGAIN], loader) else None
+    if (found := _of_columns(batches, _lie_in_order)) is not None:
+        return found if _read_again(batches[:_READ_AGAIN], loader) is not None else None
+    found = _of_columns(batches, _drift)
+    lengths = _read_again(batches, loader) if found is not None else None
+    if found is None or lengths is None:
+        return None
+    along = "length" if _go_one_way(lengths) else "sampler" if _has_own_order(loader) else None
+    return replace(found, along=along) if along is not None else None
 
 
 def sorted_samples(batches: Sequence[Tensor]) -> TargetOrder | None:
@@ -98,11 +111,41 @@ def _lie_in_passes(batches: list[Tensor]) -> bool:
     return False
 
 
-def _come_again(batches: Sequence[Tensor], loader: Iterable[Any]) -> bool:
-    for targets, batch in zip(batches, loader, strict=False):
-        again = [t for _, t in tensors(batch)][1:2]
-        if not again or again[0].numel() != targets.numel():
-            return False
-        if not torch.equal(again[0].detach().cpu().double().reshape(targets.shape), targets):
-            return False
-    return True
+def _drift(batches: list[Tensor]) -> bool:
+    """Whether the means of the batches rise, or fall, through the pass, give or take."""
+    ranks = torch.stack([y.mean() for y in batches]).argsort().argsort().double()
+    return abs(float(torch.corrcoef(torch.stack([ranks, torch.arange(len(ranks)).double()]))[0, 1])) >= _DRIFT
+
+
+def _read_again(batches: Sequence[Tensor], loader: Iterable[Any]) -> list[int] | None:
+    """Lengths of the examples, as batches are padded to; None where the targets of the next pass are others."""
+    lengths: list[int] = []
+    with randomness_restored():
+        for targets, batch in zip(batches, loader, strict=False):
+            (_, given), *rest = (*tensors(batch), ("", torch.zeros(0)))
+            again = rest[0][1]
+            if again.numel() != targets.numel():
+                return None
+            if not torch.equal(again.detach().cpu().double().reshape(targets.shape), targets):
+                return None
+            lengths.append(given.shape[1] if given.dim() > 1 else 0)
+    return lengths
+
+
+def _go_one_way(lengths: Sequence[int]) -> bool:
+    """Whether examples come from short to long, or from long to short."""
+    steps = [b - a for a, b in itertools.pairwise(lengths)]
+    return len(set(lengths)) >= _FEWEST_LENGTHS and (min(steps) >= 0 or max(steps) <= 0)
+
+
+def _has_own_order(loader: Iterable[Any]) -> bool:
+    """Whether a sampler draws examples in the same order in every pass, and not as they are stored."""
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return False
+    passes: list[list[int]] = []
+    with randomness_restored(), generators_restored(loader):
+        for _ in range(2):
+            drawn = itertools.chain.from_iterable(loader.batch_sampler) if loader.batch_sampler is not None else loader.sampler
+            passes.append([int(index) for index in itertools.islice(drawn, _MOST_INDICES)])
+    up = [b > a for a, b in itertools.pairwise(passes[0])]
+    return passes[0] == passes[1] and bool(up) and 1 - _ONE_WAY < sum(up) / len(up) < _ONE_WAY

@@ -46,14 +46,16 @@ def class_order(evidence: Evidence) -> list[Finding]:
         classes under a binary loss. In a loop: an error where the gradient of the outputs shows the targets of five sampled
         batches, half of which hold one class each, and not all the same; a hint where all hold the same class, unless the
         targets are yes or no. Code `targets`: float targets of up to eight numbers, ten batches of 8 or more; their means only
-        rise, or fall, nine in ten lie wholly beyond the batch before, and so again in the next pass; half of the targets'
-        variance, and four times what random order gives, lies between batches. In a loop, of 16 sampled steps: batches of five
-        ranges or more apart from each other, that rise, or fall, through each of two passes or more. Silent where the model
-        keeps rows from batch to batch; a hint where validation is told better than by one constant.
+        rise, or fall, nine in ten lie wholly beyond the batch before, and so again in the next pass; or the rank of a batch's
+        mean and its place have a correlation of 0.9, all batches come again, and examples come from short to long (or from long
+        to short; five lengths or more), or a sampler draws them in an order that is not the stored one and the model is not
+        recurrent. Half of the targets' variance, and four times what random order gives, lies between batches. In a loop, of 16
+        sampled steps: batches of five ranges or more apart from each other, that rise, or fall, through each of two passes or
+        more. Silent where the model keeps rows from batch to batch; a hint where validation is told better than by one constant.
     Why: such batches teach the net to predict the current class. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
     What fools it: data that is almost all of one class (silent from nine in ten); batches of one class each on purpose (a
-        sampler for metric learning), and a series whose label lasts long or whose target only rises.
+        sampler for metric learning), a series whose label lasts long or whose target only rises, and a sampler by date.
     Fix: DataLoader(..., shuffle=True); of an IterableDataset, mix the classes in it, or take a larger shuffle buffer.
     Source: Bottou, Stochastic Gradient Descent Tricks, 2012, section 4.1 (shuffle the examples).
     """
