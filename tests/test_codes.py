@@ -37,6 +37,7 @@ from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
     ChangingWords,
+    GivenTwice,
     MisreadEdges,
     NamedValues,
     OwnPlaces,
@@ -156,6 +157,12 @@ def in_order(explained: float, by_chance: float = 0.03, target_mean: float = -0.
     """The same in a training loader, and the mean of what the loss takes."""
     train = split(label_counts=(), target_order=target_order(explained, by_chance))
     return Evidence(data=data(train), facts=Facts(target_mean=target_mean))
+
+
+def by_sampler(recurrence: tuple[str, float] | None) -> Evidence:
+    """The same in the order of a sampler, and a model that has a recurrent layer or none."""
+    train = split(label_counts=(), target_order=dataclasses.replace(target_order(0.9), along="sampler"))
+    return Evidence(data=data(train), facts=Facts(target_mean=-0.95, recurrence=recurrence))
 
 
 def in_steps_of_a_loop(explained: float, *, keeps: bool) -> Evidence:
@@ -562,6 +569,7 @@ CODES = {
     "class_order.targets": (in_order(0.51), in_order(0.49)),
     "class_order.targets beside what random order gives": (in_order(0.6), in_order(0.6, by_chance=0.16)),
     "class_order.targets of others than the loss takes": (in_order(0.99), in_order(0.99, target_mean=0.2)),
+    "class_order.targets along a sampler": (by_sampler(None), by_sampler(("lstm", 1.0))),
     "class_order.targets of a loop": (in_steps_of_a_loop(0.99, keeps=False), in_steps_of_a_loop(0.99, keeps=True)),
     "class_order.stream": (ordered(10, is_stream=True), ordered(9, is_stream=True)),
     "class_order.stream of a loop": (streamed(10), streamed(9)),
@@ -716,6 +724,10 @@ CODES = {
     "sum_for_mean.beside_mean of a smaller weight": (fact(code_price=(64.0, 64, 0.1)), fact(code_price=(32.0, 64, 0.1))),
     "input_scale.each": (windows(0.21), windows(0.19)),
     "input_scale.each of targets outside": (windows(0.21), windows(0.21, outside=0.04)),
+    "constant_input.twice": (
+        fact(readings=Readings(twice=GivenTwice(given="[0]", unread="[1]", layer="", how="joined"))),
+        fact(readings=Readings()),
+    ),
     "constant_input.row": (fact(one_row=("maker",)), fact()),
     "dead_units.large_step": (died(1.1e-4), died(0.9e-4)),
     "class_imbalance.weights": (fact(wrong_argument=("cross_entropy", "rare_lighter")), fact()),

@@ -176,6 +176,23 @@ class AffineWhole:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenTwice:
+    """A tensor of the batch of which a model gets two copies, while nothing reads another of the same kind.
+
+    Attributes:
+        given: its place in the batch.
+        unread: place of the other.
+        layer: module that gets the copies; "" is the model.
+        how: "joined" to one input, as two "arguments", or in two "calls".
+    """
+
+    given: str
+    unread: str
+    layer: str
+    how: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -198,6 +215,7 @@ class Readings:
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
+        twice: of a batch with two tensors of a kind, that the step takes one in the place of both; None where it does not.
     """
 
     overwritten: Overwritten | None = None
@@ -213,6 +231,7 @@ class Readings:
     named: NamedValues | None = None
     numbered: NamedValues | None = None
     changing: ChangingWords | None = None
+    twice: GivenTwice | None = None
     kept: KeptTargets | None = None
     affine: AffineWhole | None = None
     sorted_targets: TargetOrder | None = None

@@ -26,6 +26,7 @@ from trainability.doctor.measure.derivatives import Derivatives, has_constant_sl
 from trainability.doctor.measure.ends import ends_facts
 from trainability.doctor.measure.filled import filled
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.given_twice import given_twice
 from trainability.doctor.measure.largest_output import largest_output
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
@@ -204,6 +205,9 @@ def questions_of_pairs(
         },
         "words all through the data": lambda known: {
             "readings": replace(known.readings, changing=changing_words(seen, batches))
+        },
+        "tensors that are given twice": lambda known: {
+            "readings": replace(known.readings, twice=given_twice(plain, batch, forward))
         },
         "edges in memory order": lambda known: {
             "readings": replace(known.readings, edges=misread_edges(plain, batch, forward))

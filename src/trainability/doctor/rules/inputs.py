@@ -4,6 +4,7 @@ from trainability.doctor import reading
 from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.given_twice import given_twice
 from trainability.doctor.rules.lone_targets import one_example, repeated_in_turn
 from trainability.doctor.rules.lone_words import lone_word, same_places
 from trainability.doctor.rules.rule import rule
@@ -210,18 +211,23 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         holds a table with "pe", "pos" or "position" in its name, and its answers stay the same when the places of its input are
         exchanged. Code `unknown`: half of the places or more look up the same word, and a tenth of the table's words or fewer
         are looked up at all; a warning where inputs do not determine their targets, or the run stays at chance, else a hint.
+        Code `twice`: a module is given two copies of a tensor of the batch, as halves of one input, as two arguments, or in two
+        calls whose outputs the loss sets against each other, whatever values are in it; other values in another tensor of the
+        batch, of the same shape and size, or with the same words, change neither the loss nor the input of any module; and
+        beside its copies the loss does not depend on the first.
     Why: an input that is the same for every example carries no information. A decoder that is fed zeros instead of the target
         learns from its positions alone.
-    What fools it: a part that is switched off on purpose, such as a condition dropped for the whole batch. Tables of eight rows
-        or fewer (segment types) are left out; so are nodes of a graph without features, where the batch holds its edges and the
-        answers differ.
+    What fools it: a part that is switched off on purpose, such as a condition dropped for the whole batch, or a second view
+        that only later epochs use. Tables of eight rows or fewer (segment types) are left out; so are nodes of a graph without
+        features, where the batch holds its edges and the answers differ.
     Fix: look at what the loop passes to the layer in the finding; for a decoder, pass the target shifted by one.
     Source: own; Vaswani et al., Attention Is All You Need, 2017, section 3.1, for the shifted target.
     """
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
         found = _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row) or _counted(facts.counted_condition)
-        return found or _one_class(facts.one_class_asked) or same_places(facts.order_blind) or lone_word(evidence)
+        found = found or _one_class(facts.one_class_asked) or same_places(facts.order_blind) or lone_word(evidence)
+        return found or given_twice(facts.readings.twice)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
