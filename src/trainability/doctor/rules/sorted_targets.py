@@ -37,8 +37,8 @@ def sorted_targets(evidence: Evidence) -> list[Finding]:
             rule="class_order",
             code="class_order.targets",
             severity="hint" if reading.carries_over(evidence) else "warning",
-            seen=f"targets come {'' if order.along is None else 'nearly '}sorted: {100 * order.explained:.0f} % of their variance "
-            f"lies between the {order.num_batches} batches read, {100 * order.by_chance:.0f} % in random order",
+            seen=f"targets come {'' if order.along is None else 'nearly '}sorted: {100 * order.explained:.0f} % of their "
+            f"variance lies between the {order.num_batches} batches read, {100 * order.by_chance:.0f} % in random order",
             measurements=(
                 Measurement(name="share of the targets' variance between batches", value=order.explained, threshold=_EXPLAINED),
                 Measurement(name="the same in random order", value=order.by_chance),
