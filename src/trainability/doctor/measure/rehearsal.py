@@ -319,14 +319,15 @@ def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[in
     """What the steps did to the parameters."""
     managed = {id(p) for optimizer in loop.optimizers for group in optimizer.param_groups for p in group["params"]}
     unmoved = tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name]))
+    idle = loop.idle
     return {
         "distances": _distances(loop, start) if loop.opposed else (),
         "unmoved": unmoved,
         "not_written": tuple(name for name in unmoved if id(loop.parameters[name]) in loop.resolved),
         "without_gradient": tuple(
-            n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached and n not in loop.idle
+            n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached and n not in idle
         ),
-        "idle": loop.idle,
+        "idle": idle,
         "zero_rate": tuple(n for n, p in loop.parameters.items() if id(p) in managed - with_rate),
         "num_parameters": len(loop.parameters),
         "parted": tuple(n for n, p in loop.parameters.items() if is_near_constant(start[n]) and not is_near_constant(p)),
