@@ -33,6 +33,7 @@ from trainability.doctor.theory.trace import plain_module
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
+_LIKE_BATCHES = range(4, 7)  # samples of one class after which the next is taken half as late
 _NORMS_AT_FIRST, _NORMS_EVERY = 20, 4  # to read all gradients from memory takes a percent of a small network's step
 _MOST_PENDING = 1000  # steps whose numbers stay on the device; where steps are sampled more rarely, they are read in between
 
@@ -364,6 +365,8 @@ class Monitor:
             self._processes.disarm()
             sample = self._sampler.sample(self._num_steps, numbers)
             self._samples.append(sample)
+            if len(self._samples) in _LIKE_BATCHES and self._processes.is_alone and self._shows_one_class():
+                self._next_sample = min(self._next_sample, self._num_steps + self._every // 2)
             if sample.blind:
                 self._problems.warn("the monitor saw no layer run: does the loop call the module that was given to Monitor?")
             if (failed := self._sampler.failed()) is not None:
@@ -372,6 +375,10 @@ class Monitor:
                 self._has_unseen = True  # named at the first sample; the later ones are alike
                 self._problems.note(f"outputs of {unseen}; their weights and gradients are watched")
             self._kept(sample)
+
+    def _shows_one_class(self) -> bool:
+        """Whether all batches so far were of the same class: where a pass is as long as `every`, it is always the same part."""
+        return {(sample.num_classes, sample.first_class) for sample in self._samples} == {(1, self._samples[0].first_class)}
 
     def _keep_steps(self, records: list[StepRecord]) -> None:
         self._pending.clear()

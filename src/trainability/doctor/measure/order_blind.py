@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import copied
@@ -36,7 +38,7 @@ def order_blind(model: nn.Module, inputs: tuple[Any, ...]) -> str | None:
         return None
     length = given.shape[1]
     name = _table(model, length)
-    if name is None or length < _FEWEST or not _has_attention(model):
+    if name is None or length < _FEWEST or not _has_attention(model, given):
         return None
     # Branches that start at zero, as with zero-initialised gates, tables or heads, let nothing through yet.
     return name if _is_blind(model, given) and _is_blind(_woken(model), given) else None
@@ -73,5 +75,25 @@ def _table(model: nn.Module, length: int) -> str | None:
     )
 
 
-def _has_attention(model: nn.Module) -> bool:
-    return any(isinstance(m, nn.MultiheadAttention) or "attention" in type(m).__name__.lower() for m in model.modules())
+class _Attention(TorchFunctionMode):
+    """Sees whether a function of attention is called, or a softmax over as many numbers as there are places."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.is_found, self._length = False, length
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "").strip("_")
+        if name == "softmax" and isinstance(result, Tensor) and result.dim() > 2 and result.shape[-1] == self._length:
+            self.is_found = True
+        self.is_found = self.is_found or "attention" in name
+        return result
+
+
+def _has_attention(model: nn.Module, given: Tensor) -> bool:
+    if any(isinstance(m, nn.MultiheadAttention) or "attention" in type(m).__name__.lower() for m in model.modules()):
+        return True
+    with _Attention(given.shape[1]) as seen:
+        answer(model, [given], None)
+    return seen.is_found

@@ -69,6 +69,11 @@ class ProcessWatch:
         """The module whose call is to be told by `on_wrapper`."""
         return self._layout.ddp if self._layout is not None else None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process samples the same steps, so that this one may choose its own."""
+        return self._layout is None
+
     def after_backward(self, *, is_last: bool) -> None:
         """A backward pass of a sampled step is over; `is_last` where the step's gradients are complete."""
         self._try(self._take_gradients if is_last else self._watch_between)

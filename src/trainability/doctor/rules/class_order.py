@@ -2,7 +2,7 @@
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.sorted_targets import sorted_targets
@@ -17,6 +17,7 @@ _MIXED = (
     "examples once before it yields any, or make its shuffle buffer as large as the data (shuffle=True of a DataLoader is an "
     "error here)"
 )
+_FEWEST_CLASSES, _ROTATED = 4, 4  # first classes of sampled batches; how many times fewer a batch holds
 _BALANCED = 0.9  # share of the batches; in sorted data only those at the border of two classes hold several
 
 
@@ -44,8 +45,9 @@ def class_order(evidence: Evidence) -> list[Finding]:
         followed loop, its labels are counted as they come, those of all batches of a step together; silent where a step asks
         for more classes than these hold, as with examples that are replayed from a memory. Targets of 0.0 and 1.0 count as
         classes under a binary loss. In a loop: an error where the gradient of the outputs shows the targets of five sampled
-        batches, half of which hold one class each, and not all the same; a hint where all hold the same class, unless the
-        targets are yes or no. Code `targets`: float targets of up to eight numbers, ten batches of 8 or more; their means only
+        batches, half of which hold one class each, and not all the same; a warning where each holds at most a quarter as many
+        classes as were seen first in these batches (four or more); a hint where all hold the same class, unless the targets are
+        yes or no. Code `targets`: float targets of up to eight numbers, ten batches of 8 or more; their means only
         rise, or fall, nine in ten lie wholly beyond the batch before, and so again in the next pass; or the rank of a batch's
         mean and its place have a correlation of 0.9, all batches come again, and examples come from short to long (or from long
         to short; five lengths or more), or a sampler draws them in an order that is not the stored one and the model is not
@@ -122,19 +124,33 @@ def _one_class_batches(evidence: Evidence) -> list[Finding]:
     only = len(set(classes)) == 1
     if (only and _is_binary(evidence)) or reading.is_opposed(evidence):
         return []  # a discriminator's real examples come in batches of their own
-    if len(read) < _FEWEST_SAMPLES or len(classes) < (len(read) if only else len(read) / 2) or evidence.steps[0].loss < 0:
+    if len(read) < _FEWEST_SAMPLES or evidence.steps[0].loss < 0:
         return []  # with a negated loss the gradient shows the outputs, not the targets
+    if len(classes) < (len(read) if only else len(read) / 2):
+        return _few_classes_at_a_time([(sample.num_classes or 0, sample.first_class) for sample in read])
     measured = Measurement(name="sampled batches of one class", value=float(len(classes)), threshold=len(read) / 2)
-    return [
-        Finding(
-            rule="class_order",
-            code="class_order.one_class" if only else "class_order",
-            severity="hint" if only else "error",
-            seen=f"{len(classes)} of {len(read)} sampled batches hold one class each, "
-            + ("the same" if only else "not the same"),
-            measurements=(measured,),
-            cause="examples are stored by class, and the loader does not shuffle them",
-            remedy="DataLoader(..., shuffle=True)",
-            source="Bottou, Stochastic Gradient Descent Tricks, 2012",
-        )
-    ]
+    seen = f"{len(classes)} of {len(read)} sampled batches hold one class each, " + ("the same" if only else "not the same")
+    return [_of_samples(seen, measured, "hint" if only else "error", code="class_order.one_class" if only else "class_order")]
+
+
+def _few_classes_at_a_time(read: list[tuple[int, int | None]]) -> list[Finding]:
+    """Batches at the borders between classes hold two of them; (classes, first class) of each sampled batch."""
+    firsts, most = len({first for _, first in read}), max(held for held, _ in read)
+    if firsts < _FEWEST_CLASSES or _ROTATED * most > firsts:
+        return []
+    seen = f"none of {len(read)} sampled batches holds more than {most} classes, and {firsts} different ones come first in them"
+    measured = Measurement(name="classes in a batch", value=float(most), threshold=firsts / _ROTATED)
+    return [_of_samples(seen, measured, "warning")]
+
+
+def _of_samples(seen: str, measured: Measurement, severity: Severity, code: str = "class_order") -> Finding:
+    return Finding(
+        rule="class_order",
+        code=code,
+        severity=severity,
+        seen=seen,
+        measurements=(measured,),
+        cause="examples are stored by class, and the loader does not shuffle them",
+        remedy="DataLoader(..., shuffle=True)",
+        source="Bottou, Stochastic Gradient Descent Tricks, 2012",
+    )

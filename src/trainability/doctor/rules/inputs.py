@@ -226,7 +226,9 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
         found = _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row) or _counted(facts.counted_condition)
-        found = found or _one_class(facts.one_class_asked) or same_places(facts.order_blind) or lone_word(evidence)
+        unused = any(p.name == facts.order_blind for p in facts.unreached)  # unreached_parameter says this of a table
+        found = found or _one_class(facts.one_class_asked) or same_places(None if unused else facts.order_blind)
+        found = found or lone_word(evidence)
         return found or given_twice(facts.readings.twice)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)

@@ -303,7 +303,8 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         it, and the loss does not use it. A warning; for `left_out` a hint, since additional outputs may be used elsewhere.
         With several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and an error where 20
         steps do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose siblings in the
-        module are used: a hint; an error where the optimizer holds nothing else. Silent on parameters that get a gradient at a
+        module are used: a hint; a warning for a table of positions without which attention sees no order (`constant_input`); an
+        error where the optimizer holds nothing else. Silent on parameters that get a gradient at a
         later rehearsed step.
     Why: the reason is found by a test: the parameter is changed, and the loss is computed again with the same random numbers.
     What fools it: experts to which no example of this batch was routed, and parts used in a later phase of training; an online
@@ -331,14 +332,17 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         and len(tried.steps) > enough
         and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))
     )
-    is_seen = never or reason in ("detached", "dropped")
+    blind = reading.facts(evidence).order_blind in names
+    is_seen = never or blind or reason in ("detached", "dropped")
     severity = "error" if never and reason == "turn" else "warning" if is_seen else "hint"
     return [
         Finding(
             rule="unreached_parameter",
             code=f"unreached_parameter.{_CODES.get(reason, reason)}",
             severity=severity,
-            seen=f"{shown}: {told[0]}{', nor that of a later step' if severity == 'error' else ''}",
+            seen=f"{shown}: {told[0]}"
+            + (", nor that of a later step" if severity == "error" else "")
+            + (", and attention sees no order: places exchanged do not change the answers" if blind else ""),
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
             remedy=to_reach(names, reason),
