@@ -16,10 +16,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import trainability
 from trainability.doctor.measure import rehearsal
-from trainability.doctor.measure.copies import called_by, copied, keep_variables, put_back, used_by
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.left_behind import LeftBehind
+from trainability.doctor.measure.put_back import keep_variables, put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.measure.uses import called_by, used_by
 from trainability.doctor.rehearsed import Rehearsal
 
 

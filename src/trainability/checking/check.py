@@ -25,11 +25,11 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.body_facts import facts_of_body
 from trainability.doctor.measure.certain import MAX_EXAMPLES, facts_of
-from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.held_out import with_held_out
 from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.late_peak import try_late_peak
 from trainability.doctor.measure.mirrored import with_mirrored
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy, try_raised_clip

@@ -18,7 +18,7 @@ from trainability.doctor.experimented import Arm
 from trainability.doctor.experiments.battery import Elsewhere, single_arm
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.sources import Source, kept_batches
-from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
 from trainability.doctor.setup import Setup
 from trainability.executors import results

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from torch import nn
 
-from trainability.doctor.measure.copies import modules, optimizers
+from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.told import told
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

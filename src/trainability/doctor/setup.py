@@ -18,7 +18,7 @@ from trainability.doctor.arguments import (
     check_seconds,
     with_near_names,
 )
-from trainability.doctor.measure.copies import modules, optimizers
+from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.told import told
 
 _FUNCTIONS = {"loss_fn": "output, labels", "training_step": "model, batch", "step": "model, optimizer, batch"}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainability.checking.check import check as check_any
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.extras import require
 from trainability.integrations.watching import StopOn, Watching

@@ -9,7 +9,7 @@ from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.optimizer_changes import measured_rate
 from trainability.doctor.experiments.variant import Variant
-from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nested import modules
 from trainability.initialization import init_
 from trainability.prescribe.plans import best_plan
 

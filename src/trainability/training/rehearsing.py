@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from trainability.config import RunConfig
 from trainability.data.loader import MicroBatch, shares
-from trainability.doctor.measure.copies import put_back, used_by
+from trainability.doctor.measure.put_back import put_back
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.measure.uses import used_by
 from trainability.doctor.outlook import is_enough
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.training.engine import Engine

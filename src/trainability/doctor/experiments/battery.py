@@ -17,7 +17,7 @@ from trainability.doctor.experiments.sources import ProgramFailed, Source, kept_
 from trainability.doctor.experiments.standing import FEWEST_STEPS, Standing
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.finding import Finding
-from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
 

@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import cloned, first_examples, tensors
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant, look
-from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.randomness import random_state, randomness_restored
 from trainability.doctor.measure.workspace import set_training
 

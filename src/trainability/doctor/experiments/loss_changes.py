@@ -10,7 +10,7 @@ from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.loop_changes import loss_of
 from trainability.doctor.experiments.variant import Variant
 from trainability.doctor.measure.code_price import divergence_and_error
-from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.rules.summed_terms import weight_of_divergence
 

@@ -18,7 +18,7 @@ from trainability.doctor.experiments.function_changes import (
 )
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant, look
-from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.randomness import random_state
 
 _TINY = 1e-30

@@ -14,8 +14,8 @@ from trainability.doctor.batches import first_examples
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
-from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.nested import modules
 
 # Median critical multiples of the rehearsal (pilot of DESIGN: healthy nets 1 to 1,000).
 _TOO_LONG, _TOO_SHORT = 4.0, 300.0

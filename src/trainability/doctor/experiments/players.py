@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import cloned, tensors
 from trainability.doctor.experiments.variant import Variant, look
-from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.randomness import random_state
 
 _FEWEST = 16  # examples

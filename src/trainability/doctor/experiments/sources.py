@@ -20,10 +20,13 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.players import judge_of
 from trainability.doctor.experiments.variant import Variant, look
 from trainability.doctor.measure.constants import constant_and_own
-from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.nested import modules, optimizers
+from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import random_state, randomness_restored
 from trainability.doctor.measure.uninterrupted import uninterrupted
+from trainability.doctor.measure.uses import used_by
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.setup import Setup

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, cloned, first_tensor, to_device
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.measure.copies import modules, optimizers
 from trainability.doctor.measure.loop import Loop
+from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.randomness import random_state, randomness_restored, set_random_state
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.rehearsed import Task

@@ -19,11 +19,11 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.arithmetic import Arithmetic
-from trainability.doctor.measure.copies import put_back
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.graph import behind_views, nodes_of_loss
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of
+from trainability.doctor.measure.put_back import put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.readings import AffineWhole

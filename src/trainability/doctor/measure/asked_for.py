@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
-from trainability.doctor.measure.copies import modules, put_back, used_by, variables_put_back
 from trainability.doctor.measure.left_behind import LeftBehind
+from trainability.doctor.measure.nested import modules
+from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.uses import used_by
 from trainability.doctor.measure.whole_step import as_one, loss_of_body
 
 _FEWEST = 8  # rows

@@ -11,12 +11,15 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import are_views_of_one, tensors, to_device
 from trainability.doctor.measure.chances import Chances
-from trainability.doctor.measure.copies import copied, modules, put_back, reaches, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.forward_pass import ELEMENTWISE
 from trainability.doctor.measure.index_goals import IndexGoals
 from trainability.doctor.measure.judged_range import JudgedRange
 from trainability.doctor.measure.left_behind import LeftBehind
+from trainability.doctor.measure.nested import modules
+from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.uses import reaches, used_by
 
 
 class _Columns(TorchFunctionMode):

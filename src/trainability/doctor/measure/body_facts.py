@@ -12,8 +12,8 @@ from trainability.doctor.joining import completed_facts
 from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.certain import facts_of_step
-from trainability.doctor.measure.copies import modules, optimizers
 from trainability.doctor.measure.kept_targets import kept_targets, with_kept_targets
+from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
 from trainability.doctor.measure.recorded_facts import facts_of_recorded_body
 

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from trainability.doctor.batches import batch_size, first_examples, joined, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.copies import optimizers, put_back, used_by, variables_put_back
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.measure.part_facts import look_at_parts
+from trainability.doctor.measure.put_back import put_back, variables_put_back
+from trainability.doctor.measure.uses import used_by
 from trainability.doctor.measure.whole_step import Parts, as_one, loss_of_body
 
 MAX_EXAMPLES = 64

@@ -11,9 +11,9 @@ from typing import Any
 from torch.nn.utils import clip_grad
 
 from trainability.doctor.measure import stance
-from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.dropped_results import DroppedResults
 from trainability.doctor.measure.loop import Loop
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.rehearsed import Clipped
 
 _FEWEST = 3  # bodies that clip

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor, map_parts, to_device
-from trainability.doctor.measure.copies import keep_attributes
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, scalar
+from trainability.doctor.measure.put_back import keep_attributes
 from trainability.doctor.measure.randomness import random_state, randomness_restored, set_random_state
 from trainability.doctor.tasks import lowest, output_form, shaped
 

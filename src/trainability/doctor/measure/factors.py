@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from trainability.doctor.measure.copies import variables_put_back
+from trainability.doctor.measure.put_back import variables_put_back
 from trainability.doctor.measure.randomness import randomness_restored
 
 _ALL_OF, _LAST, _GROWTH = 64, 20_000, 1.05  # the first numbers, and then a geometric grid to the last

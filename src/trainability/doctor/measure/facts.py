@@ -20,7 +20,6 @@ from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.constant_columns import constant_columns
-from trainability.doctor.measure.copies import versions_kept
 from trainability.doctor.measure.crossed import crossed_outputs
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
@@ -45,6 +44,7 @@ from trainability.doctor.measure.over_batch import meant_over_batch, softmax_ove
 from trainability.doctor.measure.own_places import own_places
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pairing import Pairing
+from trainability.doctor.measure.put_back import versions_kept
 from trainability.doctor.measure.quantiles import turned_quantiles
 from trainability.doctor.measure.questions import (
     Forward,

@@ -13,13 +13,15 @@ from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, Wei
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.copies import copied, put_back, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.filled import given_to_modules
 from trainability.doctor.measure.instead import pull, returned_once
+from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.recorded_step import RecordedStep, recorded_step
 from trainability.doctor.measure.relation import relation
 from trainability.doctor.measure.step_tape import StepTape
+from trainability.doctor.measure.uses import used_by
 from trainability.doctor.measure.whole_step import loss_of_body
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.pair_facts import KeptTargets

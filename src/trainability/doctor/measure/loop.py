@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from trainability.doctor.batches import first_tensor
-from trainability.doctor.measure.copies import keep_attributes, keep_groups, keep_variables, modules, optimizers, put_back
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.mixed_gradients import MixedGradients
+from trainability.doctor.measure.nested import modules, optimizers
+from trainability.doctor.measure.put_back import keep_attributes, keep_groups, keep_variables, put_back
 from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training

@@ -17,11 +17,11 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.first_look import facts_so_far, first_facts, is_cleared
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
+from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
 from trainability.doctor.measure.problems import Problems

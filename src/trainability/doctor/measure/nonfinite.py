@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability.doctor.batches import tensors, to_device
-from trainability.doctor.measure.copies import copied, put_back, reaches, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.loop import Loop
+from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.uses import reaches, used_by
 from trainability.doctor.rehearsed import NonFinite
 
 # Infinity is what these are called for: masks of attention, the start of a maximum.

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
-from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.left_behind import LeftBehind
+from trainability.doctor.measure.nested import modules, optimizers
+from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.uses import reaches, used_by
 
 _STEPS, _FEWEST = 8, 5
 # Answers are spread over these in place of the judge's own: a loss that pulls to a target, as of least squares, wants the same

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.copies import put_back
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.held_scale import HeldScale
 from trainability.doctor.measure.influence import answer
 from trainability.doctor.measure.instead import Returned, exchanged, pull, returned_once
+from trainability.doctor.measure.put_back import put_back
 from trainability.doctor.measure.questions import start
 from trainability.doctor.measure.unread_masks import WeightMask, masks_of, unread
 from trainability.doctor.readings import OwnPlaces

@@ -12,11 +12,12 @@ from trainability.doctor.batches import batch_size, call_model, first_tensor, ma
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.copies import copied, optimizers
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.dropout import dropout_noise
 from trainability.doctor.measure.hooks import Watch
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.probe_answers import Answers, answers, loss_facts
 from trainability.doctor.measure.probe_layers import growth_facts, layer_rows

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.copies import called_by
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import pull, returned_once
+from trainability.doctor.measure.uses import called_by
 
 _NAMES = ("quantile", "taus")
 _SAME, _ALIKE = 1e-4, 1e-3  # of the largest slope; of a level

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.outlook_limits import PASS_SHARE, PASS_STEPS, SPENT_RATE
 from trainability.doctor.rehearsed import LatePeak, RehearsedStep
 

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.certain import facts_of
-from trainability.doctor.measure.copies import copied, put_back, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.kept_targets import Held, draws_anew, place_of_input, unrelated
 from trainability.doctor.measure.own_places import own_places
+from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.questions import start
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 from trainability.doctor.measure.recorded_step import RecordedStep, recorded_step
 from trainability.doctor.measure.step_tape import StepTape
+from trainability.doctor.measure.uses import used_by
 from trainability.doctor.measure.whole_step import loss_of_body
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import KeptTargets

@@ -23,24 +23,19 @@ from trainability.doctor.measure.batch_statistics import FEWEST_BATCHES, by_batc
 from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
 from trainability.doctor.measure.clips import Clips
 from trainability.doctor.measure.constants import rehearsed_constant
-from trainability.doctor.measure.copies import (
-    modules,
-    on_copy_or_in_place,
-    optimizers,
-    put_back,
-    reaches,
-    used_by,
-    variables_put_back,
-)
+from trainability.doctor.measure.copies import on_copy_or_in_place
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.exits import ProgramExits, loss_or_exit
 from trainability.doctor.measure.growth import growth_of
 from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
+from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.overwritten import Writes
+from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
 from trainability.doctor.measure.rate_ahead import held_schedule
 from trainability.doctor.measure.twins import is_near_constant
+from trainability.doctor.measure.uses import reaches, used_by
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 

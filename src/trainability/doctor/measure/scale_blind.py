@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.audit_results import DataAudit
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.copies import put_back
+from trainability.doctor.measure.put_back import put_back
 from trainability.doctor.measure.randomness import randomness_restored
 
 _NEARLY = 0.02  # of the answers' spread between examples: a standardisation has a small constant below the line

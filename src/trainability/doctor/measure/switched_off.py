@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.measure.boundless import small_parameters
-from trainability.doctor.measure.copies import modules, used_by
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.uses import used_by
 
 _NEAR = 2.0
 _FAR = (20.0, -20.0, 1e4)  # of a logarithm, either way; of a standard deviation

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.copies import put_back
+from trainability.doctor.measure.put_back import put_back
 from trainability.doctor.measure.randomness import randomness_restored
 
 _MOST = 64

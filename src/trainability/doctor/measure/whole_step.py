@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.copies import copied, optimizers, reaches, used_by
+from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.exits import exit_as_error
+from trainability.doctor.measure.nested import optimizers
+from trainability.doctor.measure.uses import reaches, used_by
 
 
 class Parts(nn.Module):

@@ -11,9 +11,12 @@ from torch import nn
 
 from trainability.doctor.batches import cloned
 from trainability.doctor.measure import stance
-from trainability.doctor.measure.copies import copied, modules, put_back, used_by
+from trainability.doctor.measure.copies import copied
+from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.outside import outside_restored, plain_function
+from trainability.doctor.measure.put_back import put_back
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.uses import used_by
 from trainability.doctor.theory.trace import plain_module
 
 

@@ -1,0 +1,34 @@
+"""Modules and optimizers in a structure of dicts, tuples and lists."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def modules(value: Any) -> list[nn.Module]:
+    """Modules of a structure of dicts, tuples and lists, in order."""
+    return [item for item in leaves(value) if isinstance(item, nn.Module)]
+
+
+def optimizers(value: Any) -> list[torch.optim.Optimizer]:
+    """Optimizers of such a structure; one that wraps another (Accelerate's) is unwrapped."""
+    found = []
+    for item in leaves(value):
+        while isinstance(getattr(item, "optimizer", None), torch.optim.Optimizer) and not hasattr(item, "last_epoch"):
+            item = item.optimizer
+        if isinstance(item, torch.optim.Optimizer):
+            found.append(item)
+    return found
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """What such a structure holds, in order; None is left out."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from leaves(item)
+    elif value is not None:
+        yield value
