@@ -14,11 +14,6 @@ LARGE_DROPOUT = 0.8  # the usual share to drop is 0.5 at most; to keep, 0.8 and 
 LOUD_COLUMN = 300.0  # rms of a column of inputs, beside others of 10 and less
 
 
-def as_code(name: str) -> str:
-    """A module's or parameter's name as Python reaches it: `model.head[2].weight` of "head.2.weight"."""
-    return "model" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split(".") if part)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What one forward pass and its graph show of a program. A field that was not looked at is None or empty.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from trainability.doctor.as_code import as_code
 from trainability.doctor.batches import are_views_of_one, first_tensor, tensors
-from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.columns import sines_behind

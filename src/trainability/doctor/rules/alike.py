@@ -3,8 +3,8 @@
 import statistics
 
 from trainability.doctor import reading
+from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.flat import held_outputs

@@ -1,6 +1,7 @@
 """Which tokens are the targets, and whether the model sees them: findings of `sees_future`. No rule."""
 
-from trainability.doctor.facts import Facts, as_code
+from trainability.doctor.as_code import as_code
+from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.readings import OwnPlaces, SeriesAhead
 

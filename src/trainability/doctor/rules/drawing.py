@@ -2,8 +2,8 @@
 
 from collections import Counter
 
+from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import as_code
 from trainability.doctor.layer_stats import LayerStats
 
 SIGMOIDS = {"sigmoid": "Sigmoid", "hardsigmoid": "Hardsigmoid"}

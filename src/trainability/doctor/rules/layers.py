@@ -4,9 +4,10 @@ import math
 import statistics
 
 from trainability.doctor import reading
+from trainability.doctor.as_code import as_code
 from trainability.doctor.best_constant import comes_to_nothing, still_falls
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import FORGETFUL_STATE, HEAVY_DROPOUT, LARGE_DROPOUT, as_code
+from trainability.doctor.facts import FORGETFUL_STATE, HEAVY_DROPOUT, LARGE_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.decay import is_emptied, outpulled, smaller_decay

@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 
 from trainability.doctor import reading
+from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.pair_facts import PairForces

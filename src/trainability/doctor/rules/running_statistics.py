@@ -1,8 +1,8 @@
 """Batch norm with wrong statistics in evaluation: initial ones, shared ones, or those of no real batch. No rule."""
 
 from trainability.doctor import reading
+from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_table import number
 from trainability.doctor.rate_choice import settings_of

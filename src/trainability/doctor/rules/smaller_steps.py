@@ -4,9 +4,9 @@ import math
 import statistics
 
 from trainability.doctor import reading
+from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import written
-from trainability.doctor.facts import as_code
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import number
 from trainability.doctor.outlook import judge_rehearsal
