@@ -1,16 +1,82 @@
-"""Losses that are partly flat: for a layer, for most examples, or except for rounding. No rule."""
+"""Losses that are flat: for all weights, for a layer, for most examples, or except for rounding."""
 
 import math
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rate_choice import settings_of
+from trainability.doctor.rules.parameters import SYMPTOMS
+from trainability.doctor.rules.rule import rule
 
 FIRST_STEPS = 20  # steps whose losses are compared
 _LONG = 300  # steps, where targets are goals that the model makes of its own answers
 ROUNDED, MOST_EXAMPLES = 1e-3, 0.8
 NO_SLOPE = 1e-3  # gradient norm that rounding of numbers near 1 can cause
+
+
+@rule(
+    severities=("error", "warning"),
+    verdict="dead",
+    explains=(*SYMPTOMS, "untrained_parameter", "loss_at_start", "saturation", "unmoved_parameter", "zero_gradient"),
+)
+def flat_loss(evidence: Evidence) -> list[Finding]:
+    """The gradient of every weight is exactly zero before the first step.
+
+    Fires: no weight with two or more dimensions has a nonzero gradient, and the loss is not zero; or softmax, in the model or
+        in cross-entropy, runs over a dimension of size 1, a warning if it leaves some weights of the model with a gradient of
+        exactly zero and others with one. Code `step_function`: round, sign or similar is applied to a trained value. Warnings:
+        code `zero`: the losses of the first 20 steps are 1e-6 or less, some of them 0 or negative through rounding, and no
+        gradient is above 1e-3; `rounding`: the same, in a step that samples from its own outputs; or, for a loss below 1e-3,
+        the gradient in float64 is a thousandth or less of that in float32; `most_examples`: for four fifths of the examples or
+        more, a term of the loss has no slope, and none costs more than they do; `underflow`: four fifths or more of the numbers
+        whose logarithm the loss takes are an epsilon added to what exp, softmax, sigmoid or a product rounded to zero. The last
+        two are errors where no weight has a gradient, and so are `at_limit`: a clamp in the loss is at its limit for every
+        example, `held`: the model's outputs come from a clamp, and all are beyond its limits, and `filler`: a maximum or
+        minimum returns the same number in every row, infinite or a thousand times as large as all others.
+    Why: exactly zero is not a matter of scale: something between every weight and the loss does not change with the weights.
+        Softmax over a dimension of size 1 is always 1; sign, round and comparisons are flat.
+    What fools it: a margin loss that the whole batch already satisfies, as with a pretrained model.
+    Fix: for one output, use sigmoid with binary cross-entropy; for boxes that do not overlap, a generalised IoU, or an
+        additional l1_loss; logsumexp of log-densities instead of log(density + epsilon); otherwise check what is between the
+        last layer and the loss.
+    Source: own; Wardat et al., DeepDiagnosis, ICSE 2022, for the constant output.
+    """
+    facts = reading.facts(evidence)
+    graph = facts.graph or LossGraph()
+    single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
+    if not single and (filled := filled_extreme(evidence)):
+        return filled
+    if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
+        return flat_in_part(evidence)
+    if not single and facts.flat_function is None and (limited := flat_for_all(evidence)):
+        return limited
+    constant, step = facts.constant_output, facts.flat_function
+    word = "softmax_of_one" if single else "step_function" if step else "constant_output" if constant else ""
+    return [
+        Finding(
+            rule="flat_loss",
+            code=f"flat_loss.{word}".rstrip("."),
+            severity="error",
+            seen="softmax runs over a dimension of size 1, so every probability is 1 and the loss is constant"
+            if single
+            else "the gradient of every weight is exactly zero" + (", and all outputs are equal" if constant else ""),
+            measurements=(
+                Measurement(name="parameters with a gradient of exactly zero", value=float(len(facts.zero_gradient))),
+                Measurement(name="parameters with a gradient", value=float(facts.num_gradients or 0)),
+            ),
+            cause="an unsuitable activation"
+            if single
+            else "something between the weights and the loss does not depend on them",
+            remedy="binary_cross_entropy_with_logits for one output, without softmax; or two outputs and cross_entropy"
+            if single
+            else f"compute the loss from the input of {step}, whose slope is zero; use {step} only for predictions"
+            if step
+            else "check what is between the last layer and the loss; draw weights at random where they are zero",
+            source="own",
+        )
+    ]
 
 
 def flat_in_part(evidence: Evidence) -> list[Finding]:
