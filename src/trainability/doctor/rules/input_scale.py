@@ -84,17 +84,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     if probe is None and (_is_too_little(evidence) or (layers and layers[0].kind == "norm")):
         return []
     looks_up = any(s.kind == "embedding" for s in layers)
-    if data is not None:
-        means, stds = data.train.channel_means, data.train.channel_stds
-    elif probe is not None and probe.input_is_whole:
-        return []
-    elif probe is not None:
-        mean = probe.input_mean
-        means, stds = (mean,), (math.sqrt(max(probe.input_mean_square - mean * mean, 0.0)),)
-    elif evidence.facts is not None and evidence.facts.input_mean is not None and evidence.facts.input_std is not None:
-        means, stds = (evidence.facts.input_mean,), (evidence.facts.input_std,)
-    else:
-        return []
+    means, stds = _means_and_stds(evidence)
     if not means or not stds or not all(map(math.isfinite, (*means, *stds))):
         return []
     far, thin, wide = max(means, key=abs), min(stds), max(stds)
@@ -149,6 +139,21 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
             source="preflight-ml",
         )
     ]
+
+
+def _means_and_stds(evidence: Evidence) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of each channel of the data, or of a batch as a whole; empty where neither was measured."""
+    data, probe, facts = evidence.data, evidence.probe, reading.facts(evidence)
+    if data is not None:
+        return data.train.channel_means, data.train.channel_stds
+    if probe is not None and probe.input_is_whole:
+        return (), ()
+    if probe is not None:
+        mean = probe.input_mean
+        return (mean,), (math.sqrt(max(probe.input_mean_square - mean * mean, 0.0)),)
+    if facts.input_mean is not None and facts.input_std is not None:
+        return (facts.input_mean,), (facts.input_std,)
+    return (), ()
 
 
 def _rounded(evidence: Evidence, found: list[Finding]) -> list[Finding]:
