@@ -17,6 +17,7 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.blocks import to_host
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.first_look import facts_so_far, first_facts, is_cleared
 from trainability.doctor.measure.gradient_norms import GradientNorms
@@ -27,7 +28,7 @@ from trainability.doctor.measure.pending import PendingStep, blocks_of, learning
 from trainability.doctor.measure.problems import Problems
 from trainability.doctor.measure.processes import ProcessWatch
 from trainability.doctor.measure.rivals import Rivals
-from trainability.doctor.measure.sampling import LayerSampler, to_host
+from trainability.doctor.measure.sampling import LayerSampler
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
 

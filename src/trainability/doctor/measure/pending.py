@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.evidence import StepRecord
-from trainability.doctor.measure.sampling import Block
+from trainability.doctor.measure.blocks import Block
 
 Number = Tensor | float | None
 """On the device, on the host, or unknown."""

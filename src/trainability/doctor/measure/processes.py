@@ -14,9 +14,9 @@ from trainability.doctor import batches
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import StepRecord
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.blocks import Block
 from trainability.doctor.measure.exchange import Exchange, short
 from trainability.doctor.measure.parallel import Layout, compared_parameters, layout_of, num_gone, outside_of
-from trainability.doctor.measure.sampling import Block
 from trainability.doctor.processes import Post, Processes
 
 _SIZE = 1 << 10  # elements of a tensor that go into its number

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,50 +13,17 @@ from trainability.doctor import batches
 from trainability.doctor.evidence import Sample
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.measure import ahead, stance, statistics, trained_mode
+from trainability.doctor.measure.blocks import Block, layer_stats
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.graph import leaves_of
-from trainability.doctor.measure.hooks import Watch, activation_fields
-from trainability.doctor.measure.layers import shown_name
+from trainability.doctor.measure.hooks import Watch
 from trainability.doctor.measure.order import classes_in_gradient, marks_in_gradient
 from trainability.doctor.measure.seen_pairs import SeenPairs
 from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.told_targets import MOST_NUMBERS, told_constants, told_fields
-from trainability.doctor.theory.fans import fan_in_and_out
 
 _MOST_CLASSES, _MOST_INPUTS = 100_000, 64  # of a step
 _FEWEST_TARGETS = 8  # examples of a batch whose targets say whether it holds one class
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """Numbers of one kind that wait on the device.
-
-    Attributes:
-        kind: what they are, "weight_rms".
-        rows: what each row of `values` is about: a layer's name, or a step's number.
-        values: (rows, ...).
-    """
-
-    kind: str
-    rows: tuple[Hashable, ...]
-    values: Tensor
-
-
-def to_host(blocks: list[Block]) -> dict[str, dict[Hashable, Any]]:
-    """Bring blocks to the host in one copy: this is the only place that waits for the device.
-
-    Returns:
-        By kind and row, a number or a list of them.
-    """
-    if not blocks:
-        return {}
-    device = blocks[0].values.device
-    flat = torch.cat([block.values.float().reshape(-1).to(device) for block in blocks]).cpu()
-    parts = flat.split([block.values.numel() for block in blocks])
-    return {
-        block.kind: dict(zip(block.rows, part.view(block.values.shape).tolist(), strict=True))
-        for block, part in zip(blocks, parts, strict=True)
-    }
 
 
 class LayerSampler:
@@ -257,9 +222,15 @@ class LayerSampler:
         names |= dict.fromkeys(self._weights)
         told, num_classes, first_class = map(int, numbers["targets"]["batch"]) if "targets" in numbers else (0, 0, 0)
         of_row = {name: {kind: rows[name] for kind, rows in numbers.items() if name in rows} for name in names}
+        activations = self._following()
+
+        def read(row: str) -> LayerStats:
+            name = own.get(row, row)
+            return layer_stats(row, layers[name], activations.get(name) if row == name else None, of_row[row])
+
         return Sample(
             step=step,
-            layers=tuple(self._layer(row, own.get(row, row), of_row[row]) for row in names if of_row[row]),
+            layers=tuple(read(row) for row in names if of_row[row]),
             batch_size=self._batch_size,
             asks_itself=(self._batch_size or 0) > 1 and self._batch_size in self.watch.asked,
             training=self._training,
@@ -288,32 +259,6 @@ class LayerSampler:
             return f"{_listed(uncalled)}: their modules are not called by themselves"
         unreadable = [name for name in self.watch.layers if name in self.watch.unreadable]
         return f"{_listed(unreadable)}: no tensors of real numbers (torch.func, sparse, complex)" if unreadable else None
-
-    def _layer(self, row: str, name: str, numbers: dict[str, Any]) -> LayerStats:
-        layer = self.watch.layers[name]
-        weight = layer.weights.get(row)
-        activation = self._following().get(name) if row == name else None
-        fields: dict[str, Any] = {key: numbers[key] for key in ("output_gradient_rms", "weight_rms") if key in numbers}
-        if "activation" in numbers:
-            fields |= activation_fields(numbers["activation"], numbers["dead"], activation)
-        if "gradient" in numbers:
-            found = dict(zip(statistics.GRADIENT_FIELDS, numbers["gradient"], strict=True))
-            fields |= {f"gradient_{key}": found[key] for key in ("rms", "min", "max")}
-            fields["gradient_nonfinite"] = not (math.isfinite(found["min"]) and math.isfinite(found["max"]))
-        if "moved" in numbers and numbers["weight_rms"] > 0:
-            fields["update_ratio"] = numbers["moved"] / numbers["weight_rms"]
-        if "unmoved" in numbers:
-            fields["unmoved_fraction"] = numbers["unmoved"]
-        for key in ("weight_histogram", "gradient_histogram", "activation_histogram"):
-            if key in numbers:
-                fields[key] = statistics.as_histogram(numbers[key])
-        if weight is not None and layer.kind in ("conv", "linear", "conv_transpose"):
-            groups = getattr(layer.module, "groups", 1) if isinstance(layer.module, nn.modules.conv._ConvNd) else 1
-            fields["fan_in"], fields["fan_out"] = fan_in_and_out(layer.kind, weight.shape, groups)
-            fields["num_units"] = weight.shape[1] if layer.kind == "conv_transpose" else weight.shape[0]
-        elif weight is not None and layer.kind == "recurrent" and weight.dim() == 2:
-            fields["fan_in"] = weight.shape[1]
-        return LayerStats(name=shown_name(row, layer), kind=layer.kind, activation=activation, **fields)
 
     def _following(self) -> dict[str, str | None]:
         if self._activations is not None:
