@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
@@ -28,6 +29,11 @@ def say_command(text: str, command: Sequence[str]) -> None:
     say(f"{text}:")
     if is_main_process():
         print(f"  {shlex.join(command)}", file=sys.stderr, flush=True)
+
+
+def as_typed(folder: Path) -> Path:
+    """A directory as one would type it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _wrapped(text: str, indent: str) -> str:

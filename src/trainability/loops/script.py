@@ -70,7 +70,7 @@ def run_script(
 
     actions: dict[str, Callable[[ModuleType], None]] = {"torch": install}
     for name, kind in _TRAINERS.items():
-        actions[name] = lambda module, kind=kind: watches[-1].adopt(module, kind)
+        actions[name] = lambda module, kind=kind: watches[-1].trainers.adopt(module, kind)
     with _after_import(actions):
         code, error = _run(script, arguments)
     if not watches:

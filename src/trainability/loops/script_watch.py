@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,7 +24,8 @@ from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
 from trainability.loops.plateaus import Plateaus
 from trainability.loops.recordings import Recordings
-from trainability.loops.saying import say, say_command, say_not_looked_at
+from trainability.loops.saying import as_typed, say, say_command, say_not_looked_at
+from trainability.loops.trainers import Trainers
 from trainability.training.record import LOOP
 
 _FOREIGN_STEPS = 3  # steps after which an optimizer is taken to hold nothing that the script trains
@@ -45,13 +44,16 @@ class ScriptWatch:
         every: sample layers at every so many optimizer steps.
         most_steps: stop the script after so many; `None` never does.
         place: makes the run directory, which is asked for when there is something to watch; `None` writes none.
+
+    Attributes:
+        trainers: that the script makes.
     """
 
     def __init__(self, script: Path, *, every: int, most_steps: int | None, place: Callable[[], Path] | None) -> None:
         self._script, self._every, self._most_steps, self._place = script, every, most_steps, place
         self._attached = Attached(is_eager=True)
         self._follower, self._monitors = self._attached.follower, self._attached.monitors
-        self._callbacks: list[Any] = []
+        self.trainers = Trainers(every=every, most_steps=most_steps, folder=lambda: self._folder)
         self._waiting: dict[int, torch.optim.Optimizer] = {}  # optimizers without a monitor
         self._optimizers: list[torch.optim.Optimizer] = []
         # Modules that ran with gradients on, outer ones first; copies that an inner loop drops are not kept alive.
@@ -103,11 +105,12 @@ class ScriptWatch:
         self._has_ended = True
         self._stop_looking()
         self._stack.close()
+        self.trainers.release()
         self._recordings.end()
         if error is None:
             self._look_again()
         self._attached.leave(error)
-        for callback in self._callbacks:
+        for callback in self.trainers.callbacks:
             callback.watching.end(error)
         diagnoses = self.diagnoses
         if not (self.has_seen_steps or self._has_failed or isinstance(error, Exception)):  # which have said why
@@ -124,7 +127,7 @@ class ScriptWatch:
                 evaluations=not monitors or any(m.held_out for m in monitors),
             )
         if diagnoses and self._folder is not None:
-            say_command("see it with", ["trainability", "report", *map(str, _runs_in(_shown(self._folder)))])
+            say_command("see it with", ["trainability", "report", *map(str, _runs_in(as_typed(self._folder)))])
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
     def _look_again(self) -> None:
@@ -146,7 +149,7 @@ class ScriptWatch:
         A number follows where a name is taken.
         """
         found = {name: monitor.diagnose() for name, monitor in self._monitors.items()}
-        for number, callback in enumerate(self._callbacks, start=1):
+        for number, callback in enumerate(self.trainers.callbacks, start=1):
             for part, monitor in callback.watching.monitors.items():
                 found[part if part not in found else f"{part}-{number}"] = monitor.diagnose()
         return found
@@ -156,50 +159,9 @@ class ScriptWatch:
         """Whether anything that is watched has made a step."""
         return any(diagnosis.evidence.steps for diagnosis in self.diagnoses.values())
 
-    # --------------------------------------------------------------------------------------------------- the trainers
-
-    def adopt(self, module: ModuleType, kind: str) -> None:
-        """Give every Trainer that the script makes the callback of its library.
-
-        Args:
-            module: that defines `Trainer`.
-            kind: "lightning" or "transformers".
-        """
-        original = module.Trainer.__init__
-
-        @functools.wraps(original)
-        def made(trainer: Any, *args: Any, **kwargs: Any) -> None:
-            original(trainer, *args, **kwargs)
-            callback = self._callback(kind)
-            if kind == "lightning":
-                trainer.callbacks.insert(0, callback)  # checkpoints come last
-            else:
-                trainer.add_callback(callback)
-
-        module.Trainer.__init__ = made
-        self._stack.callback(setattr, module.Trainer, "__init__", original)
-
     @functools.cached_property
     def _folder(self) -> Path | None:
         return None if self._place is None else self._place()
-
-    def _callback(self, kind: str) -> Any:
-        name = {"lightning": "LightningMonitor", "transformers": "TransformersMonitor"}[kind]
-        # By name: this room is below the integrations, which are imported where their library is.
-        integration = importlib.import_module(f"trainability.integrations.{kind}")
-        run = self._folder
-        if run is not None and self._callbacks:
-            run = run.with_name(f"{run.name}-{len(self._callbacks) + 1}")
-        callback = getattr(integration, name)(every=self._every, run=run)
-        callback.watching.most_steps = self._most_steps
-        self._callbacks.append(callback)
-        say(f"watching the Trainer by {name}" + (f", {_shown(run)}" if run is not None else ""))
-        return callback
-
-    @property
-    def _is_handled(self) -> bool:
-        """Whether a trainer with a callback is at work."""
-        return any(callback.watching.is_on for callback in self._callbacks)
 
     # ------------------------------------------------------------------------------------------------- finding models
 
@@ -215,7 +177,7 @@ class ScriptWatch:
         self._called.clear()
 
     def _on_call(self, module: nn.Module, args: Any) -> None:
-        if not torch.is_grad_enabled() or id(module) in self._called or self._is_handled or self._has_failed:
+        if not torch.is_grad_enabled() or id(module) in self._called or self.trainers.are_at_work or self._has_failed:
             return
         self._called[id(module)] = module
         own = {id(p) for p in module.parameters()}
@@ -261,7 +223,7 @@ class ScriptWatch:
         self._monitors[name].reads_from(self._held_out.last_batch)
         self._recordings.begin(self._monitors[name], at_start=first_step == 1)
         count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
-        where = f", {_shown(run)}" if run is not None else ""
+        where = f", {as_typed(run)}" if run is not None else ""
         kind = type(model).__name__
         what = type(optimizer).__name__ if name.startswith(kind) else f"{kind}, {type(optimizer).__name__}"
         say(f"watching {name} ({what}, {count:,} parameters){where}")
@@ -313,7 +275,7 @@ class ScriptWatch:
 
     def on_backward(self, loss: Tensor, scaler: Any, *, is_divided: bool) -> None:
         """A backward pass is over."""
-        if self._is_handled:
+        if self.trainers.are_at_work:
             return
         self._recordings.backward(loss, scaler)
         self._follower.backward(loss, scaler, is_divided=is_divided)
@@ -322,7 +284,7 @@ class ScriptWatch:
 
     def on_clip(self, parameters: list[Tensor]) -> None:
         """Gradients are complete, and not clipped yet."""
-        if self._is_handled or not self._follower.is_waiting:
+        if self.trainers.are_at_work or not self._follower.is_waiting:
             return
         clipped = {id(p) for p in parameters}
         for monitor in self._monitors.values():
@@ -333,7 +295,7 @@ class ScriptWatch:
     def on_clear(self, owner: Any) -> None:
         """Gradients are about to be cleared; of one optimizer alone a loss that waits is its own, and its step is to come."""
         self._recordings.clearing(owner)
-        if self._is_handled or not self._follower.awaits_step or self._are_several or not self._optimizers:
+        if self.trainers.are_at_work or not self._follower.awaits_step or self._are_several or not self._optimizers:
             return
         held = {id(p) for p in parameters_of(self._optimizers[0])}
         cleared = parameters_of(owner) if isinstance(owner, torch.optim.Optimizer) else owner.parameters()
@@ -342,7 +304,7 @@ class ScriptWatch:
 
     def on_scaler_step(self, optimizer: Any) -> None:
         """A loss scaler left a step out, if its losses are still waiting."""
-        if not self._is_handled and self._follower.is_waiting:
+        if not self.trainers.are_at_work and self._follower.is_waiting:
             self._follower.complete(optimizer)
 
     def on_state(self, module: nn.Module) -> None:
@@ -354,7 +316,7 @@ class ScriptWatch:
         self._kept_states.loading(module, state)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if self._is_handled or self._has_failed:
+        if self.trainers.are_at_work or self._has_failed:
             return
         self._recordings.stepping()
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
@@ -364,7 +326,7 @@ class ScriptWatch:
             self._follower.stepping(optimizer)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if self._is_handled:
+        if self.trainers.are_at_work:
             return
         self._in_closure = None
         self._follower.stepped(optimizer)
@@ -386,11 +348,6 @@ class ScriptWatch:
                 self._attach_foreign(optimizer)
         if self._most_steps is not None and steps >= self._most_steps:
             raise Enough
-
-
-def _shown(folder: Path) -> Path:
-    """A directory as one would type it."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _runs_in(folder: Path) -> list[Path]:
