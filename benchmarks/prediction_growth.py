@@ -21,7 +21,8 @@ from prediction_runs import DATA, STEPS, build, rows
 from torch.nn import functional as F
 
 from trainability.checking.run import assembled
-from trainability.doctor.measure import rehearsal as rehearsals
+from trainability.doctor.measure import rehearsed_steps
+from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.rehearsed import Growth, Rehearsal
 from trainability.training.rehearsing import rehearse_run
 
@@ -39,7 +40,7 @@ def growths(path: Path = GROWTH) -> dict[str, Growth]:
 def measured(row: Row, root: Path) -> Row:
     """Rehearse a run anew."""
     program, steps = build(row["spec"], root), len(row["check"]["norms"])
-    found = rehearsals.rehearse(
+    found = rehearse(
         program.model,
         program.optimizer,
         program.batches,
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--real", action="store_true", help="the runs of real_sets.py that were trained")
     parser.add_argument("--minutes", type=float, default=60.0, help="of this call; what is not begun by then is left")
     options = parser.parse_args()
-    rehearsals.CRITICAL_STEPS = rehearsals.REFERENCE_STEPS = ()
+    rehearsed_steps.CRITICAL_STEPS = rehearsed_steps.REFERENCE_STEPS = ()
     began = time.monotonic()
     with options.path.open("a") as file:
         for row in _lacking(options.path, real=options.real):

@@ -30,7 +30,7 @@ from typing import Any
 from verdict_rehearsals import STEPS, rehearsal_of, task_of
 from verdicts import LEARNED, RUNS, end_loss, rows, share_learned
 
-from trainability.doctor.measure.rehearsal import CRITICAL_STEPS
+from trainability.doctor.measure.rehearsed_steps import CRITICAL_STEPS
 from trainability.doctor.outlook import Outlook, is_settled, judge_rehearsal
 from trainability.doctor.outlook_limits import VERDICTS
 from trainability.doctor.rehearsed import Rehearsal

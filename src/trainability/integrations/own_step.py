@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.loss_number import scalar
 from trainability.loops.following import parts_of
 
 HOOKS = ("optimizer_zero_grad", "optimizer_step", "on_before_zero_grad", "on_after_backward", "on_before_optimizer_step")

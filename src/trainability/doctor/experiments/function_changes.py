@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import cloned, first_examples, tensors
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant, look
-from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.randomness import random_state, randomness_restored
 from trainability.doctor.measure.workspace import set_training

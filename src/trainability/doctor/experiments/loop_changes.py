@@ -10,7 +10,7 @@ from trainability.doctor.batches import batch_size, joined
 from trainability.doctor.experiments.data_changes import pairs
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
-from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.workspace import set_training
 

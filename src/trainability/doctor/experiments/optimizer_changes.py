@@ -14,7 +14,7 @@ from trainability.doctor.batches import first_examples
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
-from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.nested import modules
 
 # Median critical multiples of the rehearsal (pilot of DESIGN: healthy nets 1 to 1,000).

@@ -21,7 +21,7 @@ from trainability.doctor.experiments.players import judge_of
 from trainability.doctor.experiments.variant import Variant, look
 from trainability.doctor.measure.constants import constant_and_own
 from trainability.doctor.measure.copies import copied
-from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import random_state, randomness_restored

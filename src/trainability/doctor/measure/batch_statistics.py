@@ -14,7 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from trainability.doctor.batches import batch_size, to_device
-from trainability.doctor.measure.loop import Loop, scalar
+from trainability.doctor.measure.loop import Loop
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 
 _LEFT = 0.1  # of the statistics of earlier weights, that may remain

@@ -16,7 +16,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.facts import look
-from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.measure.part_facts import look_at_parts
 from trainability.doctor.measure.put_back import put_back, variables_put_back

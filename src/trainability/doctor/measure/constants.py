@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor, map_parts, to_device
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.last_part import heads_of
-from trainability.doctor.measure.loop import Loop, scalar
+from trainability.doctor.measure.loop import Loop
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.put_back import keep_attributes
 from trainability.doctor.measure.randomness import random_state, randomness_restored, set_random_state
 from trainability.doctor.tasks import lowest, output_form, shaped

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, halves
 from trainability.doctor.measure.exits import exit_as_error
-from trainability.doctor.measure.loop import Loop, scalar
+from trainability.doctor.measure.loop import Loop
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.statistics import spectral_norm
 from trainability.doctor.rehearsed import Growth

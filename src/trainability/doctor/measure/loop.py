@@ -1,7 +1,6 @@
 """The body of a training loop in any of its forms, stepped and watched."""
 
 import contextlib
-import functools
 import inspect
 import math
 from collections import Counter
@@ -16,14 +15,17 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.left_behind import LeftBehind
+from trainability.doctor.measure.left_losses import LeftLosses
+from trainability.doctor.measure.loss_number import loss_as_float, scalar
 from trainability.doctor.measure.mixed_gradients import MixedGradients
 from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.put_back import keep_attributes, keep_groups, keep_variables, put_back
+from trainability.doctor.measure.redrawn_weights import STEPS_COMPARED, RedrawnWeights
+from trainability.doctor.measure.stale_gradients import StaleGradients, norm
 from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training
 
-_STEPS_COMPARED, _UNLIKE, _FEW_WEIGHTS = 6, 0.5, 1 << 20  # steps at which weights are compared (of few, all); least cosine
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 Step = Callable[[Any, Any, Any], Any]
@@ -41,9 +43,7 @@ class Loop:
         notes: what could not be measured.
         calls: of an optimizer's step, in the present body.
         norm: of the gradients that the optimizer found.
-        stale: largest norm of a gradient that no backward pass since its optimizer's last step found empty or zero.
-        stale_steps: optimizers' steps with such gradients.
-        judged_steps: optimizers' steps after the first of each.
+        stale: gradients that were not cleared since their optimizer's last step.
         training: mode of the model when the loop ran it.
         evaluating: modules that ran in evaluation mode and act differently there.
         output: first tensor that the model returned last, or the part that answers in its place.
@@ -51,7 +51,7 @@ class Loop:
         watching: whether what runs now is the loop's own.
         reached: ids of parameters that had a gradient when an optimizer stepped.
         resolved: ids of parameters that the gradient alone, times the learning rate, would have changed at a first step.
-        redrawn: weights by name that were drawn anew between two steps of their optimizer, and how often, over the first steps.
+        redrawn: weights that were drawn anew between two steps of their optimizer, over the first steps.
         scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
         schedule_steps: steps of the scheduler for each that the body makes.
     """
@@ -92,7 +92,7 @@ class Loop:
         parameter = next(iter(self.parameters.values()), None)
         self.device = parameter.device if parameter is not None else torch.device("cpu")
         self.calls, self.norm, self.rate = 0, None, None
-        self.stale, self.stale_steps, self.judged_steps = 0.0, 0, 0
+        self.stale = StaleGradients()
         self._mixed = MixedGradients(self.optimizers)
         self.training: bool | None = None
         self.evaluating: dict[str, None] = {}
@@ -102,15 +102,9 @@ class Loop:
         self._arrived: set[int] = set()  # ids of parameters that got a gradient, whether or not their optimizer stepped
         self.resolved: set[int] = set()
         self._asked: Counter[int] = Counter()  # steps of an optimizer at which that was asked
-        self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
-        self._old: dict[int, float] = {}  # norms of gradients that were not, when the first backward pass came
         self._began: set[int] = set()  # optimizers that have stepped
-        self.redrawn: Counter[str] = Counter()
-        self._left: dict[str, Tensor] = {}  # weights as the last step of their optimizer left them
-        self._compared, self._is_small = 0, sum(p.numel() for p in self.parameters.values()) <= _FEW_WEIGHTS
-        self._left_behind = False
-        self._through: set[int] = set()  # optimizers whose part was in a backward pass since one stepped
-        self._waiting: set[int] = set()  # those of them that another left behind when it stepped
+        self.redrawn = RedrawnWeights(self.parameters)
+        self._left_losses = LeftLosses(self.optimizers, lambda: self.watching)
         self.watching = True
 
     @property
@@ -118,7 +112,7 @@ class Loop:
         """Whether a backward pass came through what one optimizer trains, and only another stepped on it, and all of them step:
         losses of their own, as in a GAN. Without that, the updates of several optimizers are one update.
         """
-        return self._left_behind and all(id(optimizer) in self._began for optimizer in self.optimizers)
+        return self._left_losses.found and all(id(optimizer) in self._began for optimizer in self.optimizers)
 
     @property
     def idle(self) -> tuple[str, ...]:
@@ -152,7 +146,7 @@ class Loop:
 
     def _body(self, batch: Any) -> float | None:
         if self.step is not None:
-            return _number(self.step(self.model, self.optimizer, batch))
+            return loss_as_float(self.step(self.model, self.optimizer, batch))
         assert self.forward_only is not None
         forward = self.forward_only
 
@@ -174,7 +168,7 @@ class Loop:
                 optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        return _number(loss)
+        return loss_as_float(loss)
 
     def loss(self, batch: Any, *, afresh: bool = False) -> Tensor:
         """The loss on a batch without a step.
@@ -226,7 +220,7 @@ class Loop:
                 optimizer.step = _stand_still  # type: ignore[method-assign]
             assert self.step is not None
             with put_back(*self.others):
-                value = _number(self.step(self.model, self.optimizer, batch))
+                value = loss_as_float(self.step(self.model, self.optimizer, batch))
         finally:
             with uninterrupted():
                 for action in put_groups_back:
@@ -253,7 +247,7 @@ class Loop:
                     handles.append(module.register_forward_pre_hook(LeftBehind(self._on_layer(name))))
         handles += [p.register_hook(self._on_gradient(p)) for p in self.parameters.values()]
         if len(self.optimizers) > 1:
-            handles += self._watch_parts()
+            handles += self._left_losses.hooks(self.models, list(self.parameters.values()))
         for optimizer in self.optimizers:
             befores, afters = [self._on_step], [self._on_stepped]
             if self.scale != 1.0:
@@ -286,28 +280,6 @@ class Loop:
 
         return seen
 
-    def _watch_parts(self) -> Iterator[Any]:
-        """Hooks that tell which optimizers' parts a backward pass comes through; a part may be frozen meanwhile."""
-        owner = {id(p): id(each) for each in self.optimizers for group in each.param_groups for p in group["params"]}
-        for p in self.parameters.values():
-            if id(p) in owner:
-                yield p.register_hook(functools.partial(self._came_through, owner[id(p)]))
-        for part in self.models:
-            for module in part.modules():
-                for key in {owner[id(p)] for p in module.parameters(recurse=False) if id(p) in owner}:
-                    yield module.register_forward_hook(LeftBehind(functools.partial(self._on_part, key)))
-
-    def _on_part(self, key: int, module: nn.Module, args: Any, output: Any) -> None:
-        found = first_tensor(output)
-        if self.watching and found is not None and found.requires_grad:
-            found.register_hook(functools.partial(self._came_through, key))
-
-    def _came_through(self, key: int, gradient: Tensor) -> None:
-        if self.watching:
-            self._left_behind |= bool(self._waiting)
-            self._waiting.clear()
-            self._through.add(key)
-
     def _on_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def seen(gradient: Tensor) -> None:
             key, found = id(parameter), parameter.grad
@@ -316,48 +288,30 @@ class Loop:
             is_empty = found is None or not bool(local(found).any())
             self._mixed.arriving(key, is_empty=is_empty)
             self._arrived.add(key)
-            if key in self._cleared:
-                return
-            if found is None or is_empty:
-                self._cleared.add(key)
-            elif key not in self._old:
-                self._old[key] = _norm(found)
+            self.stale.arriving(key, found, is_empty=is_empty)
 
         return seen
 
     def _on_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self.reached |= {id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None}
-        norm = math.hypot(*map(_norm, gradients)) if gradients else 0.0
-        self.norm = norm if self.norm is None else math.hypot(self.norm, norm)
+        size = math.hypot(*map(norm, gradients)) if gradients else 0.0
+        self.norm = size if self.norm is None else math.hypot(self.norm, size)
         self.rate = max(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
         self.calls += 1
-        if self._asked[id(optimizer)] < _STEPS_COMPARED:
+        if self._asked[id(optimizer)] < STEPS_COMPARED:
             self._asked[id(optimizer)] += 1
             held = [(p, float(group.get("lr") or 0.0)) for group in optimizer.param_groups for p in group["params"]]
             self.resolved |= {id(p) for p, rate in held if id(p) not in self.resolved and _would_move(p, rate)}
         self._mixed.stepping(optimizer)
-        self._waiting = (self._waiting | self._through) - {id(optimizer)}
-        self._through.clear()
-        self._compare_weights({id(p) for group in optimizer.param_groups for p in group["params"]})
-        self._judge({id(p) for group in optimizer.param_groups for p in group["params"]}, id(optimizer))
+        self._left_losses.stepping(optimizer)
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.redrawn.stepping(own)
+        self.stale.stepping(own, is_first=id(optimizer) not in self._began)
+        self._began.add(id(optimizer))
 
     def _on_stepped(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        """Keeps the weights, to see whether the next step of this optimizer finds them as they are now."""
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        self._left = {name: tensor for name, tensor in self._left.items() if id(self.parameters[name]) not in held}
-        if self.watching and (self._is_small or self._compared < _STEPS_COMPARED):
-            kept = {name: local(p.detach()).clone() for name, p in self.parameters.items() if id(p) in held and p.dim() > 1}
-            self._left |= kept
-
-    def _compare_weights(self, parameters: set[int]) -> None:
-        for name, left in self._left.items():
-            now = local(self.parameters[name].detach())
-            if id(self.parameters[name]) not in parameters or not bool(left.any() and now.any()):
-                continue
-            unlike = float(nn.functional.cosine_similarity(now.flatten(), left.flatten(), dim=0)) < _UNLIKE
-            self.redrawn[name] += unlike and not torch.equal(now, left.clamp(now.min(), now.max()))  # as a critic's weights
-        self._compared += bool(self._left)
+        self.redrawn.stepped({id(p) for group in optimizer.param_groups for p in group["params"]}, keep=self.watching)
 
     def _scale_rates(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self._own_rates[id(optimizer)] = [group.get("lr") for group in optimizer.param_groups]
@@ -370,16 +324,6 @@ class Loop:
             if rate is not None:
                 group["lr"] = rate
 
-    def _judge(self, parameters: set[int], optimizer: int) -> None:
-        old = [norm for key, norm in self._old.items() if key in parameters and key not in self._cleared]
-        if optimizer in self._began:  # the first step may find what was there before the rehearsal
-            self.judged_steps += 1
-            self.stale_steps += bool(old)
-            self.stale = max([self.stale, *old])
-        self._began.add(optimizer)
-        self._cleared -= parameters
-        self._old = {key: norm for key, norm in self._old.items() if key not in parameters}
-
 
 def _would_move(parameter: Tensor, rate: float) -> bool:
     """Whether a step along the gradient alone changes a parameter in its number format."""
@@ -387,10 +331,6 @@ def _would_move(parameter: Tensor, rate: float) -> bool:
         return False
     old, gradient = local(parameter), local(parameter.grad)
     return bool(gradient.isfinite().all()) and not torch.equal(torch.add(old, gradient.to(old.dtype), alpha=-rate), old)
-
-
-def _norm(gradient: Tensor) -> float:
-    return float(torch.linalg.vector_norm(local(gradient).float()))
 
 
 def _usual_loss(loss_fn: LossFn) -> TrainingStep:
@@ -408,19 +348,3 @@ def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 def _stand_still(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
     return closure() if closure is not None else None
-
-
-def scalar(value: Any) -> Tensor:
-    """The loss in what a training step returned: a number, an object or dict with one under "loss", or parts to be added."""
-    if isinstance(value, Tensor):
-        return value.sum() if value.numel() > 1 else value.reshape(())
-    inner = value.get("loss") if isinstance(value, dict) else getattr(value, "loss", None)
-    if inner is not None:
-        return scalar(inner)
-    parts = list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, tuple | list) else [value]
-    numbers = [part if isinstance(part, Tensor) else torch.tensor(float(part)) for part in parts if part is not None]
-    return torch.stack([scalar(number).float() for number in numbers]).sum()
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None if value is None else float(scalar(value).detach())

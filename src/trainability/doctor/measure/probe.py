@@ -16,7 +16,7 @@ from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.dropout import dropout_noise
 from trainability.doctor.measure.hooks import Watch
 from trainability.doctor.measure.left_behind import LeftBehind
-from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.probe_answers import Answers, answers, loss_facts

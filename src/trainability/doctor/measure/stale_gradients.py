@@ -1,0 +1,53 @@
+"""Gradients that are still there from before the last step of their optimizer, so that more is added to them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.measure.statistics import local
+
+
+class StaleGradients:
+    """Follows which gradients were found empty, or zero, since their optimizer stepped.
+
+    Attributes:
+        largest: norm of a gradient that no backward pass since its optimizer's last step found empty or zero.
+        steps: optimizers' steps with such gradients.
+        judged_steps: optimizers' steps after the first of each.
+    """
+
+    def __init__(self) -> None:
+        self.largest, self.steps, self.judged_steps = 0.0, 0, 0
+        self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
+        self._old: dict[int, float] = {}  # norms of gradients that were not, when the first backward pass came
+
+    def arriving(self, parameter: int, found: Tensor | None, *, is_empty: bool) -> None:
+        """A gradient is about to be added to a parameter's.
+
+        Args:
+            parameter: its id.
+            found: the gradient that it has.
+            is_empty: whether that is None, or zeros.
+        """
+        if parameter in self._cleared:
+            return
+        if found is None or is_empty:
+            self._cleared.add(parameter)
+        elif parameter not in self._old:
+            self._old[parameter] = norm(found)
+
+    def stepping(self, held: set[int], *, is_first: bool) -> None:
+        """An optimizer that holds these parameters, by id, is about to step; its first may find what was there before."""
+        old = [size for key, size in self._old.items() if key in held and key not in self._cleared]
+        if not is_first:
+            self.judged_steps += 1
+            self.steps += bool(old)
+            self.largest = max([self.largest, *old])
+        self._cleared -= held
+        self._old = {key: size for key, size in self._old.items() if key not in held}
+
+
+def norm(gradient: Tensor) -> float:
+    """Norm of a gradient, or of this process's part of it."""
+    return float(torch.linalg.vector_norm(local(gradient).float()))
