@@ -47,15 +47,15 @@ def _affine_as_a_whole(evidence: Evidence, measured: AffineWhole) -> Finding:
     return Finding(
         rule="linear_stack",
         severity="hint" if _falls_far(evidence) else "warning",
-        seen=f"the model is an affine function of its input, however large: {named} act one behind the other, and nothing "
-        "between them bends",
+        seen=f"the model is an affine function of its input, small or large: {named} run one after the other without a "
+        "nonlinear function between them",
         measurements=(
             Measurement(name="distance of the outputs from an affine function", value=measured.gap, threshold=1e-3),
             Measurement(name="what two layers do together beyond each alone", value=measured.mixed, threshold=1e-2),
         ),
         cause="an activation is missing between the layers",
-        remedy=f"torch.nn.ReLU(), or another activation, on what each of {named} but the last makes, behind sums of branches; "
-        "where a layer takes its activation as an argument, see that it is given one",
+        remedy=f"torch.nn.ReLU(), or another activation, on the output of each of {named} but the last, after branches are "
+        "summed; if a layer takes its activation as an argument, check that one is passed",
         source="own; XOR: Minsky and Papert, 1969",
         layers=measured.layers,
     )

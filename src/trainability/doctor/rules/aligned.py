@@ -85,15 +85,17 @@ def _kept_apart(found: KeptTargets | None) -> list[Finding]:
             rule="shuffled_labels",
             code="shuffled_labels.kept",
             severity="warning",
-            seen=f"the step holds targets {found.shape} that are not of its batch, and they have nothing to do with the inputs "
-            "beside which the loss sets them, though the batch's own targets do",
+            seen=f"the step is given targets of shape {found.shape} that are not part of its batch; they are unrelated to the "
+            "inputs of the batch, although the batch's own targets are related to them",
             measurements=(
                 Measurement(name="relation above shuffled ones", value=found.z, unit="standard deviations", threshold=8.0),
-                Measurement(name="of the batch's own targets", value=found.own_z, unit="standard deviations", threshold=8.0),
+                Measurement(
+                    name="relation of the batch's own targets", value=found.own_z, unit="standard deviations", threshold=8.0
+                ),
                 Measurement(name="examples compared", value=float(found.num_examples)),
             ),
-            cause="targets (a teacher's outputs) were kept by the number of their batch, and the loader shuffles, so that each "
-            "pass has other examples in that batch",
+            cause="targets (for example a teacher's outputs) are stored by the number of their batch, but the loader shuffles, "
+            "so the batch of that number holds different examples in each pass",
             remedy="compute them for the batch at hand: with torch.no_grad(): scores = teacher(inputs); or keep one row per "
             "example, in the order of the data set, and let the data set return it: TensorDataset(inputs, labels, scores)",
             source="own; several steps in a row, targets shuffled 99 times",

@@ -154,7 +154,7 @@ def own(found: OwnPlaces) -> Finding:
         cause = "the first masked convolution lets the pixel itself through (type B in place of A), or the input is not shifted"
         remedy = "hide the centre in the first convolution, mask[..., k // 2, k // 2 :] = 0; the layers behind it keep theirs"
     else:
-        seen = f"{its_own}, although the model hides later pixels from its layers by {names}"
+        seen = f"{its_own}, although the model has masks that hide later pixels: {names}"
         cause = "not every layer is masked: a plain convolution, or a path around the masks, lets the pixel through"
         remedy = "mask every convolution wider than one pixel: the first one's centre as well, and none wider than its mask"
     return Finding(

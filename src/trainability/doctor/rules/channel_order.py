@@ -56,8 +56,8 @@ def other_statistics(train: SplitAudit, validation: SplitAudit) -> Finding | Non
         rule="split_shift",
         code="split_shift.channels",
         severity="warning",
-        seen=f"means and spreads of validation's channels are {apart[as_is]:.2f} standard deviations from training's, and "
-        f"{apart[best]:.2f} in the order {order}",
+        seen=f"means and standard deviations of validation's channels differ from training's by {apart[as_is]:.2f} standard "
+        f"deviations, and by {apart[best]:.2f} if the channels are taken in the order {order}",
         measurements=(
             Measurement(name="distance of the channels", value=apart[as_is], unit="standard deviations"),
             Measurement(

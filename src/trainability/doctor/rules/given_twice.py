@@ -6,7 +6,7 @@ from trainability.doctor.readings import GivenTwice
 _HOW = {
     "joined": "{layer} is given batch{given} joined to itself",
     "arguments": "{layer} is given batch{given} as two arguments",
-    "calls": "{layer} is called twice with batch{given}, and the loss sets the two outputs against each other",
+    "calls": "{layer} is called twice with batch{given}, and the loss compares the two outputs",
 }
 
 

@@ -135,20 +135,25 @@ def _codes_as_amounts(evidence: Evidence) -> list[Finding]:
         return []
     layer = found.layer or "the first layer"
     of_name, of_size = 100 * found.told_by_name, 100 * max(found.told_by_size, 0.0)
-    told = f"counts of each explain {of_name:.0f} % of the variance of held-out targets, sizes {of_size:.0f} %"
-    remedy = f"torch.nn.Embedding(number of codes, 32) before {layer}, on the integer codes, neither divided nor standardised; "
-    if readings.named is None:
+    if readings.named is not None:
+        told = f"counts of each explain {of_name:.0f} % of the variance of held-out targets, their sizes {of_size:.0f} %"
+        remedy = (
+            f"torch.nn.Embedding(number of codes, 32) before {layer}, on the integer codes, neither divided nor standardised; "
+            "a convolution takes embedding(codes).transpose(1, 2), with 32 input channels"
+        )
+    else:
         told = f"which one it is explains {of_name:.0f} % of the variance of held-out targets, its size {of_size:.0f} %"
         remedy = (
-            f"torch.nn.Embedding(number of categories, 32) on batch{found.place}, as integers, and its result, concatenated "
+            f"torch.nn.Embedding(number of categories, 32) on batch{found.place} as integers; concatenate its result with the "
+            f"other inputs, in place of the number; {layer} then has 31 inputs more"
         )
     return [
         Finding(
             rule="numbers_for_words",
             code="numbers_for_words.codes" if readings.named is not None else "numbers_for_words.column",
             severity="warning",
-            seen=f"batch{found.place} goes into {layer} as quantities, and its {found.num_values} values are names: {told}, "
-            "and values next to each other have no more to do with each other than any two",
+            seen=f"batch{found.place} goes into {layer} as quantities, but its {found.num_values} values are codes of "
+            f"categories: {told}, and neighbouring values are no more alike in this than any two",
             measurements=(
                 Measurement(name="likeness of values next to each other", value=found.like_neighbours, threshold=0.35),
                 Measurement(name="variance explained by sizes", value=found.told_by_size, threshold=found.told_by_name / 2),
@@ -157,12 +162,7 @@ def _codes_as_amounts(evidence: Evidence) -> list[Finding]:
             ),
             cause="codes of categories (words, letters, numbers of products) are given to a layer as quantities, without an "
             "embedding",
-            remedy=remedy
-            + (
-                "a convolution takes embedding(codes).transpose(1, 2), with 32 input channels"
-                if readings.named is not None
-                else f"with the other inputs, in place of the number, into {layer}, which then has 31 inputs more"
-            ),
+            remedy=remedy,
             source="own; targets by value, in two halves of the examples; PyTorch, torch.nn.Embedding",
             layers=(found.layer,) if found.layer else (),
         )

@@ -25,9 +25,10 @@ def late_peak(evidence: Evidence) -> Finding | None:
         rule="update_ratio",
         code="update_ratio.peak",
         severity="warning",
-        seen=f"{peak.schedule} raises the learning rate to {peak.rate:.2g} at step {peak.step:,}; rehearsed in {steps} steps "
-        f"with a peak of {peak.rate * lost.scale:.2g}, the loss on a fixed batch ends at {written(end_of(lost))} (one answer "
-        f"for all costs {written(level)}), and with one of {rate:.2g} at {written(end_of(last))}",
+        seen=f"{peak.schedule} raises the learning rate to {peak.rate:.2g} at step {peak.step:,}; where the schedule is "
+        f"rehearsed in {steps} steps, the loss on a fixed batch ends at {written(end_of(lost))} with a peak of "
+        f"{peak.rate * lost.scale:.2g}, and at {written(end_of(last))} with one of {rate:.2g} (the best constant answer costs "
+        f"{written(level)})",
         measurements=(
             Measurement(name="largest learning rate of the schedule", value=peak.rate, threshold=peak.rate * lost.scale),
             Measurement(name="loss with half of that", value=end_of(lost), threshold=level),

@@ -36,8 +36,8 @@ def never_steps(evidence: Evidence) -> list[Finding]:
 
     Fires: in 16 rehearsed steps or more, no optimizer stepped and no parameter changed; or Monitor saw 16 backward passes or
         more, its optimizer never stepped, and nothing wrote to the weights. A warning with code `one`: one of several
-        optimizers made no step in 16 rehearsed steps, or in a whole script in which another made 100 or more, although what
-        it holds gets gradients.
+        optimizers made no step in 16 rehearsed steps, or in a whole script in which another made 100 or more, although its
+        parameters get gradients.
     Why: calls are counted. Accumulation over fewer than 16 batches would show a step within that many.
     What fools it: accumulation over more than 16 batches; a part whose turn comes later. A loop that changes weights without
         an optimizer is recognised.
@@ -76,10 +76,10 @@ def _one_is_idle(evidence: Evidence) -> Finding | None:
     rehearsal, others = evidence.rehearsal, evidence.steps_of_others
     names: tuple[str, ...] = ()
     if not evidence.steps and others is not None and others >= _LONG:
-        steps, what = others, "what this optimizer holds gets gradients, and it"
+        steps, what = others, "the parameters of this optimizer get gradients, but it"
     elif rehearsal is not None and rehearsal.idle and len(rehearsal.steps) >= LONGEST_ACCUMULATION:
         steps, names = sum(step.optimizer_steps for step in rehearsal.steps), rehearsal.idle
-        what = f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} get gradients, and their optimizer"
+        what = f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} get gradients, but their optimizer"
     else:
         return None
     return Finding(
@@ -103,8 +103,8 @@ def _of_an_opponent(parameter: str) -> Finding:
         rule="stale_gradients",
         code="stale_gradients.opponent",
         severity="error",
-        seen=f"the gradients with which {parameter} and what is trained with it steps hold those of a loss on which another "
-        "optimizer has already stepped",
+        seen=f"when the optimizer of {parameter} steps, its gradients still include those of a loss on which another optimizer "
+        "has already stepped",
         measurements=(Measurement(name="optimizers with a gradient of two losses", value=1.0, threshold=0.0),),
         cause="a loss of one model flows back into the other, whose gradients are not cleared before its own backward pass",
         remedy="detach what the one model is given of the other, judge(made.detach()), or call zero_grad() of this optimizer "
@@ -332,14 +332,14 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
         `factor`: the function of a `LambdaLR`, which changes, returns no more than 0.02 at any number up to 20,000, is not
         largest there, and the base rate is 0.1 or less; its largest value is the base rate to 1 %, or the largest rate is 2e-5
         or less with Adam, or rehearsed steps at it could be 3,000 times longer. A hint where the loss has fallen or was low at
-        the start; silent where rehearsed steps at that rate could not be 30 times longer. In a script that
-        `run` watches, of a `ReduceLROnPlateau` that has reduced the rate twice or more, with a training loss that was lower at
-        each reduction than at the one before, down to 0.02 of the rate: code `mode`, where it has mode "min" and is given an
-        accuracy, or "max" and is given a loss or an error rate, and that had improved at the first reduction, and at half of
-        these or more. A loss goes with the training loss by a constant factor, or falls with it from within a factor of 2. A
-        share of one whole number of examples that changes by a tenth, from its worst value, as the training loss falls is an
-        accuracy or an error rate. Code `metric`, where it is given one number at each call (a hint from 0 to 1
-        and from 10 to 100, where an accuracy may not change for a while), or the number of the call.
+        the start; silent where rehearsed steps at that rate could not be 30 times longer. In a script that `run` watches, of a
+        `ReduceLROnPlateau` that has reduced the rate twice or more, with a training loss that was lower at each reduction than
+        at the one before, down to 0.02 of the rate: code `mode`, where it has mode "min" and is given an accuracy, or "max" and
+        is given a loss or an error rate, and that had improved at the first reduction, and at half of these or more. A loss
+        goes with the training loss by a constant factor, or falls with it from within a factor of 2. A share of one whole
+        number of examples that changes by a tenth, from its worst value, as the training loss falls is an accuracy or an error
+        rate. Code `metric`, where it is given one number at each call (a hint from 0 to 1 and from 10 to 100, where an accuracy
+        may not change for a while), or the number of the call.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than intended. A `LambdaLR`
         multiplies the base rate by what its function returns; one that returns rates squares them.
     What fools it: a cyclic schedule at its lowest point; a run of less than 100 steps, over a part of the loader, whose length

@@ -12,10 +12,8 @@ _TOLD, _LOST, _OWN = 0.3, 0.35, 0.6  # of the variance in training; at most of t
 # words. Standard errors: of what is lost and what its own words tell at least, and of what a renaming may gain.
 _TOLD_CLASSES, _LOST_CLASSES, _OWN_CLASSES, _PLAIN = 0.15, 0.2, 0.5, 5.0
 
-_SURE, _KEPT = (
-    8.0,
-    0.3,
-)  # standard deviations, of near examples; of their agreement, that far ones keep at most, three errors more
+_SURE = 8.0  # standard deviations, of near examples
+_KEPT = 0.3  # of their agreement, that far ones keep at most, with three standard errors added
 
 
 def means_otherwise(seen: ValuesCompared | None) -> list[Finding]:
@@ -91,18 +89,18 @@ def words_change(seen: ChangingWords | None) -> list[Finding]:
             rule="split_shift",
             code="split_shift.chunks",
             severity="warning",
-            seen=f"in the order of the data set, examples among {seen.block} in a row that share words share classes, and "
-            f"examples far apart that share the same words do not: {100 * max(seen.far, 0.0):.0f} % of that agreement is left",
+            seen=f"in the order of the data set, examples among {seen.block} in a row that share words also share classes, but "
+            f"examples far apart that share words do not: {100 * max(seen.far, 0.0):.0f} % of that agreement is left",
             measurements=(
                 Measurement(name="agreement of far examples over that of near ones", value=seen.far, threshold=_KEPT),
                 Measurement(name="its standard error", value=seen.error),
                 Measurement(name="agreement of near ones", value=seen.z, unit="standard deviations", threshold=_SURE),
                 Measurement(name="examples compared", value=float(seen.num_examples)),
             ),
-            cause="the same index is another word in other parts of the training data: a vocabulary (a tokenizer, an "
-            "encoder) was built for each file or chunk",
-            remedy="build one vocabulary over all of the training data before encoding it, or hand the same one on from "
-            "chunk to chunk: vocab = build_vocab(all_texts), once, then encode(chunk, vocab)",
+            cause="the same index stands for different words in different parts of the training data: a vocabulary (a "
+            "tokenizer, an encoder) was built for each file or chunk",
+            remedy="build one vocabulary over all of the training data before encoding it, and use it for every chunk: "
+            "vocab = build_vocab(all_texts), once, then encode(chunk, vocab)",
             source="own; word counts and classes of pairs of examples, by their distance in the data set",
             explains=("shuffled_labels", "constant_as_good", "plateau", "cannot_overfit", "overfit", "evaluation_path"),
         )

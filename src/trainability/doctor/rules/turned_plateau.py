@@ -181,7 +181,7 @@ def _unrelated(plateau: PlateauCalls, seen: Sequence[_Seen], cuts: Sequence[int]
         + (f"the same number, {value:.3g}, at each call" if is_constant else "numbers that count the calls, as epochs do")
         + f", while the training loss fell; {_cuts_told(seen, cuts)}",
         measurements=_measurements(seen, cuts),
-        cause="the number does not go by what the model has learned",
+        cause="the number does not depend on what the model has learned",
         remedy="scheduler.step(validation_loss), with the loss of the epoch that has just ended"
         + (' and mode="min"' if plateau.mode != "min" else ""),
         source="PyTorch, torch.optim.lr_scheduler.ReduceLROnPlateau; own, what it was given compared with the losses",

@@ -16,30 +16,31 @@ _STILL = 0.93  # of what the same score for all pairs costs
 
 
 def unrelated_pairs(evidence: Evidence) -> list[Finding]:
-    """Pairs whose halves were shuffled apart: own ones are related no more than others, and no step shows that they are."""
+    """Pairs whose halves were shuffled apart: they are related no more than shuffled pairs, and no step shows otherwise."""
     found = reading.facts(evidence).pair_relation
     if found is None or found.z >= RELATED or not _learns_nothing(evidence, found):
         return []
     others = found.held_out_z is not None and found.held_out_z >= SURE
     seen = (
-        f"the loss compares {found.one} and {found.other} of the batch in pairs, and own pairs are related no more strongly "
-        f"than shuffled ones ({found.num_examples} examples compared)"
+        f"the loss compares batch{found.one} and batch{found.other} in pairs, and the two halves of a pair are related no more "
+        f"strongly than those of shuffled pairs ({found.num_examples} examples compared)"
     )
     return [
         Finding(
             rule="shuffled_labels",
             code="shuffled_labels.pairs",
             severity="warning" if others or found.is_plain else "hint",
-            seen=seen + ("; those of validation are" if others else "") + _since(evidence),
+            seen=seen + ("; in validation they are" if others else "") + _since(evidence),
             measurements=(
                 Measurement(name="relation above shuffled pairs", value=found.z, unit="standard deviations", threshold=RELATED),
                 *(
-                    [Measurement(name="the same of validation", value=found.held_out_z or 0.0, unit="standard deviations")]
+                    [Measurement(name="the same in validation", value=found.held_out_z or 0.0, unit="standard deviations")]
                     if found.held_out_z is not None
                     else []
                 ),
             ),
-            cause="the two halves of each pair belong to other examples: one was shuffled, sorted or shifted without the other",
+            cause="the two halves of each pair belong to different examples: one was shuffled, sorted or shifted without "
+            "the other",
             remedy="index both halves with the same order, order = rng.permutation(n); one[order], other[order], and look at "
             "ten pairs as the loader yields them",
             source="distance correlation, Annals of Statistics 2007; own views of the inputs",
