@@ -103,6 +103,14 @@ def batch_size(batch: Any) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
+def num_batches(loader: Any) -> int | None:
+    """Number of batches of a loader; None where it has no length, as a stream, or is empty."""
+    try:
+        return len(loader) or None
+    except (TypeError, NotImplementedError):
+        return None
+
+
 def first_examples(batch: Any, count: int) -> Any:
     """The first examples of a batch, if every tensor has one row per example; else the whole batch.
 

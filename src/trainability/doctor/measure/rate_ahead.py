@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from trainability.doctor.batches import num_batches
 from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.outlook_limits import PASS_SHARE, PASS_STEPS, SPENT_RATE
 from trainability.doctor.rehearsed import LatePeak, RehearsedStep
@@ -39,7 +40,7 @@ def schedule_ahead(
     found: dict[str, Any] = {}
     schedulers, optimizers, seen = tuple(schedulers), tuple(optimizers), [step.lr for step in steps]
     with contextlib.suppress(Exception):  # a schedule that is too short fails, and a loader may have no length
-        size = planned or _length(batches)
+        size = planned or num_batches(batches)
         ahead = rates_ahead(schedulers, optimizers, done=len(steps), until=size) if size else None
         if planned is not None:
             found["rate_spent"] = rate_spent(ahead, planned, seen)
@@ -95,7 +96,7 @@ def held_schedule(
         Fields of a rehearsal: of a plan `rate_spent`, where the schedule is stepped per epoch as it is said to be, else where
         it is stepped after each batch; without a plan `rates_of_pass`. None where it is to be stepped after each batch.
     """
-    size = _length(batches)
+    size = num_batches(batches)
     if interval is not None:
         spent = None
         if planned is not None and size:
@@ -113,13 +114,6 @@ def held_schedule(
     late = rate_spent(epochs, len(epochs))
     # A schedule that changes nothing in as many epochs is not meant for epochs.
     return {"rate_spent": spent} if min(epochs) < epochs[0] and (late is None or late[0] > len(epochs) / 2) else None
-
-
-def _length(batches: Any) -> int | None:
-    try:
-        return len(batches) or None
-    except (TypeError, NotImplementedError):
-        return None
 
 
 def _rates(scheduler: Any, optimizer: Any, until: int) -> list[float] | None:

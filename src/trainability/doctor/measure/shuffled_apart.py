@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import tensors
+from trainability.doctor.batches import num_batches, tensors
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.filled import read_together
 from trainability.doctor.measure.instead import exchanged, loss_of, pull, returned_once
@@ -74,7 +74,7 @@ def compared(batches: Iterable[Any], one: str, other: str, cost: float | None = 
         z=z,
         is_plain=are_of_numbers(rows[one]) and are_of_numbers(rows[other]),
         constant_loss=cost,
-        num_batches=_length(batches),
+        num_batches=num_batches(batches),
     )
 
 
@@ -87,13 +87,6 @@ def with_held_out_pairs(facts: Facts | None, validation: Iterable[Any] | None) -
         if (found := compared(validation, known.one, known.other)) is not None:
             return replace(facts, pair_relation=replace(known, held_out_z=found.z))
     return facts
-
-
-def _length(batches: Any) -> int | None:
-    try:
-        return len(batches)
-    except (TypeError, NotImplementedError):
-        return None
 
 
 def _wants_own(forces: PairForces | None) -> bool:
