@@ -55,9 +55,9 @@ class Monitor(Watcher):
     An error inside the monitor is named once, as a warning and in the evidence, and the loop goes on. What cannot be watched
     (outputs of layers that are not called as modules, or inside `torch.func`) is named in the evidence; the rest is watched.
 
-    One step is recorded as a function of its model and its batch. When the block has ended, the first
-    diagnosis asks of it what `check` asks of a step, on a copy, with the weights of the start; this takes a second or so, 20 s
-    at most. It is left out with `asks_step=False`, where `before` knows it, of several processes, and of what PyTorch compiles.
+    One step is recorded as a function of its model and its batch. When the block has ended, the first diagnosis asks of it what
+    `check` asks of a step, on a copy, with the weights of the start; this takes a second or so, 20 s at most. It is left out
+    with `asks_step=False`, where `before` knows it, of several processes, and of what PyTorch compiles.
 
     With `run`, a directory is written as `train` writes one, so that `trainability watch`, `report` and `diagnose` work on
     it while the loop runs and afterwards, also if the process was killed. Of several processes only rank 0 writes. Rows are

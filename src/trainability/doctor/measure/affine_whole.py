@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -44,11 +45,23 @@ _ASKS = frozenset(
 ) | {*("MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "Sub", "Rsub")}
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Layer:
-    """A trained weight in one product with what is made of the input: features in and out, and numbers out of each example."""
+    """A trained weight in one product with what is made of the input.
 
-    def __init__(self, name: str, weight: nn.Parameter, widths: tuple[int, int], size: int, kernel: tuple[int, ...]) -> None:
-        self.name, self.weight, self.widths, self.size, self.kernel = name, weight, widths, size, kernel
+    Attributes:
+        name: of the module, or of the weight where a module holds it by itself.
+        weight: the parameter.
+        widths: features in and out.
+        size: numbers that the product makes of each example.
+        kernel: sizes of a convolution's; () for a matrix.
+    """
+
+    name: str
+    weight: nn.Parameter
+    widths: tuple[int, int]
+    size: int
+    kernel: tuple[int, ...]
 
 
 class _Products(TorchFunctionMode):
@@ -87,7 +100,8 @@ class _Products(TorchFunctionMode):
             first, second = operand.shape[:2]
             widths = (second, first) if turned else (first, second)
             kernel = tuple(operand.shape[2:])
-            self.found.append(_Layer(owner, weight, widths, made.numel() // self._rows, kernel))
+            size = made.numel() // self._rows
+            self.found.append(_Layer(name=owner, weight=weight, widths=widths, size=size, kernel=kernel))
 
     def without_bound(self, output: Tensor) -> Tensor:
         """What the model's last sigmoid or softmax was given, if it ends in one; else its output."""
@@ -211,7 +225,10 @@ def _trained_weights(model: nn.Module, managed: set[str] | None) -> dict[int, tu
 def _measured(
     model: nn.Module, seen: ForwardPass, given: Tensor, trained: dict[int, Any], *, is_free: bool
 ) -> AffineWhole | None:
-    """Args: `is_free`: whether what else the model is given differs from batch to batch."""
+    """The measurements on one input of the model, `given`; None where it bends, or layers may be several on purpose.
+
+    With `is_free`, what else the model is given differs from batch to batch: it has to be sums and products alone.
+    """
     x = given.detach()
     size = float(x.float().square().mean().sqrt()) or 1.0
     for p in model.parameters():
@@ -228,11 +245,9 @@ def _measured(
     is_bound = bound.numel() == answers[0].numel() and any(id(bound) == id(t) for t in products.before.values())
 
     def answer(x: Tensor) -> Tensor:
-        if not is_bound:
-            return next(t for _, t in tensors(_call(seen, given, x)) if t.is_floating_point()).double().flatten()
-        with (again := _Products(x, {})):
+        with _Products(x, {}) if is_bound else contextlib.nullcontext() as again:
             output = next(t for _, t in tensors(_call(seen, given, x)) if t.is_floating_point())
-        return again.without_bound(output).double().flatten()
+        return (output if again is None else again.without_bound(output)).double().flatten()
 
     gap = _distance_from_affine(answer, at, size)
     if gap is None:

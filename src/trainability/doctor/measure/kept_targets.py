@@ -40,8 +40,8 @@ class Held:
     """What a step is given that may be targets of a batch, and is not in it.
 
     Attributes:
-        batch: two tensors, each (examples, ...).
-        rows: (examples, columns).
+        batch: its two tensors, each (examples, ...).
+        rows: what may be targets, (examples, columns).
     """
 
     batch: tuple[Tensor, Tensor]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics as numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from statistics import median
 from typing import Any
 
 import torch
@@ -113,7 +113,7 @@ def _judged(asked: _Asked, model: nn.Module, batch: Any, forward: Forward, seen:
     changes = asked.itself()
     if changes is None or not _most(changes):
         return None
-    change, masks = numbers.median(changes), masks_of(model)
+    change, masks = median(changes), masks_of(model)
     start(model)
     loose = unread(model, batch, forward, masks) if masks else []
     if loose and _is_blind(asked, model, loose):
