@@ -138,6 +138,23 @@ class NamedValues:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AskedWords:
+    """Values of a sequence that go into a layer as amounts, and are asked for as classes.
+
+    Attributes:
+        num_values: different values, each of which goes with one class.
+        num_pairs: places that were compared.
+        place: of the sequences in a batch.
+        layer: with weights, that is given them; None where that is not known.
+    """
+
+    num_values: int
+    num_pairs: int
+    place: str = ""
+    layer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChangingWords:
     """How much classes agree where words do, in pairs of examples that lie near each other in the data set, and far apart.
 
@@ -210,6 +227,7 @@ class Readings:
         streamed: in a watched loop, the order of the classes of a stream, the batches of each step joined.
         named: sequences of names that are taken for amounts; None if there are none.
         numbered: the same of one whole number an example.
+        asked: sequences that go into a layer as amounts, and are asked for as classes; None if there are none.
         kept: targets that the loop holds beside its batches, and that belong to other inputs; None if there are none.
         sorted_targets: in a watched loop, `SplitAudit.target_order`, of its sampled steps.
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
@@ -230,6 +248,7 @@ class Readings:
     streamed: BatchOrder | None = None
     named: NamedValues | None = None
     numbered: NamedValues | None = None
+    asked: AskedWords | None = None
     changing: ChangingWords | None = None
     twice: GivenTwice | None = None
     kept: KeptTargets | None = None

@@ -290,6 +290,10 @@ class ForwardPass(TorchFunctionMode):
         """Sequences of the batch that go into a layer as they are, or scaled, and are looked up nowhere; with the layer."""
         return self._words.taken()
 
+    def asked_as_classes(self) -> tuple[Tensor, list[tuple[Tensor, str | None]]] | None:
+        """Classes that the loss asks for, and sequences of the batch that go into a layer as amounts; None of other losses."""
+        return (self._words.classes, self._words.plain()) if self._words.classes is not None else None
+
     def columns_taken_as_numbers(self) -> list[tuple[Tensor, str | None]]:
         """Whole numbers of the batch, one an example, that go into a layer as they are, or scaled; with the layer."""
         return self._words.columns()

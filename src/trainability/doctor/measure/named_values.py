@@ -47,7 +47,9 @@ def named_values(seen: ForwardPass, batches: Iterable[Any]) -> NamedValues | Non
         place = next(name for name, own in seen.batch if own is tensor)
         target = target_beside(seen, place)
         rows = read_together(batches, [place, target], most=_MOST_EXAMPLES) if target is not None else None
-        found = compared(rows[place], rows[target]) if rows is not None and target is not None else None
+        if rows is None or target is None:
+            continue
+        found = compared(rows[place], rows[target]) or compared_places(rows[place], rows[target])
         if found is not None:
             return replace(found, place=place, layer=layer)
     return None
@@ -92,6 +94,23 @@ def compared(sequences: Tensor, targets: Tensor) -> NamedValues | None:
     return _of_halves(x, y, _FEWEST_OF_EACH) if x.shape[1] >= _FEWEST_PLACES and y is not None else None
 
 
+def compared_places(sequences: Tensor, targets: Tensor) -> NamedValues | None:
+    """The comparison of sequences with one class for each place, as of a tagger: each place is an example.
+
+    Args:
+        sequences: (examples, places), perhaps with a dimension of size 1 more.
+        targets: (examples, places) of classes.
+    """
+    x = sequences.reshape(len(sequences), -1)
+    if targets.is_floating_point() or targets.shape != x.shape or x.shape[1] < _FEWEST_PLACES:
+        return None
+    keeps = (targets >= 0) & (x != 0)  # padding, on either side
+    if not bool(keeps.any()) or follows_along(middle_ranks(x), keeps=keeps):
+        return None
+    order = torch.randperm(int(keeps.sum()), generator=torch.Generator().manual_seed(0))[:_MOST_NUMBERS]
+    return compared_numbers(x[keeps][order], targets[keeps][order])
+
+
 def compared_numbers(numbers: Tensor, targets: Tensor) -> NamedValues | None:
     """The comparison of one number an example.
 
@@ -123,7 +142,7 @@ def _of_halves(x: Tensor, y: Tensor, fewest: int) -> NamedValues | None:
     halves = _halves(len(x))
     kept = torch.stack([occurs[half].sum(dim=0) for half in halves]).amin(dim=0) >= fewest
     kept[counts.argmax()] = False  # padding, or a background
-    if int(kept.sum()) < _FEWEST_VALUES or _follows_along(middles[index]) or not _is_shared(index, kept):
+    if int(kept.sum()) < _FEWEST_VALUES or follows_along(middles[index]) or not _is_shared(index, kept):
         return None
     said, z = _what_each_says(occurs[:, kept], y, halves)
     telling = (said[0] * said[1]).sum(dim=1).clamp(min=0)
@@ -171,10 +190,24 @@ def _halves(count: int) -> tuple[Tensor, Tensor]:
     return order[: count // 2], order[count // 2 :]
 
 
-def _follows_along(ranks: Tensor) -> bool:
-    """Whether neighbouring places hold numbers of about the same size, or of opposite ones, as of a signal."""
-    ranks = ranks - ranks.mean()
-    return abs(float((ranks[:, 1:] * ranks[:, :-1]).mean() / ranks.square().mean())) > _ALONG
+def follows_along(ranks: Tensor, most: float = _ALONG, keeps: Tensor | None = None) -> bool:
+    """Whether neighbouring places hold numbers of about the same size, or of opposite ones, as of a signal.
+
+    Args:
+        ranks: (examples, places), of the numbers among all.
+        most: correlation of neighbours above which they do.
+        keeps: (examples, places), False for padding.
+    """
+    keeps = torch.ones_like(ranks, dtype=torch.bool) if keeps is None else keeps
+    ranks = ranks - ranks[keeps].mean()
+    both = keeps[:, 1:] & keeps[:, :-1]
+    return abs(float((ranks[:, 1:] * ranks[:, :-1])[both].mean() / ranks[keeps].square().mean())) > most
+
+
+def middle_ranks(x: Tensor) -> Tensor:
+    """The rank of each number among all, from 0 to 1; of equal numbers, the middle of theirs."""
+    _, index, counts = x.unique(return_inverse=True, return_counts=True)
+    return ((counts.cumsum(0) - counts / 2) / counts.sum())[index]
 
 
 def _is_shared(index: Tensor, kept: Tensor) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.asked_words import asked_words
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
@@ -201,7 +202,12 @@ def questions_of_pairs(
         },
         "the length of the data": lambda known: {"readings": replace(known.readings, short=short_length(batches))},
         "names that are taken for amounts": lambda known: {
-            "readings": replace(known.readings, named=named_values(seen, batches), numbered=named_numbers(seen, batches))
+            "readings": replace(
+                known.readings,
+                named=named_values(seen, batches),
+                numbered=named_numbers(seen, batches),
+                asked=asked_words(seen),
+            )
         },
         "words all through the data": lambda known: {
             "readings": replace(known.readings, changing=changing_words(seen, batches))

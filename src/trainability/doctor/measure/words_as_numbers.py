@@ -23,6 +23,7 @@ _OF_AMOUNTS = frozenset({"log", "log1p", "log2", "log10", "sqrt", "asinh", "arcs
 _OF_AMOUNTS |= {"rtruediv", "batch_norm", "layer_norm", "instance_norm", "group_norm", "normalize", "idiv", "itruediv", "pow"}
 _OF_TARGETS = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "gaussian_nll_loss"})
 _OF_TARGETS |= {"lgamma", "xlogy", "log_prob"}
+_OF_CLASSES = frozenset({"cross_entropy", "nll_loss"})
 _FEWEST_PLACES = 8  # of a sequence
 _FEWEST_OF_COLUMN = 16  # different numbers in a column of a batch
 # What leaves a number one that stands for itself; a sine, a remainder or bits of it make something else of a name on purpose.
@@ -51,6 +52,7 @@ class WordsAsNumbers:
         self._amounts: set[int] = set()
         self._looked_up: set[int] = set()
         self._remade: set[int] = set()
+        self.classes: Tensor | None = None  # that the first loss of classes asks for
 
     def see(self, name: str, args: tuple, kwargs: dict[str, Any], layer: str | None, *, is_answered: bool) -> None:
         """Look at a function that is about to be called.
@@ -63,6 +65,9 @@ class WordsAsNumbers:
             is_answered: the model has returned its output, and what follows is the loss.
         """
         given = [*args, *kwargs.values()]
+        if is_answered and name in _OF_CLASSES and self.classes is None:
+            asked = [part for part in given[1:2] if isinstance(part, Tensor) and not part.is_floating_point()]
+            self.classes = asked[0].detach() if asked else None
         found = set[int]().union(*(self._of.get(id(part), ()) for part in _flat(given)))
         if not found:
             return
@@ -95,6 +100,11 @@ class WordsAsNumbers:
         taken = [place for place in self._layers if place in self._words - self._amounts]
         spans = [(float(self._given[place].max() - self._given[place].min()), self._layers[place]) for place in taken]
         return max(spans, key=lambda item: item[0], default=None)
+
+    def plain(self) -> list[tuple[Tensor, str | None]]:
+        """As `taken`, of sequences that nothing has made something else of, such as sines."""
+        taken = {place: layer for place, layer in self._layers.items() if place not in self._columns}
+        return [(self._given[at], layer) for at, layer in taken.items() if at not in self._looked_up | self._remade]
 
     def taken(self) -> list[tuple[Tensor, str | None]]:
         """Sequences of whatever numbers that go into a layer as quantities, perhaps scaled, with the layer."""

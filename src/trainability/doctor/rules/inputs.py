@@ -80,7 +80,9 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
         own, by 8 standard deviations; values next to each other in size are no more alike in this than any two (1 would be
         equal, 0.35 is excluded), and nothing else in their order is regular; counts of each value explain a fifth or more of
         the held-out targets' variance, and sizes at most half of that; and the loss is not below half of the best constant
-        answer's cost.
+        answer's cost; or each place has a class, as for a tagger, and places are compared. Code `classes`: at every place, the
+        class that the loss asks for is the value at the next one, of ten values or more, whose neighbours are no more alike in
+        size than any two.
     Why: word 7,000 is not a thousand times word 7. As a quantity it dominates every other input and saturates the next layer.
     What fools it: integers that are quantities in a common range, such as counts per hour. `codes` takes exact amounts that
         stand for something, as prices do for goods, for names: an embedding serves these, too.
@@ -89,7 +91,7 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     if facts.numbers_for_words is None:
-        return _categories_as_numbers(evidence) or _codes_as_amounts(evidence)
+        return _asked_as_classes(evidence) or _categories_as_numbers(evidence) or _codes_as_amounts(evidence)
     layer = facts.number_layer or "the first layer"
     return [
         Finding(
@@ -101,6 +103,32 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
             remedy=f"torch.nn.Embedding({facts.numbers_for_words + 1:.0f}, 64) before {layer}",
             source="PyTorch, torch.nn.Embedding",
             layers=(facts.number_layer,) if facts.number_layer else (),
+        )
+    ]
+
+
+def _asked_as_classes(evidence: Evidence) -> list[Finding]:
+    """Words that are read as amounts, and that the loss asks for as classes."""
+    found = reading.facts(evidence).readings.asked
+    if found is None:
+        return []
+    layer = found.layer or "the first layer"
+    return [
+        Finding(
+            rule="numbers_for_words",
+            code="numbers_for_words.classes",
+            severity="warning",
+            seen=f"batch{found.place} goes into {layer} as quantities, and the loss asks for its {found.num_values} values as "
+            f"classes: at all of {found.num_pairs:,} places the class is the value at the next one",
+            measurements=(
+                Measurement(name="values that each go with one class", value=float(found.num_values), threshold=10.0),
+                Measurement(name="places compared", value=float(found.num_pairs)),
+            ),
+            cause="indices of words or letters, without an embedding",
+            remedy=f"torch.nn.Embedding(number of classes, 64) before {layer}, on the integer indices, neither divided nor "
+            "standardised",
+            source="own; PyTorch, torch.nn.Embedding",
+            layers=(found.layer,) if found.layer else (),
         )
     ]
 
