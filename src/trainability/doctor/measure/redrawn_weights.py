@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class RedrawnWeights:
         counts: weights by name that were drawn anew between two steps of their optimizer, and how often.
     """
 
-    def __init__(self, parameters: dict[str, Tensor]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self.counts: Counter[str] = Counter()
         self._parameters = parameters
         self._left: dict[str, Tensor] = {}  # weights as the last step of their optimizer left them
