@@ -38,14 +38,15 @@ IMAGES = {
     "rows of numbers": ([nn.Flatten(), nn.Linear(144, 16), nn.BatchNorm1d(16), nn.Linear(16, 4)], "warning"),
     "one activation": ([*blocks(nn.ReLU()), *head()], None),
     "an activation before the head": ([*blocks(), *head(nn.ELU())], None),
-    "max pooling": ([*blocks(nn.MaxPool2d(2)), *head()], None),
+    "max pooling": ([*blocks(nn.MaxPool2d(2)), *head()], "warning"),
+    "max pooling and an activation": ([*blocks(nn.ReLU(), nn.MaxPool2d(2)), *head()], None),
     "energies": ([*blocks(), *head(Square())], None),
     "layer norm": ([*blocks(), *head(nn.GroupNorm(1, 8))], None),
     "a linear model": ([nn.Flatten(), nn.BatchNorm1d(144), nn.Linear(144, 4)], None),
-    "depthwise": ([nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8), *head()], "hint"),
-    "one direction each": (separable(nn.Flatten()), "hint"),
-    "low rank": ([nn.Flatten(), nn.Linear(144, 2), nn.BatchNorm1d(2), nn.Linear(2, 4)], "hint"),
-    "linear autoencoder": (pca(), "hint"),
+    "depthwise": ([nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8), *head()], None),
+    "one direction each": (separable(nn.Flatten()), None),
+    "low rank": ([nn.Flatten(), nn.Linear(144, 2), nn.BatchNorm1d(2), nn.Linear(2, 4)], None),
+    "linear autoencoder": (pca(), None),
 }
 
 

@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor import diagnose
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.order_blind import order_blind
 
 T, WIDTH = 10, 16
@@ -41,7 +44,24 @@ class Reader(nn.Module):
         return self.out(made if self.each else made.mean(dim=1))
 
 
+class ByHand(nn.Module):
+    """Attention of a softmax and two products, in a module whose name does not say it."""
+
+    def __init__(self, *, added: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.pe, self.added = nn.Embedding(30, WIDTH), nn.Parameter(torch.randn(T, WIDTH)), added
+        self.query, self.out = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.words(x) + (self.pe if self.added else 0.0)
+        share = torch.softmax(self.query(made) @ made.transpose(1, 2), dim=-1)
+        return self.out((share @ made).mean(dim=1))
+
+
 CASES = {
+    "written by hand, never added": (ByHand(added=False), WORDS, True),
+    "written by hand": (ByHand(added=True), WORDS, False),
     "one row for all places": (Reader("one row"), WORDS, True),
     "one row, answers for each place": (Reader("one row", each=True), WORDS, True),
     "rows by example": (Reader("by example"), FEATURES, True),
@@ -62,3 +82,11 @@ def test_a_table_of_positions_that_answers_do_not_go_by(name: str) -> None:
     found = order_blind(model, (given,))
     assert found == ("pe" if wrong else None)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_a_table_that_nothing_calls_is_a_warning(added: bool) -> None:
+    labels = torch.randint(0, 3, (8,), generator=torch.Generator().manual_seed(0))
+    facts = look(ByHand(added=added), (WORDS, labels), lambda model, b: nn.functional.cross_entropy(model(b[0]), b[1]))
+    found = {f.code: f.severity for f in diagnose(Evidence(facts=facts)).findings if f.rule == "unreached_parameter"}
+    assert found == ({} if added else {"unreached_parameter.dropped": "warning"})

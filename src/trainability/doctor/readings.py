@@ -231,6 +231,7 @@ class Readings:
         kept: targets that the loop holds beside its batches, and that belong to other inputs; None if there are none.
         sorted_targets: in a watched loop, `SplitAudit.target_order`, of its sampled steps.
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
+        only_pools: maxima of pooling are all that is nonlinear in the model, in evaluation.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         twice: of a batch with two tensors of a kind, that the step takes one in the place of both; None where it does not.
@@ -252,6 +253,7 @@ class Readings:
     changing: ChangingWords | None = None
     twice: GivenTwice | None = None
     kept: KeptTargets | None = None
+    only_pools: bool = False
     affine: AffineWhole | None = None
     sorted_targets: TargetOrder | None = None
     keeps_rows: bool = False

@@ -190,7 +190,7 @@ def _questions(
         "quantiles and their levels": lambda known: {"turned_quantiles": turned_quantiles(plain, batch, forward, seen)},
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
-        "layers with nothing between": lambda known: stacked(plain, seen),
+        "layers with nothing between": lambda known: stacked(plain, seen, loss, known),
         "functions that are affine": lambda known: {
             "readings": replace(
                 known.readings, affine=affine_whole(plain, seen, loss, known, batches, _managed(model, optimizer))

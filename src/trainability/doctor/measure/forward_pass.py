@@ -15,6 +15,7 @@ from trainability.doctor.as_code import as_code
 from trainability.doctor.batches import are_views_of_one, first_tensor, tensors
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
+from trainability.doctor.measure.chains import Chains
 from trainability.doctor.measure.columns import sines_behind
 from trainability.doctor.measure.divided import Divided
 from trainability.doctor.measure.filled_extremes import FilledExtremes
@@ -60,6 +61,7 @@ class ForwardPass(TorchFunctionMode):
         calls: the first call of the model, or of each of several, in their order.
         handed: tensors that every call gets of the model, or of a part that no other called.
         given: what goes into the layers.
+        chains: linear layers that are given each other's output.
         last: the last call with a gradient of a module that no other called: a part's, where the model is not called itself.
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
@@ -105,7 +107,7 @@ class ForwardPass(TorchFunctionMode):
         self.flat: str | None = None
         self.reduced: list[Tensor] = []
         self.terms: list[tuple[str, Tensor]] = []
-        self.given = LayerInputs(self.batch)
+        self.given, self.chains = LayerInputs(self.batch), Chains()
         self._one_row: dict[nn.Module, bool] = {}
         self._handles: list[Any] = []
         self.makers: dict[int, tuple[Any, str]] = {}
@@ -142,7 +144,7 @@ class ForwardPass(TorchFunctionMode):
 
     def _on_return(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if self._running and self._running[-1][1] is module:
-            self._running.pop()
+            self.chains.leave(self._running.pop()[0], module, args, output)
         self.asks_itself |= not self._running and not torch.is_grad_enabled()
         if not self._running and (found := first_tensor(output)) is not None and found.requires_grad:
             self.last = self._call(module, args, kwargs, output)
@@ -168,6 +170,7 @@ class ForwardPass(TorchFunctionMode):
                 self.handed += (tensor for _, tensor in tensors((args, kwargs)))
             self._running.append((name, module))
             self.given.see(name, module, args, kwargs)
+            self.chains.enter(name, module, args)
 
         return seen
 

@@ -8,13 +8,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainability.doctor.facts import Stacked
+from trainability.doctor.facts import Facts
+from trainability.doctor.graph_facts import Stacked
+from trainability.doctor.measure.chains import chained
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.theory.trace import Op, Trace, trace
 
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
 # Rearranging and adding up is linear; of several tensors only what puts them side by side.
 _BETWEEN = {"norm": "batch normalisation", "avg_pool": "average pooling", "reshape": "", "scale": "", "dropout": ""}
+_POOLS = {"max_pool"}
 _LINEAR = frozenset({"getitem", "chunk", "split", "narrow", "select", "unbind", "roll", "flip", "repeat", "tile", "pad", "sum"})
 
 
@@ -27,16 +30,20 @@ def traced(model: nn.Module, seen: ForwardPass) -> Trace | None:
         return None
 
 
-def stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
-    """Fields of `Facts`: the pairs, and whether any operation of the model is not linear in evaluation."""
+def stacked(model: nn.Module, seen: ForwardPass, loss: Tensor, known: Facts) -> dict[str, Any]:
+    """Fields of `Facts`: the pairs, whether any operation of the model is not linear in evaluation, and whether only pools are.
+
+    Where the model cannot be traced, or is more than one call, the pairs are those that were seen to run.
+    """
     structure = traced(model, seen)
     if structure is None or structure.output is None:
-        return {}
+        return {"stacked": chained(seen.chains, loss)}
     structure = replace(structure, ops=_read(structure))
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
-    bent = not all(map(_is_affine, structure.ops))
+    bends = {op.kind for op in structure.ops if not _is_affine(op)}
+    bent, only_pools = bool(bends - _POOLS), bends == _POOLS
     kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
-    is_squeezed = not bent and _is_squeezed(structure)
+    is_squeezed = not bends and _is_squeezed(structure)
     found = []
     for first in structure.ops:
         # In a net that bends elsewhere, a projection may end in batch norm, and a head begin with a linear layer.
@@ -54,7 +61,9 @@ def stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
                     are_factors=is_squeezed or _are_separable(first, second, inner[2:], outer[2:]),
                 )
             )
-    return {"stacked": tuple(found), "has_nonlinearity": bent}
+    found = found or list(chained(seen.chains, loss))
+    readings = replace(known.readings, only_pools=only_pools)
+    return {"stacked": tuple(found), "has_nonlinearity": bool(bends), "readings": readings}
 
 
 def _read(structure: Trace) -> tuple[Op, ...]:

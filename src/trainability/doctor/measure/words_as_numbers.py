@@ -52,6 +52,7 @@ class WordsAsNumbers:
         self._amounts: set[int] = set()
         self._looked_up: set[int] = set()
         self._remade: set[int] = set()
+        self._is_answered = False
         self.classes: Tensor | None = None  # that the first loss of classes asks for
 
     def see(self, name: str, args: tuple, kwargs: dict[str, Any], layer: str | None, *, is_answered: bool) -> None:
@@ -64,7 +65,7 @@ class WordsAsNumbers:
             layer: with weights, that is running.
             is_answered: the model has returned its output, and what follows is the loss.
         """
-        given = [*args, *kwargs.values()]
+        given, self._is_answered = [*args, *kwargs.values()], is_answered
         if is_answered and name in _OF_CLASSES and self.classes is None:
             asked = [part for part in given[1:2] if isinstance(part, Tensor) and not part.is_floating_point()]
             self.classes = asked[0].detach() if asked else None
@@ -89,7 +90,7 @@ class WordsAsNumbers:
         given = [args[0]] if name == "getitem" and args else [*args, *kwargs.values()]
         found = set[int]().union(*(self._of.get(id(part), ()) for part in _flat(given)))
         if found and result.dtype != torch.bool and not name.startswith("arg"):
-            self._remade |= found if name not in _KEEP else set()
+            self._remade |= found if name not in _KEEP and not self._is_answered else set()
             self._of[id(result)] = found
             self._alive.append(result)
 

@@ -16,26 +16,35 @@ def missing_activation(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if facts.readings.affine is not None:
         return [_affine_as_a_whole(evidence, facts.readings.affine)]
-    return [_without_activation(facts.stacked, is_affine=facts.has_nonlinearity is False)] if facts.stacked else []
+    wide = [p for p in facts.stacked if not p.are_factors and p.widths[1] >= min(p.widths[0], p.widths[2])]
+    return [_without_activation(evidence, wide)] if wide else []
 
 
-def _without_activation(pairs: Sequence[Stacked], *, is_affine: bool) -> Finding:
-    """A warning where the whole model is one affine map and two of its layers are no factors of a matrix on purpose."""
-    wide = [pair for pair in pairs if not pair.are_factors and pair.widths[1] >= min(pair.widths[0], pair.widths[2])]
-    first = (wide or pairs)[0]
+def _without_activation(evidence: Evidence, pairs: Sequence[Stacked]) -> Finding:
+    """Pairs that are no factors of a matrix on purpose.
+
+    A warning where nothing in the model bends but pooling, or three layers follow each other; a hint where it learns far all
+    the same, and for a pair alone, which may be a projection behind another.
+    """
+    facts, first = reading.facts(evidence), pairs[0]
+    nothing_bends = facts.has_nonlinearity is False
+    chain = next(((p, q) for p in pairs for q in pairs if p.second == q.first), None)
     takes = f"takes the output of {first.first} " + (
         f"with only {' and '.join(first.between)} between, which is linear in evaluation" if first.between else "directly"
     )
+    told = "; nothing in the model is nonlinear" if nothing_bends else ""
+    if facts.readings.only_pools:
+        told = "; nothing in the model is nonlinear but max pooling"
+    elif chain is not None and not nothing_bends:
+        told = f", and {chain[1].second} follows {chain[0].second} in the same way"
+    is_meant = not nothing_bends and (not told or _falls_far(evidence))
     return Finding(
         rule="linear_stack",
-        severity="warning" if wide and is_affine else "hint",
-        seen=f"layer {first.second} {takes}: without an activation between, the two are one linear layer"
-        + ("; nothing in the model is nonlinear" if wide and is_affine else ""),
+        severity="hint" if is_meant else "warning",
+        seen=f"layer {first.second} {takes}: without an activation between, the two are one linear layer{told}",
         measurements=(Measurement(name="such pairs", value=float(len(pairs)), threshold=0.0),),
         cause="an activation is missing between the layers",
-        remedy=_remedy([pair for pair in pairs if not pair.are_factors] if wide else [first])
-        if is_affine
-        else f"an activation between {first.first} and {first.second}, such as torch.nn.ReLU()",
+        remedy=_remedy(pairs),
         source="own; XOR: Minsky and Papert, 1969",
         layers=tuple(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second))),
     )
