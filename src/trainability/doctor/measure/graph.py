@@ -58,6 +58,7 @@ _MULTIPLES = ("NegBackward", "MulBackward", "DivBackward")
 _LAYERS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear", "MkldnnRnnLayer", "CudnnRnn", "NativeLayerNorm", "Matmul")
 _MAX_NODES_OF_LOSS = 500
 _MAX_NODES = 20_000
+_NOT_OWN = frozenset({"builtins", "torch", "numpy", "types", "functools", "lightning", "pytorch_lightning", "transformers"})
 
 
 def loss_graph(
@@ -338,7 +339,7 @@ def _leaves(root: Any) -> tuple[list[Tensor], bool]:
 
 
 def _hidden_in_attributes(model: nn.Module) -> dict[int, str]:
-    """Parameters in plain containers and closures that are attributes of modules, where PyTorch does not see them.
+    """Parameters in plain containers, objects and closures that are attributes of modules, where PyTorch does not see them.
 
     And those of which an attribute is made, as by `nn.Parameter(table).float()`.
     """
@@ -376,3 +377,13 @@ def _inside(value: Any, name: str, depth: int) -> Iterator[tuple[str, Tensor]]:
         for key, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             with contextlib.suppress(ValueError):  # a cell that is not filled yet
                 yield from _inside(cell.cell_contents, f"{name}.<locals>.{key}", depth + 1)
+    elif _is_plain_object(value):
+        for key, item in vars(value).items():
+            yield from _inside(item, f"{name}.<{type(value).__name__}>.{key}", depth + 1)
+
+
+def _is_plain_object(value: Any) -> bool:
+    """Whether its class is a program's own, as of a part of a model that was not derived from `nn.Module`."""
+    kind = type(value)
+    home = kind.__module__.partition(".")[0]
+    return hasattr(value, "__dict__") and not isinstance(value, type) and home not in _NOT_OWN

@@ -36,6 +36,20 @@ SYMPTOMS = (
 )
 
 _ROUNDS_OF_TURNS = 20  # rehearsed steps after which a model that was never trained is said to have no turn
+_LAYERS = frozenset({"Linear", "Bilinear", "Embedding", "EmbeddingBag", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d"})
+_LAYERS |= {
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "RNN",
+    "LSTM",
+    "GRU",
+    "RNNCell",
+    "LSTMCell",
+    "GRUCell",
+    "LayerNorm",
+    "GroupNorm",
+}
+_LAYERS |= {"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "RMSNorm", "MultiheadAttention", "PReLU"}
 _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"}  # other reasons are codes themselves
 
 
@@ -86,10 +100,10 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers are in a list, dict or closure, so the model does not register their weights.
+    """Layers are in a list, dict, plain object or closure, so the model does not register their weights.
 
-    Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict or
-        tuple or in a function's closure that is an attribute of one, or has been made into such an attribute
+    Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict, tuple or
+        object or in a function's closure that is an attribute of one, or has been made into such an attribute
         (`nn.Parameter(table).float()`), and is in no optimizer of the process; or, in a check, on a plain tensor with a
         gradient that is an attribute of one, goes into no layer, holds different numbers, a tenth as many as are trained or
         more, and no row for each example, where no derivative is taken. A hint where it is in an optimizer.
@@ -112,16 +126,21 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     trained = not graph.unregistered_untrained
     holder, bracket, _ = graph.unregistered[0].partition("[")
     is_tensor = not bracket and len(set(graph.unregistered)) == 1
-    holder, in_functions = holder.partition(".<locals>.")[0], ".<locals>." in graph.unregistered[0]
+    holder, _, kind = holder.partition(".<")
+    kind = kind.partition(">.")[0]  # "locals" of a function, or the class of a plain object
     if is_tensor:
         cause = f"{holder} is a plain tensor"
         remedy = f"{holder} = torch.nn.Parameter(...), with what converts it (.float(), .to(device)) inside"
-    elif in_functions:
+    elif kind == "locals":
         cause = f"{holder} holds functions, and PyTorch does not look for layers in their closures"
         remedy = f"give the model the layers that the functions of {holder} use: self.layers = torch.nn.ModuleList([...])"
+    elif kind:
+        cause = f"{holder} is a {kind}, which is no torch.nn.Module, so that PyTorch does not look into it"
+        remedy = f"class {kind}(torch.nn.Module), with super().__init__() as the first line of its __init__, and forward()"
     else:
         cause = f"{holder} is a plain Python container"
-        remedy = f"{holder} = torch.nn.ModuleList(...)"
+        by_name = graph.unregistered[0].partition("[")[2].startswith(("'", '"'))
+        remedy = f"{holder} = torch.nn.{'ModuleDict' if by_name else 'ModuleList'}(...)"
     return [
         Finding(
             rule="unregistered_layers",
@@ -230,8 +249,14 @@ def _of_criterion(names: tuple[str, ...]) -> list[Finding]:
     """Parameters of the loss itself, which `model.parameters()` does not have."""
     if not names:
         return []
-    remedy = "pass the loss's parameters to the optimizer as well: [*model.parameters(), *criterion.parameters()]"
-    cause = "the loss is a module with parameters of its own, and the optimizer was given the model's alone"
+    kind = names[0].partition(".")[0]
+    if kind in _LAYERS:
+        remedy = f"self.layer = torch.nn.{kind}(...) in the model's __init__, before the optimizer is created from "
+        remedy += "model.parameters(); or pass the layer's parameters to the optimizer as well"
+        cause = f"a torch.nn.{kind} that is no part of the model takes part in the loss, and no optimizer holds it"
+    else:
+        remedy = "pass the loss's parameters to the optimizer as well: [*model.parameters(), *criterion.parameters()]"
+        cause = "the loss is a module with parameters of its own, and the optimizer was given the model's alone"
     return [_untrained("unmanaged", names, len(names), cause=cause, remedy=remedy)]
 
 
