@@ -43,6 +43,15 @@ def test_a_loss_that_stays_has_not_fallen(num: int) -> None:
     assert (found.verdict, found.reason.endswith("the loss has not fallen yet")) == ("cannot tell", True)
 
 
+@pytest.mark.parametrize("num", [2, 5, 6, 12, 30])
+def test_a_loss_that_falls_from_step_to_step_is_not_said_to_stay(num: int) -> None:
+    found = diagnose(Evidence(steps=steps([math.exp(-0.4 * i) for i in range(num)])))
+    assert found.verdict == "cannot tell"
+    assert "has not fallen" not in found.reason
+    assert "the loss is down to" in found.reason or num < 12  # with fewer, where it went is enough
+    assert "40 steps would tell more" in found.reason
+
+
 def told(cost: float, at: range) -> tuple[Sample, ...]:
     """Sampled steps, of which each told what the mean of the targets costs."""
     seen = [Sample(step=n, layers=(), batch_size=64, training=True, task_loss="mse_loss", constant_loss=cost) for n in at]

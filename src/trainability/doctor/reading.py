@@ -310,6 +310,21 @@ def is_adaptive(evidence: Evidence) -> bool:
     return optimizer_name(evidence) not in (None, "SGD")
 
 
+def is_searched(evidence: Evidence) -> bool:
+    """Whether a step is up to 20 updates that look for a minimum, as one of LBFGS, and the loss has not risen.
+
+    Such a step goes as far as the curvature says: it may replace a weight, and its length says nothing of the learning rate.
+    """
+    if optimizer_name(evidence) != "LBFGS":
+        return False
+    if evidence.steps:
+        losses = [step.loss for step in evidence.steps if not step.skipped]
+    else:
+        rehearsal = evidence.rehearsal
+        losses = [seen.loss for seen in rehearsal.reference] if rehearsal is not None and rehearsal.ended_by != "not finite" else []
+    return bool(losses) and all(map(math.isfinite, losses)) and statistics.median(losses[-5:]) <= losses[0]
+
+
 _CLASSES = {"linear": "Linear", "conv": "Conv", "conv_transpose": "ConvTranspose", "norm": "norm", "embedding": "Embedding"}
 
 

@@ -55,22 +55,53 @@ def verdict_during(evidence: Evidence, untrained: str | None) -> Said:
         return "cannot tell", f"the loss rises over {steps} steps", None
     if (seen := fall(evidence)) is not None:
         return "cannot tell", f"{seen}{_what_would_tell(evidence)}", None
-    return "cannot tell", f"{_num(steps)}, and the loss has not fallen yet", None
+    return "cannot tell", f"{_num(steps)}{_went(evidence)}", None
 
 
 def fall(evidence: Evidence) -> str | None:
-    """Say how far the loss of a run has fallen; None where it has not, by three standard errors and 0.2 %."""
-    losses = [step.loss for step in evidence.finite_steps]
-    size = min(reading.WINDOW_STEPS, len(losses) // 2)
+    """Say how far the loss of a run has fallen; None where it has not, by three standard errors and 0.2 %.
+
+    A fall within the first steps is no noise: where their ranks tell them from the last ones, the spread does not count.
+    """
+    size = _size_of_means(evidence)
     if size < _FEWEST_OF_A_MEAN:
         return None
-    first, last = losses[:size], losses[-size:]
+    first, last = _ends(evidence, size)
     begun, now = statistics.fmean(first), statistics.fmean(last)
     error = math.sqrt((statistics.pvariance(first) + statistics.pvariance(last)) / size)
-    if begun - now <= max(3 * error, _LEAST_FALL * abs(now)):
+    if begun - now <= _LEAST_FALL * abs(now) or (begun - now <= 3 * error and not _are_above(first, last)):
         return None
     by, steps = reading.loss_divisor(evidence), reading.num_steps(evidence)
     return f"the loss is down to {_shown(by * now)} after {steps:,} steps, from {_shown(by * begun)} (means of {size} steps)"
+
+
+def _size_of_means(evidence: Evidence) -> int:
+    return min(reading.WINDOW_STEPS, len(evidence.finite_steps) // 2)
+
+
+def _ends(evidence: Evidence, size: int) -> tuple[list[float], list[float]]:
+    """So many of the first losses, and of the last."""
+    losses = [step.loss for step in evidence.finite_steps]
+    return losses[:size], losses[-size:]
+
+
+def _are_above(first: list[float], last: list[float]) -> bool:
+    """Whether ranks tell losses from later ones by three standard deviations (Mann and Whitney's test, as many of each)."""
+    wins, size = sum((a > b) + (a == b) / 2 for a in first for b in last), len(first)
+    return wins - size**2 / 2 > 3 * size * math.sqrt((2 * size + 1) / 12)
+
+
+def _went(evidence: Evidence) -> str:
+    """Where a loss went of which no fall is sure: it is said to have not fallen only where it is no lower now."""
+    size = _size_of_means(evidence)
+    is_mean = size >= _FEWEST_OF_A_MEAN
+    first, last = _ends(evidence, size if is_mean else 1)
+    begun, now = statistics.fmean(first or [math.nan]), statistics.fmean(last or [math.nan])
+    if not begun - now > _LEAST_FALL * abs(now):
+        return ", and the loss has not fallen yet"
+    by = reading.loss_divisor(evidence)
+    of = f"means of {size} steps" if is_mean else "first and last step"
+    return f", and the loss went from {_shown(by * begun)} to {_shown(by * now)} ({of}){_what_would_tell(evidence)}"
 
 
 def falls_below_a_constant(evidence: Evidence) -> bool:

@@ -57,12 +57,13 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         rate did that much better, or only one step was watched; a warning there where the first step moved most layers by more
         than their size, which leaves nothing of the initial weights, and the loss rose by a fifth. Under SGD, if the gradient
         becomes NaN: a layer's ratio at the first step times the growth of the norm until then, over at least two steps. Silent
-        where the very first step is not finite, and where loss or gradient is NaN though neither grew before.
+        where the very first step is not finite, where loss or gradient is NaN though neither grew before, and under LBFGS
+        while the loss does not rise.
     Why: gradient descent relies on the loss being nearly linear around the weights, and a step of ratio 1 leaves that region,
         whatever the depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) raise false
         alarms on wide healthy nets.
-    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a line search
-        (LBFGS), and models of one layer, for which the linear picture holds at any distance. There the loss falls.
+    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a line search, and
+        models of one layer, for which the linear picture holds at any distance. There the loss falls.
     Fix: the learning rate that the finding gives. Under SGD, where the rate is already below what the critical step allows,
         clip the gradient norm; make recurrent weights orthogonal where their gain is far above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
@@ -76,7 +77,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     began = first_layers(evidence) if overshot or replaced or _nothing_learned(evidence) else ()
     layers = [s for s in (*reading.latest_layers(evidence), *began) if reading.is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not _of_drawn_size(s) <= 1.0] or _grown(evidence)
-    if not large:
+    if not large or (reading.is_searched(evidence) and not (overshot or replaced)):
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
     ratio = _finite_or_infinite(worst.update_ratio)

@@ -125,7 +125,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         that peak, rehearsed in 100 steps, the loss is not finite, or in the last third no lower than the best constant answer's
         cost, with answers that are alike or at twice that cost; and with a tenth or a hundredth of the peak it ends below nine
         tenths of that cost and of the first loss. Silent on small steps where a twentieth of the loss of the first steps is
-        left.
+        left, and on large ones under LBFGS while the loss does not rise.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on purpose;
         hence a hint, too. The effect of another rate, on the same batches from the same start, is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -149,7 +149,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     # Clipping, not the rate, is the cause of such steps: the rule clipping reports it.
     stands = middle <= 1e-1 and _never_moved(evidence) and not reading.clipped_to_nothing(evidence)
     is_done = middle < 1e-5 and _has_come_down(evidence, ALMOST_NONE_LEFT)  # only small steps are left to take
-    if (1e-5 <= middle <= 1e-1 or is_done) and not stands:
+    is_usual = 1e-5 <= middle <= 1e-1 or is_done or (middle > 1e-1 and reading.is_searched(evidence))
+    if is_usual and not stands:
         return []
     return [
         Finding(

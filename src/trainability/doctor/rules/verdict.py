@@ -215,7 +215,8 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
             return found
         reason = sentence_beside(evidence, outlook)
         if (done := reading.num_steps(evidence)) > len(evidence.rehearsal.steps):
-            reason += f"; after {done:,} steps the run's loss has not fallen either"
+            seen = fall(evidence)
+            reason += f"; in the run {seen}" if seen else f"; after {done:,} steps the run's loss has not fallen either"
         return outlook.verdict, reason, None  # type: ignore[return-value]
     if (found := _worst(predicted)) is not None:
         return found
