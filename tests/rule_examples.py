@@ -695,6 +695,10 @@ EXAMPLES: dict[str, Example] = {
         },
         near=unmoved(2),
     ),
+    "unusable_setting": Example(
+        {"error": Evidence(optimizer=OptimizerSettings(name="SGD", lr=math.nan, unusable="learning rate is nan"))},
+        near=Evidence(optimizer=OptimizerSettings(name="SGD", lr=0.0)),
+    ),
     "zero_rate": Example(
         {"error": rehearsed(3, rates=(0.0, 0.0, 0.0)), "hint": rehearsed(3, zero_rate=("0.weight",))},
         near=rehearsed(3, rates=(0.0, 0.0, 1e-9)),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.checking.asked_metric import asked_metric
+from trainability.checking.failures import MODEL, failed_part
 from trainability.checking.first_batch import first_batch, with_inputs_in_parts
 from trainability.doctor import Diagnosis, Evidence, audit_data, diagnose
 from trainability.doctor.arguments import with_near_names
@@ -39,6 +40,7 @@ from trainability.doctor.measure.relation import beside_held_out
 from trainability.doctor.measure.scale_blind import with_scale
 from trainability.doctor.measure.shuffled_apart import with_held_out_pairs
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
+from trainability.doctor.measure.unusable import check_numbers_of
 from trainability.doctor.measure.written_data import overwritten, with_overwritten
 from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
@@ -130,6 +132,7 @@ def check_setup(setup: Setup) -> Diagnosis:
         ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not
             one number, a step that fails; one line that says which.
     """
+    check_numbers_of(setup.optimizer)
     with (
         randomness_restored(),
         generators_restored(setup.train_loader),
@@ -227,7 +230,8 @@ def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult 
     try:
         return probe(model, loss_fn, images, labels, optimizer=optimizer, clip=clip, planned_steps=planned), images
     except Exception as error:
-        what = f"model(images) failed on images of shape {tuple(images.shape)}"
+        part = failed_part(error, setup) or MODEL
+        what = f"{part} failed" + (f" on images of shape {tuple(images.shape)}" if part == MODEL else "")
         problems.append(_note_or_raise(setup, "the start, layer by layer", what, error))
         return None, None
 
@@ -241,9 +245,9 @@ def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str
     """
     if setup.training_step or setup.step:
         return f"{topic}: {error_line(error)}"
-    if isinstance(error, ValueError):
-        raise error
     if is_raised_here(error):
+        if isinstance(error, ValueError):
+            raise error
         return f"{topic}: {error_line(error)}"
     raise ValueError(f"{what}: {error_place(error)}") from error
 

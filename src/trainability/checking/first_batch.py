@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trainability.doctor.batches import call_model, first_tensor
+from trainability.doctor.batches import call_model, empty_line, first_tensor
 from trainability.doctor.error_line import error_place
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.setup import Setup
@@ -69,7 +69,7 @@ def first_batch(setup: Setup) -> tuple[Any, Iterable[Any]]:
     except Exception as error:
         raise ValueError(f"train_loader failed: {error_place(error)}") from error
     if first is None:
-        raise ValueError("train_loader is empty; expected at least one batch")
+        raise ValueError(empty_line(setup.train_loader))
     if not (setup.training_step or setup.step or are_inputs_in_parts(first)):
         unpacked(first, "train")  # loss_fn takes (output, label)
     return first, train

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from trainability import config as configuration
+from trainability.checking.failures import failures_named
 from trainability.checking.program import Program
 from trainability.disk import whole
+from trainability.doctor.measure.unusable import check_numbers_of
 from trainability.executors import results
 from trainability.prescribe import phase_map as maps
 from trainability.prescribe.phase_map import Cell, PhaseMap
@@ -41,9 +43,12 @@ def map_of(program: Program, *, steps: int, seconds: float) -> PhaseMap:
         seconds: as for `prescribe.phase_map.phase_map`.
 
     Raises:
-        ValueError: as that.
+        ValueError: as that; or a part of the program fails, or its optimizer has a rate that is NaN, infinite or negative.
     """
-    return maps.phase_map(program.setup(), steps=steps, seconds=seconds)
+    setup = program.setup()
+    check_numbers_of(setup.optimizer)
+    with failures_named(setup):
+        return maps.phase_map(setup, steps=steps, seconds=seconds)
 
 
 def run_cells(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Literal
 
+from trainability.checking.failures import failures_named
 from trainability.checking.program import Program
 from trainability.checking.run import assembled
 from trainability.checking.run_setup import setup_of_run
@@ -14,6 +15,7 @@ from trainability.config import RunConfig
 from trainability.config.period import check_period
 from trainability.data.packed import Progress
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.unusable import check_numbers_of
 from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan
 from trainability.prescribe.search import TOP, Proposal, Trying, propose
@@ -115,7 +117,8 @@ def plans_for_setup(
     Raises:
         ValueError: as for `propose`.
     """
-    with randomness_restored(), generators_restored(setup.train_loader):
+    check_numbers_of(setup.optimizer)
+    with randomness_restored(), generators_restored(setup.train_loader), failures_named(setup):
         return propose(
             setup,
             vary_lr=vary_lr,

@@ -10,6 +10,12 @@ import torch
 from torch import Tensor
 
 
+def empty_line(loader: Any) -> str:
+    """Say that a loader gave no batch, and what to give in place of one that can be read once only."""
+    once = "; an iterator can be read once only: give a DataLoader or a list of batches" if isinstance(loader, Iterator) else ""
+    return f"train_loader is empty; expected at least one batch{once}"
+
+
 def tensors(batch: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of a batch, each with its path: `[0]`, `.pixel_values`, `['labels']`."""
     if isinstance(batch, Tensor):

@@ -48,6 +48,7 @@ class OptimizerSettings:
         frozen: parameters that do not require a gradient.
         frozen_as_drawn: frozen layers in front of what is trained whose weights are PyTorch's own draw.
         plateau: what its `ReduceLROnPlateau` was given, of a script; None elsewhere.
+        unusable: a number of its groups that is NaN or infinite, or a negative rate, "learning rate is nan"; None without one.
     """
 
     name: str
@@ -70,6 +71,7 @@ class OptimizerSettings:
     frozen: tuple[str, ...] = ()
     frozen_as_drawn: tuple[str, ...] = ()
     plateau: PlateauCalls | None = None
+    unusable: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

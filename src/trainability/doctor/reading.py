@@ -321,7 +321,9 @@ def is_searched(evidence: Evidence) -> bool:
         losses = [step.loss for step in evidence.steps if not step.skipped]
     else:
         rehearsal = evidence.rehearsal
-        losses = [seen.loss for seen in rehearsal.reference] if rehearsal is not None and rehearsal.ended_by != "not finite" else []
+        losses = (
+            [seen.loss for seen in rehearsal.reference] if rehearsal is not None and rehearsal.ended_by != "not finite" else []
+        )
     return bool(losses) and all(map(math.isfinite, losses)) and statistics.median(losses[-5:]) <= losses[0]
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from trainability.training.free_folder import check_is_free, check_is_writable, next_free
 
 if TYPE_CHECKING:
+    from trainability.loops.refusing import Refusing
     from trainability.loops.script_watch import ScriptWatch
 
 CHECK_STEPS = 100
@@ -56,14 +57,18 @@ def run_script(
     if folder is not None and is_check:
         raise ValueError("--check writes no run directory; leave out --dir")
     watches: list[ScriptWatch] = []
+    refusals: list[Refusing] = []
     root = Path("runs").resolve()  # the script may change directories
     if not is_check and os.environ.get("RANK", "0") == "0":  # of several processes, the others may find the first one's run
         check_is_writable(root) if folder is None else check_is_free(folder)
     place = None if is_check else (lambda: next_free(script.stem, root)) if folder is None else folder.resolve
 
     def install(torch: ModuleType) -> None:
+        from trainability.loops.refusing import Refusing
         from trainability.loops.script_watch import ScriptWatch
 
+        if is_check:
+            refusals.append(Refusing())
         most = steps if steps is not None else CHECK_STEPS if is_check else None
         watches.append(ScriptWatch(script, every=_CHECK_EVERY if is_check else every, most_steps=most, place=place))
         watches[-1].begin()
@@ -77,6 +82,12 @@ def run_script(
         if code == 0:
             print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
         return _NOTHING_SEEN if is_check and code in (0, 1) else code
+    for refusal in refusals:
+        refusal.end()
+        if refusal.why is not None:
+            watches[-1].abandon()
+            print(f"trainability: {refusal.why}", file=sys.stderr)
+            return _NOTHING_SEEN
     worse = watches[-1].end(error)
     if not is_check:
         return code

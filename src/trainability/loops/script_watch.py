@@ -102,11 +102,7 @@ class ScriptWatch:
         """
         if self._has_ended:
             return any(diagnosis.asks_for_change for diagnosis in self.diagnoses.values())
-        self._has_ended = True
-        self._stop_looking()
-        self._stack.close()
-        self.trainers.release()
-        self._recordings.end()
+        self.abandon()
         if error is None:
             self._look_again()
         self._attached.leave(error)
@@ -129,6 +125,14 @@ class ScriptWatch:
         if diagnoses and self._folder is not None:
             say_command("see it with", ["trainability", "report", *map(str, _runs_in(as_typed(self._folder)))])
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
+
+    def abandon(self) -> None:
+        """Remove the hooks, and say nothing."""
+        self._has_ended = True
+        self._stop_looking()
+        self._stack.close()
+        self.trainers.release()
+        self._recordings.end()
 
     def _look_again(self) -> None:
         """Read the data and compute a step once more, now that the script has ended and nothing it computes can change."""

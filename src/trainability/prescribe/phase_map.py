@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from trainability.doctor.batches import to_device
+from trainability.doctor.batches import empty_line, to_device
 from trainability.doctor.evidence import ProbeResult
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
@@ -314,7 +314,7 @@ def _examples(setup: Setup, count: int) -> tuple[Tensor, Tensor]:
         if sum(map(len, images)) >= count:
             break
     if not images:
-        raise ValueError("the train loader is empty; expected at least one batch")
+        raise ValueError(empty_line(setup.train_loader))
     device = next(setup.whole_model.parameters()).device
     return to_device((torch.cat(images)[:count], torch.cat(labels)[:count]), device)
 

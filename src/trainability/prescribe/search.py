@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from trainability import initialization
-from trainability.doctor.batches import first_examples
+from trainability.doctor.batches import empty_line, first_examples
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.sizes import MAX_PROBE_IMAGES, probe_size
@@ -164,6 +164,8 @@ def _try(trial: _Trial, setup: Setup | None = None) -> Proposal:
 
 def _images(setup: Setup) -> Tensor:
     first = next(iter(setup.train_loader), None)
+    if first is None:
+        raise ValueError(empty_line(setup.train_loader))
     if not (isinstance(first, tuple | list) and len(first) == 2 and isinstance(first[0], Tensor)):
         raise ValueError("plan takes batches of (input, label), the input one tensor, and the train loader gives another kind")
     return first[0][:_MEASURED_EXAMPLES]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from trainability.doctor.batches import batch_size, cloned, first_examples, first_tensor, joined, tensors, to_device
+from trainability.doctor.batches import batch_size, cloned, empty_line, first_examples, first_tensor, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.players import judge_of
@@ -63,7 +63,7 @@ def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], lis
             raise ValueError(f"the train loader failed at its first batch: {error_line(error)}") from error
         notes.append(f"batches: {len(kept)} are used in turn; the loader failed at the next ({error_line(error)})")
     if not kept:
-        raise ValueError("the train loader is empty; expected at least one batch")
+        raise ValueError(empty_line(loader))
     return kept, notes
 
 

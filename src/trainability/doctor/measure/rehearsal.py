@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from trainability.doctor.batches import batch_size, first_examples, joined, to_device
+from trainability.doctor.batches import batch_size, empty_line, first_examples, joined, to_device
 from trainability.doctor.measure.after_steps import after_steps
 from trainability.doctor.measure.batch_statistics import by_batch_and_running
 from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
@@ -132,7 +132,7 @@ def _kept_and_rest(batches: Iterable[Any]) -> tuple[list[Any], Iterator[Any]]:
     iterator = iter(batches)
     first = next(iterator, None)
     if first is None:
-        raise ValueError("the train loader is empty; expected at least one batch")
+        raise ValueError(empty_line(batches))
     if iterator is batches:  # what can be read once only is spared for the steps
         return [first], iterator
     kept, size = [first], batch_size(first)

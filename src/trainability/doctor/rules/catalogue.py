@@ -43,6 +43,7 @@ from trainability.doctor.rules import (
     splits,
     start,
     targets,
+    unusable,
     updates,
     written_data,
 )
@@ -53,6 +54,7 @@ WIDTH = 110
 
 # Files by what their rules look at, in the order in which findings of equal severity are listed: upstream causes first.
 FILES: tuple[ModuleType, ...] = (
+    unusable,
     written_data,
     data,
     input_scale,
