@@ -50,6 +50,36 @@ def test_a_misspelled_function_is_answered_with_the_nearest(name: str, function:
         load_setup(f"{name}:{function}")
 
 
+@pytest.mark.parametrize(
+    ("value", "said"), [("3", "3"), ("None", "None"), ("[1]", "a list"), ("Setup(model=MODEL, train_loader=[])", "a Setup")]
+)
+def test_what_is_no_function_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = f"own_values_{abs(hash(value))}"
+    text = f"from torch import nn\nfrom trainability import Setup\n\nMODEL = nn.Linear(2, 1)\nnumber = {value}\n"
+    (tmp_path / f"{module}.py").write_text(text)
+    with pytest.raises(ValueError, match=f":number: number is {said}; expected a function that returns a trainability.Setup"):
+        load_setup(f"{module}:number")
+
+
+@pytest.mark.parametrize("command", ["check", "confirm", "plan", "map", "run"])
+@pytest.mark.parametrize(
+    ("flag", "near"), [("--nonsense", None), ("--zzz", None), ("--stepz", "--steps"), ("--secnds", "--seconds"), ("--lr", "--optim.lr")]
+)
+def test_a_flag_is_proposed_only_where_the_names_are_alike(
+    command: str, flag: str, near: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, flag, "3", "a:b"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert f"unknown option {flag}" in said
+    if near is None:
+        assert "did you mean" not in said
+    elif "did you mean" in said:
+        assert near in said
+
+
 MODEL = nn.Linear(2, 1)
 
 

@@ -51,6 +51,8 @@ def load_setup(target: str) -> Setup:
         except (Exception, SystemExit) as error:
             raise ValueError(f"{target}: {name} does not import ({error_place(error)})") from error
         make = getattr(module, function, None)
+        if hasattr(module, function) and not callable(make):
+            raise ValueError(f"{target}: {function} is {told(make)}; expected a function that returns a trainability.Setup")
         if not callable(make):
             own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == name]
             raise ValueError(f"{target}: {name} has no function {function}{nearest(function, own) if own else ''}")

@@ -87,5 +87,6 @@ def in_range(
 
 def nearest(name: str, known: list[str]) -> str:
     """Return "; did you mean …?" with the nearest known name, or the list of known names if none is near."""
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]}?" if matches else f"; known are {', '.join(known)}"
+    bare = {other.lstrip("-"): other for other in known}  # two dashes make no flags alike
+    matches = difflib.get_close_matches(name.lstrip("-"), list(bare), n=1, cutoff=0.6)
+    return f"; did you mean {bare[matches[0]]}?" if matches else f"; known are {', '.join(known)}"

@@ -62,8 +62,8 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     Why: gradient descent relies on the loss being nearly linear around the weights, and a step of ratio 1 leaves that region,
         whatever the depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) raise false
         alarms on wide healthy nets.
-    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a line search, and
-        models of one layer, for which the linear picture holds at any distance. There the loss falls.
+    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a line search;
+        and models of one layer, for which the linear picture holds at any distance. There the loss falls.
     Fix: the learning rate that the finding gives. Under SGD, where the rate is already below what the critical step allows,
         clip the gradient norm; make recurrent weights orthogonal where their gain is far above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
