@@ -64,7 +64,8 @@ def test_what_is_no_function_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("command", ["check", "confirm", "plan", "map", "run"])
 @pytest.mark.parametrize(
-    ("flag", "near"), [("--nonsense", None), ("--zzz", None), ("--stepz", "--steps"), ("--secnds", "--seconds"), ("--lr", "--optim.lr")]
+    ("flag", "near"),
+    [("--nonsense", None), ("--zzz", None), ("--stepz", "--steps"), ("--secnds", "--seconds"), ("--lr", "--optim.lr")],
 )
 def test_a_flag_is_proposed_only_where_the_names_are_alike(
     command: str, flag: str, near: str | None, capsys: pytest.CaptureFixture[str]

@@ -29,7 +29,7 @@ def run(
     standard error. Works on plain loops, GANs, and Trainers of Lightning and Transformers.
 
     Exit code: the script's; with --check: 0 no finding worse than a hint, 1 something to change or the script failed, 2 no
-    training was found.
+    training was found, or its optimizer has a number with which no step can be made.
 
     Args:
         command: a Python file and its arguments.

@@ -55,7 +55,8 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook, *, explained: str | None = 
         said += _room(outlook.multiple)
     if explained is not None:
         return f"{said}; {explained}"
-    return said + (f"; {_WOULD_TELL.get(outlook.cause, _LONGER_RUN)} would tell" if outlook.verdict == CANNOT_TELL else "")
+    longer = _LONGER_RUN if rehearsal.ended_by == "steps" else _LONGER_REHEARSAL
+    return said + (f"; {_WOULD_TELL.get(outlook.cause, longer)} would tell" if outlook.verdict == CANNOT_TELL else "")
 
 
 def _room(multiple: float) -> str:
@@ -110,6 +111,7 @@ def _of_other_rates(rehearsal: Rehearsal, cause: str) -> str | None:
 
 
 _LONGER_RUN = "a longer run"
+_LONGER_REHEARSAL = "a longer rehearsal (rehearse_seconds=, or --rehearse of check)"  # whose steps the time did not suffice for
 _WOULD_TELL = {
     "no_steps": "a rehearsal (rehearse_seconds=)",
     "no_loss": "a loss that can be computed without a step (loss_fn= or training_step= in place of step=)",

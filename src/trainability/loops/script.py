@@ -8,11 +8,10 @@ import importlib.util
 import os
 import runpy
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from trainability.training.free_folder import check_is_free, check_is_writable, next_free
@@ -40,7 +39,7 @@ def run_script(
         every: sample layers at every so many optimizer steps.
         steps: stop after so many optimizer steps; `None` lets the script end by itself.
         is_check: stop after `CHECK_STEPS` steps (or `steps`), write no run directory, and exit with 1 if a finding is worse
-            than a hint or the script failed on the way, with 2 if no training was seen.
+            than a hint or the script failed, with 2 if no training was seen or an optimizer has a number that is not usable.
         folder: run directory; `None` takes the next free one below runs/, named after the script.
 
     Returns:
@@ -81,7 +80,7 @@ def run_script(
     if not watches:
         if code == 0:
             print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
-        return _NOTHING_SEEN if is_check and code in (0, 1) else code
+        return _NOTHING_SEEN if is_check and code == 0 else code
     for refusal in refusals:
         refusal.end()
         if refusal.why is not None:
@@ -91,7 +90,7 @@ def run_script(
     worse = watches[-1].end(error)
     if not is_check:
         return code
-    if code in (0, 1) and not watches[-1].has_seen_steps and not worse:
+    if code == 0 and not watches[-1].has_seen_steps and not worse:
         return _NOTHING_SEEN
     return code or int(worse)
 
@@ -107,10 +106,11 @@ _TRAINERS = {
 def _run(script: Path, arguments: Sequence[str]) -> tuple[int, BaseException | None]:
     """Run the script; an error of it is printed as Python prints it. Returns its exit code and what ended it."""
     from trainability.loops.enough import Enough
+    from trainability.loops.script_error import print_as_python
 
     with _as_main(script, arguments):
         try:
-            runpy.run_path(str(script), run_name="__main__")
+            runpy.run_path(str(script.absolute()), run_name="__main__")
         except Enough:
             return 0, None
         except SystemExit as stop:
@@ -119,18 +119,9 @@ def _run(script: Path, arguments: Sequence[str]) -> tuple[int, BaseException | N
             print(stop.code, file=sys.stderr)
             return 1, stop
         except BaseException as error:
-            traceback.print_exception(type(error), error, _own_frames(error, script))
+            print_as_python(error, script)
             return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1, error
     return 0, None
-
-
-def _own_frames(error: BaseException, script: Path) -> TracebackType | None:
-    """Leave out the frames before the script's first; none is left where the script itself does not compile."""
-    own = error.__traceback__
-    while own is not None and own.tb_frame.f_code.co_filename != str(script):
-        own = own.tb_next
-    does_not_compile = isinstance(error, SyntaxError) and error.filename == str(script)
-    return own if own is not None or does_not_compile else error.__traceback__
 
 
 @contextlib.contextmanager
