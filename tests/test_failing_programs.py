@@ -27,8 +27,8 @@ class Raises(nn.Module):
 def a_setup(model: nn.Module | None = None, **changed: Any) -> Setup:
     model = model or nn.Sequential(nn.Linear(20, 5))
     x = torch.randn(64, 20)
-    words = {"model": model, "train_loader": [(x, x[:, :5].argmax(1))] * 4, "loss_fn": nn.functional.cross_entropy}
-    return Setup(**(words | {"optimizer": torch.optim.SGD(model.parameters(), lr=0.1)} | changed))
+    words: dict[str, Any] = {"train_loader": [(x, x[:, :5].argmax(1))] * 4, "loss_fn": nn.functional.cross_entropy, **changed}
+    return Setup(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), **words)
 
 
 def mapped(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> object:

@@ -1,5 +1,7 @@
 """LBFGS: each of its steps is a search of several updates, which go far, and downhill."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from trainability import Diagnosis, Monitor, Setup, check
 LENGTH = {"exploding_gradient", "update_ratio"}
 
 
-def program(**options: object) -> tuple[nn.Module, torch.optim.LBFGS, torch.Tensor, torch.Tensor]:
+def program(**options: Any) -> tuple[nn.Module, torch.optim.LBFGS, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     x = torch.randn(500, 8)
     y = (x[:, 0] * x[:, 1] + x[:, 2].sin())[:, None]
@@ -18,7 +20,7 @@ def program(**options: object) -> tuple[nn.Module, torch.optim.LBFGS, torch.Tens
     return model, torch.optim.LBFGS(model.parameters(), max_iter=10, **options), x, y
 
 
-def watched(num_steps: int, **options: object) -> tuple[Diagnosis, list[float]]:
+def watched(num_steps: int, **options: Any) -> tuple[Diagnosis, list[float]]:
     model, optimizer, x, y = program(**options)
     losses = []
     with Monitor(model, optimizer, every=5) as monitor:
