@@ -99,3 +99,8 @@ class Attached:
             found[key] = monitor.diagnose()
             say_verdict(key if len(self.monitors) > 1 else "", found[key])
         return found
+
+    def abandon(self) -> None:
+        """Take all monitors away, and say nothing."""
+        for monitor in self.monitors.values():
+            monitor.abandon()

@@ -175,6 +175,12 @@ class Monitor(Watcher):
         if self._recorder is not None:
             self._recorder.end(self._num_steps, *self._ending(error))
 
+    def abandon(self) -> None:
+        """Leave without a word and without a question to the recorded step: somebody else has said why the loop ends."""
+        self._on_finding = None
+        self.__exit__(None, None, None)
+        self._own_step = None
+
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
         """The optimizer that is watched, unwrapped."""

@@ -102,7 +102,7 @@ class ScriptWatch:
         """
         if self._has_ended:
             return any(diagnosis.asks_for_change for diagnosis in self.diagnoses.values())
-        self.abandon()
+        self._unhook()
         if error is None:
             self._look_again()
         self._attached.leave(error)
@@ -127,7 +127,11 @@ class ScriptWatch:
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
     def abandon(self) -> None:
-        """Remove the hooks, and say nothing."""
+        """Remove the hooks and take the monitors away, and say nothing."""
+        self._unhook()
+        self._attached.abandon()
+
+    def _unhook(self) -> None:
         self._has_ended = True
         self._stop_looking()
         self._stack.close()

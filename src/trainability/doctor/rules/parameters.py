@@ -100,7 +100,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers are in a list, dict, plain object or closure, so the model does not register their weights.
+    """Layers are in a list, plain object or closure, and the model does not register them.
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is in a plain list, dict, tuple or
         object or in a function's closure that is an attribute of one, or has been made into such an attribute
@@ -126,8 +126,8 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     trained = not graph.unregistered_untrained
     holder, bracket, _ = graph.unregistered[0].partition("[")
     is_tensor = not bracket and len(set(graph.unregistered)) == 1
-    holder, _, kind = holder.partition(".<")
-    kind = kind.partition(">.")[0]  # "locals" of a function, or the class of a plain object
+    holder = holder.partition(".<")[0]
+    kind = graph.unregistered[0].partition(".<")[2].partition(">.")[0]  # "locals" of a function, or a plain object's class
     if is_tensor:
         cause = f"{holder} is a plain tensor"
         remedy = f"{holder} = torch.nn.Parameter(...), with what converts it (.float(), .to(device)) inside"
