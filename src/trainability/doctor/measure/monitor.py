@@ -34,6 +34,7 @@ from trainability.doctor.theory.trace import plain_module
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
+_OF_CLASSES = ("nll", "log_softmax")  # of `LossGraph.takes`
 _LIKE_BATCHES = range(4, 7)  # samples of one class after which the next is taken half as late
 _NORMS_AT_FIRST, _NORMS_EVERY = 20, 4  # to read all gradients from memory takes a percent of a small network's step
 _MOST_PENDING = 1000  # steps whose numbers stay on the device; where steps are sampled more rarely, they are read in between
@@ -379,6 +380,9 @@ class Monitor:
 
     def _shows_one_class(self) -> bool:
         """Whether all batches so far were of the same class: where a pass is as long as `every`, it is always the same part."""
+        graph = self._facts.graph if self._facts is not None else None
+        if graph is None or graph.takes not in _OF_CLASSES:
+            return False
         return {(sample.num_classes, sample.first_class) for sample in self._samples} == {(1, self._samples[0].first_class)}
 
     def _keep_steps(self, records: list[StepRecord]) -> None:
