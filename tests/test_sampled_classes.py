@@ -1,4 +1,4 @@
-"""Batches of few classes in a watched loop: also where each sample is at the same place of a pass, or at a border of classes."""
+"""Batches of few classes in a watched loop: also with samples at one place of a pass, or at a border of classes."""
 
 import pytest
 import torch
