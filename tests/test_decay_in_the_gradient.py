@@ -76,3 +76,20 @@ def test_weights_before_a_normalisation_may_be_of_any_size(kinds: tuple[str, ...
     steps = tuple(StepRecord(step=k, loss=1.4 if k == 1 else 0.9, micro_batches=1) for k in range(1, 401))
     run = Evidence(steps=steps, samples=(Sample(step=1, layers=layers), Sample(step=400, layers=layers)), optimizer=settings)
     assert is_emptied(run, settings, 5e-3) is found
+
+
+@pytest.mark.parametrize(("decay", "found"), [(0.5, ["weights_decayed.outpulled"]), (1e-4, [])])
+def test_decay_that_outpulls_the_gradient_is_told_of_a_watched_run_without_a_check(decay: float, found: list[str]) -> None:
+    x, y = rows()
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, weight_decay=decay)
+    with Monitor(model, optimizer, every=20) as monitor:
+        for _ in range(5):
+            for a, b in batches(x, y):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(a), b)
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+    assert [f.code for f in monitor.diagnose().findings] == found

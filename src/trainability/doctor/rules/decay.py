@@ -4,7 +4,7 @@ import itertools
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence, OptimizerSettings
+from trainability.doctor.evidence import Evidence, LayerStats, OptimizerSettings
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_table import number
 
@@ -28,17 +28,14 @@ def smaller_decay(evidence: Evidence, settings: OptimizerSettings) -> float:
 
 
 def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
-    """Whether decay is stronger than the gradient before the first step."""
-    probe, decay = evidence.probe, settings.weight_decay or 0.0
-    tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
-    if probe is None or not probe.at_start or decay < _STRONG_DECAY or not tried:
-        return []
-    if tried[-1] < 0.9 * tried[0] and not (_is_divided(evidence, settings) and _rehearsal_stands(evidence)):
+    """Whether decay is stronger than the gradient before the first step, where the loss does not fall then."""
+    decay = settings.weight_decay or 0.0
+    if decay < _STRONG_DECAY or not (_watched_stands(evidence) if evidence.steps else _tried_stands(evidence, settings)):
         return []
     # Adam's step is about the rate for each element; decoupled decay is added to the step, not to the gradient.
     pulls = [
         decay * s.weight_rms / (1.0 if settings.name == "AdamW" else s.gradient_rms)
-        for s in probe.layers
+        for s in _layers_at_start(evidence)
         if s.kind != "norm" and s.weight_rms and s.gradient_rms
     ]
     if not pulls or statistics.median(pulls) < _OUTPULLED:
@@ -81,6 +78,23 @@ def is_emptied(evidence: Evidence, settings: OptimizerSettings, left: float) -> 
     return part >= _FEWEST_STEPS and _stands(
         statistics.fmean(losses[part : 2 * part]), statistics.fmean(losses[-part:]), losses[0]
     )
+
+
+def _layers_at_start(evidence: Evidence) -> tuple[LayerStats, ...]:
+    if evidence.probe is not None and evidence.probe.at_start:
+        return evidence.probe.layers
+    return evidence.samples[0].layers if evidence.samples and evidence.samples[0].step <= 1 else ()
+
+
+def _watched_stands(evidence: Evidence) -> bool:
+    return len(evidence.finite_steps) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+
+
+def _tried_stands(evidence: Evidence, settings: OptimizerSettings) -> bool:
+    tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
+    if not tried or tried[-1] < 0.9 * tried[0]:
+        return bool(tried) and _is_divided(evidence, settings) and _rehearsal_stands(evidence)
+    return True
 
 
 def _are_normalised(evidence: Evidence) -> bool:

@@ -249,9 +249,9 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     Fires: under weight decay, the typical layer's weight is below a twentieth of its size at the first sampled step, and the
         loss is not below chance; or below a hundredth, with a decay of 0.05 or more that is part of the gradient of an
         optimizer that divides by the gradient's size, and the loss stands still above three tenths of its first value. Code
-        `outpulled`, before a run: a decay of 0.05 or more pulls on the typical weight three times as hard as the first
-        gradient, and the rehearsed loss falls by less than a tenth, or stands still in the same way over the second half of 50
-        steps or more.
+        `outpulled`: a decay of 0.05 or more pulls on the typical weight three times as hard as the first gradient, and either
+        the rehearsed loss falls by less than a tenth, or stands still in the same way over the second half of 50 steps or
+        more, or else nothing is learned in 50 steps of a run.
     Why: decay shrinks each weight by lr times decay per step, whatever the gradient is. At a twentieth of its size, a weight
         shrinks the signal of its layer by that factor, and with it all gradients, so that vanishing gradients follow. Adam
         divides the sum of gradient and decay by its size, so that the larger of the two sets the direction of the whole step.
@@ -263,7 +263,7 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     if settings is None or not settings.weight_decay:
         return []
     if len(evidence.samples) < 2:
-        return [] if reading.has_learned(evidence) else outpulled(evidence, settings)
+        return outpulled(evidence, settings)
     first = {s.name: s.weight_rms for s in evidence.samples[0].layers if s.kind != "norm"}
     shrunk = [
         (s.weight_rms or 0.0) / before
@@ -271,7 +271,7 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
         if s.weight_rms is not None and (before := first.get(s.name))
     ]
     if not shrunk or statistics.median(shrunk) >= 0.05:
-        return []
+        return outpulled(evidence, settings)
     if reading.has_learned(evidence) and not is_emptied(evidence, settings, statistics.median(shrunk)):
         return []
     return [
