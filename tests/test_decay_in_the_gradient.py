@@ -93,3 +93,38 @@ def test_decay_that_outpulls_the_gradient_is_told_of_a_watched_run_without_a_che
                 monitor.after_backward(loss)
                 optimizer.step()
     assert [f.code for f in monitor.diagnose().findings] == found
+
+
+class Ratings(nn.Module):
+    """Products of two tables that begin near zero, beside biases that begin at zero and learn under a usual decay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader, self.book, self.bias = nn.Embedding(40, 4), nn.Embedding(30, 4), nn.Embedding(40, 1)
+        for table in (self.reader, self.book):
+            nn.init.normal_(table.weight, std=0.1)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, pair: Tensor) -> Tensor:
+        reader, book = pair[:, 0], pair[:, 1]
+        return self.bias(reader).squeeze(1) + (self.reader(reader) * self.book(book)).sum(dim=1)
+
+
+@pytest.mark.parametrize(("decay", "found"), [(0.02, ["weights_decayed"]), (1e-5, [])])
+def test_tables_that_decay_has_emptied_are_not_said_to_have_begun_at_zero(decay: float, found: list[str]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    pairs = torch.stack([torch.randint(40, (2000,), generator=rng), torch.randint(30, (2000,), generator=rng)], dim=1)
+    a, b = torch.randn(40, 4, generator=rng), torch.randn(30, 4, generator=rng)
+    stars = (0.5 * a[pairs[:, 0], 0] + (a[pairs[:, 0]] * b[pairs[:, 1]]).sum(dim=1)).float()
+    torch.manual_seed(0)
+    model = Ratings()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, weight_decay=decay)
+    with Monitor(model, optimizer, every=10, asks_step=False) as monitor:
+        for _ in range(40):
+            for x, y in batches(pairs, stars):
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(x), y)
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+    assert [f.code for f in monitor.diagnose().findings if f.severity != "hint"] == found

@@ -161,8 +161,10 @@ def _rehearsed(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _sampled(evidence: Evidence) -> tuple[str, ...]:
+    """Layers whose weights were zero at the first sample, and at the last ones, with a gradient of zero."""
+    was = {s.name for sample in evidence.samples[:1] for s in sample.layers if s.weight_rms == 0.0}
     last = [[s for s in each.layers if reading.is_matrix(s)] for each in evidence.samples[-_FEWEST_SAMPLES:]]
     if len(last) < _FEWEST_SAMPLES:
         return ()
     empty = [{s.name for s in layers if s.weight_rms == 0.0 and s.gradient_rms == 0.0} for layers in last]
-    return tuple(s.name for s in last[-1] if all(s.name in names for names in empty))
+    return tuple(s.name for s in last[-1] if all(s.name in names for names in (was, *empty)))

@@ -10,7 +10,7 @@ from trainability.doctor.layer_table import number
 
 _USUAL_DECAY = 1e-4  # as part of the gradient
 _STRONG_DECAY, _OUTPULLED = 0.05, 3.0
-_EMPTIED = 0.01  # of the weight at first
+_EMPTIED, _NOTHING = 0.01, 1e-3  # of the weight at first; where a usual decay is told, too
 _STANDS, _ABOVE, _FEWEST_STEPS = 0.97, 0.3, 50  # of the loss at half of the steps; of the first loss
 
 
@@ -71,7 +71,7 @@ def is_emptied(evidence: Evidence, settings: OptimizerSettings, left: float) -> 
     if (
         _are_normalised(evidence)
         or left >= _EMPTIED
-        or (settings.weight_decay or 0.0) < _STRONG_DECAY
+        or ((settings.weight_decay or 0.0) < _STRONG_DECAY and left >= _NOTHING)
         or not _is_divided(evidence, settings)
     ):
         return False

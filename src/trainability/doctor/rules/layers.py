@@ -247,11 +247,11 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     """Weight decay has shrunk the weights to a small part of their initial size.
 
     Fires: under weight decay, the typical layer's weight is below a twentieth of its size at the first sampled step, and the
-        loss is not below chance; or below a hundredth, with a decay of 0.05 or more that is part of the gradient of an
-        optimizer that divides by the gradient's size, and the loss stands still above three tenths of its first value. Code
-        `outpulled`: a decay of 0.05 or more pulls on the typical weight three times as hard as the first gradient, and either
-        the rehearsed loss falls by less than a tenth, or stands still in the same way over the second half of 50 steps or
-        more, or else nothing is learned in 50 steps of a run.
+        loss is not below chance; or below a hundredth with a decay of 0.05 or more, or below a thousandth with any, that is
+        part of the gradient of an optimizer that divides by the gradient's size, and the loss stands still above three tenths
+        of its first value. Code `outpulled`: a decay of 0.05 or more pulls on the typical weight three times as hard as the
+        first gradient, and either the rehearsed loss falls by less than a tenth, or stands still in the same way over the
+        second half of 50 steps or more, or else nothing is learned in 50 steps of a run.
     Why: decay shrinks each weight by lr times decay per step, whatever the gradient is. At a twentieth of its size, a weight
         shrinks the signal of its layer by that factor, and with it all gradients, so that vanishing gradients follow. Adam
         divides the sum of gradient and decay by its size, so that the larger of the two sets the direction of the whole step.
