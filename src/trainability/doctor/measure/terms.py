@@ -38,14 +38,25 @@ class Terms(TorchFunctionMode):
         return seen
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result, name = func(*args, **(kwargs or {})), getattr(func, "__name__", "").strip("_")
-        if name in (*_ADDED, *_TAKEN_OFF) and len(args) > 1:
-            given = [x for x in args[:2] if isinstance(x, Tensor) and x.numel() == 1 and x.requires_grad]
-            if len(given) == 2:
-                self._added.append((name, given, result))
+        name = getattr(func, "__name__", "").strip("_")
+        given = [x for x in args[:2] if isinstance(x, Tensor) and x.numel() == 1 and x.requires_grad]
+        is_sum = name in (*_ADDED, *_TAKEN_OFF) and len(given) == 2
+        before = given[0].clone() if is_sum and name != "rsub" else None
+        result = func(*args, **(kwargs or {}))
+        if is_sum:
+            if before is not None and result is given[0]:  # in place, as of `total += term`: it was another term until now
+                self._rename(result, before)
+                given[0] = before
+            self._added.append((name, given, result))
         elif name == "log" and isinstance(result, Tensor) and result.requires_grad:
             self.logarithms.append(result)
         return result
+
+    def _rename(self, tensor: Tensor, other: Tensor) -> None:
+        self._added = [
+            (by, [other if term is tensor else term for term in terms], other if made is tensor else made)
+            for by, terms, made in self._added
+        ]
 
     def all(self) -> list[Tensor]:
         """What was added or taken off anywhere, and is no sum itself, in order."""
