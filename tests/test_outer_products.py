@@ -96,3 +96,57 @@ def normed(model: Any, batch: Any) -> Tensor:
 @pytest.mark.parametrize("loss", [paired, columns, kernel, ranked, risk_sets, quantiles, normed])
 def test_pairs_that_are_meant_are_left_alone(loss: Callable[[Any, Any], Tensor]) -> None:
     assert look(net(), BATCH, loss).outer_product is None
+
+
+def flow(model: Any, batch: Any) -> tuple[Tensor, Tensor]:
+    """The slope of the first output along the first input, (n, 1), and what it is known to be, (n,)."""
+    points = batch[0].clone().requires_grad_()
+    slope = torch.autograd.grad(model(points)[:, 0].sum(), points, create_graph=True)[0][:, :1]
+    return slope, torch.cos(batch[0][:, 0])
+
+
+def residual(model: Any, batch: Any) -> Tensor:
+    slope, known = flow(model, batch)
+    return ((slope - known) / 2).pow(2).mean()
+
+
+def taken_from(model: Any, batch: Any) -> Tensor:
+    slope, known = flow(model, batch)
+    left = known - slope
+    return (left * left).sum() / 32
+
+
+def by_pytorch(model: Any, batch: Any) -> Tensor:
+    slope, known = flow(model, batch)
+    return F.l1_loss(slope, known)
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("loss", [residual, taken_from, by_pytorch])
+def test_differences_of_all_with_all_are_told(loss: Callable[[Any, Any], Tensor]) -> None:
+    facts = look(net(), BATCH, loss)
+    assert facts.outer_difference == 32
+    found = diagnose(Evidence(facts=Facts(outer_difference=facts.outer_difference))).findings[0]
+    assert (found.code, found.severity) == ("target_broadcast", "error")
+
+
+def example_by_example(model: Any, batch: Any) -> Tensor:
+    slope, known = flow(model, batch)
+    return (slope.squeeze(1) - known).pow(2).mean()
+
+
+def between_samples(model: Any, batch: Any) -> Tensor:
+    """The energy distance of outputs from a sample, over all pairs on purpose."""
+    made, sample = model(batch[0])[:, 0], batch[0][:, 1]
+    return 2 * (made[:, None] - sample).abs().mean() - (made[:, None] - made).abs().mean()
+
+
+def levels(model: Any, batch: Any) -> Tensor:
+    """As many levels as there are examples, by chance."""
+    error = torch.linspace(-2, 2, 32) - model(batch[0])[:, :1]
+    return error.square().mean()
+
+
+@pytest.mark.parametrize("loss", [example_by_example, between_samples, levels, ranked, kernel])
+def test_differences_that_are_meant_are_left_alone(loss: Callable[[Any, Any], Tensor]) -> None:
+    assert look(net(), BATCH, loss).outer_difference is None

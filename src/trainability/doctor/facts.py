@@ -26,6 +26,7 @@ class Facts:
         largest_output: of transitions, the same where the loss goes by the largest of the outputs alone; None elsewhere.
         same_after: of transitions, the places of two tensors that are equal in every example; None where there are none.
         outer_product: factors, (n,) by (n, 1), that the loss multiplies before one mean; mean over rms of the fixed one.
+        outer_difference: n, of (n, 1) less (n,), one of them without a gradient, of which the loss takes one mean.
         summed_first: how many examples a loss of pairs adds up before the function that is to bend each; None if it does not.
         graph: of the backward pass.
         made_anew: shapes of weights that the forward pass makes by itself, others each time.
@@ -270,6 +271,7 @@ class Facts:
     largest_output: tuple[int, str] | None = None
     same_after: tuple[str, str] | None = None
     outer_product: tuple[int, float] | None = None
+    outer_difference: int | None = None
     summed_first: int | None = None
     graph: LossGraph | None = None
     made_anew: tuple[tuple[int, ...], ...] = ()

@@ -238,7 +238,7 @@ class Rehearsal:
         num_parameters: trainable parameters, as tensors.
         parted: those whose elements were nearly one number before the first step, and differ by more after the last.
         stale_fraction: share of an optimizer's steps after its first at which some gradient had not been empty or zero at
-            any backward pass since the step before; None with fewer than two steps.
+            any backward pass since the step before, the largest of several optimizers'; None with fewer than two steps.
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         mixed_gradient: the first parameter, by name, of an optimizer that steps on gradients which hold what a loss left there
             on which another optimizer had stepped; None without one.

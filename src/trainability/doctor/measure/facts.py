@@ -39,7 +39,7 @@ from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.order_blind import order_blind
-from trainability.doctor.measure.outer_products import OuterProducts, outer_product
+from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, with_views
 from trainability.doctor.measure.own_places import own_places
 from trainability.doctor.measure.padded import beside_padding
@@ -126,7 +126,7 @@ def look(
             questions["tensors that are no parameters"] = lambda known: {
                 "graph": with_loose_tensors(known.graph, plain, plain_module(model), batch, forward, loss, optimizer)
             }
-        questions["factors of all examples"] = lambda known: {"outer_product": outer_product(plain, batch, forward, outer)}
+        questions["factors of all examples"] = lambda known: outer_facts(plain, batch, forward, outer)
         managed = _managed(model, optimizer)
         questions |= questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches, managed)
         questions["answers beside their targets"] = lambda known: {

@@ -307,7 +307,7 @@ class Loop:
         self._left_losses.stepping(optimizer)
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         self.redrawn.stepping(own)
-        self.stale.stepping(own, is_first=id(optimizer) not in self._began)
+        self.stale.stepping(id(optimizer), own, is_first=id(optimizer) not in self._began)
         self._began.add(id(optimizer))
 
     def _on_stepped(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

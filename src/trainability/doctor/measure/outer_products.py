@@ -1,4 +1,4 @@
-"""Factors of each example that a loss multiplies all with all, (n,) by (n, 1), before it takes one mean of the products."""
+"""Numbers of each example that a loss multiplies, or sets off, all with all, (n,) and (n, 1), before it takes one mean."""
 
 from __future__ import annotations
 
@@ -17,39 +17,70 @@ _PRODUCTS = frozenset({"mul", "rmul", "multiply", "div", "truediv", "divide"})
 # What leaves a table of all pairs one of all pairs: of one table, of several of them, or of one and single numbers.
 _ALONG = _PRODUCTS | {"neg", "negative", "add", "radd", "sub", "rsub", "clamp", "clip", "min", "minimum", "max", "maximum"}
 _REDUCES = frozenset({"mean", "sum"})
+_DIFFERENCES, _DISTANCES = (
+    frozenset({"sub", "rsub", "subtract"}),
+    frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}),
+)
+_BENDS = frozenset({"pow", "square", "abs"})  # of differences
+_STANDS_UP = frozenset({"unsqueeze", "getitem", "view", "reshape"})  # (n,) as (n, 1), on purpose
 
 Forward = Callable[[Any, Any], Tensor]
 
 
 class OuterProducts(TorchFunctionMode):
-    """Follows products of (n,) and (n, 1), of which a gradient is to come back, to a mean or a sum that is one number.
+    """Follows products and differences of (n,) and (n, 1), of which a gradient is to come back, to one mean or sum.
 
-    Pairs that are meant do not end so: a mean of all products is the product of both means, whatever stands beside what.
+    Pairs that are meant do not end so: a mean of all products is the product of both means, whatever stands beside what, and
+    what is least far from all of another's numbers is one number. Differences count where one of the two has a gradient, and
+    (n, 1) was not made of (n,) before: samples may be compared with all of another distribution's.
 
     Attributes:
         found: n, and the mean of the factor without a gradient over its rms (1 where both have one); None if there is none.
+        apart: n, of differences; None if there are none.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.found: tuple[int, float] | None = None
-        self._tables: dict[int, tuple[Tensor, float]] = {}  # kept alive, so that an id is one tensor's
+        self.apart: int | None = None
+        self._tables: dict[int, tuple[Tensor, float | None]] = {}  # kept alive, so that an id is one tensor's
+        self._stood_up: dict[int, Tensor] = {}
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self.found is None and isinstance(result, Tensor) and result.requires_grad:
-            self._follow(getattr(func, "__name__", "").strip("_"), [a for a in args if isinstance(a, Tensor)], result)
+        if isinstance(result, Tensor):
+            name, given = getattr(func, "__name__", "").strip("_"), [a for a in args if isinstance(a, Tensor)]
+            if name in _STANDS_UP and given and given[0].dim() == 1 and result.dim() == 2:
+                self._stood_up[id(result)] = result
+            elif result.requires_grad and self.found is None and self.apart is None:
+                self._follow(name, given, result)
         return result
 
     def _follow(self, name: str, given: list[Tensor], result: Tensor) -> None:
         tables = [self._tables[id(t)] for t in given if id(t) in self._tables]
+        is_of_tables = bool(tables) and len(tables) == sum(t.dim() > 0 for t in given)
         if name in _REDUCES and tables and result.dim() == 0:
-            self.found = len(tables[0][0]), tables[0][1]
+            self._ends(*tables[0])
         elif name in _PRODUCTS and len(given) == 2 and _are_row_and_column(*given):
             fixed = next((t for t in given if not t.requires_grad), None)
             self._tables[id(result)] = result, 1.0 if fixed is None else _balance(fixed)
-        elif name in _ALONG and tables and len(tables) == sum(t.dim() > 0 for t in given):
+        elif name in _DIFFERENCES | _DISTANCES and self._are_set_off(given):
+            if result.dim() == 0:
+                self.apart = given[0].numel()
+            self._tables[id(result)] = result, None
+        elif is_of_tables and (name in _ALONG or (name in _BENDS and tables[0][1] is None)):
             self._tables[id(result)] = result, tables[0][1]
+
+    def _ends(self, table: Tensor, balance: float | None) -> None:
+        if balance is None:
+            self.apart = len(table)
+        else:
+            self.found = len(table), balance
+
+    def _are_set_off(self, given: list[Tensor]) -> bool:
+        if len(given) != 2 or not _are_row_and_column(*given) or given[0].requires_grad == given[1].requires_grad:
+            return False
+        return not any(id(t) in self._stood_up for t in given)
 
 
 def _are_row_and_column(a: Tensor, b: Tensor) -> bool:
@@ -62,7 +93,7 @@ def _balance(factor: Tensor) -> float:
     return float(values.mean().abs() / values.square().mean().sqrt().clamp(min=1e-30))
 
 
-def outer_product(model: nn.Module, batch: Any, forward: Forward, seen: OuterProducts) -> tuple[int, float] | None:
+def outer_facts(model: nn.Module, batch: Any, forward: Forward, seen: OuterProducts) -> dict[str, Any]:
     """Ask again with one example less: factors of examples are one less, too, and bins, experts or times as many as before.
 
     Args:
@@ -72,15 +103,17 @@ def outer_product(model: nn.Module, batch: Any, forward: Forward, seen: OuterPro
         seen: the pass on the whole batch.
 
     Returns:
-        `OuterProducts.found`; None where a smaller batch shows as many factors. A batch that cannot be cut is taken as it is.
+        `OuterProducts.found` and `apart`, as fields of `Facts`; None where a smaller batch shows as many. A batch that cannot
+        be cut is taken as it is.
     """
-    size = batch_size(batch)
-    if seen.found is None or size is None or size <= _FEWEST:
-        return seen.found
+    found, apart, size = seen.found, seen.apart, batch_size(batch)
+    if (found is None and apart is None) or size is None or size <= _FEWEST:
+        return {"outer_product": found, "outer_difference": apart}
     smaller = first_examples(batch, size - 1)
-    if batch_size(smaller) != size - 1:
-        return seen.found
-    again = OuterProducts()
-    with torch.enable_grad(), randomness_restored(), again:
-        forward(model, smaller)
-    return seen.found if again.found is not None and again.found[0] < seen.found[0] else None
+    if batch_size(smaller) == size - 1:
+        again = OuterProducts()
+        with torch.enable_grad(), randomness_restored(), again:
+            forward(model, smaller)
+        found = found if found is not None and again.found is not None and again.found[0] < found[0] else None
+        apart = apart if apart is not None and again.apart is not None and again.apart < apart else None
+    return {"outer_product": found, "outer_difference": apart}

@@ -19,7 +19,7 @@ from trainability.doctor.measure.ends import ends_facts
 from trainability.doctor.measure.facts import facts_of_pass
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
-from trainability.doctor.measure.outer_products import OuterProducts, outer_product
+from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.pairing import misaligned
 from trainability.doctor.measure.questions import Forward, start
 from trainability.doctor.measure.task_facts import task_facts
@@ -79,7 +79,7 @@ def look_at_parts(
         )
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "gradients that are zero": lambda: facts_of_pass(plain, loss, seen, at_start=False),
-            "factors of all examples": lambda: {"outer_product": outer_product(plain, batch, forward, outer)},
+            "factors of all examples": lambda: outer_facts(plain, batch, forward, outer),
             "classes that are asked for": lambda: {"one_class_asked": one_class_asked(plain, batch, forward)},
             "ends of episodes": lambda: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
             "parameters without a gradient": lambda: unreached(

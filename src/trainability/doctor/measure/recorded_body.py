@@ -25,7 +25,7 @@ _SAME = 1e-3  # of a loss, from which the one computed again may differ
 _ASKED = (
     *("same_aim", "moved_by_judge", "moved_both_ways", "not_judged", "judged_outside", "one_class_asked"),
     *("lowered", "credited", "index_goals", "broadcast_shape", "output_shape", "target_shape"),
-    *("constant_term", "outer_product", "misaligned", "unread_ends", "same_after"),
+    *("constant_term", "outer_product", "outer_difference", "misaligned", "unread_ends", "same_after"),
 )
 
 Body = Callable[[Any, Any, Any], Any]

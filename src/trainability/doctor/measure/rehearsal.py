@@ -224,8 +224,8 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
     return {
         "opposed": loop.opposed,
         "redrawn": tuple(name for name, count in loop.redrawn.counts.items() if count >= FEWEST_STEPS),
-        "stale_fraction": loop.stale.steps / loop.stale.judged_steps if loop.stale.judged_steps else None,
-        "stale_gradient": loop.stale.largest if loop.stale.judged_steps else None,
+        "stale_fraction": loop.stale.fraction,
+        "stale_gradient": None if loop.stale.fraction is None else loop.stale.largest,
         "mixed_gradient": loop.mixed,
         "training": loop.training,
         "in_evaluation_mode": tuple(loop.evaluating),

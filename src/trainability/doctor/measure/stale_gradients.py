@@ -13,12 +13,11 @@ class StaleGradients:
 
     Attributes:
         largest: norm of a gradient that no backward pass since its optimizer's last step found empty or zero.
-        steps: optimizers' steps with such gradients.
-        judged_steps: optimizers' steps after the first of each.
     """
 
     def __init__(self) -> None:
-        self.largest, self.steps, self.judged_steps = 0.0, 0, 0
+        self.largest = 0.0
+        self._steps: dict[int, list[bool]] = {}  # by optimizer, of each after its first, whether it had such gradients
         self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
         self._old: dict[int, float] = {}  # norms of gradients that were not, when the first backward pass came
 
@@ -37,12 +36,22 @@ class StaleGradients:
         elif parameter not in self._old:
             self._old[parameter] = norm(found)
 
-    def stepping(self, held: set[int], *, is_first: bool) -> None:
-        """An optimizer that holds these parameters, by id, is about to step; its first may find what was there before."""
+    @property
+    def fraction(self) -> float | None:
+        """Share of an optimizer's steps with such gradients, the largest of several's; None before a second step."""
+        return max((sum(steps) / len(steps) for steps in self._steps.values()), default=None)
+
+    def stepping(self, optimizer: int, held: set[int], *, is_first: bool) -> None:
+        """An optimizer is about to step.
+
+        Args:
+            optimizer: its id.
+            held: ids of the parameters that it holds.
+            is_first: of its steps; it may find what was there before.
+        """
         old = [size for key, size in self._old.items() if key in held and key not in self._cleared]
         if not is_first:
-            self.judged_steps += 1
-            self.steps += bool(old)
+            self._steps.setdefault(optimizer, []).append(bool(old))
             self.largest = max([self.largest, *old])
         self._cleared -= held
         self._old = {key: size for key, size in self._old.items() if key not in held}

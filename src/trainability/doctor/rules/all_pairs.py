@@ -2,6 +2,8 @@
 
 from trainability.doctor.finding import Finding, Measurement
 
+_CENTRED = 1e-3  # mean over rms, of centred factors
+
 
 def inside(size: int, of_rows: bool, crossed: bool) -> Finding:
     """A model that returns a number for each pair of examples, where the loss takes it for the answer to one."""
@@ -28,4 +30,40 @@ def inside(size: int, of_rows: bool, crossed: bool) -> Finding:
         else "forward combines each example with every other, so that an answer is made of parts of two examples",
         remedy=remedy,
         source="PyTorch, Broadcasting semantics; the loss asked with the same number in place of all outputs",
+    )
+
+
+def all_apart(size: int) -> Finding:
+    """A residual that is taken between every number of the model and every known one."""
+    return Finding(
+        rule="target_broadcast",
+        severity="error",
+        seen=f"({size}, 1) less ({size},) is ({size}, {size}): what the model gives for every example is compared with what is "
+        "known of every example",
+        measurements=(Measurement(name="terms of the loss", value=float(size * size), threshold=float(size)),),
+        cause="two shapes with the same number of elements are broadcast: the best answer is the same for all",
+        remedy="unsqueeze(1) the tensor of shape (n,), or squeeze(1) the other, so that both have the same shape",
+        source="PyTorch, Broadcasting semantics",
+    )
+
+
+def outer(size: int, balance: float) -> Finding:
+    """A weight, reward or advantage per example that multiplies every example's term."""
+    centred = balance < _CENTRED
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.outer",
+        severity="error" if centred else "warning",
+        seen=f"({size},) times ({size}, 1) is ({size}, {size}): every example's term is multiplied by every example's factor "
+        "before the mean"
+        + (f"; the factors' mean is {balance:.1g} of their size, so almost nothing is left" if centred else ""),
+        measurements=(
+            Measurement(name="terms of the loss", value=float(size * size), threshold=float(size)),
+            Measurement(name="mean of the factors over their rms", value=balance, threshold=_CENTRED),
+        ),
+        cause="two shapes with the same number of elements are broadcast: the result is the mean term times the mean factor, "
+        "so no term gets its own factor",
+        remedy="squeeze(1) the tensor of shape (n, 1), so that both are (n,)",
+        source="PyTorch, Broadcasting semantics",
+        explains=("flat_loss", "zero_gradient", "unmoved_parameter") if centred else (),
     )

@@ -8,7 +8,7 @@ from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.affine import missing_activation
 from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
-from trainability.doctor.rules.all_pairs import inside
+from trainability.doctor.rules.all_pairs import all_apart, inside, outer
 from trainability.doctor.rules.rule import rule
 
 NOTHING_LEARNED = (
@@ -22,8 +22,6 @@ NOTHING_LEARNED = (
     "prediction_collapse",
 )
 
-CENTRED = 1e-3  # mean over rms, of centred factors
-
 
 def shown_place(graph: LossGraph | None, made: str | None) -> str:
     """The call to change, where it was seen."""
@@ -36,17 +34,19 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
 
     Fires: an elementwise operation of the loss takes an output and a target of different shapes with the same number of
         elements, (64, 1) and (64,), and broadcasts them to (64, 64); Monitor, which does not get the targets, reads the shapes
-        off the graph of the loss. Code `unpaired`: permuting the targets between the examples of the batch leaves the gradient
-        of the outputs unchanged to 1e-4, and one target for all changes it by 0.01; or log-sigmoid or softplus is taken once,
-        of a sum over all examples (one example less, one term less; in a watched loop, three tensors with the same number of
-        names go in), in which no target takes part. Code `one_for_all`: a loss of PyTorch compares all outputs of an example,
-        (64, 4), with a single number, (64, 1). A warning where integers of the batch, one per example, could select one of the
-        outputs, and changing them leaves the loss the same, bit for bit; else a hint. A warning also where a loss of
-        transitions depends only on each example's largest output, and such integers are not used. Code `outer`: products of
-        (n,) and (n, 1), for example of log-probabilities and advantages, of which one mean or sum is taken; an error where the
-        mean of the factors is less than 1e-3 of their size, else a warning. Code `inside`: the model itself returns (n, n)
-        answers for n examples and one less each way for one less (in a watched loop, it makes them of (n,) and (n, 1)); where
-        all of them are the same number, the loss wants the same of a whole row or column, and each goes by itself.
+        off the graph of the loss. Or the loss is a mean of powers of (n, 1) less (n,), of which one has a gradient and (n, 1)
+        was not made of (n,) before, and with one example less n is one less. Code `unpaired`: permuting the targets between the
+        examples of the batch leaves the gradient of the outputs unchanged to 1e-4, and one target for all changes it by 0.01;
+        or log-sigmoid or softplus is taken once, of a sum over all examples (one example less, one term less; in a watched
+        loop, three tensors with the same number of names go in), in which no target takes part. Code `one_for_all`: a loss of
+        PyTorch compares all outputs of an example, (64, 4), with a single number, (64, 1). A warning where integers of the
+        batch, one per example, could select one of the outputs, and changing them leaves the loss the same, bit for bit; else a
+        hint. A warning also where a loss of transitions depends only on each example's largest output, and such integers are
+        not used. Code `outer`: products of (n,) and (n, 1), for example of log-probabilities and advantages, of which one mean
+        or sum is taken; an error where the mean of the factors is less than 1e-3 of their size, else a warning. Code `inside`:
+        the model itself returns (n, n) answers for n examples and one less each way for one less (in a watched loop, it makes
+        them of (n,) and (n, 1)); where all of them are the same number, the loss wants the same of a whole row or column, and
+        each goes by itself.
     Why: averaged over all pairs, the best output for every example is the mean of the targets. PyTorch warns once, or not at
         all if the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose with tensors of these shapes; a loss between two distributions,
@@ -56,7 +56,9 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     if facts.broadcast_shape is None and facts.outer_product is not None:
-        return [_outer(*facts.outer_product)]
+        return [outer(*facts.outer_product)]
+    if facts.broadcast_shape is None and facts.outer_difference is not None:
+        return [all_apart(facts.outer_difference)]
     if facts.broadcast_shape is None and facts.all_pairs is not None:
         return [inside(*facts.all_pairs)]
     if facts.broadcast_shape is None:
@@ -81,28 +83,6 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
             source="PyTorch, Broadcasting semantics",
         )
     ]
-
-
-def _outer(size: int, balance: float) -> Finding:
-    """A weight, reward or advantage per example that multiplies every example's term."""
-    centred = balance < CENTRED
-    return Finding(
-        rule="target_broadcast",
-        code="target_broadcast.outer",
-        severity="error" if centred else "warning",
-        seen=f"({size},) times ({size}, 1) is ({size}, {size}): every example's term is multiplied by every example's factor "
-        "before the mean"
-        + (f"; the factors' mean is {balance:.1g} of their size, so almost nothing is left" if centred else ""),
-        measurements=(
-            Measurement(name="terms of the loss", value=float(size * size), threshold=float(size)),
-            Measurement(name="mean of the factors over their rms", value=balance, threshold=CENTRED),
-        ),
-        cause="two shapes with the same number of elements are broadcast: the result is the mean term times the mean factor, "
-        "so no term gets its own factor",
-        remedy="squeeze(1) the tensor of shape (n, 1), so that both are (n,)",
-        source="PyTorch, Broadcasting semantics",
-        explains=("flat_loss", "zero_gradient", "unmoved_parameter") if centred else (),
-    )
 
 
 def _one_for_all(outputs: int, place: str) -> Finding:

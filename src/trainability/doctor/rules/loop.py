@@ -159,7 +159,8 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
     """
     is_opposed = reading.facts(evidence).opposed
     later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
-    stale = [s for s in later if (s.gradient_norm_before_backward or 0.0) > 0]
+    stale = [s for s in later if s.gradient_norm_before_backward != 0.0]  # NaN is left from an earlier step, too
+    norms = [s.gradient_norm_before_backward or 0.0 for s in stale]
     # Before the first step there is no gradient to clear: one that is seen there comes from the same pass.
     unsure = any(s.step == 1 and s.gradient_norm_before_backward for s in evidence.samples)
     if not stale or len(stale) < len(later) or unsure:
@@ -171,7 +172,7 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
             seen="gradients of earlier steps are still there when backward begins, so they add up",
             measurements=(
                 Measurement(
-                    name="gradient before backward", value=stale[-1].gradient_norm_before_backward or 0.0, threshold=0.0
+                    name="gradient before backward", value=max(filter(math.isfinite, norms), default=norms[-1]), threshold=0.0
                 ),
                 Measurement(name="sampled steps with old gradients", value=float(len(stale)), threshold=0.0),
             ),

@@ -19,6 +19,7 @@ from trainability.doctor.rules.rule import rule
         "untrained_parameter",
         "constant_output",
         "dead_units",
+        "loss_at_start",
         "sees_future",  # tested by replacing the later tokens of all examples
     ),
 )

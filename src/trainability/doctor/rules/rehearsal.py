@@ -117,7 +117,7 @@ def _of_an_opponent(parameter: str) -> Finding:
 def stale_gradients(evidence: Evidence) -> list[Finding]:
     """Gradients are not cleared between steps, so each step follows their sum.
 
-    Fires: at more than half of the rehearsed optimizer steps after the first, some gradient held values from before the
+    Fires: at more than half of an optimizer's rehearsed steps after its first, some gradient held values from before the
         previous step. Code `opponent`: at most steps of one of several optimizers, its gradients held what a loss had left
         there on which another optimizer had stepped, and more was added; and another clears, at least half as often, gradients
         on which it has not stepped, as models that play against each other do, and tasks with a part in common do not.
