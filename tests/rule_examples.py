@@ -258,6 +258,14 @@ def rehearsed(
     return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
 
 
+def warming(reached: float, losses=FLAT[:200]) -> Evidence:
+    """A whole run of 200 steps whose rate rises all the time, to this share of what its schedule leads to."""
+    rates = [reached * (k + 1) / len(losses) for k in range(len(losses))]
+    records = tuple(dataclasses.replace(step, lr=lr) for step, lr in zip(steps(losses), rates, strict=True))
+    settings = OptimizerSettings(name="SGD", lr=rates[-1], base_lr=1.0, schedule="LinearLR")
+    return Evidence(steps=records, optimizer=settings, num_classes=10, has_ended=True, is_complete=True)
+
+
 def spread(last: float) -> tuple[Observation, ...]:
     """Outputs of rms 1 that differ by 0.1 between examples, and then by `last`."""
     return tuple(Observation(step=s, loss=x * x, output_rms=1.0, output_spread=x) for s, x in ((0, 0.1), (60, last)))
@@ -384,6 +392,10 @@ EXAMPLES: dict[str, Example] = {
             "hint": fading(5, losses=FALLING),
         },
         near=fading(11),
+    ),
+    "long_warm_up": Example(
+        {"warning": warming(0.099), "hint": warming(0.099, losses=FALLING)},
+        near=warming(0.101),
     ),
     "loss_below_floor": Example(
         {"error": rehearsed(task=NLL, reference=AT_CHANCE)},

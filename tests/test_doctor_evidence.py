@@ -86,7 +86,7 @@ def test_before_and_during_lose_nothing() -> None:
     # Every field is one of those above: a field that is added needs a place in merge.
     assert {field.name for field in dataclasses.fields(Evidence)} == {
         *("probe", "steps", "samples", "evaluations", "data", "metric", "num_classes", "optimizer", "problems"),
-        *("rehearsal", "facts", "processes", "experiments", "relation", "has_ended", "steps_of_others"),
+        *("rehearsal", "facts", "processes", "experiments", "relation", "has_ended", "is_complete", "steps_of_others"),
     }
     assert before.merge(Evidence()) == before
     assert Evidence().merge(during) == during

@@ -284,6 +284,7 @@ class Evidence:
             another one has made; None of any other.
         processes: sampled steps side by side, where several processes train one model.
         has_ended: whether the watched loop is over, in whatever way.
+        is_complete: whether it came to its end, and was not stopped.
     """
 
     probe: ProbeResult | None = None
@@ -302,6 +303,7 @@ class Evidence:
     steps_of_others: int | None = None
     processes: Processes | None = None
     has_ended: bool = False
+    is_complete: bool = False
 
     @functools.cached_property
     def finite_steps(self) -> tuple[StepRecord, ...]:
@@ -360,6 +362,7 @@ class Evidence:
             processes=joining.joined_processes(self.processes, other.processes),
             steps_of_others=self.steps_of_others if other.steps_of_others is None else other.steps_of_others,
             has_ended=other.has_ended if other.steps else self.has_ended or other.has_ended,
+            is_complete=other.is_complete if other.steps else self.is_complete or other.is_complete,
         )
 
     @property

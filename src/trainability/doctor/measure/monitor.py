@@ -106,7 +106,8 @@ class Monitor:
         self._facts: Facts | None = None
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
-        self._is_entered = self._has_ended = self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
+        self._is_entered = self._has_ended = self._is_complete = False
+        self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -118,7 +119,7 @@ class Monitor:
         self._num_complete, self._clips_later = 0, False
 
     def __enter__(self) -> Monitor:
-        self._is_entered, self._has_ended, self._was_called = True, False, False
+        self._is_entered, self._has_ended, self._is_complete, self._was_called = True, False, False, False
         if self._has_optimizer:
             self._hook_optimizer()
         self._norms.begin()
@@ -145,7 +146,7 @@ class Monitor:
         self._processes.end(has_failed=kind is not None)
         for handle in self._handles:
             handle.remove()
-        self._handles, self._is_entered, self._has_ended = [], False, True
+        self._handles, self._is_entered, self._has_ended, self._is_complete = [], False, True, kind is None
         self._guarded(self._flush)
 
     def after_backward(
@@ -230,7 +231,7 @@ class Monitor:
             problems=tuple(self._problems.lines),
             processes=self._processes.processes(),
         )
-        return replace(self._before.merge(seen), has_ended=self._has_ended)
+        return replace(self._before.merge(seen), has_ended=self._has_ended, is_complete=self._is_complete)
 
     def diagnose(self) -> Diagnosis:
         """What is known before and what was seen so far, read together; what `before` prescribes is kept."""

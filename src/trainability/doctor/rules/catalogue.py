@@ -45,6 +45,7 @@ from trainability.doctor.rules import (
     targets,
     unusable,
     updates,
+    warm_up,
     written_data,
 )
 from trainability.doctor.rules.rule import Rule
@@ -85,6 +86,7 @@ FILES: tuple[ModuleType, ...] = (
     start,
     gradients,
     updates,
+    warm_up,
     layers,
     run,
     evaluations,
