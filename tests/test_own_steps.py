@@ -381,6 +381,33 @@ def test_weights_that_are_put_back_are_counted(after: Any, undone: int) -> None:
     assert (found.num_watched, len(found.undone)) == (4, undone)
 
 
+def follows_the_average(model: nn.Module, kept: dict[str, Tensor]) -> None:
+    for name, p in model.named_parameters():
+        p.mul_(0.95).add_(kept[name], alpha=0.05)
+
+
+def decays(model: nn.Module, kept: dict[str, Tensor]) -> None:
+    for p in model.parameters():
+        p.mul_(0.95)
+
+
+def meets_the_average(model: nn.Module, kept: dict[str, Tensor]) -> None:
+    slow_follows(model, kept)
+    follows_the_average(model, kept)
+
+
+@pytest.mark.parametrize(
+    ("after", "pull"),
+    [(follows_the_average, 0.05), (loads, 1.0), (decays, 0.0), (clips, 0.0), (slow_follows, 0.0), (meets_the_average, 0.0)],
+)
+def test_weights_that_are_averaged_with_their_start_are_told_from_others_that_something_writes(after: Any, pull: float) -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found = rehearse(model, optimizer, [(X, Y)] * 10, step=loop(after), max_steps=10).rewritten
+    assert found is not None
+    assert found.pull == pytest.approx(pull, rel=1e-3)
+
+
 # ------------------------------------------------------------------------------------------------ what is said of it
 
 
@@ -447,6 +474,8 @@ def followed(lowest: float, after: float) -> Evidence:
         (fact(wrong_argument=("hinge_embedding_loss", "zeros")), ["label_range.signs"]),
         (undone("a", "b", "c"), ["unmoved_parameter.with_gradient"]),
         (undone("a", "b"), []),
+        (rehearsed(rewritten=Rewritten(num_watched=4, pulled=("a", "b", "c"), pull=0.02)), ["unmoved_parameter.with_gradient"]),
+        (rehearsed(rewritten=Rewritten(num_watched=4, pulled=("a",))), []),
         (returned(4), ["unmoved_parameter.with_gradient"]),
         (returned(3), []),
         (followed(3.999, 4.001), ["vanishing_gradient.loss"]),

@@ -168,10 +168,14 @@ class Rewritten:
     Attributes:
         num_watched: trainable parameters that an optimizer moved at three steps and more.
         undone: those of which less than a hundredth of each update is left when the next step begins.
+        pulled: those that something else moves back towards their values before the first step, by one share of the way.
+        pull: that share; 0 where this happens to half of those that began at other values than zero, or fewer.
     """
 
     num_watched: int
     undone: tuple[str, ...] = ()
+    pulled: tuple[str, ...] = ()
+    pull: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

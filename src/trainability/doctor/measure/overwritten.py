@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ FIRST, LAST = 2, 6
 """Steps in a row, so that an average that is taken every few steps is not taken for it; the first has business of its own."""
 FEWEST = 3
 UNDONE = 0.01  # share of the update that is left
+_STRAIGHT, _EVEN = 0.05, 0.1  # of what was written, beside the way back; of the usual share of that way, between steps
 
 
 class Writes:
@@ -25,6 +27,9 @@ class Writes:
         self.before: dict[int, Tensor] = {}
         self.stepped: dict[int, Tensor] = {}
         self.kept: dict[str, list[float]] = {}
+        self.pulls: dict[str, list[float | None]] = {}  # shares of the way back to the start; None of another way
+        own = [p for p in loop.parameters.values() if id(p) in self.names] if loop.step is not None else []
+        self.start = {id(p): p.detach().clone() for p in own if bool(p.detach().any())}
         self.handles: list[Any] = []
 
     def turn(self, number: int) -> None:
@@ -62,9 +67,34 @@ class Writes:
         update, left = (after - before).flatten().double(), (p.detach() - before).flatten().double()
         if (moved := float(update @ update)) > 0:
             self.kept.setdefault(self.names[id(p)], []).append(float(update @ left) / moved)
+        if id(p) in self.start:
+            back, written = self.start[id(p)] - after, p.detach() - after
+            self.pulls.setdefault(self.names[id(p)], []).append(_share(back.flatten().double(), written.flatten().double()))
 
     def found(self) -> Rewritten | None:
         """What was seen; None where too few steps moved anything."""
         kept = {name: shares for name, shares in self.kept.items() if len(shares) >= FEWEST}
         undone = tuple(name for name, shares in kept.items() if all(abs(share) < UNDONE for share in shares))
-        return Rewritten(num_watched=len(kept), undone=undone) if kept else None
+        pulled = {name: shares for name, shares in self.pulls.items() if len(shares) >= FEWEST and _are_even(shares)}
+        pull = (
+            statistics.median(s for shares in pulled.values() for s in shares if s)
+            if 2 * len(pulled) > len(self.pulls)
+            else 0.0
+        )
+        return Rewritten(num_watched=len(kept), undone=undone, pulled=tuple(pulled), pull=pull) if kept else None
+
+
+def _share(back: Tensor, written: Tensor) -> float | None:
+    """The share of a way back that something wrote; None where it wrote anything else, or nothing."""
+    way, size = float(back @ back), float(written.norm())
+    if not way or not size:
+        return None
+    share = float(written @ back) / way
+    return share if share > 0 and float((written - share * back).norm()) <= _STRAIGHT * size else None
+
+
+def _are_even(shares: list[float | None]) -> bool:
+    """Whether the same share was written at three comparisons or more; others may span bodies that were not watched."""
+    found = [share for share in shares if share is not None]
+    usual = statistics.median(found) if len(found) == len(shares) else 0.0
+    return sum(abs(share - usual) <= _EVEN * usual for share in found) >= FEWEST

@@ -2,7 +2,7 @@
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rehearsed import Rehearsal, Rewritten
 
 
 def weights_put_back(evidence: Evidence) -> list[Finding]:
@@ -10,7 +10,7 @@ def weights_put_back(evidence: Evidence) -> list[Finding]:
     rehearsal = evidence.rehearsal
     seen = rehearsal.rewritten if rehearsal is not None else None
     if seen is None or rehearsal is None or len(seen.undone) <= seen.num_watched / 2:
-        return _as_at_first(rehearsal)
+        return _pulled_back(seen) if seen is not None and seen.pull else _as_at_first(rehearsal)
     shown = ", ".join(seen.undone[:3]) + (" and more" if len(seen.undone) > 3 else "")
     return [
         Finding(
@@ -28,6 +28,30 @@ def weights_put_back(evidence: Evidence) -> list[Finding]:
             "other model",
             source="own; weights before and after optimizer.step()",
             layers=seen.undone,
+        )
+    ]
+
+
+def _pulled_back(seen: Rewritten) -> list[Finding]:
+    """An average that is written into the model that is trained: its other side stays as it was when it was copied."""
+    shown = ", ".join(seen.pulled[:3]) + (" and more" if len(seen.pulled) > 3 else "")
+    return [
+        Finding(
+            rule="unmoved_parameter",
+            code="unmoved_parameter.with_gradient",
+            severity="warning",
+            seen=f"{shown}: between the optimizer's steps, something moves them back by {100 * seen.pull:.2g} % of the way to what "
+            "they were before the first step",
+            measurements=(
+                Measurement(name="parameters pulled back", value=float(len(seen.pulled)), threshold=seen.num_watched / 2),
+                Measurement(name="share of the way back, each time", value=seen.pull, threshold=0.0),
+            ),
+            cause="a moving average is updated in the wrong direction: the trained weights are averaged with a copy that stays as "
+            "it was made",
+            remedy="exchange the two models in the update: average = decay * average + (1 - decay) * trained weights, written "
+            "into the average",
+            source="own; weights before and after optimizer.step()",
+            layers=seen.pulled,
         )
     ]
 

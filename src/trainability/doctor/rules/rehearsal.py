@@ -221,8 +221,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
         exactly zero, and the model rounds, or takes the sign of, a trained value. Code `not_written`: no parameter changed,
         though the gradient alone, times the learning rate, would have changed them. Code `with_gradient`: it had a gradient,
         and it is not known whether the optimizer holds it; or, for most parameters, less than a hundredth of each update is
-        left when the next one begins, over several steps; or all parameters are as before the first step, and steps moved
-        them.
+        left when the next one begins, over several steps; or all parameters are as before the first step, and steps moved them;
+        or, a warning, between steps most are moved back by the same share of the way to what they were before the first.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
         is left out; so are parameters that untrained_parameter reports, modules that forward does not call, and outputs that
         are not used in the loss.
