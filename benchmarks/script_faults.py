@@ -1,8 +1,8 @@
 """Scripts as people write them, each with its mistake and without: what `check` and `trainability run` say of them.
 
-    python benchmarks/script_faults.py ask --set ten --processes 2  # restartable; half a minute a script
-    python benchmarks/script_faults.py score --set ten                # the table
-    python benchmarks/script_faults.py score --set ten --wrong       # and what was said of each that went wrong
+    python benchmarks/script_faults.py ask --set eleven --processes 2  # restartable; half a minute a script
+    python benchmarks/script_faults.py score --set eleven                # the table
+    python benchmarks/script_faults.py score --set eleven --wrong        # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
 `scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
@@ -28,7 +28,8 @@ those of `seven`, and another wrote `kin` (13, 20): other programs again of the 
 asked whole, of code b8626aba, on 28 November, with codes by two judges who had seen no answer; some codes that rules got while
 they judged are among them. Two more authors wrote `nine` (28, 42) and two `ten` (28, 44), told to take other programs of the
 kinds of tests/test_cases.py; asked whole on that day, of code 099e121a and 1db78948, with codes by judges who had seen no
-answer. They need scikit-learn.
+answer. Likewise `eleven` (28, 42), half of whose second part is from a list of how training fails; of code 7b26c993, on 29
+November. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
@@ -54,7 +55,7 @@ from verdict_table import wilson
 HERE = Path(__file__).parent
 SCRIPTS, ANSWERS = HERE / "scripts", HERE / "results" / "script-faults.jsonl"
 EXPERIMENTS = HERE / "results" / "script-confirm.jsonl"
-SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine", "ten")
+SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine", "ten", "eleven")
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
 LONGEST = 600.0

@@ -75,13 +75,10 @@ class Writes:
         """What was seen; None where too few steps moved anything."""
         kept = {name: shares for name, shares in self.kept.items() if len(shares) >= FEWEST}
         undone = tuple(name for name, shares in kept.items() if all(abs(share) < UNDONE for share in shares))
-        pulled = {name: shares for name, shares in self.pulls.items() if len(shares) >= FEWEST and _are_even(shares)}
-        pull = (
-            statistics.median(s for shares in pulled.values() for s in shares if s)
-            if 2 * len(pulled) > len(self.pulls)
-            else 0.0
-        )
-        return Rewritten(num_watched=len(kept), undone=undone, pulled=tuple(pulled), pull=pull) if kept else None
+        pulled = tuple(name for name, shares in self.pulls.items() if _are_even(shares))
+        shares = [share for name in pulled for share in self.pulls[name] if share is not None]
+        pull = statistics.median(shares) if 2 * len(pulled) > len(self.pulls) else 0.0
+        return Rewritten(num_watched=len(kept), undone=undone, pulled=pulled, pull=pull) if kept else None
 
 
 def _share(back: Tensor, written: Tensor) -> float | None:

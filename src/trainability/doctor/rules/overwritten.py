@@ -40,14 +40,14 @@ def _pulled_back(seen: Rewritten) -> list[Finding]:
             rule="unmoved_parameter",
             code="unmoved_parameter.with_gradient",
             severity="warning",
-            seen=f"{shown}: between the optimizer's steps, something moves them back by {100 * seen.pull:.2g} % of the way to what "
-            "they were before the first step",
+            seen=f"{shown}: between the optimizer's steps, something moves them back by {100 * seen.pull:.2g} % of the way to "
+            "what they were before the first step",
             measurements=(
                 Measurement(name="parameters pulled back", value=float(len(seen.pulled)), threshold=seen.num_watched / 2),
                 Measurement(name="share of the way back, each time", value=seen.pull, threshold=0.0),
             ),
-            cause="a moving average is updated in the wrong direction: the trained weights are averaged with a copy that stays as "
-            "it was made",
+            cause="a moving average is updated in the wrong direction: the trained weights are averaged with a copy that stays "
+            "as it was made",
             remedy="exchange the two models in the update: average = decay * average + (1 - decay) * trained weights, written "
             "into the average",
             source="own; weights before and after optimizer.step()",
