@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.doctor.measure.conditions import one_class_asked
+from trainability.doctor.measure.conditions import drawn_beside, one_class_asked
 from trainability.doctor.measure.whole_step import Parts
 
 ROWS, KINDS = torch.randn(32, 4, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 3
@@ -50,3 +50,22 @@ def test_a_batch_of_one_class_is_left_alone() -> None:
     model = Parts({"maker": Told(4), "judge": Told(1)})
     batch = (ROWS, torch.full_like(KINDS, 2))
     assert one_class_asked(model, batch, lambda m, b: play(m, b, how="constant")) is None
+
+
+def show(model: Any, batch: Any, *, beside: str, scale: float = 1.0) -> Tensor:
+    """Both losses of a game in which the judge is shown real rows with some class."""
+    x, kind = batch
+    wish = torch.randint(3, (len(x),))
+    other, none = torch.randint(3, (len(x),)), torch.zeros_like(kind)
+    told = {"the batch's": kind, "drawn": wish, "drawn again": other, "none": none}[beside]
+    made = model.maker(torch.randn(len(x), 4), kind=wish)
+    return F.softplus(-model.judge(scale * x, told)).mean() + F.softplus(model.judge(made, wish)).mean()
+
+
+@pytest.mark.parametrize("beside", ["the batch's", "drawn", "drawn again", "none"])
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_real_examples_beside_drawn_classes_are_named(beside: str, scale: float) -> None:
+    torch.manual_seed(0)
+    model = Parts({"maker": Told(4), "judge": Told(1)})
+    found = drawn_beside(model, (ROWS, KINDS), lambda m, batch: show(m, batch, beside=beside, scale=scale))
+    assert found == ("judge" if beside.startswith("drawn") else None)

@@ -60,6 +60,8 @@ class Facts:
             they are, and that number; None if there is none.
         one_class_asked: of several models, one that is told one class for all examples in every call, while another is told the
             batch's own, which differ, and that class; None if there is none.
+        drawn_beside: of several models, one that is given the batch's examples with classes that are drawn in the step, while
+            the batch's own classes go nowhere; None if there is none.
         own_scale: whether each example of the input is scaled by itself: "extremes" (from 0 to 1) or "deviation" (to mean 0 and
             standard deviation 1); None where they are not.
         zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
@@ -295,6 +297,7 @@ class Facts:
     one_row: tuple[str, ...] = ()
     counted_condition: tuple[str, float] | None = None
     one_class_asked: tuple[str, int] | None = None
+    drawn_beside: str | None = None
     own_scale: str | None = None
     nonfinite_inputs: tuple[str, ...] = ()
     zeros_beside_state: tuple[str, ...] = ()

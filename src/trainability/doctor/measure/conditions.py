@@ -95,6 +95,68 @@ def one_class_asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], 
     return None
 
 
+def drawn_beside(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> str | None:
+    """Find a model that is given the batch's examples with classes that are drawn, though the batch holds theirs.
+
+    Args:
+        model: whose children are several, as for `one_class_asked`.
+        batch: of examples, and a class of each.
+        forward: of (model, batch), all losses of the loop's body.
+
+    Returns:
+        The model's name, where a call of it gets the batch's own numbers, also scaled, and for each example one of the batch's
+        classes, which is another under other random numbers, and no call gets the batch's classes; else None.
+    """
+    own = [t for _, t in tensors(batch) if _are_classes(t) and _differ(t)]
+    rows = [t for _, t in tensors(batch) if t.is_floating_point() and t.numel() > len(t)]
+    calls: list[list[tuple[str, bool, list[Tensor]]]] = []
+    if len(own) != 1 or not rows:
+        return None
+
+    def look(name: str) -> Callable[..., None]:
+        def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
+            given = [t.detach() for _, t in tensors([args, kwargs])]
+            is_real = any(_goes_with(t, each) for t in given for each in rows)
+            calls[-1].append((name, is_real, [found for t in given if (found := _classes_of(t)) is not None]))
+
+        return seen
+
+    handles = [m.register_forward_pre_hook(look(name), with_kwargs=True) for name, m in model.named_children()]
+    try:
+        with torch.enable_grad(), randomness_restored():
+            for seed in range(2):
+                torch.manual_seed(seed)
+                calls.append([])
+                forward(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    known = set(own[0].unique().tolist())
+    if len(calls[0]) != len(calls[1]) or any(torch.equal(t, own[0]) for each in calls for _, _, given in each for t in given):
+        return None
+    for (name, is_real, first), (_, _, second) in zip(*calls, strict=True):
+        drawn = [a for a, b in zip(first, second, strict=False) if not torch.equal(a, b) and set(a.tolist()) <= known]
+        if is_real and len(first) == len(second) == len(drawn) == 1:
+            return name
+    return None
+
+
+def _classes_of(given: Tensor) -> Tensor | None:
+    """A class for each example, also where each is a row of zeros with a one."""
+    if _are_classes(given):
+        return given.clone()
+    is_one_hot = given.dim() == 2 and given.shape[1] > 1 and bool(((given == 0) | (given == 1)).all())
+    return given.argmax(dim=1) if is_one_hot and bool((given.sum(dim=1) == 1).all()) else None
+
+
+def _goes_with(given: Tensor, rows: Tensor) -> bool:
+    """Whether a tensor is another one, by a factor and an offset."""
+    if not given.is_floating_point() or given.numel() != rows.numel() or len(given) != len(rows):
+        return False
+    both = torch.stack([given.flatten().double(), rows.flatten().double()])
+    return bool(torch.corrcoef(both)[0, 1].abs() > 1 - _SAME)
+
+
 def _are_classes(given: Tensor) -> bool:
     return given.dtype == torch.int64 and given.dim() == 1 and len(given) >= 2 * _FEWEST
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.boundless import boundless
-from trainability.doctor.measure.conditions import one_class_asked
+from trainability.doctor.measure.conditions import drawn_beside, one_class_asked
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.ends import ends_facts
@@ -81,6 +81,7 @@ def look_at_parts(
             "gradients that are zero": lambda: facts_of_pass(plain, loss, seen, at_start=False),
             "factors of all examples": lambda: outer_facts(plain, batch, forward, outer),
             "classes that are asked for": lambda: {"one_class_asked": one_class_asked(plain, batch, forward)},
+            "classes of the batch's examples": lambda: {"drawn_beside": drawn_beside(plain, batch, forward)},
             "ends of episodes": lambda: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
             "parameters without a gradient": lambda: unreached(
                 plain, batch, forward, loss, seen, None, (*_names_of_parts(plain), *turns)

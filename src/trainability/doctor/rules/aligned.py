@@ -127,6 +127,8 @@ def _others_partners(found: Misaligned) -> Finding:
 
 def drawn_target(facts: Facts) -> list[Finding]:
     """A target that the step draws again instead of reusing what it drew for the input."""
+    if facts.drawn_beside is not None:
+        return [_drawn_beside(facts.drawn_beside)]
     if not facts.drawn_target:
         return _redrawn(facts)
     return [
@@ -141,6 +143,21 @@ def drawn_target(facts: Facts) -> list[Finding]:
             source="own; read off the graph of the loss",
         )
     ]
+
+
+def _drawn_beside(name: str) -> Finding:
+    """A critic that is shown real examples with the classes that were drawn for made ones."""
+    return Finding(
+        rule="shuffled_labels",
+        code="shuffled_labels.drawn",
+        severity="warning",
+        seen=f"{name} is given the batch's examples with classes that are drawn in the step; no model is given the batch's own",
+        measurements=(Measurement(name="calls with the batch's classes", value=0.0, threshold=1.0),),
+        cause="the classes drawn for made examples are used for real ones, too: an example and its class have nothing to do "
+        "with each other, so a condition is ignored",
+        remedy="keep two names: the batch's classes for its examples, and the drawn ones for what is made",
+        source="Mirza and Osindero, Conditional Generative Adversarial Nets, 2014; own: the step run with other random numbers",
+    )
 
 
 _REDRAWN = {

@@ -252,8 +252,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         share partners, and pairs repeat, as often as by chance, within 3.5 standard deviations. Code `drawn`: in a watched run,
         a squared, absolute or Huber loss compares the outputs with numbers drawn at random after the model was called; in a
         check, the target holds random numbers of the step, alone or mixed with data, and other numbers in their place change no
-        input of any layer. Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws
-        from [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
+        input of any layer; or one of several models is given the batch's examples with classes drawn in the step, and none the
+        batch's own. Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws from
+        [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
         examples and a / sqrt(1 - b * b) does not. Code `scores`: in a check, labels and scores of as many classes are both
         targets for the same outputs; inputs are related to the labels, by 8 standard deviations, and scores to neither, within
         3.5. Code `kept`: the loader shuffles, a step is given targets of its own besides its batch, and over several steps in a
