@@ -264,3 +264,12 @@ def test_examples_that_have_no_label_are_left_out():
     found = read_relation(list(zip(x.split(60), y.split(60), strict=True)))
     assert found is not None
     assert found.z > 8
+
+
+@pytest.mark.parametrize(("labelled", "is_told"), [(8, False), (200, True)])
+def test_too_few_labels_tell_no_relation(labelled: int, is_told: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(600, 2, generator=rng)
+    y = torch.full((600,), -1)
+    y[:labelled] = 1  # of one class alone, so that -1 could be the other
+    assert (read_relation([(x, y)]) is not None) == is_told

@@ -28,6 +28,7 @@ _MOST_FACTORS = 64  # columns of a table, of which each two are multiplied
 _FEW_FRAMES, _FARTHEST = 4, 4  # channels of an image that may be pictures of one thing; pixels between them
 _FEWEST_INTEGERS = 16  # of a column that comes as integers beside numbers: who made the table told one from the other
 _MOST_CLASSES = 64
+_FEWEST_OTHERS = 20  # examples that are not of the most frequent class: of fewer, no relation would be seen
 _MOST_SEQUENCES = 4  # beside each other, as keys and values are
 
 
@@ -65,6 +66,8 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     inputs, targets = (torch.cat([t.cpu() for t in part])[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
     labelled = _is_labelled(targets)
     inputs, targets = inputs[labelled], targets[labelled]
+    if targets.dim() == 1 and not targets.is_floating_point() and len(targets) - _most_frequent(targets) < _FEWEST_OTHERS:
+        return None
     found = relation(inputs, targets, integers)
     return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
 
@@ -77,6 +80,10 @@ def _is_labelled(targets: Tensor) -> Tensor:
     values = targets.unique()
     is_mark = int((values < 0).sum()) == 1 and int((values >= 0).sum()) > 1
     return targets >= 0 if is_mark else everywhere
+
+
+def _most_frequent(targets: Tensor) -> int:
+    return int(targets.unique(return_counts=True)[1].max()) if len(targets) else 0
 
 
 def beside_held_out(train: Iterable[Any], validation: Iterable[Any] | None, target: str = "") -> Relation | None:
