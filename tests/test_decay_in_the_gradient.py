@@ -39,21 +39,28 @@ def net() -> nn.Module:
     return Net()
 
 
+def train(monitor: Monitor, model: nn.Module, optimizer: Any, loss_fn: Any, data: tuple[Tensor, Tensor], epochs: int) -> float:
+    """Train under a monitor; the last loss."""
+    loss = torch.zeros(())
+    with monitor:
+        for _ in range(epochs):
+            for x, y in batches(*data):
+                optimizer.zero_grad()
+                loss = loss_fn(model(x), y)
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+    return float(loss.detach())
+
+
 def watched(optimizer: Any, decay: float) -> tuple[list[str], list[str], float]:
     x, y = rows()
     model = net()
     made = optimizer(model.parameters(), lr=2e-3, weight_decay=decay)
     before = check(model, batches(x, y), F.cross_entropy, made, rehearse_seconds=60.0)
-    loss = torch.zeros(())
-    with Monitor(model, made, every=20) as monitor:
-        for _ in range(20):
-            for a, b in batches(x, y):
-                made.zero_grad()
-                loss = F.cross_entropy(model(a), b)
-                loss.backward()
-                monitor.after_backward(loss)
-                made.step()
-    return [f.rule for f in before.findings], [f.rule for f in monitor.diagnose().findings], float(loss.detach())
+    monitor = Monitor(model, made, every=20)
+    last = train(monitor, model, made, F.cross_entropy, (x, y), 20)
+    return [f.rule for f in before.findings], [f.rule for f in monitor.diagnose().findings], last
 
 
 @pytest.mark.parametrize(
@@ -80,18 +87,11 @@ def test_weights_before_a_normalisation_may_be_of_any_size(kinds: tuple[str, ...
 
 @pytest.mark.parametrize(("decay", "found"), [(0.5, ["weights_decayed.outpulled"]), (1e-4, [])])
 def test_decay_that_outpulls_the_gradient_is_told_of_a_watched_run_without_a_check(decay: float, found: list[str]) -> None:
-    x, y = rows()
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4))
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, weight_decay=decay)
-    with Monitor(model, optimizer, every=20) as monitor:
-        for _ in range(5):
-            for a, b in batches(x, y):
-                optimizer.zero_grad()
-                loss = F.cross_entropy(model(a), b)
-                loss.backward()
-                monitor.after_backward(loss)
-                optimizer.step()
+    monitor = Monitor(model, optimizer, every=20)
+    train(monitor, model, optimizer, F.cross_entropy, rows(), 5)
     assert [f.code for f in monitor.diagnose().findings] == found
 
 
@@ -119,12 +119,6 @@ def test_tables_that_decay_has_emptied_are_not_said_to_have_begun_at_zero(decay:
     torch.manual_seed(0)
     model = Ratings()
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, weight_decay=decay)
-    with Monitor(model, optimizer, every=10, asks_step=False) as monitor:
-        for _ in range(12):
-            for x, y in batches(pairs, stars):
-                optimizer.zero_grad()
-                loss = F.mse_loss(model(x), y)
-                loss.backward()
-                monitor.after_backward(loss)
-                optimizer.step()
+    monitor = Monitor(model, optimizer, every=10, asks_step=False)
+    train(monitor, model, optimizer, F.mse_loss, (pairs, stars), 12)
     assert [f.code for f in monitor.diagnose().findings if f.severity != "hint"] == found

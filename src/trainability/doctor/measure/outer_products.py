@@ -17,10 +17,7 @@ _PRODUCTS = frozenset({"mul", "rmul", "multiply", "div", "truediv", "divide"})
 # What leaves a table of all pairs one of all pairs: of one table, of several of them, or of one and single numbers.
 _ALONG = _PRODUCTS | {"neg", "negative", "add", "radd", "sub", "rsub", "clamp", "clip", "min", "minimum", "max", "maximum"}
 _REDUCES = frozenset({"mean", "sum"})
-_DIFFERENCES, _DISTANCES = (
-    frozenset({"sub", "rsub", "subtract"}),
-    frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}),
-)
+_SET_OFF = frozenset({"sub", "rsub", "subtract", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 _BENDS = frozenset({"pow", "square", "abs"})  # of differences
 _STANDS_UP = frozenset({"unsqueeze", "getitem", "view", "reshape"})  # (n,) as (n, 1), on purpose
 
@@ -64,7 +61,7 @@ class OuterProducts(TorchFunctionMode):
         elif name in _PRODUCTS and len(given) == 2 and _are_row_and_column(*given):
             fixed = next((t for t in given if not t.requires_grad), None)
             self._tables[id(result)] = result, 1.0 if fixed is None else _balance(fixed)
-        elif name in _DIFFERENCES | _DISTANCES and self._are_set_off(given):
+        elif name in _SET_OFF and self._are_set_off(given):
             if result.dim() == 0:
                 self.apart = given[0].numel()
             self._tables[id(result)] = result, None

@@ -45,7 +45,7 @@ class Writes:
         """Takes the hooks away; safe to call again."""
         for handle in self.handles:
             handle.remove()
-        self.handles, self.before, self.stepped = [], {}, {}
+        self.handles, self.before, self.stepped, self.start = [], {}, {}, {}
 
     def _watched(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
         return [p for group in optimizer.param_groups for p in group["params"] if id(p) in self.names]

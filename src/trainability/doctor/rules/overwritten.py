@@ -43,7 +43,7 @@ def _pulled_back(seen: Rewritten) -> list[Finding]:
             seen=f"{shown}: between the optimizer's steps, something moves them back by {100 * seen.pull:.2g} % of the way to "
             "what they were before the first step",
             measurements=(
-                Measurement(name="parameters pulled back", value=float(len(seen.pulled)), threshold=seen.num_watched / 2),
+                Measurement(name="parameters pulled back", value=float(len(seen.pulled))),
                 Measurement(name="share of the way back, each time", value=seen.pull, threshold=0.0),
             ),
             cause="a moving average is updated in the wrong direction: the trained weights are averaged with a copy that stays "

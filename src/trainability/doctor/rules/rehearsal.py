@@ -169,20 +169,24 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     norms = [step.gradient_norm for step in rehearsal.steps if step.optimizer_steps] if rehearsal is not None else []
     if len(norms) < 3 or any(norms):
         return []
-    cleared, cut = "gradients are cleared between backward and step", "no path leads from the loss to the weights"
     given = evidence.facts.num_gradients if evidence.facts is not None else None  # at the end of a backward pass
-    reached = evidence.facts is not None and bool(given) and not evidence.facts.no_weight_moves
+    is_cut, is_cleared = given == 0, bool(given) and not reading.facts(evidence).no_weight_moves
+    causes = {
+        "gradients are cleared between backward and step": not is_cut,
+        "no path leads from the loss to the weights": not is_cleared,
+    }
+    remedies = {
+        "call optimizer.zero_grad(), loss.backward(), optimizer.step() once per step, in this order": not is_cut,
+        "no detach(), .item(), no_grad() or argmax between the model and the loss": not is_cleared,
+    }
     return [
         Finding(
             rule="zero_gradient",
             severity="error",
             seen=f"the gradient is exactly zero at each of {len(norms)} rehearsed steps",
             measurements=(Measurement(name="largest gradient norm", value=0.0, threshold=0.0),),
-            cause=cleared if reached else cut if given == 0 else f"{cleared}, or {cut}",
-            remedy="no detach(), .item(), no_grad() or argmax between the model and the loss"
-            if given == 0
-            else "call optimizer.zero_grad(), loss.backward(), optimizer.step() once per step, in this order"
-            + ("" if reached else "; and no detach(), no_grad() or argmax between the model and the loss"),
+            cause=", or ".join(cause for cause, is_open in causes.items() if is_open),
+            remedy="; and ".join(remedy for remedy, is_open in remedies.items() if is_open),
             source="own; counted in the rehearsal",
         )
     ]

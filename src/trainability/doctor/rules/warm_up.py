@@ -4,7 +4,7 @@ import itertools
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, OptimizerSettings
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 
@@ -84,10 +84,10 @@ def _of_rehearsal(evidence: Evidence, settings: OptimizerSettings, peak: float) 
     return [_found(f"{said}, {needed / a_pass:,.0f} passes over the loader", rates[-1] / peak, "warning")]
 
 
-def _found(said: str, reached: float, severity: str) -> Finding:
+def _found(said: str, reached: float, severity: Severity) -> Finding:
     return Finding(
         rule="long_warm_up",
-        severity="hint" if severity == "hint" else "warning",
+        severity=severity,
         seen=said,
         measurements=(Measurement(name="rate reached over the rate that it leads to", value=reached, threshold=_REACHED),),
         cause="the warm-up is counted in another unit than the schedule is stepped in, or is meant for a longer run",
