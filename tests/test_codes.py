@@ -582,6 +582,11 @@ CODES = {
     ),
     "wrong_sign.endless": (falling(1.0), falling(0.3)),
     "foreign_optimizer.twice": (fact(shared=(6, 6)), fact()),
+    "foreign_optimizer.last": (fact(passed_by=4), fact()),
+    "foreign_optimizer.in_vain": (
+        Evidence(facts=Facts(in_vain=True), steps_of_others=1200),
+        Evidence(facts=Facts(), steps_of_others=1200),
+    ),
     "sees_future.backward": (fact(shifted_by=-1), fact()),
     "sees_future.twice": (fact(shifted_by=2), fact()),
     "sees_future.fed": (fact(fed_answer=True), fact()),

@@ -219,6 +219,8 @@ class Facts:
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
             row, and no loss goes by which row was asked for which; () if there are none.
         shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
+        passed_by: in a watched loop, parameters of another network that the loss depends on and no optimizer holds.
+        in_vain: in a script whose own optimizer does not step, none of those that do ever had a gradient.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
         takes_turns: in a watched loop, steps train different layers, none of which the other steps train.
         order_blind: a table of positions in a model with attention whose answers do not go by positions; or None.
@@ -405,6 +407,8 @@ class Facts:
     judged_outside: tuple[str, float] | None = None
     not_judged: tuple[str, ...] = ()
     shared: tuple[int, int] | None = None
+    passed_by: int | None = None
+    in_vain: bool = False
     opposed: bool = False
     takes_turns: bool = False
     order_blind: str | None = None

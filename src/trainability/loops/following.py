@@ -64,9 +64,10 @@ class Follower:
         self._completed.clear()
         self._served.clear()
         self._clears_between |= self._was_cleared
-        # The graph of each monitor's first loss tells how the model was used; the later ones would only keep memory.
-        is_first = not self._losses and len(self._begun) < max(len(self.monitors), 1)
-        self._losses.append(loss if is_first else loss.detach())
+        # The graph of each monitor's first loss tells how the model was used, and one of a sampled step in which the model did
+        # not run, what was used in its place; the others would only keep memory.
+        is_asked = len(self._begun) < max(len(self.monitors), 1) or any(m.awaits_model for m in self.monitors.values())
+        self._losses.append(loss if is_asked and not self._losses else loss.detach())
         if (
             self.is_eager
             and not self._clears_between

@@ -89,6 +89,7 @@ class Monitor(Watcher):
         streamed: see `Readings`; likewise.
         plateau: see `OptimizerSettings`; likewise.
         steps_of_others: see `Evidence`; likewise.
+        in_vain: see `Facts`; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -147,6 +148,7 @@ class Monitor(Watcher):
         self.streamed: BatchOrder | None = None
         self.plateau: PlateauCalls | None = None
         self.steps_of_others: int | None = None
+        self.in_vain = False
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
@@ -257,9 +259,9 @@ class Monitor(Watcher):
         seen = super().evidence()
         if self._has_ended:
             self._ask()
-        if self.held_out or self.kept_state is not None:
-            facts = replace(seen.facts or Facts(), held_out=self.held_out, kept_state=self.kept_state)
-            seen = replace(seen, facts=facts)
+        if self.held_out or self.kept_state is not None or self.in_vain:
+            told = {"held_out": self.held_out, "kept_state": self.kept_state, "in_vain": self.in_vain}
+            seen = replace(seen, facts=replace(seen.facts or Facts(), **told))
         if self.streamed is not None:
             known = seen.facts or Facts()
             seen = replace(seen, facts=replace(known, readings=replace(known.readings, streamed=self.streamed)))

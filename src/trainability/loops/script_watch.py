@@ -68,6 +68,7 @@ class ScriptWatch:
         self._kept_states = KeptStates(lambda: list(self._monitors.values()))
         self._plateaus = Plateaus(lambda: list(self._monitors.values()))
         self._steps: dict[int, int] = {}  # per optimizer
+        self._were_given = False  # whether any of them had a gradient as it stepped
         self._in_closure: torch.optim.Optimizer | None = None
         self._hook: Any = None
         self._stack = contextlib.ExitStack()
@@ -148,6 +149,7 @@ class ScriptWatch:
             held = list(parameters_of(each.optimizer)) if each.optimizer is not None else []
             if moved.isdisjoint(map(id, held)) and any(p.grad is not None and bool(p.grad.any()) for p in held):
                 each.steps_of_others = max(self._steps.values(), default=0)
+                each.in_vain = not self._were_given
         self._recordings.ask(self._monitors.values())
 
     @property
@@ -327,6 +329,7 @@ class ScriptWatch:
         if self.trainers.are_at_work or self._has_failed:
             return
         self._recordings.stepping()
+        self._were_given = self._were_given or any(p.grad is not None for p in parameters_of(optimizer))
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is not None and not self._follower.is_waiting:
             self._in_closure = optimizer

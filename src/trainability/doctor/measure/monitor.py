@@ -24,6 +24,7 @@ from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.nested import optimizers
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.passed_by import PassedBy
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
 from trainability.doctor.measure.problems import Problems
 from trainability.doctor.measure.processes import ProcessWatch
@@ -94,6 +95,7 @@ class Monitor:
         self._sampler = LayerSampler(self._plain, self._guarded)
         self._processes = ProcessWatch(model, self._plain)
         self._rivals = Rivals(self._optimizer, self._guarded)
+        self._passed_by = PassedBy(self._optimizer)
         self._sampler.on_call = self._rivals.on_call
         self._sampler.on_inputs, self._sampler.watch.on_wrapper = self._processes.on_model, self._processes.on_wrapper
         self._next_sample = -(-self._num_steps // every) * every
@@ -217,6 +219,7 @@ class Monitor:
         facts = replace(
             self._facts or Facts(), **facts_so_far(self._plain, self._sampler, self._rivals, self._facts, self._samples)
         )
+        facts = replace(facts, passed_by=self._passed_by.num_parameters)
         if self._optimizer is not None:
             with contextlib.suppress(KeyError, TypeError, ValueError):  # an optimizer without a learning rate
                 settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)
@@ -277,6 +280,8 @@ class Monitor:
         if self._sampler.is_armed:
             if len(self._micro) == 1:
                 self._sampler.take_loss(loss, self._micro[0], 1.0 if grad_scale is None else grad_scale)
+            if not self._sampler.was_seen():
+                self._passed_by.take(loss, is_stepping=self._is_stepping)
             self._sampler.end_first_pass()
             self._processes.after_backward(is_last=is_last)
         self._rivals.take(loss, is_last=is_last)
@@ -308,6 +313,7 @@ class Monitor:
 
     def _before_step(self) -> None:
         self._is_stepping = True
+        self._passed_by.stepping()
         if self._num_steps == 0 and self._micro and self._facts is not None:
             self._facts = replace(self._facts, cleared=is_cleared(self._facts.graph, self._plain, self._optimizer))
         self._compare_gauges()

@@ -75,3 +75,41 @@ def of_another(settings: OptimizerSettings) -> Finding:
         source="PyTorch, torch.optim",
         layers=settings.unmanaged,
     )
+
+
+def of_the_last(name: str | None, lr: float | None, num_others: int) -> Finding:
+    """An optimizer of the network that the loop trained before it went on with another."""
+    maker = f"torch.optim.{name}(model.parameters(), lr={lr:g})" if name and lr is not None else "type(optimizer)(...)"
+    return Finding(
+        rule="foreign_optimizer",
+        code="foreign_optimizer.last",
+        severity="error",
+        seen=f"the loss depends on {num_others} parameters that no optimizer holds, and not on the watched model; the "
+        "optimizer that steps then has no gradient at all",
+        measurements=(
+            Measurement(name="parameters that the loss depends on, in an optimizer", value=0.0, threshold=1.0),
+            Measurement(name="parameters that the loss depends on", value=float(num_others)),
+        ),
+        cause="the loop goes on with another network (loaded, copied or built again), and its optimizer still holds the "
+        "parameters of the one before",
+        remedy=f"make the optimizer anew, of the network that computes the loss: {maker}",
+        source="PyTorch, torch.optim; read from the graph of the loss",
+    )
+
+
+def of_one_in_vain(num_steps: int) -> Finding:
+    """A script that steps an optimizer without gradients, and not the one whose parameters get them."""
+    return Finding(
+        rule="foreign_optimizer",
+        code="foreign_optimizer.in_vain",
+        severity="error",
+        seen=f"{num_steps:,} steps were made by an optimizer whose parameters never had a gradient, and none by the one whose "
+        "parameters get them",
+        measurements=(
+            Measurement(name="steps with a gradient", value=0.0, threshold=1.0),
+            Measurement(name="steps without any", value=float(num_steps), threshold=0.0),
+        ),
+        cause="the loop steps the optimizer of another network (a copy, an average, the model before it was replaced)",
+        remedy="step the optimizer of the network that computes the loss",
+        source="PyTorch, torch.optim; own count",
+    )

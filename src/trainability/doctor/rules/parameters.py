@@ -20,7 +20,7 @@ from trainability.doctor.rules.cut_off import (
     stays_as_drawn,
     to_reach,
 )
-from trainability.doctor.rules.mixed_up import of_another, of_one, of_the_same, of_two
+from trainability.doctor.rules.mixed_up import of_another, of_one, of_one_in_vain, of_the_last, of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
 from trainability.doctor.rules.unmoved import are_most, is_at_weight_zero, is_spent, unmoved, why_unmoved
@@ -67,6 +67,7 @@ _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"} 
         "oscillation",
         "loss_cliff",
         "exploding_gradient",
+        "blind",
     ),
 )
 def foreign_optimizer(evidence: Evidence) -> list[Finding]:
@@ -77,7 +78,9 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
         weights and steps them for its own loss, while the other's optimizer steps them for an opposing loss; or one optimizer
         holds both models and steps for two such losses, with gradients for the same model. An error with code `twice`: in a
         watched loop, two optimizers step the same parameters, and other parameters that get a gradient from the loss are in no
-        optimizer.
+        optimizer. An error with code `last`: in a watched loop, the loss of a later step comes from another network, whose
+        parameters no optimizer holds, and the optimizer that steps then has no gradient. An error with code `in_vain`: in a
+        script, what steps never has a gradient, and the optimizer whose parameters have some never steps.
     Why: the optimizer steps, and the model does not change. Its gradients are never cleared either, because zero_grad clears
         only the parameters that the optimizer holds. Parameters are counted, so this is certain.
     What fools it: parameters that are updated by hand, without an optimizer; for `twice`, a network that is not trained on
@@ -93,6 +96,11 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
         return [of_one(*reading.facts(evidence).moved_both_ways)]
     if (shared := reading.facts(evidence).shared) is not None:
         return [of_the_same(*shared)]
+    if (num_others := reading.facts(evidence).passed_by) is not None:
+        name, lr = (settings.name, settings.lr) if settings is not None else (None, None)
+        return [of_the_last(name, lr, num_others)]
+    if reading.facts(evidence).in_vain and evidence.steps_of_others and not evidence.steps:
+        return [of_one_in_vain(evidence.steps_of_others)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
     return [of_another(settings)]
