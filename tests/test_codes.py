@@ -473,6 +473,13 @@ def out_of_range(loss: str) -> Evidence:
     return Evidence(data=data(split(label_min=0, label_max=10), num_classes=10), rehearsal=tried)
 
 
+def of_columns(now: float) -> Evidence:
+    """A table with columns of one number, and where 60 rehearsed steps take the loss, of a chance of 1."""
+    seen = Observation(step=60, loss=now)
+    tried = rehearsed(60, reference=(seen,), task=Task(kind="regression", chance=1.0))
+    return dataclasses.replace(tried, data=data(split(same_columns=((1, 0.0), (2, 1.0), (5, 1.0)))))
+
+
 CODES = {
     "update_ratio.peak": (peaked(CHANCE), peaked(0.97 * CHANCE)),
     "update_ratio.peak of answers that differ": (peaked(2.1 * CHANCE, 0.1), peaked(1.9 * CHANCE, 0.1)),
@@ -709,6 +716,7 @@ CODES = {
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
     "flat_derivative.mean": (fact(graph=LossGraph(mean_slope=64)), fact(graph=LossGraph())),
     "flat_derivative.residual": (fact(graph=LossGraph(constant_slope=True)), fact(graph=LossGraph())),
+    "constant_input.columns": (of_columns(0.8), of_columns(0.4)),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
     "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),
     "constant_as_good.solved": (fact(solved_by=10.0), fact()),

@@ -93,6 +93,7 @@ class SplitAudit:
             one whose input holds more than one value.
         coarse: for float32 tables of at most three columns, the index of a column whose few values are multiples of a power of
             two, 64 or more, while targets have many values; that step; and the number of values. None if there is none.
+        same_columns: columns of a table that are one number in all examples, and that number; () with fewer than 256.
         crossed: for images with four numbers as targets, the share of the examples whose first is larger than the third, and
             whose second is larger than the fourth, as in no box of two corners; None with fewer than 64 examples.
         other_classes_later: of training: examples that were not read may be of classes that validation has and those that were
@@ -124,6 +125,7 @@ class SplitAudit:
     regrouped_roughness: float | None = None
     most_copied: float | None = None
     coarse: tuple[int, float, int] | None = None
+    same_columns: tuple[tuple[int, float], ...] = ()
     crossed: tuple[float, float] | None = None
     lone_target: float | None = None
     other_classes_later: bool = False

@@ -180,6 +180,15 @@ def has_learned(evidence: Evidence) -> bool:
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
 
 
+def stays_above_half(evidence: Evidence) -> bool:
+    """Whether 50 rehearsed steps or more, or the watched run after them, leave the loss above half of chance."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or rehearsal.task.chance is None or len(rehearsal.steps) < 50:
+        return False
+    now = recent_loss(evidence) or (rehearsal.reference[-1].loss if rehearsal.reference else None)
+    return now is not None and now > 0.5 * rehearsal.task.chance
+
+
 def diverged(evidence: Evidence) -> bool:
     """Whether a loss was finite at the first step, of the run or else of the rehearsal, and is not at a later one."""
     seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())

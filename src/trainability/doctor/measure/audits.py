@@ -17,6 +17,7 @@ from trainability.doctor.measure.draws import redrawn
 from trainability.doctor.measure.later_classes import come_later
 from trainability.doctor.measure.order import OrderCounter
 from trainability.doctor.measure.row_hashes import row_hashes
+from trainability.doctor.measure.same_columns import SameColumns
 from trainability.doctor.measure.statistics import extremes
 from trainability.doctor.measure.target_order import sorted_batches
 
@@ -58,6 +59,7 @@ class _Split:
         self.rows: list[Tensor] = []
         self.regrouped: list[Tensor] = []
         self.is_single = True
+        self.columns = SameColumns()
         self.rest: Iterator[Any] | None = None  # batches that were not read
 
     def add(self, images: Tensor, labels: Any) -> None:
@@ -88,6 +90,7 @@ class _Split:
             self.other_targets.update(of_labels[~blank].tolist())
             self.pairs.append(both[(low.amin(dim=1) != high.amax(dim=1))])  # what holds one value alone is empty, and no copy
         self.is_single &= images.dtype == torch.float32
+        self.columns.add(images)
         if x[0].numel() <= _MOST_COORDINATES:
             self.places.append(x.flatten(1).double())
         if x[0].numel() <= _MOST_SWITCHES:
@@ -203,6 +206,7 @@ class _Split:
             regrouped_roughness=torn.nine_in_ten(self.regrouped),
             most_copied=self._most_copied(),
             coarse=coarse_column(self.places, self.targets) if self.is_single else None,
+            same_columns=self.columns.found(),
             crossed=self._crossed_corners(),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )

@@ -8,6 +8,7 @@ from trainability.doctor.rules.given_twice import given_twice
 from trainability.doctor.rules.lone_targets import one_example, repeated_in_turn
 from trainability.doctor.rules.lone_words import lone_word, same_places
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.same_columns import same_columns
 
 _HALF = 0.5  # of what the best constant answer costs, below which a loss is on its way
 SYMPTOMS = (
@@ -242,7 +243,9 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         Code `twice`: a module is given two copies of a tensor of the batch, as halves of one input, as two arguments, or in two
         calls whose outputs the loss sets against each other, whatever values are in it; other values in another tensor of the
         batch, of the same shape and size, or with the same words, change neither the loss nor the input of any module; and
-        beside its copies the loss does not depend on the first.
+        beside its copies the loss does not depend on the first. Code `columns`: columns of a table hold one number in 256
+        examples or more; a warning where several hold another number than 0 and the loss stays above half of chance, else a
+        hint.
     Why: an input that is the same for every example carries no information. A decoder that is fed zeros instead of the target
         learns from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition dropped for the whole batch, or a second view
@@ -257,7 +260,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         unused = any(p.name == facts.order_blind for p in facts.unreached)  # unreached_parameter says this of a table
         found = found or _one_class(facts.one_class_asked) or same_places(None if unused else facts.order_blind)
         found = found or lone_word(evidence)
-        return found or given_twice(facts.readings.twice)
+        return found or given_twice(facts.readings.twice) or same_columns(evidence)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
@@ -362,20 +365,15 @@ def _one_number(evidence: Evidence) -> list[Finding]:
 
 def _fed_zeros(evidence: Evidence) -> list[Finding]:
     """A decoder that starts from a state and is fed zeros: it may be intended, and then it has learned."""
-    facts, rehearsal = reading.facts(evidence), evidence.rehearsal
+    facts = reading.facts(evidence)
     if not facts.zeros_beside_state:
         return []
-    chance = rehearsal.task.chance if rehearsal is not None else None
-    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None else []
-    now = reading.recent_loss(evidence) or (tried[-1] if tried else None)
-    long = len(rehearsal.steps) >= 50 if rehearsal is not None else False
-    stuck = chance is not None and now is not None and long and now > 0.5 * chance
     name = facts.zeros_beside_state[0]
     return [
         Finding(
             rule="constant_input",
             code="constant_input.zeros",
-            severity="warning" if stuck else "hint",
+            severity="warning" if reading.stays_above_half(evidence) else "hint",
             seen=f"{name or 'the model'} is given a state, and zeros at every position of its input",
             measurements=(Measurement(name="such layers", value=float(len(facts.zeros_beside_state)), threshold=0.0),),
             cause="a placeholder, such as zeros_like, is passed instead of the data",
