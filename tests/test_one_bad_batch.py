@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
-from trainability import Monitor
+from trainability import Monitor, check
 
 
 class Pools(nn.Module):
@@ -63,3 +64,32 @@ def test_steps_that_are_too_large_are_still_named() -> None:
             optimizer.step()
     assert not loss.isfinite()
     assert monitor.diagnose().findings[0].code == "exploding_gradient"
+
+
+def weighted(model: nn.Module, batch: tuple[Tensor, ...], how: str) -> Tensor:
+    x, y, given = batch
+    each = F.cross_entropy(model(x), y, reduction="none")
+    if how == "div":
+        return (each / given).mean()
+    if how == "log":
+        return (each - given.log()).mean()
+    return (each * given).mean()
+
+
+@pytest.mark.parametrize("how", ["div", "log", "mul"])
+@pytest.mark.parametrize("where", ["first", "later"])
+def test_check_names_the_tensor_whose_zeros_a_function_cannot_take(how: str, where: str) -> None:
+    torch.manual_seed(0)
+    x, given = torch.randn(640, 8), torch.rand(640) + 0.5
+    given[0 if where == "first" else 400] = 0.0
+    loader = DataLoader(TensorDataset(x, x[:, :3].argmax(dim=1), given), 32, shuffle=False)
+    model = nn.Linear(8, 3)
+    report = check(
+        model,
+        loader,
+        training_step=lambda model, batch: weighted(model, batch, how),
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
+    )
+    (found,) = [f for f in report.findings if f.rule == "not_finite"] or [None]
+    assert (None if found is None else found.code) == (None if how == "mul" else "not_finite.zeros")
+    assert found is None or "[2]" in found.cause

@@ -153,12 +153,14 @@ class NonFinite:
         function: its name, "sqrt".
         place: file, line and code in the program; "" if it is called from none of its lines.
         backward: on the way back: the function itself gave a finite number, its gradient is none.
+        given: place of the batch's tensor at whose zeros the function is not finite; None if it was given another.
     """
 
     step: int
     function: str
     place: str = ""
     backward: bool = False
+    given: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

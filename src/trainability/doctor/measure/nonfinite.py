@@ -37,6 +37,7 @@ _FILLS = (
     "clone",
     "index_put",
 )
+_POLES = ("reciprocal", "rsqrt", "log", "log2", "log10", "pow")  # not finite at zero; a division is not by its denominator
 _NOT_THE_PROGRAM = (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]), os.path.dirname(contextlib.__file__))
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<code>[^\n]*)')
 
@@ -70,23 +71,24 @@ def first_nonfinite(
         guarded = put_back(*reached), variables_put_back(step, training_step)
         with guarded[0], guarded[1], stepped.instrumented(), torch.autograd.set_detect_anomaly(True, check_nan=False):
             for number, batch in enumerate(itertools.islice(again, max_steps), start=1):
-                watch = _Watch()
+                moved = to_device(batch, stepped.device)
+                watch = _Watch(moved)
                 with contextlib.suppress(RuntimeError, ValueError), watch:
-                    stepped.run(to_device(batch, stepped.device))
+                    stepped.run(moved)
                 if watch.found is not None:
-                    function, place, backward = watch.found
-                    return NonFinite(step=number, function=function, place=place, backward=backward)
+                    return NonFinite(step=number, **watch.found)
                 if time.monotonic() > deadline:
                     return None
     return None
 
 
 class _Watch(TorchDispatchMode):
-    """Notes the first function with a result that is not finite, of arguments that are."""
+    """Notes the first function with a result that is not finite, of arguments that are: fields of `NonFinite`."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch: Any) -> None:
         super().__init__()
-        self.found: tuple[str, str, bool] | None = None
+        self.found: dict[str, Any] | None = None
+        self._batch = {t.untyped_storage().data_ptr(): place for place, t in tensors(batch) if t.layout == torch.strided}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -96,8 +98,19 @@ class _Watch(TorchDispatchMode):
             if node is not None:
                 name = re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2]).lower()
             frames = getattr(node, "metadata", {}).get("traceback_", []) if node is not None else traceback.format_stack()
-            self.found = name, _line(frames), node is not None
+            self.found = {
+                "function": name,
+                "place": _line(frames),
+                "backward": node is not None,
+                "given": self._given(name, args),
+            }
         return result
+
+    def _given(self, name: str, args: tuple) -> str | None:
+        """The place in the batch of what is zero where the function is not finite."""
+        asked = args[1:2] if name == "div" else args[:1] if name in _POLES else ()
+        zeros = [t for _, t in tensors(asked) if t.layout == torch.strided and bool((t == 0).any())]
+        return next((self._batch[k] for t in zeros if (k := t.untyped_storage().data_ptr()) in self._batch), None)
 
 
 def _is_origin(name: str, result: Any, given: Any) -> bool:

@@ -10,6 +10,7 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
 
 # Losses and gradient norms over the first, before one batch makes NaN; below, the step over the weight.
 _HELD, _STEADY, _USUAL = 1.5, 3.0, 0.3
+_FIRST = 10  # losses, where the first is not above zero
 _HUGE = 1e8  # a first loss: targets and inputs of a usual size do not cause it
 _STEEP = ("sqrt", "std")  # at 0, where each has a value
 # What keeps a function finite, by its name; "mean" is a mean over nothing selected.
@@ -31,6 +32,15 @@ _KEPT_FINITE = {
 }
 
 
+def of_zeros(evidence: Evidence) -> str | None:
+    """The cause, where a function is given a tensor of the batch and is not finite at its zeros."""
+    found = evidence.rehearsal.nonfinite if evidence.rehearsal is not None else None
+    if found is None or found.given is None:
+        return None
+    how = "the program divides by it" if found.function == "div" else f"{found.function}() of it is infinite there"
+    return f"tensor {found.given} of a batch is 0 for some example, and {how}"
+
+
 def kept_finite(evidence: Evidence, *, by_itself: bool = False) -> str | None:
     """What to change at the function found; None if none was, or if only steps that are too large lead there.
 
@@ -39,8 +49,14 @@ def kept_finite(evidence: Evidence, *, by_itself: bool = False) -> str | None:
         by_itself: the loss or its gradient was not finite without a large step before it.
     """
     found = evidence.rehearsal.nonfinite if evidence.rehearsal is not None else None
-    kept = _KEPT_FINITE.get(re.sub(r"(2|10|1p)$", "", found.function)) if found is not None else None
-    if found is None or kept is None or not (by_itself or found.step == 1):
+    if found is not None and found.given is not None:
+        kept: str | None = (
+            f"look where the zeros in tensor {found.given} come from (rounding, a missing value), leave out these examples, or "
+            "use .clamp(min=...) with the smallest value that can be true"
+        )
+    else:
+        kept = _KEPT_FINITE.get(re.sub(r"(2|10|1p)$", "", found.function)) if found is not None else None
+    if found is None or kept is None or not (by_itself or found.step == 1 or found.given is not None):
         return None
     return kept + (f" ({found.place})" if found.place else "")
 
@@ -53,7 +69,7 @@ def breaks_by_itself(evidence: Evidence) -> bool:
     number that it was given, no step size matters.
     """
     found = evidence.rehearsal.nonfinite if evidence.rehearsal is not None and not evidence.steps else None
-    if found is not None and found.backward and found.function in _STEEP:
+    if found is not None and (found.given is not None or (found.backward and found.function in _STEEP)):
         return True
     seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
     known = [(s.loss, s.gradient_norm) for s in seen if s.loss is not None and s.gradient_norm is not None]
@@ -61,19 +77,20 @@ def breaks_by_itself(evidence: Evidence) -> bool:
     if len(before) < 2 or len(before) == len(known) or any(getattr(s, "skipped", False) for s in seen):
         return False
     loss, norm = known[len(before)]
-    if math.isnan(loss):
+    if not math.isfinite(loss):
         return _is_of_one_batch(evidence, before)
     held = before[-1][1] <= before[0][1] and max(loss, before[-1][0]) <= before[0][0]
     return math.isfinite(loss) and math.isnan(norm) and held
 
 
 def _is_of_one_batch(evidence: Evidence, before: list[tuple[float, float]]) -> bool:
-    """Whether a NaN loss follows steps of a usual size, in a number format with a far larger range."""
+    """Whether a loss that is not finite follows steps of a usual size, in a number format with a far larger range."""
     losses, norms = zip(*before, strict=True)
     ratios = [layer.update_ratio for sample in evidence.samples for layer in sample.layers if layer.update_ratio is not None]
     moved = max(filter(math.isfinite, ratios), default=0.0)
     is_wide = evidence.facts is None or evidence.facts.low_precision is None
-    return is_wide and max(losses) <= _HELD * losses[0] and max(norms) <= _STEADY * norms[0] and moved < _USUAL
+    first = losses[0] if losses[0] > 0 else max(map(abs, losses[:_FIRST]))  # a policy's loss has either sign
+    return is_wide and max(map(abs, losses)) <= _HELD * first and max(norms) <= _STEADY * norms[0] and moved < _USUAL
 
 
 def made_finite(evidence: Evidence, by_itself: bool) -> str:

@@ -9,17 +9,18 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
-from trainability.doctor.rules.finite import breaks_by_itself, made_finite
+from trainability.doctor.rules.finite import breaks_by_itself, made_finite, of_zeros
 from trainability.doctor.rules.opposed import growth_of_outputs
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
 from trainability.doctor.rules.where_to_look import ONE_BATCH
 
 _ONE_BATCH = (
-    "no step was too large: something in this batch gives NaN, such as a fully masked example, a mean over nothing, or log, "
-    "sqrt or a division at 0"
+    "no step was too large: something in this batch gives NaN or infinity, such as a fully masked example, a mean of nothing, "
+    "or log, sqrt or a division at 0"
 )
 _SLOPE = "the gradient of the last finite loss is not: a division by zero, sqrt or log at 0"
+_LARGE = "the steps are too large, or a value overflowed"
 LEFT_CHANCE = 0.93  # of ln C: below, something was learned
 
 
@@ -28,7 +29,8 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     """The loss or the gradient is NaN or infinite.
 
     Fires: at any step, in the probe or in the rehearsal. The finding gives the step; and, where that step was sampled, the
-        first layer, in the forward or the backward pass.
+        first layer, in the forward or the backward pass. Code `zeros`: before a run, where a function of the program is given
+        a tensor of the batch and is not finite at its zeros.
     Why: no weight recovers from a NaN. Steps skipped by a loss scaler are normal and do not count.
     What fools it: a loop that skips such steps itself without reporting it to Monitor.
     Fix: what the finding names: the function that produces NaN or infinity from finite numbers, with its line, and how to keep
@@ -54,10 +56,12 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     clipped = any((s.clip_ratio or 1.0) < 0.999 for s in evidence.steps)
     at_once, alone = step is None or step.step == 1, breaks_by_itself(evidence)
     code = "not_finite.first_step" if at_once else "not_finite.clipped" if clipped else "not_finite"
+    code = "not_finite.zeros" if of_zeros(evidence) and step is None else code
     cause = {
+        "not_finite.zeros": of_zeros(evidence) or "",
         "not_finite.first_step": "no step was made yet: an input, the initial weights or the loss itself overflows",
         "not_finite.clipped": "overflow in spite of clipping",
-        "not_finite": _SLOPE if in_backward else _ONE_BATCH if alone else "the steps are too large, or a value overflowed",
+        "not_finite": _SLOPE if in_backward else _ONE_BATCH if alone else _LARGE,
     }[code]
     return [
         Finding(
@@ -86,20 +90,20 @@ def _in_rehearsal(evidence: Evidence) -> list[Finding]:
     if step is None or step.loss is None:
         return []
     at_once, in_backward, alone = step.step == 1, math.isfinite(step.loss), breaks_by_itself(evidence)
+    if at_once:
+        usual = "no step was made yet: an input, the initial weights or the loss itself overflows, or is a mean of nothing"
+    else:
+        usual = (_SLOPE if in_backward else _ONE_BATCH) if alone else _LARGE
     return [
         Finding(
             rule="not_finite",
-            code="not_finite.first_step" if at_once else "not_finite",
+            code="not_finite.zeros" if of_zeros(evidence) else "not_finite.first_step" if at_once else "not_finite",
             severity="error",
             seen="the gradient of the first rehearsed step is not finite, though the loss is"
             if in_backward
             else f"the loss is {step.loss} at step {step.step} of the rehearsal",
             measurements=(Measurement(name="step", value=float(step.step)), Measurement(name="loss", value=step.loss)),
-            cause="no step was made yet: an input, the initial weights or the loss itself overflows, or is a mean of nothing"
-            if at_once
-            else (_SLOPE if in_backward else _ONE_BATCH)
-            if alone
-            else "the steps are too large, or a value overflowed",
+            cause=of_zeros(evidence) or usual,
             remedy=made_finite(evidence, at_once or alone),
             source="own; seen in the rehearsal",
         )
