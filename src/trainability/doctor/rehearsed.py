@@ -245,6 +245,7 @@ class Rehearsal:
         parted: those whose elements were nearly one number before the first step, and differ by more after the last.
         stale_fraction: share of an optimizer's steps after its first at which some gradient had not been empty or zero at
             any backward pass since the step before, the largest of several optimizers'; None with fewer than two steps.
+        stale_holder: of several optimizers, the first parameter, by name, of that one.
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         mixed_gradient: the first parameter, by name, of an optimizer that steps on gradients which hold what a loss left there
             on which another optimizer had stepped; None without one.
@@ -303,6 +304,7 @@ class Rehearsal:
     parted: tuple[str, ...] = ()
     stale_fraction: float | None = None
     stale_gradient: float | None = None
+    stale_holder: str | None = None
     mixed_gradient: str | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -125,8 +125,16 @@ class Loop:
     @property
     def mixed(self) -> str | None:
         """The first parameter, by name, of an optimizer that steps on what another's loss has left; None without one."""
-        found = self._mixed.found()
-        held = {id(p) for each in self.optimizers if id(each) in found for group in each.param_groups for p in group["params"]}
+        return self._first_held_by(self._mixed.found())
+
+    @property
+    def stale_holder(self) -> str | None:
+        """Of several optimizers, the first parameter, by name, of the one that steps most often on old gradients."""
+        worst = self.stale.worst if len(self.optimizers) > 1 else None
+        return None if worst is None else self._first_held_by({worst})
+
+    def _first_held_by(self, optimizers: Container[int]) -> str | None:
+        held = set().union(*(managed_parameters(each) for each in self.optimizers if id(each) in optimizers))
         return next((name for name, p in self.parameters.items() if id(p) in held), None)
 
     def run(self, batch: Any) -> float | None:

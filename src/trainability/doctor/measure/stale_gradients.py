@@ -41,6 +41,11 @@ class StaleGradients:
         """Share of an optimizer's steps with such gradients, the largest of several's; None before a second step."""
         return max((sum(steps) / len(steps) for steps in self._steps.values()), default=None)
 
+    @property
+    def worst(self) -> int | None:
+        """The id of the optimizer that `fraction` is of."""
+        return max(self._steps, key=lambda key: sum(self._steps[key]) / len(self._steps[key]), default=None)
+
     def stepping(self, optimizer: int, held: set[int], *, is_first: bool) -> None:
         """An optimizer is about to step.
 

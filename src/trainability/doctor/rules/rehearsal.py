@@ -133,17 +133,20 @@ def stale_gradients(evidence: Evidence) -> list[Finding]:
         return [_of_an_opponent(rehearsal.mixed_gradient)]
     if rehearsal is None or rehearsal.stale_fraction is None or not rehearsal.stale_fraction > 0.5:
         return []
+    of = f" of the optimizer that holds {rehearsal.stale_holder}" if rehearsal.stale_holder is not None else ""
     return [
         Finding(
             rule="stale_gradients",
             severity="error",
-            seen="gradients of earlier steps are still there when backward begins, so they add up",
+            seen=f"gradients of earlier steps{of} are still there when backward begins, so they add up",
             measurements=(
                 Measurement(name="steps with old gradients", value=rehearsal.stale_fraction, threshold=0.5),
                 Measurement(name="norm of an old gradient", value=rehearsal.stale_gradient or 0.0, threshold=0.0),
             ),
-            cause="optimizer.zero_grad() is missing",
-            remedy="call optimizer.zero_grad() once per step, before loss.backward()",
+            cause=f"the zero_grad(){of} is missing" if of else "optimizer.zero_grad() is missing",
+            remedy=f"call zero_grad(){of} once per step, before loss.backward()"
+            if of
+            else "call optimizer.zero_grad() once per step, before loss.backward()",
             source="own; counted in the rehearsal",
         )
     ]
