@@ -8,6 +8,7 @@ directory keeps. Data only; no torch.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -170,11 +171,20 @@ def tone(verdict: str, findings: Iterable[Any] = ()) -> Tone:
     return "open" if is_doubted else own
 
 
-def verdict_title(verdict: str, remaining_steps: Any = None) -> str:
-    """Write a verdict, and for how many steps it will hold where that is predicted: "slow start, about 40 more steps"."""
+def verdict_title(verdict: str, remaining_steps: Any = None, findings: Iterable[Any] = ()) -> str:
+    """Write a verdict, for how many steps it will hold where that is predicted, and what is said in spite of it.
+
+    Args:
+        verdict: one of `VERDICTS`.
+        remaining_steps: predicted further steps at chance: "slow start, about 40 more steps".
+        findings: beside it, as for `tone`; a verdict that is not bad gives their number: "cannot tell, with 1 warning".
+    """
     remaining = number_of(remaining_steps)
     is_known = remaining is not None and math.isfinite(remaining) and remaining >= 1
-    return f"{verdict}, about {remaining:,.0f} more steps" if is_known else verdict
+    title = f"{verdict}, about {remaining:,.0f} more steps" if is_known else verdict
+    counts = Counter(field_of(finding, "severity") for finding in findings) if tone(verdict) != "bad" else Counter()
+    named = [f"{n} {kind}{'s' if n > 1 else ''}" for kind in ("error", "warning") if (n := counts[kind])]
+    return f"{title}, with {' and '.join(named)}" if named else title
 
 
 def plateau_text(evidence: Evidence) -> str | None:
@@ -258,7 +268,7 @@ def diagnosis_view(diagnosis: Diagnosis) -> DiagnosisView:
     evidence = diagnosis.evidence
     samples = [sample for sample in evidence.samples if sample.layers]
     return DiagnosisView(
-        title=verdict_title(diagnosis.verdict, diagnosis.remaining_steps),
+        title=verdict_title(diagnosis.verdict, diagnosis.remaining_steps, diagnosis.findings),
         tone=tone(diagnosis.verdict, diagnosis.findings),
         reason=diagnosis.reason,
         plateau=plateau_text(evidence),

@@ -63,7 +63,7 @@ def say_finding(part: str, step: int, finding: Finding) -> None:
 
 def say_verdict(part: str, diagnosis: Diagnosis) -> None:
     """Say how it ended."""
-    title = verdict_title(diagnosis.verdict, diagnosis.remaining_steps)
+    title = verdict_title(diagnosis.verdict, diagnosis.remaining_steps, diagnosis.findings)
     say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}")
 
 
