@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _FEWEST, _MOST_COLUMNS = 256, 256  # rows; columns
-_WIDE, _BACKGROUND = 32, 4  # of so many columns one in four, all with the same number: pixels that no image draws on
+_WIDE = 32  # columns: several with the same number may be pixels that no image draws on, or words that nobody uses
 
 
 class SameColumns:
@@ -34,6 +34,5 @@ class SameColumns:
             return ()
         places = (self._low == self._high).nonzero()[:, 0].tolist()
         found = tuple((place, float(self._low[place])) for place in places)
-        is_like_pixels = len(self._low) >= _WIDE and _BACKGROUND * len(found) >= len(self._low)
-        is_background = is_like_pixels and len({value for _, value in found}) == 1
+        is_background = len(self._low) >= _WIDE and len({value for _, value in found}) == 1
         return () if is_background else found

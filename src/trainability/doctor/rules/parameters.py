@@ -99,7 +99,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     if (num_others := reading.facts(evidence).passed_by) is not None:
         name, lr = (settings.name, settings.lr) if settings is not None else (None, None)
         return [of_the_last(name, lr, num_others)]
-    if reading.facts(evidence).in_vain and evidence.steps_of_others and not evidence.steps:
+    if reading.facts(evidence).in_vain and evidence.steps_of_others and all(step.skipped for step in evidence.steps):
         return [of_one_in_vain(evidence.steps_of_others)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
