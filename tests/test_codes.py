@@ -473,6 +473,11 @@ def out_of_range(loss: str) -> Evidence:
     return Evidence(data=data(split(label_min=0, label_max=10), num_classes=10), rehearsal=tried)
 
 
+def under(settings: Any, **facts: Any) -> Evidence:
+    """Facts of a program with this optimizer."""
+    return dataclasses.replace(fact(**facts), optimizer=settings)
+
+
 def of_columns(now: float) -> Evidence:
     """A table with columns of one number, and where 60 rehearsed steps take the loss, of a chance of 1."""
     seen = Observation(step=60, loss=now)
@@ -716,6 +721,7 @@ CODES = {
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
     "flat_derivative.mean": (fact(graph=LossGraph(mean_slope=64)), fact(graph=LossGraph())),
     "flat_derivative.residual": (fact(graph=LossGraph(constant_slope=True)), fact(graph=LossGraph())),
+    "loss_divided.again": (under(SGD, divided_again=4), under(SGD)),
     "constant_input.columns": (of_columns(0.8), of_columns(0.4)),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
     "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),

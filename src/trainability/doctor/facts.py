@@ -220,6 +220,7 @@ class Facts:
             row, and no loss goes by which row was asked for which; () if there are none.
         shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
         passed_by: in a watched loop, parameters of another network that the loss depends on and no optimizer holds.
+        divided_again: backward passes for each step, where losses and gradients are both divided by it, or losses twice.
         in_vain: in a script whose own optimizer does not step, none of those that do ever had a gradient.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
         takes_turns: in a watched loop, steps train different layers, none of which the other steps train.
@@ -409,6 +410,7 @@ class Facts:
     shared: tuple[int, int] | None = None
     passed_by: int | None = None
     in_vain: bool = False
+    divided_again: int | None = None
     opposed: bool = False
     takes_turns: bool = False
     order_blind: str | None = None

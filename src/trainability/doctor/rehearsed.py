@@ -245,6 +245,7 @@ class Rehearsal:
         parted: those whose elements were nearly one number before the first step, and differ by more after the last.
         stale_fraction: share of an optimizer's steps after its first at which some gradient had not been empty or zero at
             any backward pass since the step before, the largest of several optimizers'; None with fewer than two steps.
+        divided_again: see `Facts`.
         stale_holder: of several optimizers, the first parameter, by name, of that one.
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         mixed_gradient: the first parameter, by name, of an optimizer that steps on gradients which hold what a loss left there
@@ -305,6 +306,7 @@ class Rehearsal:
     stale_fraction: float | None = None
     stale_gradient: float | None = None
     stale_holder: str | None = None
+    divided_again: int | None = None
     mixed_gradient: str | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()

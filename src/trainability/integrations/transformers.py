@@ -123,9 +123,9 @@ class TransformersMonitor(_transformers.TrainerCallback):
         self.watching.begin(kwargs["model"], [self._optimizer], **facts)
         self._events.enter_context(listening(self))
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, is_divided: bool) -> None:
+    def on_backward(self, loss: Tensor, scaler: Any, *, factors: tuple[float, ...]) -> None:
         """A backward pass is over."""
-        self.watching.follower.backward(loss, scaler, is_divided=is_divided)
+        self.watching.follower.backward(loss, scaler, is_divided=any(f != 1 for f in factors))
 
     def on_clip(self, parameters: list[Tensor]) -> None:
         """Gradients are complete, and not clipped yet."""

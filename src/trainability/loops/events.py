@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -13,13 +12,15 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.pass_scales import factors_of
+from trainability.doctor.measure.replaced import replaced
 
 
 class Listener(Protocol):
     """Is told of the events; an error in it is named once and never reaches the loop."""
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, is_divided: bool) -> None:
-        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it; see `ends_divided`."""
+    def on_backward(self, loss: Tensor, scaler: Any, *, factors: tuple[float, ...]) -> None:
+        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it; see `factors_of`."""
         ...
 
     def on_clip(self, parameters: list[Tensor]) -> None:
@@ -55,12 +56,12 @@ def listening(listener: Listener) -> Iterator[None]:
     def backward(original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
         loss = tensors if isinstance(tensors, Tensor) and tensors.numel() == 1 else None
         kept, plain, scaler = scaled.pop(id(loss), (None, loss, None))
-        divided: list[bool] = []
+        factors: list[tuple[float, ...]] = []
         if plain is not None:
-            tell(lambda: divided.append(ends_divided(plain)))
+            tell(lambda: factors.append(factors_of(plain)))
         result = original(tensors, *args, **kwargs)
-        if plain is not None and divided and (kept is None or kept() is loss):
-            tell(lambda: listener.on_backward(plain, scaler, is_divided=divided[0]))
+        if plain is not None and factors and (kept is None or kept() is loss):
+            tell(lambda: listener.on_backward(plain, scaler, factors=factors[0]))
         return result
 
     def scale(original: Callable[..., Any], self: Any, outputs: Any) -> Any:
@@ -107,24 +108,6 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
 
 
-def ends_divided(loss: Tensor) -> bool:
-    """Whether a loss ends in a division or a product, other than by 1, as accumulation makes a part of a mean.
-
-    To be asked before the backward pass, which frees the factors. One on another device is taken for another than 1: to read
-    it would wait for the device.
-    """
-    node: Any = loss.grad_fn
-    while type(node).__name__.startswith(("Div", "Mul")):
-        try:
-            factor = node._saved_other
-        except (AttributeError, RuntimeError):  # freed by an earlier pass
-            return True
-        if not isinstance(factor, Tensor) or factor.device.type != "cpu" or factor.numel() != 1 or factor.item() != 1:
-            return True
-        node = node.next_functions[0][0]
-    return False
-
-
 class Guard:
     """Runs what a listener does; its first error is named, and it is left alone from then on."""
 
@@ -140,23 +123,6 @@ class Guard:
             self.has_failed = True
             with contextlib.suppress(Warning):
                 warnings.warn(f"the loop is no longer followed: {error_line(error)}", RuntimeWarning, stacklevel=3)
-
-
-@contextlib.contextmanager
-def replaced(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
-    """Call `wrapper(original, ...)` in the place of a class's or module's function while the block runs."""
-    original = getattr(owner, name)
-
-    @functools.wraps(original)
-    def replacement(*args: Any, **kwargs: Any) -> Any:
-        return wrapper(original, *args, **kwargs)
-
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        if getattr(owner, name) is replacement:
-            setattr(owner, name, original)
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:

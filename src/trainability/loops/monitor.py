@@ -90,6 +90,7 @@ class Monitor(Watcher):
         plateau: see `OptimizerSettings`; likewise.
         steps_of_others: see `Evidence`; likewise.
         in_vain: see `Facts`; likewise.
+        divided_again: see `Facts`; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -149,6 +150,7 @@ class Monitor(Watcher):
         self.plateau: PlateauCalls | None = None
         self.steps_of_others: int | None = None
         self.in_vain = False
+        self.divided_again: int | None = None
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
@@ -259,8 +261,9 @@ class Monitor(Watcher):
         seen = super().evidence()
         if self._has_ended:
             self._ask()
-        if self.held_out or self.kept_state is not None or self.in_vain:
-            told = {"held_out": self.held_out, "kept_state": self.kept_state, "in_vain": self.in_vain}
+        told = {"held_out": self.held_out, "kept_state": self.kept_state, "in_vain": self.in_vain}
+        told |= {"divided_again": self.divided_again}
+        if any(value not in ((), None, False) for value in told.values()):
             seen = replace(seen, facts=replace(seen.facts or Facts(), **told))
         if self.streamed is not None:
             known = seen.facts or Facts()

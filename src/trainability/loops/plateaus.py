@@ -9,8 +9,9 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from trainability.doctor.measure.replaced import replaced
 from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
-from trainability.loops.events import Guard, replaced
+from trainability.loops.events import Guard
 from trainability.loops.monitor import Monitor
 
 _MOST_CALLS = 500  # of one scheduler

@@ -15,6 +15,7 @@ from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.measure.pass_scales import PassScales
 from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
@@ -67,6 +68,7 @@ class ScriptWatch:
         )
         self._kept_states = KeptStates(lambda: list(self._monitors.values()))
         self._plateaus = Plateaus(lambda: list(self._monitors.values()))
+        self._pass_scales = PassScales()
         self._steps: dict[int, int] = {}  # per optimizer
         self._were_given = False  # whether any of them had a gradient as it stepped
         self._in_closure: torch.optim.Optimizer | None = None
@@ -87,6 +89,7 @@ class ScriptWatch:
             original(optimizer, *args, **kwargs)
             self._optimizers.append(optimizer)
             self._lookalikes.made(optimizer)
+            self._pass_scales.made(optimizer)
             self._wait_for(optimizer)
 
         torch.optim.Optimizer.__init__ = made  # type: ignore[method-assign]
@@ -146,6 +149,7 @@ class ScriptWatch:
             monitor.of_loader = self._held_out.of_loader(monitor.model)
         moved = {id(p) for each in self._optimizers if id(each) in self._steps for p in parameters_of(each)}
         for each in self._monitors.values():
+            each.divided_again = self._pass_scales.found(each.optimizer)
             held = list(parameters_of(each.optimizer)) if each.optimizer is not None else []
             if moved.isdisjoint(map(id, held)) and any(p.grad is not None and bool(p.grad.any()) for p in held):
                 each.steps_of_others = max(self._steps.values(), default=0)
@@ -283,12 +287,13 @@ class ScriptWatch:
 
     # ---------------------------------------------------------------------------------------------- following the loop
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, is_divided: bool) -> None:
+    def on_backward(self, loss: Tensor, scaler: Any, *, factors: tuple[float, ...]) -> None:
         """A backward pass is over."""
         if self.trainers.are_at_work:
             return
         self._recordings.backward(loss, scaler)
-        self._follower.backward(loss, scaler, is_divided=is_divided)
+        self._pass_scales.passed(loss, factors)
+        self._follower.backward(loss, scaler, is_divided=any(f != 1 for f in factors))
         if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
 
@@ -329,6 +334,7 @@ class ScriptWatch:
         if self.trainers.are_at_work or self._has_failed:
             return
         self._recordings.stepping()
+        self._pass_scales.stepping(optimizer)
         self._were_given = self._were_given or any(p.grad is not None for p in parameters_of(optimizer))
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is not None and not self._follower.is_waiting:

@@ -19,8 +19,10 @@ from trainability.doctor.measure.left_losses import LeftLosses
 from trainability.doctor.measure.loss_number import loss_as_float, scalar
 from trainability.doctor.measure.mixed_gradients import MixedGradients
 from trainability.doctor.measure.nested import modules, optimizers
+from trainability.doctor.measure.pass_scales import PassScales, factors_of
 from trainability.doctor.measure.put_back import keep_attributes, keep_groups, keep_variables, put_back
 from trainability.doctor.measure.redrawn_weights import STEPS_COMPARED, RedrawnWeights
+from trainability.doctor.measure.replaced import replaced
 from trainability.doctor.measure.stale_gradients import StaleGradients, norm
 from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.uninterrupted import uninterrupted
@@ -93,6 +95,7 @@ class Loop:
         self.device = parameter.device if parameter is not None else torch.device("cpu")
         self.calls, self.norm, self.rate = 0, None, None
         self.stale = StaleGradients()
+        self.pass_scales = PassScales(self.optimizers)
         self._mixed = MixedGradients(self.optimizers)
         self.training: bool | None = None
         self.evaluating: dict[str, None] = {}
@@ -263,11 +266,20 @@ class Loop:
             handles += [optimizer.register_step_pre_hook(hook) for hook in befores]
             handles += [optimizer.register_step_post_hook(hook) for hook in afters]
         try:
-            yield
+            with replaced(torch.autograd, "backward", self._backward):
+                yield
         finally:
             with uninterrupted():
                 for handle in (*handles, *self._on_part_handles):
                     handle.remove()
+
+    def _backward(self, original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        is_asked = self.watching and self.step is not None and isinstance(tensors, Tensor) and tensors.numel() == 1
+        factors = factors_of(tensors) if is_asked else ()
+        result = original(tensors, *args, **kwargs)
+        if is_asked:
+            self.pass_scales.passed(tensors, factors)
+        return result
 
     def answers_by(self, part: nn.Module) -> None:
         """Take what this part returns for the model's output, where the loop never calls the model as a whole."""
@@ -311,6 +323,7 @@ class Loop:
             self._asked[id(optimizer)] += 1
             held = [(p, float(group.get("lr") or 0.0)) for group in optimizer.param_groups for p in group["params"]]
             self.resolved |= {id(p) for p, rate in held if id(p) not in self.resolved and _would_move(p, rate)}
+        self.pass_scales.stepping(optimizer)
         self._mixed.stepping(optimizer)
         self._left_losses.stepping(optimizer)
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}

@@ -228,6 +228,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "stale_gradient": None if loop.stale.fraction is None else loop.stale.largest,
         "stale_holder": loop.stale_holder if loop.stale.fraction else None,
         "mixed_gradient": loop.mixed,
+        "divided_again": loop.pass_scales.found(),
         "training": loop.training,
         "in_evaluation_mode": tuple(loop.evaluating),
         "notes": tuple(loop.notes),

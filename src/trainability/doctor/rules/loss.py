@@ -7,6 +7,7 @@ from trainability.doctor.audit_results import MetricAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.divided_again import divided_again
 from trainability.doctor.rules.far_start import WIDE_GAIN, above_constant, drawn_wide, falls_at_once
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.summed_terms import summed_terms
@@ -202,7 +203,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
         loss, within 5 % with a probe and 2 % without one, where ln C is used instead. With k micro-batches per step: the first
         loss is 1/k of the probe's, within 10 %, or the last 20 stay at ln C / k, within 1 %. A hint without a probe, and where
         `Monitor` receives the loss that goes backward and the step has that many micro-batches: backward is then right, and
-        only the log may be off.
+        only the log may be off. Code `again`: a step adds up several backward passes, and their gradients are divided by the
+        number of passes twice, at each of its first steps; a hint under an optimizer that divides by the gradient's own size.
     Why: dividing by the number of accumulation steps for backward is right, but logging the divided value makes curves of
         different settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for
         dropout.
@@ -213,6 +215,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     Fix: log the loss before dividing it; divide only for backward.
     Source: own; the log's trials caltech-1 to -4 start at ln(1000) / 2.
     """
+    if again := divided_again(evidence):
+        return again
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     graph = reading.facts(evidence).graph
     takes = (graph or LossGraph()).takes
