@@ -478,6 +478,12 @@ def under(settings: Any, **facts: Any) -> Evidence:
     return dataclasses.replace(fact(**facts), optimizer=settings)
 
 
+def stuck(settings: Any, **facts: Any) -> Evidence:
+    """The same, where 60 rehearsed steps leave the loss at chance."""
+    tried = rehearsed(60, reference=(Observation(step=60, loss=1.0),), task=Task(kind="regression", chance=1.0))
+    return dataclasses.replace(under(settings, **facts), rehearsal=tried.rehearsal)
+
+
 def of_columns(now: float) -> Evidence:
     """A table with columns of one number, and where 60 rehearsed steps take the loss, of a chance of 1."""
     seen = Observation(step=60, loss=now)
@@ -721,6 +727,7 @@ CODES = {
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
     "flat_derivative.mean": (fact(graph=LossGraph(mean_slope=64)), fact(graph=LossGraph())),
     "flat_derivative.residual": (fact(graph=LossGraph(constant_slope=True)), fact(graph=LossGraph())),
+    "loss_divided.mean": (stuck(SGD, mean_again=64), stuck(ADAM, mean_again=64)),
     "loss_divided.again": (under(SGD, divided_again=4), under(SGD)),
     "constant_input.columns": (of_columns(0.8), of_columns(0.4)),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),

@@ -15,7 +15,7 @@ from torch import nn
 import trainability
 from trainability.cli.program import main
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.measure.pass_scales import factors_of
+from trainability.doctor.measure.pass_scales import Divisors, divisors_of
 from trainability.extras import EXTRAS
 from trainability.loops import events
 from trainability.loops.events import listening
@@ -397,12 +397,12 @@ def test_run_takes_no_optimizer_of_something_else_for_a_foreign_one() -> None:
     ],
 )
 def test_a_loss_that_ends_in_a_division_is_told_from_one_that_does_not(ends, is_divided: bool) -> None:
-    assert any(factor != 1 for factor in factors_of(ends(torch.ones(3, requires_grad=True).sum()))) == is_divided
+    assert divisors_of(ends(torch.ones(3, requires_grad=True).sum())).is_divided == is_divided
 
 
 def test_an_error_of_the_follower_does_not_reach_the_loop() -> None:
     class Broken:
-        def on_backward(self, loss: object, scaler: object = None, *, factors: tuple[float, ...] = ()) -> None:
+        def on_backward(self, loss: object, scaler: object = None, *, divisors: Divisors | None = None) -> None:
             raise ZeroDivisionError
 
         on_clip = on_scaler_step = on_clear = on_backward
@@ -419,7 +419,7 @@ def test_a_graph_that_cannot_be_followed_does_not_reach_the_loop(monkeypatch: py
     told: list[object] = []
 
     class Follower:
-        def on_backward(self, loss: object, scaler: object, *, factors: tuple[float, ...]) -> None:
+        def on_backward(self, loss: object, scaler: object, *, divisors: Divisors) -> None:
             told.append(loss)
 
         def on_clip(self, parameters: object) -> None: ...
@@ -431,7 +431,7 @@ def test_a_graph_that_cannot_be_followed_does_not_reach_the_loop(monkeypatch: py
     def broken(loss: torch.Tensor) -> bool:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(events, "factors_of", broken)
+    monkeypatch.setattr(events, "divisors_of", broken)
     value = torch.ones(1, requires_grad=True)
     with pytest.warns(RuntimeWarning, match="no longer followed"), listening(Follower()):
         value.sum().backward()

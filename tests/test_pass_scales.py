@@ -87,3 +87,31 @@ def test_a_hand_written_mean_is_no_division_by_the_passes() -> None:
             optimizer.step()
 
     assert "loss_divided.again" not in {code for each in followed(loop).values() for code in codes(each)}
+
+
+MEANS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
+    "again": (lambda out, y: F.cross_entropy(out, y) / len(y), True),
+    "by the targets in use": (lambda out, y: F.cross_entropy(out, y, ignore_index=0) / (y != 0).sum(), True),
+    "by hand": (lambda out, y: F.cross_entropy(out, y, reduction="none").mean() / len(y), True),
+    "once": (lambda out, y: F.cross_entropy(out, y, reduction="none").sum() / len(y), False),
+    "by another number": (lambda out, y: F.cross_entropy(out, y) / 100, False),
+}
+
+
+@pytest.mark.parametrize("kind", MEANS)
+def test_a_mean_that_is_divided_by_its_number_of_terms(kind: str) -> None:
+    loss_of, is_again = MEANS[kind]
+
+    def loop() -> None:
+        model, optimizer = parts("SGD")
+        for step in range(60):
+            rows = torch.arange(16 * step, 16 * (step + 1)) % len(X)
+            optimizer.zero_grad()
+            loss_of(model(X[rows]), Y[rows]).backward()
+            optimizer.step()
+
+    found = {code: severity for each in followed(loop).values() for code, severity in codes(each).items()}
+    assert found.get("loss_divided.mean") == ("warning" if is_again else None)
+    model, optimizer = parts("SGD")
+    report = check(model, DataLoader(TensorDataset(X, Y), 16, shuffle=True), loss_of, optimizer)
+    assert ("loss_divided.mean" in {f.code for f in report.findings}) == is_again

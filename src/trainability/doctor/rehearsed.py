@@ -246,6 +246,7 @@ class Rehearsal:
         stale_fraction: share of an optimizer's steps after its first at which some gradient had not been empty or zero at
             any backward pass since the step before, the largest of several optimizers'; None with fewer than two steps.
         divided_again: see `Facts`.
+        mean_again: likewise.
         stale_holder: of several optimizers, the first parameter, by name, of that one.
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         mixed_gradient: the first parameter, by name, of an optimizer that steps on gradients which hold what a loss left there
@@ -307,6 +308,7 @@ class Rehearsal:
     stale_gradient: float | None = None
     stale_holder: str | None = None
     divided_again: int | None = None
+    mean_again: int | None = None
     mixed_gradient: str | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from torch import Tensor
 from trainability.checking.check import check as check_any
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.measure.nested import optimizers
+from trainability.doctor.measure.pass_scales import Divisors
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.extras import require
 from trainability.integrations.watching import StopOn, Watching
@@ -123,9 +124,9 @@ class TransformersMonitor(_transformers.TrainerCallback):
         self.watching.begin(kwargs["model"], [self._optimizer], **facts)
         self._events.enter_context(listening(self))
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, factors: tuple[float, ...]) -> None:
+    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors) -> None:
         """A backward pass is over."""
-        self.watching.follower.backward(loss, scaler, is_divided=any(f != 1 for f in factors))
+        self.watching.follower.backward(loss, scaler, is_divided=divisors.is_divided)
 
     def on_clip(self, parameters: list[Tensor]) -> None:
         """Gradients are complete, and not clipped yet."""

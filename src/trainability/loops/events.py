@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.error_line import error_line
-from trainability.doctor.measure.pass_scales import factors_of
+from trainability.doctor.measure.pass_scales import Divisors, divisors_of
 from trainability.doctor.measure.replaced import replaced
 
 
 class Listener(Protocol):
     """Is told of the events; an error in it is named once and never reaches the loop."""
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, factors: tuple[float, ...]) -> None:
-        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it; see `factors_of`."""
+    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors) -> None:
+        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it; see `divisors_of`."""
         ...
 
     def on_clip(self, parameters: list[Tensor]) -> None:
@@ -56,12 +56,12 @@ def listening(listener: Listener) -> Iterator[None]:
     def backward(original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
         loss = tensors if isinstance(tensors, Tensor) and tensors.numel() == 1 else None
         kept, plain, scaler = scaled.pop(id(loss), (None, loss, None))
-        factors: list[tuple[float, ...]] = []
+        divisors: list[Divisors] = []
         if plain is not None:
-            tell(lambda: factors.append(factors_of(plain)))
+            tell(lambda: divisors.append(divisors_of(plain)))
         result = original(tensors, *args, **kwargs)
-        if plain is not None and factors and (kept is None or kept() is loss):
-            tell(lambda: listener.on_backward(plain, scaler, factors=factors[0]))
+        if plain is not None and divisors and (kept is None or kept() is loss):
+            tell(lambda: listener.on_backward(plain, scaler, divisors=divisors[0]))
         return result
 
     def scale(original: Callable[..., Any], self: Any, outputs: Any) -> Any:

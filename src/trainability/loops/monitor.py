@@ -91,6 +91,7 @@ class Monitor(Watcher):
         steps_of_others: see `Evidence`; likewise.
         in_vain: see `Facts`; likewise.
         divided_again: see `Facts`; likewise.
+        mean_again: see `Facts`; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -151,6 +152,7 @@ class Monitor(Watcher):
         self.steps_of_others: int | None = None
         self.in_vain = False
         self.divided_again: int | None = None
+        self.mean_again: int | None = None
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
@@ -262,7 +264,7 @@ class Monitor(Watcher):
         if self._has_ended:
             self._ask()
         told = {"held_out": self.held_out, "kept_state": self.kept_state, "in_vain": self.in_vain}
-        told |= {"divided_again": self.divided_again}
+        told |= {"divided_again": self.divided_again, "mean_again": self.mean_again}
         if any(value not in ((), None, False) for value in told.values()):
             seen = replace(seen, facts=replace(seen.facts or Facts(), **told))
         if self.streamed is not None:

@@ -15,7 +15,7 @@ from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.measure.pass_scales import PassScales
+from trainability.doctor.measure.pass_scales import Divisors, PassScales
 from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
@@ -150,6 +150,7 @@ class ScriptWatch:
         moved = {id(p) for each in self._optimizers if id(each) in self._steps for p in parameters_of(each)}
         for each in self._monitors.values():
             each.divided_again = self._pass_scales.found(each.optimizer)
+            each.mean_again = self._pass_scales.mean_again(each.optimizer)
             held = list(parameters_of(each.optimizer)) if each.optimizer is not None else []
             if moved.isdisjoint(map(id, held)) and any(p.grad is not None and bool(p.grad.any()) for p in held):
                 each.steps_of_others = max(self._steps.values(), default=0)
@@ -287,13 +288,13 @@ class ScriptWatch:
 
     # ---------------------------------------------------------------------------------------------- following the loop
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, factors: tuple[float, ...]) -> None:
+    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors) -> None:
         """A backward pass is over."""
         if self.trainers.are_at_work:
             return
         self._recordings.backward(loss, scaler)
-        self._pass_scales.passed(loss, factors)
-        self._follower.backward(loss, scaler, is_divided=any(f != 1 for f in factors))
+        self._pass_scales.passed(divisors)
+        self._follower.backward(loss, scaler, is_divided=divisors.is_divided)
         if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
 

@@ -19,7 +19,7 @@ from trainability.doctor.measure.left_losses import LeftLosses
 from trainability.doctor.measure.loss_number import loss_as_float, scalar
 from trainability.doctor.measure.mixed_gradients import MixedGradients
 from trainability.doctor.measure.nested import modules, optimizers
-from trainability.doctor.measure.pass_scales import PassScales, factors_of
+from trainability.doctor.measure.pass_scales import Divisors, PassScales, divisors_of
 from trainability.doctor.measure.put_back import keep_attributes, keep_groups, keep_variables, put_back
 from trainability.doctor.measure.redrawn_weights import STEPS_COMPARED, RedrawnWeights
 from trainability.doctor.measure.replaced import replaced
@@ -274,11 +274,11 @@ class Loop:
                     handle.remove()
 
     def _backward(self, original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        is_asked = self.watching and self.step is not None and isinstance(tensors, Tensor) and tensors.numel() == 1
-        factors = factors_of(tensors) if is_asked else ()
+        is_asked = self.watching and isinstance(tensors, Tensor) and tensors.numel() == 1
+        divisors = divisors_of(tensors) if is_asked else Divisors()
         result = original(tensors, *args, **kwargs)
         if is_asked:
-            self.pass_scales.passed(tensors, factors)
+            self.pass_scales.passed(divisors)
         return result
 
     def answers_by(self, part: nn.Module) -> None:

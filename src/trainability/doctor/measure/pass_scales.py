@@ -2,50 +2,85 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.nodes import name_of
 from trainability.doctor.measure.statistics import local
 
 _NEAR, _SAME = 0.01, 1e-4  # of a number of passes; of a gradient that something was multiplied to
 _FEWEST, _MOST = 2, 8  # steps
+_FEWEST_TERMS = 8
+_MEAN = 1  # a node's word for reduction="mean"
+_QUOTIENTS = ("DivBackward", "MulBackward")
 
 
-def factors_of(loss: Tensor) -> tuple[float, ...]:
-    """The numbers that a loss was divided by last, the last one first; a factor of 1/16 counts as 16.
+@dataclass(frozen=True, kw_only=True)
+class Divisors:
+    """What a loss was divided by before its backward pass.
 
-    To be asked before the backward pass, which frees them. NaN stands for one that is no number, is gone, or is on another
-    device: to read it would wait for the device.
+    Attributes:
+        factors: the numbers, the last one first; 1/16 as a factor counts as 16. NaN stands for one that is no number, is gone,
+            or is on another device: to read it would wait for the device.
+        of_a_sum: what they divide is a sum, so that the innermost of them makes it a mean.
+        again: number of terms by which a mean of them is divided once more; None where it is not.
     """
+
+    factors: tuple[float, ...] = ()
+    of_a_sum: bool = False
+    again: int | None = None
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether any of them is another number than 1, as accumulation makes of a loss a part of a mean."""
+        return any(factor != 1 for factor in self.factors)
+
+    @property
+    def of_a_mean(self) -> tuple[float, ...]:
+        """The same without the divisor of a sum."""
+        return self.factors[:-1] if self.of_a_sum else self.factors
+
+
+def divisors_of(loss: Tensor) -> Divisors:
+    """Read the end of a loss's graph. To be asked before the backward pass, which frees the numbers."""
+    node = behind_views(loss.grad_fn) if loss.grad_fn is not None else None
     found: list[float] = []
-    for node in _quotients(loss):
+    while node is not None and name_of(node) in _QUOTIENTS:
         try:
             by = node._saved_other
         except (AttributeError, RuntimeError):  # freed by an earlier pass
-            return (*found, math.nan)
+            return Divisors(factors=(*found, math.nan))
         is_number = isinstance(by, Tensor) and by.device.type == "cpu" and by.numel() == 1
         factor = float(by.item()) if is_number else math.nan
         found.append(1.0 / factor if name_of(node) == "MulBackward" and factor else factor)
-    return tuple(found)
+        above = node.next_functions[0][0]
+        node = None if above is None else behind_views(above)
+    large = [factor for factor in found if factor >= _FEWEST_TERMS]
+    terms = _terms_of(node) if large else set()
+    again = next((round(factor) for factor in large if factor in terms), None)
+    return Divisors(factors=tuple(found), of_a_sum=node is not None and name_of(node) == "SumBackward", again=again)
 
 
-def _is_of_a_sum(loss: Tensor) -> bool:
-    """Whether what such numbers divide is a sum: the innermost of them makes it a mean. To be asked at any time."""
-    quotients = list(_quotients(loss))
-    above = quotients[-1].next_functions[0][0] if quotients else None
-    return above is not None and name_of(above) == "SumBackward"
-
-
-def _quotients(loss: Tensor) -> Iterator[Any]:
-    node: Any = loss.grad_fn
-    while node is not None and name_of(node) in ("DivBackward", "MulBackward"):
-        yield node
-        node = node.next_functions[0][0]
+def _terms_of(node: Any) -> set[float]:
+    """Numbers of terms that a mean may be said to be over: all, one for each example, or each place, or each target in use."""
+    shape = tuple(getattr(node, "_saved_self_sym_sizes", ()) or ()) if name_of(node) == "MeanBackward" else ()
+    try:
+        if getattr(node, "_saved_reduction", 0) == _MEAN:
+            shape = tuple(node._saved_target.shape)
+            if name_of(node).startswith("NllLoss") and node._saved_target.device.type == "cpu":
+                used = int((node._saved_target != node._saved_ignore_index).sum())
+                return {float(used), *map(float, itertools.accumulate(shape, operator.mul))}
+    except RuntimeError:  # freed by an earlier pass
+        return set()
+    return set(map(float, itertools.accumulate(shape, operator.mul)))
 
 
 class PassScales:
@@ -58,8 +93,9 @@ class PassScales:
     def __init__(self, optimizers: Iterable[torch.optim.Optimizer] = ()) -> None:
         self._optimizers: list[torch.optim.Optimizer] = list(optimizers)
         self._gauges: dict[int, tuple[Tensor, Tensor]] = {}  # by optimizer: a parameter, and its gradient after the last pass
-        self._passes: dict[int, list[tuple[float, ...]]] = {}  # by optimizer, since its last step
+        self._passes: dict[int, list[Divisors]] = {}  # by optimizer, since its last step
         self._seen: dict[int, list[int | None]] = {}  # by optimizer, for each step
+        self._terms: dict[int, list[int | None]] = {}
 
     def found(self, optimizer: torch.optim.Optimizer | None = None) -> int | None:
         """Backward passes for each step, where losses and gradients are both divided by that number, or losses twice.
@@ -76,6 +112,20 @@ class PassScales:
                 return seen[0]
         return None
 
+    def mean_again(self, optimizer: torch.optim.Optimizer | None = None) -> int | None:
+        """Terms of a mean that is divided by their number once more, at the last of the first steps.
+
+        Args:
+            optimizer: as for `found`.
+
+        Returns:
+            None where it is not so at each of them.
+        """
+        for key, terms in self._terms.items():
+            if (optimizer is None or key == id(optimizer)) and len(terms) >= _FEWEST and None not in terms:
+                return terms[-1]
+        return None
+
     @property
     def is_over(self) -> bool:
         """Whether enough steps were seen."""
@@ -85,23 +135,17 @@ class PassScales:
         """An optimizer was made that is to be followed, too."""
         self._optimizers.append(optimizer)
 
-    def passed(self, loss: Tensor, factors: Sequence[float]) -> None:
-        """A backward pass is over.
-
-        Args:
-            loss: with its graph.
-            factors: what `factors_of` gave before.
-        """
+    def passed(self, divisors: Divisors) -> None:
+        """A backward pass is over, whose loss was divided by these numbers."""
         if self.is_over:
             return
-        factors = factors[:-1] if _is_of_a_sum(loss) else factors
         for each in self._optimizers:
             given = [p for group in each.param_groups for p in group["params"] if p.grad is not None]
             strided = [p for p in given if p.grad.layout == torch.strided and p.numel() > 1]
             if strided:
                 gauge = min(strided, key=Tensor.numel)
                 self._gauges[id(each)] = gauge, local(gauge.grad).detach().clone()
-                self._passes.setdefault(id(each), []).append(tuple(factors))
+                self._passes.setdefault(id(each), []).append(divisors)
 
     def stepping(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer is about to step."""
@@ -109,10 +153,12 @@ class PassScales:
         if self.is_over or kept is None or kept[0].grad is None:
             return
         number = len(passes)
-        times = min((sum(_is(factor, number) for factor in factors) for factors in passes), default=0)
+        times = min((sum(_is(factor, number) for factor in each.of_a_mean) for each in passes), default=0)
         by = _quotient(kept[1], local(kept[0].grad).detach()) if number > 1 and times else None
         is_again = by is not None and times + _is(by, number) > 1
         self._seen.setdefault(id(optimizer), []).append(number if is_again else None)
+        of_terms = passes[0].again if number == 1 else None
+        self._terms.setdefault(id(optimizer), []).append(of_terms)
 
 
 def _is(factor: float, number: int) -> bool:

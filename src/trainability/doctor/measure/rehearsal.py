@@ -229,6 +229,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "stale_holder": loop.stale_holder if loop.stale.fraction else None,
         "mixed_gradient": loop.mixed,
         "divided_again": loop.pass_scales.found(),
+        "mean_again": loop.pass_scales.mean_again(),
         "training": loop.training,
         "in_evaluation_mode": tuple(loop.evaluating),
         "notes": tuple(loop.notes),

@@ -205,6 +205,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
         `Monitor` receives the loss that goes backward and the step has that many micro-batches: backward is then right, and
         only the log may be off. Code `again`: a step adds up several backward passes, and their gradients are divided by the
         number of passes twice, at each of its first steps; a hint under an optimizer that divides by the gradient's own size.
+        Code `mean`: the loss is a mean and is divided by its number of terms, or of examples, once more; a hint there, too, and
+        where the loss falls below half of chance.
     Why: dividing by the number of accumulation steps for backward is right, but logging the divided value makes curves of
         different settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for
         dropout.
