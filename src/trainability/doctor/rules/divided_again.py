@@ -4,6 +4,8 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 
+_FALLEN = 0.9  # of the first loss of a rehearsal
+
 
 def divided_again(evidence: Evidence) -> list[Finding]:
     """A mean that is taken twice: steps are as many times too small, unless the optimizer divides by the gradient's size."""
@@ -33,7 +35,9 @@ def _over_passes(evidence: Evidence, number: int) -> Finding:
 
 def _over_terms(evidence: Evidence, number: int) -> Finding:
     # Whoever does it on purpose has a rate as many times larger.
-    stays = reading.stays_above_half(evidence) or (bool(evidence.steps) and not reading.has_learned(evidence))
+    looks = evidence.rehearsal.reference if evidence.rehearsal is not None and not evidence.steps else ()
+    hardly_falls = len(looks) > 1 and looks[-1].loss > _FALLEN * looks[0].loss
+    stays = reading.stays_above_half(evidence) or hardly_falls or (bool(evidence.steps) and not reading.has_learned(evidence))
     return Finding(
         rule="loss_divided",
         code="loss_divided.mean",

@@ -206,7 +206,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
         only the log may be off. Code `again`: a step adds up several backward passes, and their gradients are divided by the
         number of passes twice, at each of its first steps; a hint under an optimizer that divides by the gradient's own size.
         Code `mean`: the loss is a mean and is divided by its number of terms, or of examples, once more; a hint there, too, and
-        where the loss falls below half of chance.
+        where the loss falls.
     Why: dividing by the number of accumulation steps for backward is right, but logging the divided value makes curves of
         different settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for
         dropout.
