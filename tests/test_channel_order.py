@@ -62,3 +62,17 @@ def test_the_colours_of_pictures_with_numbers_as_targets(shown: Callable[[Tensor
     (x, _), (other, _) = coloured(500, 1, by="place"), coloured(300, 2, by="place")
     found = codes((x + hue, x.mean((1, 2, 3))), (shown(other + hue), other.mean((1, 2, 3))))
     assert found == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("order", "is_shifted", "wanted"),
+    [([2, 1, 0], True, "split_shift.channels"), ([0, 1, 2], True, "split_shift"), ([0, 1, 2], False, None)],
+)
+def test_another_order_that_was_normalised_channel_by_channel(order: list[int], is_shifted: bool, wanted: str | None) -> None:
+    cast = torch.tensor([0.2, 1.0, 2.2])[None, :, None, None]
+    (x, y), (other, named) = coloured(500, 1), coloured(300, 2)
+    x, other = x + cast, other + cast
+    mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)
+    other = (other[:, order] - mean) / std
+    other = other + 0.8 if is_shifted and order == [0, 1, 2] else other
+    assert codes(((x - mean) / std, y), (other, named)) == ([wanted] if wanted else [])

@@ -133,9 +133,10 @@ def compared_labels(
         return (features[:, kept] - mean[kept]) / std[kept]
 
     in_colour = are_images and x.shape[1] == _COLOURS * _PLACES
-    order, right = (
-        _order_of_colours(validation[0].double(), true, classify, standard, first) if in_colour else ((), told == true)
-    )
+    order, right, as_is = (), told == true, told == true
+    if in_colour:
+        raw = train[0].double(), validation[0].double()
+        order, right, as_is = _order_of_colours(raw, true, lambda features: classify(standard(features)), first)
     return LabelsCompared(
         num_validation=len(other),
         accuracy_training=accuracy,
@@ -150,7 +151,7 @@ def compared_labels(
         training_signal_z=_halves(train[0].double()[: len(other)], y[: len(other)], num_classes)[0],
         channel_order=order,
         accuracy_reordered=float(right[second].double().mean()) if order else 0.0,
-        reordered_gain_z=_z_of(right[second].double() - (told == true)[second].double()) if order else 0.0,
+        reordered_gain_z=_z_of(right[second].double() - as_is[second].double()) if order else 0.0,
         domain_shift=float(other.mean(dim=0).abs().max()),
         spread=float(other.std(dim=0).median()),
         chance=float(torch.bincount(true).max()) / len(true),
@@ -158,12 +159,34 @@ def compared_labels(
 
 
 def _order_of_colours(
-    features: Tensor, true: Tensor, classify: Callable[[Tensor], Tensor], standard: Callable[[Tensor], Tensor], asked: Tensor
-) -> tuple[tuple[int, ...], Tensor]:
-    """The order of three channels under which most answers of the examples that are asked are right, and which of all are."""
-    rows = features.unflatten(1, (_COLOURS, _PLACES))
-    right = {o: classify(standard(rows[:, list(o)].flatten(1))) == true for o in itertools.permutations(range(_COLOURS))}
-    return max(right.items(), key=lambda item: int(item[1][asked].sum()))
+    features: tuple[Tensor, Tensor], true: Tensor, classify: Callable[[Tensor], Tensor], asked: Tensor
+) -> tuple[tuple[int, ...], Tensor, Tensor]:
+    """The order of three channels under which most answers of the examples that are asked are right.
+
+    Each order is tried as it is, and with each channel brought to the mean and spread that it has in training: where images are
+    read in another order and then normalised channel by channel, only both together undo it.
+
+    Args:
+        features: of training and validation, channel by channel.
+        true: classes of validation.
+        classify: features to classes.
+        asked: indices of the examples that decide.
+
+    Returns:
+        The order, which answers are right under it, and which are in the order as it is.
+    """
+    model, rows = (part.unflatten(1, (_COLOURS, _PLACES)) for part in features)
+    means, stds = model.mean(dim=(0, 2), keepdim=True), model.std(dim=(0, 2), keepdim=True)
+
+    def right(order: tuple[int, ...]) -> Tensor:
+        turned = rows[:, list(order)]
+        spread = turned.std(dim=(0, 2), keepdim=True).clamp(min=1e-12)
+        moved = (turned - turned.mean(dim=(0, 2), keepdim=True)) / spread * stds + means
+        return max((classify(each.flatten(1)) == true for each in (turned, moved)), key=lambda found: int(found[asked].sum()))
+
+    found = {order: right(order) for order in itertools.permutations(range(_COLOURS))}
+    best = max(found, key=lambda order: int(found[order][asked].sum()))
+    return best, found[best], found[tuple(range(_COLOURS))]
 
 
 def _z_of(difference: Tensor) -> float:
