@@ -195,7 +195,7 @@ class HeldOut:
         kept[:] = [*(seen for seen in kept if seen.passes <= FRESH_PASSES), found]
         # Of several sets, as one that is meant to be of another kind, the one that is told best counts.
         best = max(self._seen.values(), key=lambda each: each[-1].hits - each[-1].most_frequent)
-        over.monitor.held_out = tuple(best)
+        over.monitor.of_script["held_out"] = tuple(best)
 
 
 class _Pass:

@@ -48,7 +48,7 @@ class KeptStates:
         own = {id(p) for p in module.parameters()}
         for monitor in self._monitors():
             if any(id(p) in own for p in monitor.model.parameters()):
-                monitor.kept_state = self._num_steps - steps
+                monitor.of_script["kept_state"] = self._num_steps - steps
 
 
 def _are_own(module: nn.Module, state: Mapping[Any, Any]) -> bool:

@@ -21,7 +21,6 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, take_news
-from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.joining import completed_facts
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.monitor import Monitor as Watcher
@@ -82,16 +81,12 @@ class Monitor(Watcher):
 
     Attributes:
         doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
-        held_out: what evaluation passes of the loop have shown, where something else sees them.
-        kept_state: see `Facts`; likewise.
+        of_script: fields of `Facts` that only whoever follows a whole script can know.
         of_loader: what the loop's loader shows, where something else has asked it.
         of_step: what a step of the loop shows, computed again.
         streamed: see `Readings`; likewise.
         plateau: see `OptimizerSettings`; likewise.
         steps_of_others: see `Evidence`; likewise.
-        in_vain: see `Facts`; likewise.
-        divided_again: see `Facts`; likewise.
-        mean_again: see `Facts`; likewise.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -143,16 +138,12 @@ class Monitor(Watcher):
         self._reported: dict[str, int] = {}
         self._holds: str | None = None
         self._num_looks, self._looked_seconds, self._entered_at = 0, 0.0, 0.0
-        self.held_out: tuple[HeldOutSeen, ...] = ()
-        self.kept_state: int | None = None
+        self.of_script: dict[str, Any] = {}
         self.of_loader: OfLoader | None = None
         self.of_step: Facts | None = None
         self.streamed: BatchOrder | None = None
         self.plateau: PlateauCalls | None = None
         self.steps_of_others: int | None = None
-        self.in_vain = False
-        self.divided_again: int | None = None
-        self.mean_again: int | None = None
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
@@ -263,10 +254,8 @@ class Monitor(Watcher):
         seen = super().evidence()
         if self._has_ended:
             self._ask()
-        told = {"held_out": self.held_out, "kept_state": self.kept_state, "in_vain": self.in_vain}
-        told |= {"divided_again": self.divided_again, "mean_again": self.mean_again}
-        if any(value not in ((), None, False) for value in told.values()):
-            seen = replace(seen, facts=replace(seen.facts or Facts(), **told))
+        if self.of_script:
+            seen = replace(seen, facts=replace(seen.facts or Facts(), **self.of_script))
         if self.streamed is not None:
             known = seen.facts or Facts()
             seen = replace(seen, facts=replace(known, readings=replace(known.readings, streamed=self.streamed)))

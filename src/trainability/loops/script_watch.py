@@ -124,7 +124,7 @@ class ScriptWatch:
             monitors = self._monitors.values()
             say_not_looked_at(
                 data=any(m.of_loader is not None and m.of_loader.data is not None for m in monitors),
-                evaluations=not monitors or any(m.held_out for m in monitors),
+                evaluations=not monitors or any(m.of_script.get("held_out") for m in monitors),
             )
         if diagnoses and self._folder is not None:
             say_command("see it with", ["trainability", "report", *map(str, _runs_in(as_typed(self._folder)))])
@@ -149,12 +149,12 @@ class ScriptWatch:
             monitor.of_loader = self._held_out.of_loader(monitor.model)
         moved = {id(p) for each in self._optimizers if id(each) in self._steps for p in parameters_of(each)}
         for each in self._monitors.values():
-            each.divided_again = self._pass_scales.found(each.optimizer)
-            each.mean_again = self._pass_scales.mean_again(each.optimizer)
+            each.of_script["divided_again"] = self._pass_scales.found(each.optimizer)
+            each.of_script["mean_again"] = self._pass_scales.mean_again(each.optimizer)
             held = list(parameters_of(each.optimizer)) if each.optimizer is not None else []
             if moved.isdisjoint(map(id, held)) and any(p.grad is not None and bool(p.grad.any()) for p in held):
                 each.steps_of_others = max(self._steps.values(), default=0)
-                each.in_vain = not self._were_given
+                each.of_script["in_vain"] = not self._were_given
         self._recordings.ask(self._monitors.values())
 
     @property
