@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from trainability import Evidence, Monitor, diagnose
+from trainability.doctor.evidence import OptimizerSettings
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.rate_ahead import rate_spent
 from trainability.doctor.outlook_limits import HAS_LEARNED
 from trainability.doctor.tense import IS_TRAINING, STILL_TRAINING
@@ -97,6 +99,31 @@ SOUND: dict[str, tuple[Callable[[int], float], Callable[[int], float]]] = {
 def test_a_rate_that_falls_for_a_reason_is_sound(name: str) -> None:
     found = diagnose(watched(*SOUND[name], 120))
     assert not [f for f in found.findings if f.rule == "rate_dies" and f.severity != "hint"], found
+
+
+@pytest.mark.parametrize("schedule", ["StepLR", "ReduceLROnPlateau", None])
+def test_a_scheduler_that_waits_for_nothing_keeps_the_rate_dead_for_half_of_a_run(schedule: str | None) -> None:
+    seen = watched(*SOUND["lowered at a plateau"], 120)
+    settings = OptimizerSettings(name="SGD", lr=1e-9, base_lr=1.0, schedule=schedule)
+    found = diagnose(dataclasses.replace(seen, optimizer=settings))
+    assert [f.severity for f in found.findings if f.rule == "rate_dies"] == (["warning"] if schedule == "StepLR" else [])
+
+
+@pytest.mark.parametrize(
+    ("rate", "dies"),
+    [
+        (lambda n: 0.1 ** ((n - 1) // 30), True),
+        (lambda n: 0.9**n, True),
+        (lambda n: 1 - (n - 1) / 100, False),
+        (lambda n: 0.5 * (1 + math.cos(math.pi * (n - 1) / 100)), False),
+        (lambda n: 1.0 if n < 90 else 1e-4, False),
+        (lambda n: 0.5 ** (n // 30), False),
+    ],
+)
+def test_a_run_that_is_stopped_before_its_end(rate: Callable[[int], float], dies: bool) -> None:
+    seen = watched(rate, until(rate, floor=0.05, pace=8.0), 100)
+    found = diagnose(dataclasses.replace(seen, facts=Facts(was_stopped=True)))
+    assert [f.severity for f in found.findings if f.rule == "rate_dies"] == (["warning"] if dies else [])
 
 
 def test_what_is_read_ahead_knows_the_largest_rate_of_the_steps_before() -> None:

@@ -222,6 +222,7 @@ class Facts:
         passed_by: in a watched loop, parameters of another network that the loss depends on and no optimizer holds.
         divided_again: backward passes for each step, where losses and gradients are both divided by it, or losses twice.
         mean_again: terms of a mean, at each of the first steps, that the loss divides by their number once more.
+        was_stopped: a script was stopped after some steps, by who follows it.
         in_vain: in a script whose own optimizer does not step, none of those that do ever had a gradient.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
         takes_turns: in a watched loop, steps train different layers, none of which the other steps train.
@@ -410,6 +411,7 @@ class Facts:
     not_judged: tuple[str, ...] = ()
     shared: tuple[int, int] | None = None
     passed_by: int | None = None
+    was_stopped: bool = False
     in_vain: bool = False
     divided_again: int | None = None
     mean_again: int | None = None

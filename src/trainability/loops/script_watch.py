@@ -74,7 +74,7 @@ class ScriptWatch:
         self._in_closure: torch.optim.Optimizer | None = None
         self._hook: Any = None
         self._stack = contextlib.ExitStack()
-        self._has_failed, self._has_ended = False, False
+        self._has_failed, self._has_ended, self._was_stopped = False, False, False
 
     def begin(self) -> None:
         """Install the hooks."""
@@ -149,6 +149,8 @@ class ScriptWatch:
             monitor.of_loader = self._held_out.of_loader(monitor.model)
         moved = {id(p) for each in self._optimizers if id(each) in self._steps for p in parameters_of(each)}
         for each in self._monitors.values():
+            if self._was_stopped:
+                each.of_script["was_stopped"] = True
             each.of_script["divided_again"] = self._pass_scales.found(each.optimizer)
             each.of_script["mean_again"] = self._pass_scales.mean_again(each.optimizer)
             held = list(parameters_of(each.optimizer)) if each.optimizer is not None else []
@@ -365,6 +367,7 @@ class ScriptWatch:
             elif steps == _FOREIGN_STEPS:
                 self._attach_foreign(optimizer)
         if self._most_steps is not None and steps >= self._most_steps:
+            self._was_stopped = True
             raise Enough
 
 

@@ -22,6 +22,7 @@ ALMOST_NONE_LEFT = 0.05  # of the loss of the first steps: there is no more to l
 FALLS_ON = 0.15  # of the first dead rate, after two thirds of the dead ones: half a cosine has a quarter left, a floor all
 ALIVE = 0.5  # of the largest rate
 _FEWEST_OF_A_HALF = 4
+_EVEN = 0.25  # of the logarithm of the fall, in either half of the steps
 NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
 
 
@@ -37,17 +38,19 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
     rates = [step.lr for step in evidence.steps if step.lr is not None]
     if not any(rates) or not reading.started_at_zero(evidence):
         return None if len(rates) < _FEWEST_STEPS or not reading.started_at_zero(evidence) else []
-    if _died_early(evidence):
+    if _died_early(evidence) or (reading.facts(evidence).was_stopped and _decays(rates)):
         return [_watched(evidence, AHEAD, "warning")]
     if len(rates) < _FEWEST_STEPS:
         return None
     most = max(rates)
-    if rates[-1] > SPENT_RATE * most or sum(rates) > SPENT_SHARE * len(rates) * most:
+    moves = max(rates[len(rates) // 2 :]) > NO_RATE * most
+    if rates[-1] > SPENT_RATE * most or (
+        (moves or not _goes_by_steps(evidence)) and sum(rates) > SPENT_SHARE * len(rates) * most
+    ):
         return []
     # A scheduler that waits for a plateau lowers the rate of a run that has learned; it does not stay at 0 for half of the run,
     # and a run no better than the best constant answer has learned nothing, however far its loss has come down.
     at = standing(evidence)
-    moves = max(rates[len(rates) // 2 :]) > NO_RATE * most
     fine = moves and reading.has_learned(evidence) and (at is None or not at.is_no_better)
     return [_watched(evidence, SPENT_RATE, "hint" if fine else "warning")]
 
@@ -72,7 +75,30 @@ def _died_early(evidence: Evidence) -> bool:
     if recent is None or recent < ALMOST_NONE_LEFT * statistics.fmean(losses[:5]):
         return False
     alive = [loss for loss, rate in zip(losses, rates, strict=True) if rate > ALIVE * max(rates)]
-    return not reading.has_learned(evidence) or _fell_to_the_end(alive)
+    return (
+        not reading.has_learned(evidence)
+        or (2 * len(dead) >= len(rates) and _goes_by_steps(evidence))
+        or _fell_to_the_end(alive)
+    )
+
+
+def _goes_by_steps(evidence: Evidence) -> bool:
+    """Whether a scheduler lowers the rate that does not wait for what the run shows."""
+    settings = evidence.optimizer
+    return settings is not None and settings.schedule not in (None, "ReduceLROnPlateau")
+
+
+def _decays(rates: list[float]) -> bool:
+    """Whether a rate falls to a thousandth by equal factors, as by gamma, and so goes on to fall; a line or cosine ends."""
+    most, last = max(rates), rates[-1]
+    if len(rates) < 2 * reading.WINDOW_STEPS or last > AHEAD * (1 + 1e-6) * most:
+        return False
+    middle = rates[len(rates) // 2]
+    if not last > 0.0 or not middle > 0.0:
+        return last == middle == 0.0
+    share = math.log(middle / most) / math.log(last / most)
+    falls = all(later <= earlier for earlier, later in itertools.pairwise(rates[rates.index(most) :]))
+    return falls and _EVEN <= share <= 1 - _EVEN
 
 
 def _fell_to_the_end(losses: list[float]) -> bool:
