@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import warnings
 import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -886,3 +887,23 @@ def test_what_follows_a_layer_is_known_where_the_model_is_never_called():
         assert told["head"].activation is None
         share = (first(x).tanh().abs() > 0.85).float().mean()
         assert told["body.0"].saturated_fraction == pytest.approx(float(share), abs=0.05)
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_after_backward_behind_the_step_is_told_and_blames_no_module(is_late: bool) -> None:
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with warnings.catch_warnings(record=True) as caught, Monitor(model, optimizer, every=1) as monitor:
+        warnings.simplefilter("always")
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss = model(torch.randn(16, 3)).square().mean()
+            loss.backward()
+            if not is_late:
+                monitor.after_backward(loss)
+            optimizer.step()
+            if is_late:
+                monitor.after_backward(loss)
+    assert bool(caught) == is_late
+    assert any("after_backward" in line for line in monitor.evidence().problems) == is_late
+    assert "blind" not in {f.rule for f in monitor.diagnose().findings}

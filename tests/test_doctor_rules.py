@@ -326,3 +326,10 @@ def test_small_steps_of_a_loss_that_has_little_left_are_not_told(end: float, sai
     samples = (sample(step=1, layers=(layer(update_ratio=1e-3),)), sample(step=101, layers=(layer(update_ratio=1e-6),)))
     found = diagnose(Evidence(samples=samples, steps=steps(falling), num_classes=10)).findings
     assert any(finding.code == "update_ratio.small" for finding in found) == said
+
+
+@pytest.mark.parametrize(("share", "floor"), [(None, 0.3133), (1.0, 0.3133), (0.0, 0.6931), (0.21, 0.6133)])
+def test_the_floor_of_two_sigmoids_is_that_of_the_targets(share: float | None, floor: float) -> None:
+    (found,) = diagnose(graph("sigmoid", "sigmoid", target_mean=share)).findings
+    assert found.code == "softmax_twice.sigmoid"
+    assert found.measurements[0].value == pytest.approx(floor, abs=1e-4)

@@ -62,9 +62,11 @@ def say_finding(part: str, step: int, finding: Finding) -> None:
 
 
 def say_verdict(part: str, diagnosis: Diagnosis) -> None:
-    """Say how it ended."""
+    """Say how it ended, and by what, which may have been said long before."""
     title = verdict_title(diagnosis.verdict, diagnosis.remaining_steps, diagnosis.findings)
-    say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}")
+    first = next((f for f in diagnosis.findings if f.severity != "hint"), None)
+    cause = f" ({first.severity} {first.rule}: {first.cause})" if first is not None else ""
+    say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}{cause}")
 
 
 def say_not_looked_at(*, data: bool, evaluations: bool) -> None:

@@ -109,6 +109,7 @@ class Monitor:
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
         self._is_entered = self._has_ended = self._is_complete = False
+        self._num_uncalled = 0  # steps of the optimizer before the first call of after_backward
         self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
         self._reset_step()
 
@@ -172,7 +173,10 @@ class Monitor:
         """
         if not self._is_entered:
             raise RuntimeError("after_backward outside of the monitor's block; loop inside `with Monitor(...) as monitor:`")
+        is_late = self._num_uncalled > 0 and not self._was_called and self._sampler.is_armed and not self._sampler.was_seen()
         self._was_called = True
+        if is_late:
+            self._guarded(_say_late)
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
 
     def take_gradient_norm(self, norm: Tensor | float) -> None:
@@ -333,6 +337,12 @@ class Monitor:
         if not self._micro:  # a step without after_backward is not counted
             if not self._was_called:
                 self._sampler.disarm()
+                self._num_uncalled += 1
+                if self._num_uncalled == 1:  # it may be called behind the step
+                    self._next_sample = self._num_steps
+                    self._arm_if_due()
+                    self._is_stepping = False
+                    return
                 self._problems.warn(
                     "the optimizer steps and nothing calls monitor.after_backward(loss): the loop is not watched; call it "
                     "between loss.backward() and optimizer.step()"
@@ -416,3 +426,9 @@ class Monitor:
 
     def _kept(self, news: list[StepRecord] | Sample | Evaluation) -> None:
         """Called with what was just read, for a subclass that writes it down."""
+
+
+def _say_late() -> None:
+    raise ValueError(
+        "after_backward is called after the optimizer's step; call it between loss.backward() and optimizer.step()"
+    )

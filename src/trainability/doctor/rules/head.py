@@ -267,7 +267,8 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
         return [_renormalised(graph.renormalised)]
     elif probe is None or not _takes_probabilities(probe):
         return []
-    floor = math.log(math.e + classes - 1) - 1 if loss_of == "softmax" and classes else math.log1p(math.exp(-1))
+    is_softmax = loss_of == "softmax" and bool(classes)
+    floor = math.log(math.e + classes - 1) - 1 if is_softmax and classes else _floor_of_two_sigmoids(evidence)
     loss = evidence.steps[-1].loss if evidence.steps else probe.loss if probe is not None else reading.facts(evidence).loss
     return [
         Finding(
@@ -281,9 +282,18 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
             ),
             cause=f"{made} is applied in the model and {loss_of} again in the loss",
             remedy=f"remove {shown_place(graph, made)}: this loss takes logits",
-            source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
+            source=f"{'ln(e + C - 1) - 1' if is_softmax else 'ln(1 + 1/e) where the target is 1, ln 2 where it is 0'}: "
+            "docs/theory.md, section 5; UMLAUT, CHI 2021",
         )
     ]
+
+
+def _floor_of_two_sigmoids(evidence: Evidence) -> float:
+    """The lowest binary cross-entropy of logits from 0 to 1: ln(1 + 1/e) for a target of 1, ln 2 for one of 0."""
+    train = evidence.data.train if evidence.data is not None else None
+    mean = train.target_mean if train is not None and train.target_mean is not None else reading.facts(evidence).target_mean
+    share = mean if mean is not None and 0 <= mean <= 1 else 1.0
+    return share * math.log1p(math.exp(-1)) + (1 - share) * math.log(2)
 
 
 def _renormalised(classes: int) -> Finding:
