@@ -55,7 +55,7 @@ from verdict_table import wilson
 HERE = Path(__file__).parent
 SCRIPTS, ANSWERS = HERE / "scripts", HERE / "results" / "script-faults.jsonl"
 EXPERIMENTS = HERE / "results" / "script-confirm.jsonl"
-SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine", "ten", "eleven")
+SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine", "ten", "eleven", "twelve")
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
 LONGEST = 600.0

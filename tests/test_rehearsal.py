@@ -733,3 +733,25 @@ def test_a_state_that_only_the_loader_s_first_batch_begins() -> None:
     assert len(seen.steps) == 10
     assert memory["hidden"] is None
     assert torch._C._len_torch_function_stack() == 0
+
+
+def test_a_loss_that_reads_the_model_by_itself_is_rehearsed_with_the_weights_that_move() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(256, 6)
+    y = x[:, :1] - x[:, 1:2]
+
+    def judged(reads_itself: bool) -> tuple[float, ...]:
+        torch.manual_seed(0)
+        model = nn.Linear(6, 1)
+        kept = [p.detach().clone() for p in model.parameters()]
+        loss = {"loss": lambda out, target: F.mse_loss(out, target) + 0.1 * model.weight.square().sum()}
+        given = {"training_step": lambda m, batch: F.mse_loss(m(batch[0]), batch[1]) + 0.1 * m.weight.square().sum()}
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        form = {"loss_fn": loss["loss"]} if reads_itself else given
+        loader = DataLoader(TensorDataset(x, y), 32, shuffle=True)
+        report = trainability.check(trainability.Setup(model=model, train_loader=loader, optimizer=optimizer, **form))
+        assert all(torch.equal(p, old) for p, old in zip(model.parameters(), kept, strict=True))
+        assert report.evidence.rehearsal is not None
+        return tuple(seen.loss for seen in report.evidence.rehearsal.reference)
+
+    assert judged(True) == pytest.approx(judged(False))

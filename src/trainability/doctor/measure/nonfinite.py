@@ -60,7 +60,8 @@ def first_nonfinite(
     """
     loop = {key: value for key, value in loop.items() if key not in ("planned_steps", "scheduler_interval")}
     step, training_step, scheduler = loop["step"], loop["training_step"], loop.pop("scheduler")
-    if isinstance(batches, Iterator) or any(reaches(function, model, optimizer) for function in (step, training_step)):
+    own = (step, training_step, loop.get("loss_fn"))
+    if isinstance(batches, Iterator) or any(reaches(function, model, optimizer) for function in own):
         return None
     reached = [*used_by(step), *used_by(training_step)]
     deadline = time.monotonic() + seconds

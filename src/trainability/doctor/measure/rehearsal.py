@@ -119,7 +119,7 @@ def rehearse(
         asked: dict[str, Any] = {"fewest": max_steps, "planned": planned_steps, "interval": scheduler_interval}
         held = held_schedule(scheduler, optimizer, batches, **asked) if by_hand else None
         scheduler = scheduler if held is None else None
-        in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
+        in_place = any(reaches(function, model, optimizer) for function in (step, training_step, loss_fn))
         in_place, found = on_copy_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place, len(kept))
     if held is not None:
         found |= {**held, "schedule_held": True}
