@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from trainability.cli.shown import show
 from trainability.config import RunConfig
+from trainability.doctor.arguments import check_seconds
 
 if TYPE_CHECKING:
     from trainability.doctor import Diagnosis
@@ -81,6 +82,8 @@ def confirmed(
     from trainability.executors import optional_executor
     from trainability.terminal.console import plain_console
 
+    if rehearse is not None:
+        check_seconds(rehearse=rehearse)
     if target is None and rehearse is not None:
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))
     with progress_of(plain_console()) as progress, optional_executor(processes, cluster) as executor:

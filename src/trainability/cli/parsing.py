@@ -251,4 +251,5 @@ def _written(argument: tyro_arguments.ArgumentDefinition, arguments: list[str]) 
 
 def _accepted(argument: tyro_arguments.ArgumentDefinition) -> str:
     kinds = str(argument.lowered.metavar).translate(_BRACES).split("|")
+    kinds = [kind for kind in kinds if kind != "None"] or kinds  # nobody types it: without the flag, it is None
     return " or ".join(_KINDS.get(kind, kind) for kind in kinds)

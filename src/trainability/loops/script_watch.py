@@ -241,7 +241,7 @@ class ScriptWatch:
         self._recordings.begin(self._monitors[name], at_start=first_step == 1)
         count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
         where = f", {as_typed(run)}" if run is not None else ""
-        kind = type(model).__name__
+        kind = _kind_of(model)
         what = type(optimizer).__name__ if name.startswith(kind) else f"{kind}, {type(optimizer).__name__}"
         say(f"watching {name} ({what}, {count:,} parameters){where}")
 
@@ -254,10 +254,10 @@ class ScriptWatch:
 
         The second optimizer of one network is told from the first by its own name.
         """
-        kind = type(model).__name__
+        kind = _kind_of(model)
         if not self._are_several:
             return kind
-        parts = [model] if kind != "ModuleList" else list(model.children())  # several that share an optimizer
+        parts = _parts_of(model)
         names = [variable_name(part) for part in parts]
         name = "+".join(name for name in names if name is not None) if None not in names else kind
         own = variable_name(optimizer) if name in self._monitors else None
@@ -380,3 +380,12 @@ def _runs_in(folder: Path) -> list[Path]:
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     plain = {key: value for key, value in optimizer.defaults.items() if isinstance(value, int | float | str | tuple)}
     return {"name": type(optimizer).__name__, **plain}
+
+
+def _parts_of(model: nn.Module) -> list[nn.Module]:
+    """Modules that share an optimizer, where the model was put together of them; else the model alone."""
+    return list(model.children()) if type(model) is nn.ModuleList else [model]
+
+
+def _kind_of(model: nn.Module) -> str:
+    return "+".join(dict.fromkeys(type(part).__name__ for part in _parts_of(model)))

@@ -156,7 +156,8 @@ def _what_would_tell(evidence: Evidence) -> str:
     chance, divisor = reading.chance_as_summed(evidence), reading.loss_divisor(evidence)
     first = divisor * statistics.fmean(step.loss for step in evidence.finite_steps[:5])
     if reading.num_steps(evidence) < 2 * reading.WINDOW_STEPS:
-        return f"; {2 * reading.WINDOW_STEPS} steps would tell more"
+        is_over = evidence.is_complete and not reading.facts(evidence).was_stopped
+        return "" if is_over else f"; {2 * reading.WINDOW_STEPS} steps would tell more"
     if chance is None:
         return f"; a loss below {reading.LEARNED * first:.3g}, nine tenths of the first, would tell" if first > 0 else ""
     limit = reading.LEARNED * (min(first, chance) if reading.started_at_zero(evidence) else chance)

@@ -3,6 +3,8 @@
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.finding import Finding, Measurement
 
+_MOST_NAMED = 3
+
 
 def of_two(judge: str, maker: str) -> Finding:
     """A generator that its discriminator's optimizer makes worse."""
@@ -60,7 +62,8 @@ def of_another(settings: OptimizerSettings) -> Finding:
     return Finding(
         rule="foreign_optimizer",
         severity="error",
-        seen=f"the {settings.name} optimizer holds none of the model's {len(settings.unmanaged)} trainable parameters"
+        seen=f"the {settings.name} optimizer holds none of the model's parameters that are not frozen "
+        f"({', '.join(settings.unmanaged[:_MOST_NAMED])}{', ...' if len(settings.unmanaged) > _MOST_NAMED else ''})"
         + (f": those that it holds are of {holds}" if holds else ""),
         measurements=(
             Measurement(name="the model's parameters in the optimizer", value=0.0, threshold=1.0),
@@ -68,10 +71,10 @@ def of_another(settings: OptimizerSettings) -> Finding:
         ),
         cause=f"the optimizer was given the parameters of {holds}, but the loss is computed by another network"
         if holds
-        else "the model was rebuilt, copied or replaced after the optimizer was made",
+        else "the model, or the part of it that trains, was built, copied or replaced after the optimizer was made",
         remedy=f"give it the parameters of the network that computes the loss, instead of those of {holds}: {maker}"
         if holds
-        else f"make the optimizer after the model: {maker}",
+        else f"make the optimizer after the last change to the model: {maker}",
         source="PyTorch, torch.optim",
         layers=settings.unmanaged,
     )
