@@ -42,6 +42,11 @@ CASES = {
     "with dropout between": (plain(nn.Dropout(0.1)), "warning"),
     "with activations": (plain(nn.SiLU()), None),
     "two in a row": (nn.Sequential(nn.Linear(4, 32), nn.Linear(32, 4)), "hint"),
+    "two in a row, with an identity for an activation": (
+        nn.Sequential(nn.Linear(4, 32), nn.Identity(), nn.Linear(32, 4)),
+        "warning",
+    ),
+    "an identity, and then an activation": (nn.Sequential(nn.Linear(4, 32), nn.Identity(), nn.ReLU(), nn.Linear(32, 4)), None),
     "a bottleneck": (nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2), nn.Linear(2, 4)), "warning"),
     "a narrow one": (nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 1), nn.Linear(1, 4)), None),
     "outputs that are used twice": (Tapped(), None),

@@ -136,6 +136,7 @@ class Stacked:
         second: name of the one that reads its output.
         widths: features into the first, between the two, and out of the second.
         between: what lies between in a model that is affine in evaluation, and is affine itself.
+        is_idle: an `nn.Identity` runs between the two, beside the first in its module, as in the place of an activation.
         are_factors: the two may be two on purpose: one has groups, or each runs along a direction of its own; or the model
             returns as many numbers as it takes, and has fewer between.
     """
@@ -145,3 +146,4 @@ class Stacked:
     widths: tuple[int, int, int]
     between: tuple[str, ...] = ()
     are_factors: bool = False
+    is_idle: bool = False

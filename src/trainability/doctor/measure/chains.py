@@ -18,16 +18,21 @@ class Chains:
 
     Attributes:
         pairs: (name of the first, the first, name of the second, the second, what is handed on), as they ran.
+        idle: names of the first and the second, between which an `nn.Identity` ran, in a module that holds it beside the first.
     """
 
     def __init__(self) -> None:
         self.pairs: list[tuple[str, nn.Linear, str, nn.Linear, Tensor]] = []
+        self.idle: set[tuple[str, str]] = set()
         self._made: dict[int, tuple[str, nn.Linear, Tensor]] = {}  # by the id of the result, which is kept alive
+        self._kept: dict[str, set[str]] = {}  # by a linear layer, identities that were given what it returned
 
     def enter(self, name: str, module: nn.Module, args: Any) -> None:
         """A module is about to run."""
         if type(module) is nn.Linear and args and (made := self._made.get(id(args[0]))) is not None:
             self.pairs.append((made[0], made[1], name, module, args[0]))
+            if any(_holder(each) == _holder(made[0]) for each in self._kept.get(made[0], ())):
+                self.idle.add((made[0], name))
 
     def leave(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
         """A module has run."""
@@ -37,6 +42,12 @@ class Chains:
             self._made[id(output)] = (name, module, output)
         elif isinstance(module, _HAND_ON) and args and (made := self._made.get(id(args[0]))) is not None:
             self._made[id(output)] = (made[0], made[1], output)
+            if type(module) is nn.Identity:
+                self._kept.setdefault(made[0], set()).add(name)
+
+
+def _holder(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def chained(chains: Chains, loss: Tensor) -> tuple[Stacked, ...]:
@@ -56,5 +67,5 @@ def chained(chains: Chains, loss: Tensor) -> tuple[Stacked, ...]:
     for first, one, second, other, handed in chains.pairs:
         if one is not other and taken.get(handed.grad_fn, 0) <= 1:
             widths = (one.in_features, one.out_features, other.out_features)
-            found[first, second] = Stacked(first=first, second=second, widths=widths)
+            found[first, second] = Stacked(first=first, second=second, widths=widths, is_idle=(first, second) in chains.idle)
     return tuple(found.values())

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.instead import loss_of, returned_once
+from trainability.doctor.measure.nodes import name_of, parents_of
 from trainability.doctor.tasks import output_form
 
 _FAR, _STEPS = 6.0, 48  # answers that are asked, in either direction, and how many
 _HALVINGS = 14
+_POSITIVE = ("SoftplusBackward", "ExpBackward", "ReluBackward", "AbsBackward", "SigmoidBackward")
 _GROWN, _HIGH = 100.0, 100.0  # a jump that grows as its interval shrinks: 2 ** 14 times at a pole, not at all at a step
 
 
@@ -35,7 +38,9 @@ def pole(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], se
     output = seen.output
     if output is None or len(seen.returned) != 1 or output.numel() < 2 or not output.is_floating_point():
         return None
-    if output_form(output) != "values" or (own := returned_once(model, batch, forward, may_repeat=True)) is None:
+    if _is_positive(output) or output_form(output) != "values":
+        return None
+    if (own := returned_once(model, batch, forward, may_repeat=True)) is None:
         return None
     plain = own.tensors[0]
 
@@ -57,3 +62,11 @@ def pole(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], se
     jump = abs(high[1] - low[1])
     turned = low[1] * high[1] < 0 and min(abs(low[1]), abs(high[1])) > _HIGH
     return (low[0] + high[0]) / 2 if turned and jump > _GROWN * first else None
+
+
+def _is_positive(output: Tensor) -> bool:
+    """Whether a function that is never negative made the outputs, and at most a positive number was added to them."""
+    node = behind_views(output.grad_fn) if output.grad_fn is not None else None
+    while node is not None and name_of(node) == "AddBackward" and len(parents_of(node)) == 1:
+        node = behind_views(parents_of(node)[0])
+    return node is not None and name_of(node) in _POSITIVE and bool((output > 0).all())

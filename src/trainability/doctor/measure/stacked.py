@@ -58,6 +58,7 @@ def stacked(model: nn.Module, seen: ForwardPass, loss: Tensor, known: Facts) -> 
                     second=str(second.name),
                     widths=(math.prod(inner[1:]), inner[0], outer[0]),
                     between=tuple(dict.fromkeys(_BETWEEN[kind] for kind in between if _BETWEEN[kind])),
+                    is_idle=(str(first.name), str(second.name)) in seen.chains.idle,
                     are_factors=is_squeezed or _are_separable(first, second, inner[2:], outer[2:]),
                 )
             )

@@ -23,12 +23,13 @@ def missing_activation(evidence: Evidence) -> list[Finding]:
 def _without_activation(evidence: Evidence, pairs: Sequence[Stacked]) -> Finding:
     """Pairs that are no factors of a matrix on purpose.
 
-    A warning where nothing in the model bends but pooling, or three layers follow each other; a hint where it learns far all
-    the same, and for a pair alone, which may be a projection behind another.
+    A warning where nothing in the model bends but pooling, three layers follow each other, or an identity stands between two; a
+    hint where it learns far all the same, and for a pair alone, which may be a projection behind another.
     """
     facts, first = reading.facts(evidence), pairs[0]
     nothing_bends = facts.has_nonlinearity is False
     chain = next(((p, q) for p in pairs for q in pairs if p.second == q.first), None)
+    first = first if chain is not None else next((pair for pair in pairs if pair.is_idle), first)
     takes = f"takes the output of {first.first} " + (
         f"with only {' and '.join(first.between)} between, which is linear in evaluation" if first.between else "directly"
     )
@@ -37,6 +38,8 @@ def _without_activation(evidence: Evidence, pairs: Sequence[Stacked]) -> Finding
         told = "; nothing in the model is nonlinear but max pooling"
     elif chain is not None and not nothing_bends:
         told = f", and {chain[1].second} follows {chain[0].second} in the same way"
+    elif any(pair.is_idle for pair in pairs) and not nothing_bends:
+        told = "; an nn.Identity stands between them, as in the place of an activation"
     is_meant = not nothing_bends and (not told or _falls_far(evidence))
     return Finding(
         rule="linear_stack",

@@ -375,7 +375,8 @@ def linear_stack(evidence: Evidence) -> list[Finding]:
     """Linear layers follow each other without an activation, so that together they are one.
 
     Fires: a linear layer's only input is another's output, in the traced model or in any part of it that runs, and the width
-        between is no bottleneck: a hint; a warning where a third follows in the same way, unless the loss falls to a quarter.
+        between is no bottleneck: a hint; a warning where a third follows in the same way, or an `nn.Identity` of the first
+        one's module runs between, unless the loss falls to a quarter.
         Of a model in which nothing is nonlinear in evaluation, or nothing but max pooling, also convolutions that are not
         separable, and layers with batch norm, average pooling or a reshape between: a warning; with max pooling, a hint where
         the loss falls to a quarter. Also a warning where sums or products with a graph's adjacency lie between: with weights

@@ -83,7 +83,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
         script, what steps never has a gradient, and the optimizer whose parameters have some never steps.
     Why: the optimizer steps, and the model does not change. Its gradients are never cleared either, because zero_grad clears
         only the parameters that the optimizer holds. Parameters are counted, so this is certain.
-    What fools it: parameters that are updated by hand, without an optimizer; for `twice`, a network that is not trained on
+    What fools it: in a watched loop, parameters that are updated by hand; for `twice`, a network that is not trained on
         purpose and not frozen, while another has two optimizers. Silent where Monitor saw no layer run, because it then watches
         another model than the one that is trained.
     Fix: create the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
@@ -103,6 +103,9 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
         return [of_one_in_vain(evidence.steps_of_others)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
+    rehearsal = evidence.rehearsal
+    if rehearsal is not None and len(rehearsal.steps) > 1 and not set(settings.unmanaged) & set(rehearsal.unmoved):
+        return []  # the body writes them itself, as from a flat copy that the optimizer holds
     return [of_another(settings)]
 
 

@@ -16,6 +16,7 @@ from trainability.doctor.rules.padding import padding_asked
 from trainability.doctor.rules.rule import rule
 
 TINY_TARGETS = 1e-4
+_SMALL, _TIMES = 0.1, 10.0  # rms of targets under SGD; of the first outputs over it
 STAYS = 0.8  # of what the mean of the targets costs
 
 
@@ -145,7 +146,8 @@ def target_scale(evidence: Evidence) -> list[Finding]:
         in a loop that only Monitor saw, at its first step. A warning from 1,000 times, and where a run of 100 steps or more, or
         a rehearsal of 50, is not below 0.8 of the cost of the targets' mean, or is not finite after a first step that was; an
         error from 10,000 times. Code `small`, a warning: their rms is 1e-4 or less; under another loss only where they have
-        both signs, and the first loss is as large as that of the outputs alone, which are 100 times as large.
+        both signs, and the first loss is as large as that of the outputs alone, which are 100 times as large. With SGD also
+        from 0.1 on, where the first outputs are ten times as large, and the loss is no better than above.
     Why: a net with healthy weights has outputs near 1 and changes them by about the learning rate per step; the squared error's
         gradient grows with the targets, so that SGD overshoots and Adam is far too slow.
     What fools it: a last layer or loss that applies the scale after the output that is measured here.
@@ -160,6 +162,9 @@ def target_scale(evidence: Evidence) -> list[Finding]:
         return [_tiny_targets(facts)]
     if not is_distance:
         return []
+    small = facts.output_rms >= _TIMES * facts.target_rms and 0 < facts.target_rms <= _SMALL
+    if small and not reading.is_adaptive(evidence) and _stays(evidence):
+        return [_tiny_targets(facts)]
     ratio = facts.target_rms / max(facts.output_rms, 1.0)
     if not ratio >= 100 or math.isinf(ratio):
         return []
@@ -236,7 +241,7 @@ def _tiny_targets(facts: Facts) -> Finding:
         code="target_scale.small",
         severity="warning",
         seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
-        measurements=(Measurement(name="rms of the targets", value=facts.target_rms or 0.0, threshold=TINY_TARGETS),),
+        measurements=(Measurement(name="rms of the targets", value=facts.target_rms or 0.0),),
         cause="targets are not normalised: steps of a usual size are larger than the targets",
         remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
         source="Efficient BackProp, 1998; own limits",
