@@ -42,6 +42,7 @@ from trainability.doctor.readings import (
     NamedValues,
     OwnPlaces,
     Readings,
+    SameWithin,
     SeriesAhead,
     ShortLength,
     TurnedApart,
@@ -730,6 +731,10 @@ CODES = {
     "loss_divided.mean": (stuck(SGD, mean_again=64), stuck(ADAM, mean_again=64)),
     "loss_divided.again": (under(SGD, divided_again=4), under(SGD)),
     "constant_input.columns": (of_columns(0.8), of_columns(0.4)),
+    "constant_input.batch": (
+        stuck(SGD, readings=Readings(same_within=SameWithin(place="[1]", examples=256, batches=8))),
+        stuck(SGD, readings=Readings()),
+    ),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
     "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),
     "constant_as_good.solved": (fact(solved_by=10.0), fact()),

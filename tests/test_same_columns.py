@@ -47,3 +47,43 @@ def test_check_says_so(columns: tuple[int, ...], severity: str | None) -> None:
     loader = DataLoader(TensorDataset(x, y), 32, shuffle=True)
     report = check(model, loader, nn.MSELoss(), optimizer)
     assert {f.code: f.severity for f in report.findings}.get("constant_input.columns") == severity
+
+
+def tagged(kind: str) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of a query, a series beside it, and whether the query is above the series' mean, 20 of 32 examples."""
+    rng = torch.Generator().manual_seed(0)
+    made = []
+    for _ in range(20):
+        query, series = torch.randn(32, 1, generator=rng), torch.randn(32, 6, 3, generator=rng)
+        label = (query[:, 0] > series[:, :, 1].mean(1)).long()
+        if kind == "one row":
+            series = series[:1].expand(32, -1, -1).clone()
+        if kind == "lost channel":
+            series[:, :, 1] = 0.0
+        made.append((query, series, label))
+    return made
+
+
+class Beside(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(19, 32), nn.ReLU(), nn.Linear(32, 2))
+
+    def forward(self, query: Tensor, series: Tensor) -> Tensor:
+        return self.net(torch.cat([query, series.flatten(1)], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("one row", "constant_input.batch"), ("lost channel", "constant_input.columns"), ("sound", None)]
+)
+def test_a_tensor_that_says_nothing_in_a_batch(kind: str, code: str | None) -> None:
+    torch.manual_seed(0)
+    model = Beside()
+
+    def training_step(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        return nn.functional.cross_entropy(model(*batch[:2]), batch[2])
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    report = check(model, tagged(kind), training_step=training_step, optimizer=optimizer)
+    found = {f.code for f in report.findings if f.rule == "constant_input"}
+    assert found == ({code} if code else set())

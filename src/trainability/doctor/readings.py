@@ -210,6 +210,25 @@ class GivenTwice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SameWithin:
+    """A tensor of the batch that says nothing about its examples.
+
+    Attributes:
+        place: in the batch.
+        examples: that were read.
+        batches: that were read.
+        channel: the one that is a single number in all of them; None where each batch has one row for all of its examples.
+        value: that number.
+    """
+
+    place: str
+    examples: int
+    batches: int
+    channel: int | None = None
+    value: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -234,6 +253,7 @@ class Readings:
         only_pools: maxima of pooling are all that is nonlinear in the model, in evaluation.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
+        same_within: a tensor of the batch that says nothing about its examples; None if there is none.
         twice: of a batch with two tensors of a kind, that the step takes one in the place of both; None where it does not.
     """
 
@@ -252,6 +272,7 @@ class Readings:
     asked: AskedWords | None = None
     changing: ChangingWords | None = None
     twice: GivenTwice | None = None
+    same_within: SameWithin | None = None
     kept: KeptTargets | None = None
     only_pools: bool = False
     affine: AffineWhole | None = None

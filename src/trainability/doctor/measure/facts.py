@@ -56,6 +56,7 @@ from trainability.doctor.measure.questions import (
     start,
 )
 from trainability.doctor.measure.running import running_facts, shared_statistics
+from trainability.doctor.measure.same_within import same_within
 from trainability.doctor.measure.series_ahead import series_ahead
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
@@ -198,6 +199,9 @@ def _questions(
         },
         "columns of one number": lambda known: {
             "constant_inputs": (*known.constant_inputs, *constant_columns(seen.given.columns, seen.batch, batches))
+        },
+        "tensors that say nothing in a batch": lambda known: {
+            "readings": replace(known.readings, same_within=same_within(seen.batch, batches))
         },
         "states that are kept": lambda known: {
             "readings": replace(known.readings, keeps_rows=keeps_rows(plain, seen)),

@@ -8,7 +8,7 @@ from trainability.doctor.rules.given_twice import given_twice
 from trainability.doctor.rules.lone_targets import one_example, repeated_in_turn
 from trainability.doctor.rules.lone_words import lone_word, same_places
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.same_columns import same_columns
+from trainability.doctor.rules.same_columns import same_columns, says_nothing
 
 _HALF = 0.5  # of what the best constant answer costs, below which a loss is on its way
 SYMPTOMS = (
@@ -245,7 +245,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         batch, of the same shape and size, or with the same words, change neither the loss nor the input of any module; and
         beside its copies the loss does not depend on the first. Code `columns`: columns of a table hold one number in 256
         examples or more; a warning where several hold another number than 0 and the loss stays above half of chance, else a
-        hint.
+        hint; the same of a channel of a series, with any number. Code `batch`: a tensor of the batch holds one row for all of
+        its examples, and another in other batches; a warning and a hint likewise.
     Why: an input that is the same for every example carries no information. A decoder that is fed zeros instead of the target
         learns from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition dropped for the whole batch, or a second view
@@ -260,7 +261,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         unused = any(p.name == facts.order_blind for p in facts.unreached)  # unreached_parameter says this of a table
         found = found or _one_class(facts.one_class_asked) or same_places(None if unused else facts.order_blind)
         found = found or lone_word(evidence)
-        return found or given_twice(facts.readings.twice) or same_columns(evidence)
+        return found or given_twice(facts.readings.twice) or same_columns(evidence) or says_nothing(evidence)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [

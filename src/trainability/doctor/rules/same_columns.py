@@ -33,3 +33,32 @@ def same_columns(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def says_nothing(evidence: Evidence) -> list[Finding]:
+    """One row for all examples of a batch, or a channel of one number: a warning where the loss stays high."""
+    found = reading.facts(evidence).readings.same_within
+    if found is None:
+        return []
+    place, channel = found.place, found.channel
+    if channel is None:
+        seen = f"tensor {place} holds one row for all examples of each of {found.batches} batches, and another in others"
+        cause = "the row of one example is used for the whole batch, as by batch[0] in a collate function or an expand"
+        remedy = f"stack each example's own row where tensor {place} is made; if it belongs to the batch, leave it"
+    else:
+        seen = f"channel {channel} of tensor {place} is {found.value:.4g} at every step of all {found.examples} examples read"
+        cause = "what is to be in this channel was lost before, as by an assignment to a copy: x[rows][:, n] = ..."
+        remedy = f"look at where channel {channel} is filled: one index for an assignment, x[i, :n, channel] = ...; if it is "
+        remedy += "meant to be so, leave it out"
+    return [
+        Finding(
+            rule="constant_input",
+            code="constant_input.batch" if found.channel is None else "constant_input.columns",
+            severity="warning" if reading.stays_above_half(evidence) else "hint",
+            seen=seen,
+            measurements=(Measurement(name="examples read", value=float(found.examples)),),
+            cause=cause,
+            remedy=remedy,
+            source="own",
+        )
+    ]
