@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ class PassedBy:
     def __init__(self, optimizer: torch.optim.Optimizer | None) -> None:
         self.num_parameters: int | None = None
         self._optimizer = optimizer
-        self._reached: list[Tensor] = []
+        self._reached: Sequence[Tensor] = ()
 
     def take(self, loss: Tensor | float, *, is_stepping: bool) -> None:
         """Take the loss of a step in which the watched model was not called, after `backward`.
@@ -36,7 +38,7 @@ class PassedBy:
         if self._optimizer is not None and self.num_parameters is None and isinstance(loss, Tensor):
             held = held_by_any_optimizer()
             reached = [p for p in parameters_behind(loss) if p.grad is not None]
-            self._reached = [] if any(id(p) in held for p in reached) else reached
+            self._reached = () if any(id(p) in held for p in reached) else reached
             if is_stepping:
                 self.stepping()
 
@@ -46,4 +48,4 @@ class PassedBy:
             own = [p for group in self._optimizer.param_groups for p in group["params"]]
             if not any(p.grad is not None and bool(p.grad.any()) for p in own):
                 self.num_parameters = len(self._reached)
-        self._reached = []
+        self._reached = ()
