@@ -1,8 +1,8 @@
 """Scripts as people write them, each with its mistake and without: what `check` and `trainability run` say of them.
 
-    python benchmarks/script_faults.py ask --set eleven --processes 2  # restartable; half a minute a script
-    python benchmarks/script_faults.py score --set eleven                # the table
-    python benchmarks/script_faults.py score --set eleven --wrong        # and what was said of each that went wrong
+    python benchmarks/script_faults.py ask --set twelve --processes 2  # restartable; half a minute a script
+    python benchmarks/script_faults.py score --set twelve                # the table
+    python benchmarks/script_faults.py score --set twelve --wrong        # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
 `scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
@@ -29,7 +29,8 @@ asked whole, of code b8626aba, on 28 November, with codes by two judges who had 
 they judged are among them. Two more authors wrote `nine` (28, 42) and two `ten` (28, 44), told to take other programs of the
 kinds of tests/test_cases.py; asked whole on that day, of code 099e121a and 1db78948, with codes by judges who had seen no
 answer. Likewise `eleven` (28, 42), half of whose second part is from a list of how training fails; of code 7b26c993, on 29
-November. They need scikit-learn.
+November. Four authors wrote `twelve` (56, 84), two of them each half of the kinds twice over, and sound ones that look like
+these kinds; asked whole of code b2c95973 on that day. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
