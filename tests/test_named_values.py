@@ -125,6 +125,14 @@ def test_the_value_of_a_molecule_by_its_names_is_told_too() -> None:
     assert compared(x, worth[x].sum(1)) is not None
 
 
+def test_a_few_dozen_names_in_short_rows_are_told() -> None:
+    rng = torch.Generator().manual_seed(0)
+    elements = torch.randint(0, 36, (EXAMPLES, 8), generator=rng)
+    worth = torch.randn(36, generator=rng)
+    assert compared(elements, worth[elements].sum(1)) is not None
+    assert compared(elements, (elements.float() / 18 - 1).tanh().sum(1)) is None
+
+
 class Codes(nn.Module):
     """A convolution over one channel of codes, or over their embedding."""
 

@@ -146,6 +146,16 @@ def test_a_category_says_by_being_equal_and_a_quantity_by_being_large():
     assert diagnose(looked_up).findings == ()
 
 
+@pytest.mark.parametrize("scaled", [lambda c: (c - c.mean()) / c.std(), lambda c: c / c.max()])
+def test_a_category_is_one_behind_a_scaler_too(scaled):
+    x, y = categories()
+    x[:, 0] = scaled(x[:, 0].clone())
+    assert compared(x, y).categories == (0,)
+    assert compared(x, 0.01 * x[:, :1]).categories == ()
+    x[:, 0] += 0.001 * drawn(N)
+    assert compared(x, y).categories == ()
+
+
 def test_what_cannot_be_compared_is_left_alone():
     assert relation(drawn(99, 4), whole(2, 99)) is None  # too few
     assert relation(whole(50, N, 2), drawn(N, 1)) is None  # a user and a film

@@ -11,7 +11,6 @@ from tyro.conf import Positional, arg
 from trainability.cli.confirm import SECONDS, STEPS, confirmed
 from trainability.cli.shown import show, show_each
 from trainability.config import RunConfig
-from trainability.doctor.arguments import check_seconds
 
 
 def check(
@@ -43,6 +42,8 @@ def check(
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"check {target} examines what your function returns; it takes no --recipe and no flags of train")
     if rehearse is not None:
+        from trainability.doctor.arguments import check_seconds
+
         check_seconds(rehearse=rehearse)
     if confirm:
         return show(confirmed(config, target, rehearse=rehearse, seconds=SECONDS, steps=STEPS), as_json=json)

@@ -11,7 +11,6 @@ from tyro.conf import Positional, arg
 
 from trainability.cli.shown import show
 from trainability.config import RunConfig
-from trainability.doctor.arguments import check_seconds
 
 if TYPE_CHECKING:
     from trainability.doctor import Diagnosis
@@ -83,6 +82,8 @@ def confirmed(
     from trainability.terminal.console import plain_console
 
     if rehearse is not None:
+        from trainability.doctor.arguments import check_seconds
+
         check_seconds(rehearse=rehearse)
     if target is None and rehearse is not None:
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))

@@ -16,7 +16,7 @@ from trainability.doctor.readings import NamedValues
 
 _MOST_EXAMPLES, _FEWEST_EXAMPLES, _FEWEST_PLACES = 1000, 300, 8
 _FEWEST_VALUES, _MOST_VALUES, _FEWEST_OF_EACH = 32, 2000, 10  # compared values; occurrences of each in half of the examples
-_FEWEST_THAT_TELL = 16.0  # values: a few grey levels that stand for something are no names
+_FEWEST_THAT_TELL = 8.0  # values: a few grey levels that stand for something are no names
 _MOST_CLASSES = 16
 _MOST_NUMBERS, _FEWEST_OF_NUMBER = 3000, 3  # examples of one number each; occurrences of a number in half of them
 _MOST_COLUMNS, _MOST_READ = 1024, 40_000_000  # of an example's targets; values that are read

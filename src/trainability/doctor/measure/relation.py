@@ -19,6 +19,7 @@ FEWEST_EXAMPLES = 100
 _MOST_EXAMPLES = 600
 _FEWEST_WORDS = 5  # of an example that is nothing but names: what two or three of them mean together is not seen one by one
 _FEWEST_NAMES, _MANY_NAMES = 8, 64
+_TIMES_EACH, _EVEN = 4, 1e-2  # examples for each value; distance from a whole number of steps, of float32
 _SURE = 8.0  # standard deviations
 _MOST_VALUES = 40_000_000
 _SHUFFLES, _RIDGE = 99, 0.1
@@ -249,6 +250,7 @@ def _categories(
         apart, orders = _centred_distances(answers), [order[order < len(once)] for order in orders]
     found, agree = [], answers @ answers.T
     for place, column in enumerate(inputs.double().T[:_MOST_CLASSES]):
+        column = _numbered(column)
         kinds = len(column.unique())
         fewest = _FEWEST_INTEGERS if place in integers else _MANY_NAMES
         if not bool((column == column.round()).all()) or not fewest <= kinds < len(column):
@@ -256,6 +258,16 @@ def _categories(
         if _is_by_name(column, agree, apart, orders) and _is_among_others(column, answers):
             found.append(place)
     return tuple(found)
+
+
+def _numbered(column: Tensor) -> Tensor:
+    """Whole numbers that were standardised, or divided by the largest, as they were but for a constant; others as they are."""
+    values = column.unique()
+    if bool((values == values.round()).all()) or not _MANY_NAMES <= len(values) <= len(column) / _TIMES_EACH:
+        return column
+    places = (column - values[0]) / values.diff().min()
+    is_even = bool(((places - places.round()).abs() < _EVEN).all()) and float(places.max()) < _TIMES_EACH * len(values)
+    return places.round() if is_even else column
 
 
 def _once_each(inputs: Tensor) -> Tensor:

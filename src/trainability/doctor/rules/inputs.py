@@ -69,21 +69,22 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
 def numbers_for_words(evidence: Evidence) -> list[Finding]:
     """Indices of words or categories go into a layer as if they were quantities.
 
-    Fires: a tensor of the batch holds non-negative integers, per example and position, over a span above 256 that at least half
-        of the positions share; a layer with weights is given it as it is, and the model does not index with it (embedding,
-        one-hot, indexing). Amounts are left out: what passes a logarithm, a root, a division or a normalisation before, or is
-        a target of a loss of amounts. Floating-point tensors count before recurrent and attention layers only. Code `column`:
-        in a table, examples with the same integer in a column have similar targets, by 8 standard deviations and by twice what
-        distances between the integers, or between their ranks, explain, also among those without the most frequent integer,
-        and the column is not used as an index; or one whole number an example goes into a layer, compared as for `codes`, also
-        with targets of many columns, such as images. Code `codes`: a sequence of 32 values or more, which many places share,
-        goes into a layer, perhaps divided or standardised, and is not used as an index. Each value goes with targets of its
-        own, by 8 standard deviations; values next to each other in size are no more alike in this than any two (1 would be
-        equal, 0.35 is excluded), and nothing else in their order is regular; counts of each value explain a fifth or more of
-        the held-out targets' variance, and sizes at most half of that; and the loss is not below half of the best constant
-        answer's cost; or each place has a class, as for a tagger, and places are compared. Code `classes`: at every place, the
-        class that the loss asks for is the value at the next one, of ten values or more, whose neighbours are no more alike in
-        size than any two.
+    Fires: a tensor of the batch holds non-negative integers, per example and position, over a span above 256 that at least
+        half of the positions share; a layer with weights is given it as it is, and the model does not index with it
+        (embedding, one-hot, indexing). Amounts are left out: what passes a logarithm, a root, a division or a normalisation
+        before, or is a target of a loss of amounts. Floating-point tensors count before recurrent and attention layers
+        only. Code `column`: in a table, examples with the same integer in a column have similar targets, by 8 standard
+        deviations and by twice what distances between the integers, or between their ranks, explain, also among those
+        without the most frequent integer, and also where they were scaled, and the column is not used as an index; or one
+        whole number an example goes into a layer, compared as for `codes`, also with targets of many columns, such as
+        images. Code `codes`: a sequence of 32 values or more, which many places share, goes into a layer, perhaps divided
+        or standardised, and is not used as an index. Each value goes with targets of its own, by 8 standard deviations;
+        values next to each other in size are no more alike in this than any two (1 would be equal, 0.35 is excluded), and
+        nothing else in their order is regular; counts of each value explain a fifth or more of the held-out targets'
+        variance, and sizes at most half of that; and the loss is not below half of the best constant answer's cost; or each
+        place has a class, as for a tagger, and places are compared. Code `classes`: at every place, the class that the loss
+        asks for is the value at the next one, of ten values or more, whose neighbours are no more alike in size than any
+        two.
     Why: word 7,000 is not a thousand times word 7. As a quantity it dominates every other input and saturates the next layer.
     What fools it: integers that are quantities in a common range, such as counts per hour. `codes` takes exact amounts that
         stand for something, as prices do for goods, for names: an embedding serves these, too.
