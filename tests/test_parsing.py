@@ -41,7 +41,7 @@ def parsed(*arguments: str) -> functools.partial[int]:
         ("train --optim.epochs 1.5", ["optim.epochs", "'1.5'", "whole number"]),
         ("run --steps x script.py", ["steps", "'x'", "whole number"]),
         ("train --optim.lr", ["--optim.lr", "number"]),
-        ("train --data.jitter 256", ["data.jitter", "'256'", "None", "INT INT"]),
+        ("train --data.jitter 256", ["data.jitter", "'256'", "accepted: two whole numbers"]),
         ("diagnose", ["diagnose", "RUN", "diagnose --help"]),
         ("run --wat reg.py", ["unknown option --wat"]),
         ("run --stesp 5 reg.py", ["--stesp", "--steps?"]),

@@ -33,7 +33,7 @@ Command = Callable[..., int]
 
 HELP_FLAGS = ("-h", "--help")
 _HELP_WIDTH = 110
-_KINDS = {"FLOAT": "a number", "INT": "a whole number"}
+_KINDS = {"FLOAT": "a number", "INT": "a whole number", "INT INT": "two whole numbers"}
 _BRACES = str.maketrans("", "", "{}")
 
 
