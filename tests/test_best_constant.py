@@ -218,6 +218,12 @@ def test_the_gradient_of_the_outputs_tells_the_targets(name: str, size: float) -
     assert all(map(math.isnan, found.values()))
 
 
+def test_members_that_are_asked_for_the_same_are_no_examples() -> None:
+    members = drawn(5, ROWS).view(5, ROWS, 1)
+    found = told(members, lambda x: F.mse_loss(x, VALUES[:, :1].expand(5, ROWS, 1)))
+    assert math.isnan(found["mse_loss"])
+
+
 def test_places_tell_their_classes_and_those_that_are_ignored_are_left_out() -> None:
     tags, output = labels().view(-1, 8) % 3, 0.1 * drawn(ROWS, 3).view(-1, 8, 3)
     cost = math.log(3)

@@ -110,12 +110,16 @@ def _needs_more(rehearsal: Rehearsal, trial: Trial, multiple: float) -> bool:
 
 
 def _unless_it_learns(rehearsal: Rehearsal, verdict: str, cause: str) -> tuple[str, str]:
-    """What can learn at some rate, though it does not keep it, is not said to be dead or stalled."""
+    """What can learn at some rate, though it does not keep it, is not said to be dead or stalled.
+
+    Nor is stalled what stands at chance in a run of unknown length: relations between inputs are learned late, at any rate.
+    """
     can_learn = any(max(trial.shares) >= TRAINED_SHARE for trial in trials(rehearsal))
     if can_learn and verdict in (DEAD, STALLED):
         return CANNOT_TELL, "not_kept"
-    moves = _comes_down(rehearsal) or _falls_at_every_look(rehearsal)
-    return (CANNOT_TELL, "no_fall") if verdict == STALLED and moves else (verdict, cause)
+    waits = rehearsal.planned_steps is None and trials(rehearsal)[0].end >= -TRAINED_SHARE
+    is_open = waits or _comes_down(rehearsal) or _falls_at_every_look(rehearsal)
+    return (CANNOT_TELL, "no_fall") if verdict == STALLED and is_open else (verdict, cause)
 
 
 def _falls_at_every_look(rehearsal: Rehearsal) -> bool:

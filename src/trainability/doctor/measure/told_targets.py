@@ -49,6 +49,8 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float, given
     # What is next to nothing beside the outputs is their rounding: a penalty on outputs has no targets. Nor does a gradient of
     # zero tell any: under every loss whose floor is zero outputs may be where it is.
     is_told = (statistics.rms(told) > _VISIBLE * statistics.rms(output)) & gradient.any()
+    # Where all rows are asked for the same numbers, which differ among themselves, rows are the members of an ensemble.
+    is_told &= told.var(dim=0).mean() >= _VISIBLE**2 * told.var()
     squared = torch.where(is_told, squared, torch.nan)
     costs = [squared, _classes(output, gradient, loss), _marks(output, gradient * count, loss, examples)]
     costs.append(_rebuilt(output, gradient, loss, given))
