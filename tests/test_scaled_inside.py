@@ -41,6 +41,17 @@ class Waves(nn.Module):
         return self.net(torch.sin(x * self.omega))
 
 
+class Amplitudes(nn.Module):
+    """The same by a layer that is given ratios, and by weights of the model itself, which multiply sines of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.amplitudes, self.layer = nn.Parameter(0.1 * torch.randn(12, 3)), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sin() @ self.amplitudes + self.layer(x / x[:, -1:] - 1)
+
+
 def series() -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(0)
     level = 10 ** (1 + 2.7 * torch.rand(600, 1, generator=rng))
@@ -54,8 +65,8 @@ def scale_of(found: Diagnosis) -> set[str]:
 
 @pytest.mark.parametrize(
     ("build", "scales"),
-    [(lambda: Forecast(True), True), (Waves, True), (lambda: Forecast(False), False)],
-    ids=["divides", "sines", "as it is"],
+    [(lambda: Forecast(True), True), (Waves, True), (Amplitudes, True), (lambda: Forecast(False), False)],
+    ids=["divides", "sines", "weights of its own", "as it is"],
 )
 def test_a_model_that_scales_what_it_is_given_has_inputs_in_scale(build: Callable[[], nn.Module], scales: bool) -> None:
     torch.manual_seed(0)

@@ -78,7 +78,9 @@ class LayerInputs:
             if is_large and isinstance(given, Tensor) and self._lone.get(name, is_large):
                 self._lone[name] = lone_word(name, given.detach(), module.num_embeddings)
             return
-        if isinstance(given, Tensor) and given.is_floating_point() and given.numel() > 1:
+        # A network that has weights beside its layers need not multiply its own input with them.
+        is_layer = not any(p.dim() > 1 for child in module.children() for p in child.parameters())
+        if is_layer and isinstance(given, Tensor) and given.is_floating_point() and given.numel() > 1:
             self._note_scale(given)
         self.reads_unbatched |= isinstance(module, nn.RNNBase) and isinstance(args[0], Tensor) and args[0].dim() == 2
         sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first

@@ -57,7 +57,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         and where a step samples from its own outputs, like a policy, and inputs are near 0 and near each other, like the first
         states of episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few
         values, all multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many
-        values. Code `column`: a linear layer is given data in which one column has an rms of 1,000 or more, and half of the
+        values; a warning also where a model scales what it is given. Code `column`: a linear layer is given data in which one column has an rms of 1,000 or more, and half of the
         columns at most 10. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and
         standard deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a
         run of 100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
@@ -102,7 +102,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     blown = largest > 1 or burst
     # Gradients grow with the square of the input's size; the rest of the step comes from the rate.
     inside = reading.facts(evidence).scaled_inside
-    harmed = blown and not inside and (size >= 100 or (size >= 10 and largest < size * size))
+    trains = _trains_all_the_same(evidence, only_small=abs(far) <= 3 and wide <= 10)
+    harmed = blown and not inside and not trains and (size >= 100 or (size >= 10 and largest < size * size))
     if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
         # Weights of a wrong scale are not the input's fault.
         harmed &= not BUDGET_LOW <= total <= BUDGET_HIGH and BUDGET_LOW <= (probe.log10_gain or 0.0) <= BUDGET_HIGH
@@ -116,7 +117,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     # Watched alone: a normalisation after the first layer removes the scale, or the scale has not kept the run from learning.
     fails = burst or comes_to_nothing(evidence)
     absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or not fails)
-    absorbed |= inside or (not harmed and _trains_all_the_same(evidence, only_small=abs(far) <= 3 and wide <= 10))
+    absorbed |= inside or trains
     severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"
@@ -157,17 +158,21 @@ def _means_and_stds(evidence: Evidence) -> tuple[tuple[float, ...], tuple[float,
 
 
 def _rounded(evidence: Evidence, found: list[Finding]) -> list[Finding]:
-    """Large inputs whose rounding makes different examples equal; as severe as the size alone."""
+    """Large inputs whose rounding makes different examples equal: what is lost does not come back where a model scales them."""
     train, coarse = evidence.data.train if evidence.data is not None else None, reading.facts(evidence).readings.coarse
     if train is not None:
         coarse = (*train.coarse, train.num_images) if train.coarse is not None else None
     if coarse is None or not found:
         return []
     column, step, values, examples = coarse
+    severity = found[0].severity
+    if severity == "hint" and not _trains_all_the_same(evidence, only_small=False):
+        severity = "warning"
     return [
         replace(
             found[0],
             code="input_scale.rounded",
+            severity=severity,
             seen=f"column {column} of the inputs holds {values} values in {examples} examples, all multiples of {step:g}",
             measurements=(Measurement(name="different values", value=float(values)), *found[0].measurements),
             cause=f"large numbers, such as times in seconds, were rounded to float32, whose spacing is {step:g} from "
