@@ -67,3 +67,34 @@ def test_the_remedy_names_each_place() -> None:
     (found,) = [f for f in diagnose(Evidence(facts=facts)).findings if f.rule == "linear_stack"]
     assert found.remedy.startswith("torch.nn.ReLU(), or another activation, behind 0, 2, after the batch normalisation")
     assert "with only batch normalisation between" in found.seen
+
+
+class Rated(nn.Module):
+    """Two tables side by side, and two layers with what is between them."""
+
+    def __init__(self, *between: nn.Module, hidden: int = 32) -> None:
+        super().__init__()
+        self.user, self.film = nn.Embedding(20, 8), nn.Embedding(20, 8)
+        self.layers = nn.Sequential(nn.Linear(16, hidden), *between, nn.Linear(hidden, 2))
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        made: Tensor = self.layers(torch.cat([self.user(pairs[:, 0]), self.film(pairs[:, 1])], dim=1))
+        return made
+
+
+TABLES = {
+    "no activation": (Rated(), "warning"),
+    "dropout alone": (Rated(nn.Dropout(0.3)), "warning"),
+    "an activation": (Rated(nn.ReLU(), nn.Dropout(0.3)), None),
+    "low rank": (Rated(hidden=1), None),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_nothing_bends_behind_tables(name: str) -> None:
+    torch.manual_seed(0)
+    model, severity = TABLES[name]
+    batch = torch.randint(0, 20, (32, 2)), torch.randn(32, 2)
+    facts = look(model, batch, lambda model, batch: (model(batch[0]) - batch[1]).pow(2).mean())
+    (found, *_) = [f for f in diagnose(Evidence(facts=facts)).findings if f.rule == "linear_stack"] or [None]
+    assert (found.severity if found is not None else None) == severity

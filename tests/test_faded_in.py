@@ -47,7 +47,8 @@ class FedZeros(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.out = nn.GRU(3, 16, batch_first=True), nn.GRU(8, 16, batch_first=True), nn.Linear(16, 3)
+        self.encoder, self.decoder = nn.GRU(3, 16, batch_first=True), nn.GRU(8, 16, batch_first=True)
+        self.out = nn.Linear(16, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         state = self.encoder(x)[1]

@@ -140,7 +140,8 @@ class Facts:
         examples_behind: of it, the examples of a pass's last batch, and of how many examples the plain mean would be as
             certain as the running one is then; None where the loader does not tell.
         stacked: weight layers with nothing between them.
-        has_nonlinearity: whether any operation of the model is not linear in evaluation; None if it could not be followed.
+        has_nonlinearity: whether any operation of the model but lookups in tables is not linear in evaluation; None if it could
+            not be followed.
         loss: value of the loss.
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
         turned_gradients: weights whose gradient is minus the slope of the loss: a function of the program's own turns it.

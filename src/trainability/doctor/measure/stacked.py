@@ -31,7 +31,7 @@ def traced(model: nn.Module, seen: ForwardPass) -> Trace | None:
 
 
 def stacked(model: nn.Module, seen: ForwardPass, loss: Tensor, known: Facts) -> dict[str, Any]:
-    """Fields of `Facts`: the pairs, whether any operation of the model is not linear in evaluation, and whether only pools are.
+    """Fields of `Facts`: the pairs, whether anything behind lookups is not linear in evaluation, and whether only pools are.
 
     Where the model cannot be traced, or is more than one call, the pairs are those that were seen to run.
     """
@@ -40,7 +40,7 @@ def stacked(model: nn.Module, seen: ForwardPass, loss: Tensor, known: Facts) -> 
         return {"stacked": chained(seen.chains, loss)}
     structure = replace(structure, ops=_read(structure))
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
-    bends = {op.kind for op in structure.ops if not _is_affine(op)}
+    bends = {op.kind for op in structure.ops if not _is_affine(op) and op.kind != "embedding"}  # behind its tables
     bent, only_pools = bool(bends - _POOLS), bends == _POOLS
     kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
     is_squeezed = not bends and _is_squeezed(structure)
@@ -101,6 +101,8 @@ def _are_separable(first: Op, second: Op, inner: tuple[int, ...], outer: tuple[i
 
 def _is_squeezed(structure: Trace) -> bool:
     """Whether a model has fewer numbers between than it takes and returns, as a linear autoencoder has."""
+    if any(op.kind == "embedding" for op in structure.ops):
+        return False  # an index is looked up, and not made anew
     size = math.prod(structure.output_shape)
     given = next((op.input_shape for op in structure.ops if 0 in op.inputs), ())
     return math.prod(given) == size and any(math.prod(op.output_shape) < size for op in structure.ops)

@@ -23,8 +23,9 @@ def missing_activation(evidence: Evidence) -> list[Finding]:
 def _without_activation(evidence: Evidence, pairs: Sequence[Stacked]) -> Finding:
     """Pairs that are no factors of a matrix on purpose.
 
-    A warning where nothing in the model bends but pooling, three layers follow each other, or an identity stands between two; a
-    hint where it learns far all the same, and for a pair alone, which may be a projection behind another.
+    A warning where nothing in the model, or behind its embeddings, bends but pooling, three layers follow each other, or an
+    identity stands between two; a hint where it learns far all the same, and for a pair alone, which may be a projection behind
+    another.
     """
     facts, first = reading.facts(evidence), pairs[0]
     nothing_bends = facts.has_nonlinearity is False
@@ -33,14 +34,16 @@ def _without_activation(evidence: Evidence, pairs: Sequence[Stacked]) -> Finding
     takes = f"takes the output of {first.first} " + (
         f"with only {' and '.join(first.between)} between, which is linear in evaluation" if first.between else "directly"
     )
-    told = "; nothing in the model is nonlinear" if nothing_bends else ""
+    told = f"; nothing {'behind the embeddings' if facts.looks_up else 'in the model'} is nonlinear" if nothing_bends else ""
     if facts.readings.only_pools:
         told = "; nothing in the model is nonlinear but max pooling"
     elif chain is not None and not nothing_bends:
         told = f", and {chain[1].second} follows {chain[0].second} in the same way"
     elif any(pair.is_idle for pair in pairs) and not nothing_bends:
         told = "; an nn.Identity stands between them, as in the place of an activation"
-    is_meant = not nothing_bends and (not told or _falls_far(evidence))
+    # Sums over tables may be all that the targets ask for, as of a bag of words.
+    may_be_meant = not nothing_bends or facts.looks_up
+    is_meant = may_be_meant and (not told or _falls_far(evidence))
     return Finding(
         rule="linear_stack",
         severity="hint" if is_meant else "warning",

@@ -43,24 +43,25 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
     Fires: a channel's mean is above 3 in size, or its standard deviation is below 0.05 or above 10; in a watched run alone,
-        those of all numbers of the first batch, if it holds more than one example. An error where a step would replace a
-        weight or the loss is not finite: from a standard deviation or mean of 10, if the step would be small enough without
-        its square, and from 100 in any case; only if nothing normalises and, with 8 layers or more, if the gain budget is
-        right without the input. A hint where normalisation follows (in a watched run alone, directly after the first layer);
-        where a rehearsal predicts training, or a tenth of the loss is gone in 50 steps with small inputs; in a watched run
-        alone, unless its loss is not finite, or after 100 steps is at chance or at the best constant answer's cost; where the
-        gain budget with this input is inside the band that trains, or the layers with weights are given it near mean 0 and
-        standard deviation 1, as by a division in forward (a warning if a rehearsal is unstable and the run has not learned
-        since); where mean and standard deviation are below 10; where the mean is within a fifth of a standard deviation that
-        is at most 100; and where other inputs go through an embedding. Silent where the mean is that small beside the standard
-        deviation, a normalisation follows or the budget is inside the band, and no step is too large, as with VGG's own input;
-        and where a step samples from its own outputs, like a policy, and inputs are near 0 and near each other, like the first
-        states of episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few
-        values, all multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many
-        values; a warning also where a model scales what it is given. Code `column`: a linear layer is given data in which one column has an rms of 1,000 or more, and half of the
-        columns at most 10. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and
-        standard deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a
-        run of 100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
+        those of all numbers of the first batch, if it holds more than one example. An error where a step would replace a weight
+        or the loss is not finite: from a standard deviation or mean of 10, if the step would be small enough without its
+        square, and from 100 in any case; only if nothing normalises and, with 8 layers or more, if the gain budget is right
+        without the input. A hint where normalisation follows (in a watched run alone, directly after the first layer); where a
+        rehearsal predicts training, or a tenth of the loss is gone in 50 steps with small inputs; in a watched run alone,
+        unless its loss is not finite, or after 100 steps is at chance or at the best constant answer's cost; where the gain
+        budget with this input is inside the band that trains, or the layers with weights are given it near mean 0 and standard
+        deviation 1, as by a division in forward (a warning if a rehearsal is unstable and the run has not learned since); where
+        mean and standard deviation are below 10; where the mean is within a fifth of a standard deviation that is at most 100;
+        and where other inputs go through an embedding. Silent where the mean is that small beside the standard deviation, a
+        normalisation follows or the budget is inside the band, and no step is too large, as with VGG's own input; and where a
+        step samples from its own outputs, like a policy, and inputs are near 0 and near each other, like the first states of
+        episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few values, all
+        multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many values; a
+        warning also where a model scales what it is given. Code `column`: a linear layer is given data in which one column has
+        an rms of 1,000 or more, and half of the columns at most 10. Code `each`: every example is scaled by its own values, to
+        the range from 0 to 1 or to mean 0 and standard deviation 1, the loss is of a difference, and 5 % or more of the targets
+        are outside [0, 1]; a warning where a run of 100 steps or more has ended, or stands still, above a tenth of the best
+        constant answer's cost; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: for `rounded`, levels set at these values on purpose. Silent where inputs are looked up in an embedding, or
