@@ -14,6 +14,7 @@ import trainability
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.measure.as_drawn import frozen_as_drawn
+from trainability.doctor.measure.frozen_tables import random_tables
 
 
 def convolutions() -> nn.Sequential:
@@ -103,6 +104,48 @@ def test_the_draw_is_known_by_its_distribution() -> None:
     torch.manual_seed(0)
     found = [len(frozen_as_drawn(probe(dense(64, 8), nn.Linear(64, 4)))) for _ in range(25)]
     assert sum(found) >= 0.99 * 25 * 8
+
+
+def vectors(rows: int = 200, columns: int = 16) -> torch.Tensor:
+    """As a trained table has them: with directions in common, and rows of different sizes."""
+    common = torch.randn(rows, 4) @ torch.randn(4, columns) + 0.5 * torch.randn(rows, columns)
+    return common * torch.linspace(0.5, 1.5, rows)[:, None]
+
+
+def padded() -> torch.Tensor:
+    table = torch.randn(200, 16)
+    table[0] = 0.0
+    return table
+
+
+TABLES: dict[str, tuple[Callable[[], nn.Module], bool]] = {
+    "normal": (lambda: nn.Embedding.from_pretrained(0.3 * torch.randn(200, 16)), True),
+    "uniform": (lambda: nn.Embedding.from_pretrained(torch.rand(200, 16) - 0.5), True),
+    "with a row of padding": (lambda: nn.Embedding.from_pretrained(padded()), True),
+    "trained vectors": (lambda: nn.Embedding.from_pretrained(vectors()), False),
+    "few numbers": (lambda: nn.Embedding.from_pretrained(torch.randn(40, 8)), False),
+    "not frozen": (lambda: nn.Embedding.from_pretrained(torch.randn(200, 16), freeze=False), False),
+    "a teacher's": (lambda: nn.ModuleList([nn.Embedding(200, 16), nn.Embedding.from_pretrained(torch.randn(200, 16))]), False),
+    "sines": (
+        lambda: nn.Embedding.from_pretrained(torch.sin(torch.arange(200.0)[:, None] / torch.logspace(0, 3, 16))),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("made", "is_noise"), TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("seed", range(5))
+def test_frozen_tables_of_random_numbers(made: Callable[[], nn.Module], is_noise: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    assert bool(random_tables(made())) == is_noise
+
+
+@pytest.mark.parametrize(("loss", "severity"), [(1.9, "warning"), (1.8, "hint")])
+def test_a_random_table_is_a_warning_where_little_is_learned(loss: float, severity: str) -> None:
+    settings = OptimizerSettings(name="Adam", lr=1e-3, managed=2, frozen=("words.weight",), frozen_noise=("words.weight",))
+    seen = Evidence(optimizer=settings, steps=steps([CHANCE] * 20 + [loss] * 200), num_classes=10)
+    found = {f.code: f.severity for f in diagnose(seen).findings}
+    assert found.get("untrained_parameter.as_drawn") == severity
 
 
 @pytest.mark.parametrize(("layers", "severity"), [(8, "warning"), (7, "hint"), (2, "hint"), (1, None)])

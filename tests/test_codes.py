@@ -458,9 +458,10 @@ def at_limit(losses: Sequence[float]) -> Evidence:
     return Evidence(samples=(sample(1, (full, layer("head"))),), steps=steps(losses), num_classes=10)
 
 
-def compared_so(*, plain: bool = True, held_out: float | None = None) -> Evidence:
-    """Targets of training that have nothing to do with their inputs, and what validation has."""
-    return Evidence(relation=Relation(num_examples=600, z=1.0, is_plain=plain, held_out_z=held_out), facts=Facts())
+def compared_so(*, plain: bool = True, held_out: float | None = None, run: int = 0) -> Evidence:
+    """Targets of training that have nothing to do with their inputs, what validation has, and a run at chance."""
+    relation = Relation(num_examples=600, z=1.0, is_plain=plain, held_out_z=held_out)
+    return Evidence(relation=relation, facts=Facts(), steps=steps([CHANCE] * run), num_classes=10 if run else None)
 
 
 def empty_images(one_target: bool) -> Evidence:
@@ -505,6 +506,7 @@ CODES = {
         compared_so(plain=False, held_out=7.9),
     ),
     "shuffled_labels.unrelated of words and series": (compared_so(), compared_so(plain=False)),
+    "shuffled_labels.unrelated of series in a run": (compared_so(plain=False, run=500), compared_so(plain=False, run=499)),
     "blank_images.augmentation": (empty_images(False), empty_images(True)),
     "label_conflict": (
         Evidence(data=data(label_conflict_fraction=0.1, copied_fraction=0.49)),

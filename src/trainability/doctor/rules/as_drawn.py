@@ -17,6 +17,8 @@ def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding
     """Frozen layers that still have PyTorch's initial weights: a hint if few, unless the trained part does not learn."""
     settings = settings_of(evidence)
     names = settings.frozen_as_drawn if settings is not None else ()
+    if settings is not None and settings.frozen_noise:
+        return [_noise(settings.frozen_noise, is_needed=_learns_little(evidence) or frozen_is_needed(evidence, frozen))]
     if len(names) < 2:
         return []
     is_deep = len(names) >= MANY_DRAWN or (len(names) >= FEW_DRAWN and _learns_little(evidence))
@@ -38,6 +40,23 @@ def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding
             layers=names,
         )
     ]
+
+
+def _noise(names: tuple[str, ...], *, is_needed: bool) -> Finding:
+    """Tables of random numbers; a hint where what is trained learns beside them."""
+    return Finding(
+        rule="untrained_parameter",
+        code="untrained_parameter.as_drawn",
+        severity="warning" if is_needed else "hint",
+        seen=f"{', '.join(names)} will not be trained, and hold{'s' if len(names) == 1 else ''} nothing but random numbers: no "
+        "vectors were loaded",
+        measurements=(Measurement(name="frozen tables of random numbers", value=float(len(names)), threshold=0.0),),
+        cause="nn.Embedding.from_pretrained freezes its table (freeze=True is its default), or requires_grad is False",
+        remedy="nn.Embedding.from_pretrained(table, freeze=False), or nn.Embedding(rows, width), to train it; or load trained "
+        "vectors into it",
+        source="PyTorch, torch.nn.Embedding.from_pretrained; numbers compared with independent draws",
+        layers=names,
+    )
 
 
 def _learns_little(evidence: Evidence) -> bool:
