@@ -103,6 +103,53 @@ def test_steps_of_one_series_follow_each_other_and_shuffled_rows_do_not(in_order
     assert ("batch_leakage" in said(Filter, loader, squared, runs=runs)) is not in_order
 
 
+class Tagger(nn.Module):
+    """One sentence a step: its words are the rows, and the recurrent layer's steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.lstm, self.out = nn.Embedding(20, 8), nn.LSTM(8, 16, bidirectional=True), nn.Linear(32, 2)
+
+    def forward(self, words: Tensor) -> Tensor:
+        hidden, _ = self.lstm(self.words(words).view(len(words), 1, -1))
+        tags: Tensor = self.out(hidden.view(len(words), -1))
+        return tags
+
+
+class Recording(nn.Module):
+    """One recording a step, which the recurrent layer takes unbatched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.out = nn.GRU(3, 16), nn.Linear(16, 2)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        states: Tensor = self.out(self.gru(steps)[0])
+        return states
+
+
+def sequences(*, words: bool, lengths: int) -> list[tuple[Tensor, Tensor]]:
+    """Sequences of so many lengths, whose label lasts for several steps."""
+    rng = torch.Generator().manual_seed(0)
+    made = []
+    for index in range(60):
+        size = 40 + 3 * (index % lengths)
+        labels = (torch.rand(size, generator=rng) < 0.04).cumsum(0) % 2
+        inputs = labels + 2 * torch.randint(0, 9, (size,), generator=rng)
+        made.append((inputs if words else torch.randn(size, 3, generator=rng) + labels[:, None], labels))
+    return made
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["check", "run"])
+@pytest.mark.parametrize("model", [Tagger, Recording])
+@pytest.mark.parametrize("lengths", [1, 9])
+def test_a_batch_of_its_own_length_may_be_one_sequence(model: type[nn.Module], lengths: int, runs: bool) -> None:
+    loader: Any = sequences(words=model is Tagger, lengths=lengths)
+    found = said(model, loader, lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), runs=runs)
+    assert ("batch_leakage" in found) is (lengths == 1)
+    assert "class_order" not in found or lengths == 1
+
+
 class Queries(Dataset):
     """Documents, and what each is worth of all for two goals."""
 

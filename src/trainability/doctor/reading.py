@@ -10,6 +10,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import field_of, number_of
+from trainability.doctor.readings import FEWEST_LENGTHS
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
 _NO_LOSS = 1e-6
@@ -82,6 +83,13 @@ def _classes_of_the_loss(evidence: Evidence) -> int | None:
 def num_steps(evidence: Evidence) -> int:
     """Steps from the first to the last that was watched; of a long run not all of them are kept."""
     return evidence.steps[-1].step - evidence.steps[0].step + 1 if evidence.steps else 0
+
+
+def rows_are_steps(evidence: Evidence) -> bool:
+    """Whether each batch is one sequence, of its own length, whose steps are the rows that the model is given."""
+    found = facts(evidence).readings
+    lengths = {sample.batch_size for sample in evidence.samples if sample.batch_size is not None}
+    return found.one_sequence and (found.lengths_differ or len(lengths) >= FEWEST_LENGTHS)
 
 
 def is_summed(probe: ProbeResult) -> bool:

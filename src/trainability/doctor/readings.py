@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from trainability.doctor.audit_results import BatchOrder, TargetOrder
 from trainability.doctor.pair_facts import KeptTargets
 
+FEWEST_LENGTHS = 3  # of the first batches that each hold one sequence; batches of examples have one, and another at the end
+
 
 @dataclass(frozen=True, kw_only=True)
 class Overwritten:
@@ -249,6 +251,8 @@ class Readings:
         asked: sequences that go into a layer as amounts, and are asked for as classes; None if there are none.
         kept: targets that the loop holds beside its batches, and that belong to other inputs; None if there are none.
         sorted_targets: in a watched loop, `SplitAudit.target_order`, of its sampled steps.
+        one_sequence: a recurrent layer takes the rows that the model is given for the steps of one sequence.
+        lengths_differ: and the loader's first batches have three lengths or more, as sequences have and batches have not.
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
         only_pools: maxima of pooling are all that is nonlinear in the model, in evaluation.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
@@ -277,4 +281,6 @@ class Readings:
     only_pools: bool = False
     affine: AffineWhole | None = None
     sorted_targets: TargetOrder | None = None
+    one_sequence: bool = False
+    lengths_differ: bool = False
     keeps_rows: bool = False

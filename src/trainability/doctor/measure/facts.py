@@ -65,6 +65,7 @@ from trainability.doctor.measure.tokens import (
     asked_of_tokens,
     belong_together,
     examples_first,
+    lengths_differ,
     stacked_second,
     steps_first,
     turned,
@@ -210,7 +211,7 @@ def _questions(
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
         "tensors that the model is given": lambda known: {"all_given": seen.all_given()},
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
-        "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
+        "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches, known),
         "sequences whose end is not read": lambda known: {
             "ignores_end": ignores_end(plain, seen.inputs),
             "drowned": drowned_by_padding(plain, seen.inputs),
@@ -227,10 +228,15 @@ def _questions(
     }
 
 
-def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> dict[str, Any]:
+def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any], known: Facts) -> dict[str, Any]:
     """What an example's output has from its neighbours and its place; nothing where examples lie along another dimension."""
     if steps_first(seen, loss) or turned_over(seen, batches) or belong_together(seen, batches):
         return {}
+    if seen.given.reads_one_sequence(seen.inputs):
+        readings = replace(known.readings, one_sequence=True, lengths_differ=lengths_differ(batches))
+        if readings.lengths_differ:
+            return {"readings": readings}
+        known = replace(known, readings=readings)
     model, inputs = callable_model(seen), seen.inputs
     if stacked_second(seen, batches):
         return {"leakage": leakage(Turned(model), turned(inputs, inputs[0].shape[:2])), "stacked_second": True}
@@ -239,6 +245,7 @@ def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> di
     layer = along_batch(model, inputs, seen.given.lengths)
     unsure = layer is not None and not examples_first(seen, batches)
     found = {"leakage": mixed, "place_leakage": placed, "along_batch": layer, "maybe_steps_first": unsure}
+    found["readings"] = known.readings
     if mixed:
         nodes = [tensor.grad_fn for tensor in seen.returned if tensor.grad_fn is not None]
         found["softmax_over_batch"] = softmax_over_batch(nodes, inputs, len(inputs[0]) if inputs[0].dim() else None)

@@ -117,6 +117,15 @@ class LayerInputs:
         if is_first or not given.requires_grad:
             self._are_scaled.append(abs(mean) <= 3 and 0.05 <= std <= _LARGE)
 
+    def reads_one_sequence(self, inputs: Iterable[Any]) -> bool:
+        """Whether a recurrent layer takes the rows that the model is given for the steps of one sequence.
+
+        Args:
+            inputs: of the model. The layer is given (rows, features), or (rows, 1, features) without batch_first.
+        """
+        rows = next((len(x) for x in inputs if isinstance(x, Tensor) and x.dim() > 0), None)
+        return self.reads_unbatched or any(lengths == (rows, 1) for lengths in self.lengths.values())
+
     def _is_one_place(self, name: str, given: Tensor, rows: int) -> bool:
         """Whether numbers along a sequence, the same for all examples, are one number, and the same one in every call.
 

@@ -13,13 +13,16 @@ from trainability.doctor.measure.calls import Call
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
 from trainability.doctor.measure.own_tokens import returns_code
+from trainability.doctor.measure.randomness import generators_restored
 from trainability.doctor.measure.shown_places import asks_shown_words, leaves_out_hidden
+from trainability.doctor.readings import FEWEST_LENGTHS
 
 _NEARLY_ALL = 0.95
 _MANY = 0.8
 _NO_PADDING = 0.9  # share of the commonest token among those that are never asked for
 _FEWEST_WORDS = 8
 _FIRST_BATCHES = 4
+_READ = 12  # batches
 
 
 def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, Any]:
@@ -182,6 +185,13 @@ def belong_together(seen: ForwardPass, batches: Iterable[Any]) -> bool:
         return True
     in_order = isinstance(getattr(batches.batch_sampler, "sampler", None), SequentialSampler)
     return in_order and seen.given.reads_unbatched and len(seen.returned) > 1
+
+
+def lengths_differ(batches: Iterable[Any]) -> bool:
+    """Whether the first batches have so many different lengths that each is a sequence, or a set, by itself."""
+    with generators_restored(batches):
+        lengths = {len(x) for b in itertools.islice(batches, _READ) if (x := first_tensor(b)) is not None and x.dim() > 0}
+    return len(lengths) >= FEWEST_LENGTHS
 
 
 def _is_later(target: Tensor, given: Tensor, time: int) -> bool:

@@ -47,14 +47,14 @@ def class_order(evidence: Evidence) -> list[Finding]:
         classes under a binary loss. In a loop: an error where the gradient of the outputs shows the targets of five sampled
         batches, half of which hold one class each, and not all the same; a warning where each holds at most a quarter as many
         classes as were seen first in these batches (four or more); a hint where all hold the same class, unless the targets are
-        yes or no. Code `targets`: float targets of up to eight numbers, ten batches of 8 or more; their means only
-        rise, or fall, nine in ten lie wholly beyond the batch before, and so again in the next pass; or the rank of a batch's
-        mean and its place have a correlation of 0.9, all batches come again, and examples come from short to long (or from long
-        to short; five lengths or more), or a sampler draws them in an order that is not the stored one and the model is not
+        yes or no. Code `targets`: float targets of up to eight numbers, ten batches of 8 or more; their means only rise, or
+        fall, nine in ten lie wholly beyond the batch before, and so again in the next pass; or the rank of a batch's mean and
+        its place have a correlation of 0.9, all batches come again, and examples come from short to long (or from long to
+        short; five lengths or more), or a sampler draws them in an order that is not the stored one and the model is not
         recurrent. Half of the targets' variance, and four times what random order gives, lies between batches. In a loop, of 16
         sampled steps: batches of five ranges or more apart from each other, that rise, or fall, through each of two passes or
-        more. Silent where the model keeps rows from batch to batch; a hint where validation is told better than by one
-        constant.
+        more. Silent where the model keeps rows from batch to batch, and where each batch is one sequence (see `batch_leakage`);
+        a hint where validation is told better than by one constant.
     Why: such batches teach the net to predict the current class. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
     What fools it: data that is almost all of one class (silent from nine in ten); batches of one class each on purpose (a
@@ -65,6 +65,8 @@ def class_order(evidence: Evidence) -> list[Finding]:
     if found := sorted_targets(evidence):
         return found
     order = evidence.data.train.order if evidence.data is not None else reading.facts(evidence).readings.streamed
+    if reading.rows_are_steps(evidence):
+        return []  # a label lasts for some steps of a sequence
     if order is None:
         return _one_class_batches(evidence)
     is_marked = evidence.data is not None and evidence.data.train.target_mean is not None  # yes or no, as 1.0 and 0.0

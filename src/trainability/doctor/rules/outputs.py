@@ -41,14 +41,17 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         the batch as time leaks in one direction only.
     What fools it: models that compare examples on purpose (in-batch retrieval); outputs with an entry per pair of examples are
         left out, and so are batch norm without running statistics and, for `place`, models that draw random numbers. Silent
-        where rows are no examples: where a `DataLoader` does not batch (batch_size=None), and where it yields the rows of a
-        series in order, a recurrent layer takes them unbatched, and the model returns its state. With batches of (steps,
+        where rows are no examples: where a `DataLoader` does not batch (batch_size=None); where a recurrent layer takes the
+        rows for the steps of one sequence, and the first batches, or the sampled steps, have three lengths or more;
+        and where it yields the rows of a series in order, and the model returns its state. With batches of (steps,
         batch): silent where targets are the next steps, or one per sequence; a hint where there is a target for each step and
         the examples were not stacked by PyTorch's DataLoader, as in a tagger.
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
     # The facts test twice, in both directions, and not where an output belongs to a pair of examples.
+    if reading.rows_are_steps(evidence):
+        return []
     look = evidence.facts if evidence.facts is not None and evidence.facts.output_shape is not None else evidence.probe
     leakage = (look.leakage if look is not None else None) or 0.0
     layer = evidence.facts.along_batch if evidence.facts is not None else None
