@@ -593,7 +593,11 @@ EXAMPLES: dict[str, Example] = {
     "eps_underflow": Example({"error": fact(low_precision="float16", eps=1e-8)}, near=fact(low_precision="float16", eps=3e-8)),
     # splits
     "split_overlap": Example(
-        {"warning": Evidence(data=data(overlap_fraction=0.01))}, near=Evidence(data=data(overlap_fraction=0.009))
+        {
+            "warning": Evidence(data=data(overlap_fraction=0.01)),
+            "hint": Evidence(data=data(overlap_fraction=0.04, copied_fraction=0.02)),
+        },
+        near=Evidence(data=data(overlap_fraction=0.009)),
     ),
     "validation_labels": Example({"warning": labels_compared()}, near=labels_compared(gain_z=4.9)),
     "augmentation_missing": Example(

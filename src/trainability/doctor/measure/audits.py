@@ -326,7 +326,7 @@ def audit_data(
         num_classes=num_classes,
         overlap_fraction=_overlap(held_out, seen) if held_out is not None else None,
         label_conflict_fraction=conflicts / seen.count if known else None,
-        copied_fraction=sum(n for n in Counter(seen.hashes).values() if n > 1) / seen.count if known else None,
+        copied_fraction=sum(n for n in Counter(seen.hashes).values() if n > 1) / seen.count if seen.hashes else None,
         repeated_fraction=_shared_fraction(drawn_again, seen) if drawn_again is not None else None,
         shared_dataset=validation is not None and _share_transform(train, validation),
         class_signal_z=signal[0] if signal else None,

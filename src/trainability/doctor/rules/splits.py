@@ -16,6 +16,7 @@ from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_
 
 _SHIFT, _SPREAD = 0.5, 2.0  # standard deviations of a channel; times
 _CHANCE = 5.0  # standard errors
+_BY_NATURE = 0.2  # of validation, that occurs in training too: a split with replacement shares more
 
 
 @rule(
@@ -81,13 +82,14 @@ def _too_few_weights(found: ShortLength) -> Finding:
     )
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning", "hint"))
 def split_overlap(evidence: Evidence) -> list[Finding]:
-    """Validation images are also training images, or both loaders share one data set object.
+    """Validation examples are also training examples, or both loaders share a data set.
 
-    Fires: 1 % or more of the validation images read occur, value for value, among the training images read; or both loaders
-        draw from the same data set object. Silent where examples are at most three numbers on an evenly spaced grid, unless all
-        of validation occurs in training: such grids share points.
+    Fires: 1 % or more of the validation examples read occur, value for value, among the training examples read; a hint where
+        these are less than a fifth, and at least half as many of the training examples occur in training more than once, as
+        short texts do; or both loaders draw from the same data set object. Silent where examples are at most three numbers on
+        an evenly spaced grid, unless all of validation occurs in training: such grids share points.
     Why: an image seen in training says nothing about new ones. With a shared object, a transform set for validation also
         applies to training, and augmentation is silently off.
     What fools it: augmented training images: they equal no validation image, so an overlap is seen only without augmentation. A
@@ -100,22 +102,25 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
     if data is None or (share < 0.01 and not data.shared_dataset):
         return []
     shared = data.shared_dataset
+    by_nature = not shared and share < _BY_NATURE and (data.copied_fraction or 0.0) >= share / 2
     return [
         Finding(
             rule="split_overlap",
             code="split_overlap.shared_dataset" if shared else "split_overlap.same_images",
-            severity="warning",
+            severity="hint" if by_nature else "warning",
             seen="training and validation draw from the same data set object, so a transform set for one applies to both"
             if shared
-            else f"{100 * share:.0f} % of the validation images are among the training images",
+            else f"{100 * share:.0f} % of the validation examples are among the training examples",
             measurements=(
-                Measurement(name="validation images seen in training", value=share, threshold=0.01),
+                Measurement(name="validation examples seen in training", value=share, threshold=0.01),
                 Measurement(name="shared data set objects", value=float(shared), threshold=0.0),
             ),
             cause="two Subsets of one data set"
             if shared
+            else "examples repeat by nature, within training, too"
+            if by_nature
             else "the split was drawn with replacement, or the data has duplicates",
-            remedy="make one data set per split, each with its own transform" if shared else "split by image hash",
+            remedy="make one data set per split, each with its own transform" if shared else "split by a hash of each example",
             source="own; the log's Caltech-256",
         )
     ]
