@@ -32,7 +32,7 @@ from trainability.doctor.measure.late_peak import try_late_peak
 from trainability.doctor.measure.mirrored import with_mirrored
 from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.nonfinite import first_nonfinite
-from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.optimizer_settings import settings_if_any
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy, try_raised_clip
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
@@ -383,4 +383,4 @@ def _settings(setup: Setup) -> OptimizerSettings | None:
     optimizer: torch.optim.Optimizer | None = setup.single_optimizer
     if optimizer is None or len(modules(setup.model)) != 1:
         return None
-    return optimizer_settings(optimizer, modules(setup.model)[0], clip=setup.clip, planned_steps=setup.planned_steps)
+    return settings_if_any(optimizer, modules(setup.model)[0], clip=setup.clip, planned_steps=setup.planned_steps)

@@ -104,8 +104,11 @@ def call_model(model: Callable[..., Any], inputs: Any) -> Any:
 
 
 def batch_size(batch: Any) -> int | None:
-    """Examples in a batch: the size of the first dimension, if it is the same for all tensors; else None."""
-    sizes = {tensor.shape[0] if tensor.dim() else None for _, tensor in tensors(batch)}
+    """Examples in a batch: the size of the first dimension, if it is the same for all tensors; else None.
+
+    Rows of a sparse tensor, as of a graph's adjacency, are not taken for examples, and cannot be cut off.
+    """
+    sizes = {tensor.shape[0] if tensor.dim() and tensor.layout == torch.strided else None for _, tensor in tensors(batch)}
     return sizes.pop() if len(sizes) == 1 else None
 
 

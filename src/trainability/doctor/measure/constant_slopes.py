@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
+from trainability.doctor.measure.statistics import has_values
 
 Edge = tuple[Any, int]  # a node of the graph, and which of its results
 
@@ -72,6 +73,8 @@ def is_flat(words: dict[str, Any], found: Any) -> bool:
         return False
     given = [words["outputs"]] if isinstance(words["outputs"], Tensor) else list(words["outputs"])
     made = [gradient for gradient in found if gradient is not None]
+    if not all(has_values(t) for t in (*given, *made)):  # inside of torch.func, which takes its own by this function, too
+        return False
     return bool(made) and any(bool(t.any()) for t in given) and not any(bool(g.any()) for g in made)
 
 

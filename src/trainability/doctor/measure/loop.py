@@ -1,6 +1,7 @@
 """The body of a training loop in any of its forms, stepped and watched."""
 
 import contextlib
+import copy
 import inspect
 import math
 from collections import Counter
@@ -24,7 +25,7 @@ from trainability.doctor.measure.put_back import keep_attributes, keep_groups, k
 from trainability.doctor.measure.redrawn_weights import STEPS_COMPARED, RedrawnWeights
 from trainability.doctor.measure.replaced import replaced
 from trainability.doctor.measure.stale_gradients import StaleGradients, norm
-from trainability.doctor.measure.statistics import local
+from trainability.doctor.measure.statistics import has_values, local
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training
 
@@ -222,13 +223,16 @@ class Loop:
                     buffer.copy_(old)
 
     def _dry_run(self, batch: Any) -> float:
-        """The body with optimizers that do not step, for its loss."""
+        """The body with optimizers that do not step, for its loss; one whose step computes it steps, and is put back."""
         gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in self.parameters.values()]
         put_groups_back = [keep_groups(optimizer) for optimizer in self.optimizers]
+        stepping = [optimizer for optimizer in self.optimizers if _takes_more(optimizer)]
+        put_groups_back += [_keep_weights(optimizer) for optimizer in stepping]
         own = [vars(optimizer).get("step") for optimizer in self.optimizers]  # a scheduler puts its own there
         try:
             for optimizer in self.optimizers:
-                optimizer.step = _stand_still  # type: ignore[method-assign]
+                if optimizer not in stepping:
+                    optimizer.step = _stand_still  # type: ignore[method-assign]
             assert self.step is not None
             with put_back(*self.others):
                 value = loss_as_float(self.step(self.model, self.optimizer, batch))
@@ -286,10 +290,11 @@ class Loop:
         self._on_part_handles.append(part.register_forward_hook(LeftBehind(self._on_answer)))
 
     def _on_answer(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.output = first_tensor(output)
+        found = first_tensor(output)
+        self.output = found if found is None or has_values(found) else None  # nothing leaves a function that torch.func maps
 
     def _on_forward(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.output = first_tensor(output)
+        self._on_answer(module, args, output)
         if self.watching:
             self.training = module.training
 
@@ -317,7 +322,7 @@ class Loop:
         self.reached |= {id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None}
         size = math.hypot(*map(norm, gradients)) if gradients else 0.0
         self.norm = size if self.norm is None else math.hypot(self.norm, size)
-        self.rate = max(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
+        self.rate = max((float(group["lr"]) for group in optimizer.param_groups if "lr" in group), default=None)
         self.calls += 1
         if self._asked[id(optimizer)] < STEPS_COMPARED:
             self._asked[id(optimizer)] += 1
@@ -365,6 +370,28 @@ def _usual_loss(loss_fn: LossFn) -> TrainingStep:
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _takes_more(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step needs other arguments than a closure, as one that computes the loss by itself."""
+    needed = [p for p in inspect.signature(type(optimizer).step).parameters.values() if p.default is inspect.Parameter.empty]
+    named = [p.name for p in needed if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
+    return any(name not in ("self", "closure") for name in named)
+
+
+def _keep_weights(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """Keep the weights and the state of an optimizer, and return what puts them back."""
+    weights = [(p, p.detach().clone()) for group in optimizer.param_groups for p in group["params"]]
+    state = {key: copy.deepcopy(value) for key, value in optimizer.state.items()}
+
+    def put_back() -> None:
+        with torch.no_grad():
+            for p, old in weights:
+                p.copy_(old)
+        optimizer.state.clear()
+        optimizer.state.update(state)
+
+    return put_back
 
 
 def _stand_still(closure: Callable[[], Any] | None = None, **_: Any) -> Any:

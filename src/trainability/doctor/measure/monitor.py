@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -15,7 +14,7 @@ from trainability.doctor.arguments import check_model, check_numbers, check_opti
 from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
-from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
+from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.blocks import to_host
 from trainability.doctor.measure.evaluated import evaluated
@@ -23,7 +22,7 @@ from trainability.doctor.measure.first_look import facts_so_far, first_facts, is
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.nested import optimizers
-from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.optimizer_settings import settings_if_any
 from trainability.doctor.measure.passed_by import PassedBy
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
 from trainability.doctor.measure.problems import Problems
@@ -219,14 +218,11 @@ class Monitor:
     def evidence(self) -> Evidence:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
-        settings: OptimizerSettings | None = None
         facts = replace(
             self._facts or Facts(), **facts_so_far(self._plain, self._sampler, self._rivals, self._facts, self._samples)
         )
         facts = replace(facts, passed_by=self._passed_by.num_parameters)
-        if self._optimizer is not None:
-            with contextlib.suppress(KeyError, TypeError, ValueError):  # an optimizer without a learning rate
-                settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)
+        settings = settings_if_any(self._optimizer, self._plain, clip=self._clip) if self._optimizer is not None else None
         seen = Evidence(
             steps=tuple(self._steps),
             samples=tuple(self._samples),

@@ -58,6 +58,20 @@ def optimizer_settings(
     )
 
 
+def settings_if_any(
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module | None = None,
+    *,
+    clip: float | None = None,
+    planned_steps: int | None = None,
+) -> OptimizerSettings | None:
+    """Read an optimizer's groups; None of one that has no learning rate, as Levenberg and Marquardt's."""
+    try:
+        return optimizer_settings(optimizer, model, clip=clip, planned_steps=planned_steps)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _max_lr(scheduler: Any) -> float | None:
     """Of `CyclicLR`, which keeps its own, and `OneCycleLR`, which writes them into the groups."""
     if isinstance(scheduler, CyclicLR):

@@ -18,7 +18,7 @@ from trainability.doctor.measure.hooks import Watch
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.nested import optimizers
-from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.optimizer_settings import settings_if_any
 from trainability.doctor.measure.probe_answers import Answers, answers, loss_facts
 from trainability.doctor.measure.probe_layers import growth_facts, layer_rows
 from trainability.doctor.measure.randomness import randomness_restored
@@ -269,7 +269,7 @@ def _settings(model: nn.Module, optimizer: Any, clip: float | None, planned_step
     if optimizer is None or isinstance(optimizer, OptimizerSettings):
         return optimizer
     inner = next(iter(optimizers(optimizer)), optimizer)
-    return optimizer_settings(inner, model, clip=clip, planned_steps=planned_steps)
+    return settings_if_any(inner, model, clip=clip, planned_steps=planned_steps)
 
 
 def _scalar_loss(loss_fn: Loss, output: Any, labels: Any) -> Tensor:

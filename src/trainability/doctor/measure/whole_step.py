@@ -65,8 +65,8 @@ def loss_of_body(
     steppers = copied(model, optimizer)[1]
     single = len(optimizers(steppers)) == 1
 
-    def stand_still(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
-        value = closure() if closure is not None else None
+    def stand_still(closure: Any = None, *_: Any, **__: Any) -> Any:
+        value = closure() if callable(closure) and not isinstance(closure, nn.Module) else None
         if single and losses:
             raise _Stepped  # what comes behind the step (an average, a limit) would write to weights that the graph holds
         return value

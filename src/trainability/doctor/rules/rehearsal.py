@@ -160,7 +160,8 @@ def stale_gradients(evidence: Evidence) -> list[Finding]:
 def zero_gradient(evidence: Evidence) -> list[Finding]:
     """The optimizer finds no gradient, or one that is exactly zero, at every step.
 
-    Fires: at every rehearsed step of an optimizer, three at least, the norm over all gradients was 0.
+    Fires: at every rehearsed step of an optimizer, three at least, the norm over all gradients was 0. Silent where no parameter
+        has a gradient and some move: the optimizer computes its step by itself.
     Why: rounding cannot make a gradient exactly zero in every parameter. Either it was cleared after backward, or no path leads
         from the loss to the weights, or every path is cut (all units dead).
     What fools it: the first step of some penalties; hence three steps.
@@ -170,7 +171,7 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     """
     rehearsal = _stepped(evidence)
     norms = [step.gradient_norm for step in rehearsal.steps if step.optimizer_steps] if rehearsal is not None else []
-    if len(norms) < 3 or any(norms):
+    if len(norms) < 3 or any(norms) or (rehearsal is not None and _moves_without(rehearsal)):
         return []
     given = evidence.facts.num_gradients if evidence.facts is not None else None  # at the end of a backward pass
     is_cut, is_cleared = given == 0, bool(given) and not reading.facts(evidence).no_weight_moves
@@ -193,6 +194,11 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
             source="own; counted in the rehearsal",
         )
     ]
+
+
+def _moves_without(rehearsal: Rehearsal) -> bool:
+    """Whether an optimizer moves weights that have no gradient at all, as one that computes its step from the loss by itself."""
+    return len(rehearsal.without_gradient) == rehearsal.num_parameters > len(rehearsal.unmoved)
 
 
 # Cause and remedy for weights that did not move, by what is known about them.

@@ -1,0 +1,116 @@
+"""Steps that most hooks do not expect: sparse batches, optimizers that compute their own step, gradients of each example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, jacrev, vmap
+from torch.nn import functional as F
+
+from trainability import Setup, check
+
+NODES = 60
+
+
+class Graph(nn.Module):
+    """Two layers of a graph convolution with a sparse adjacency."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        answer: Tensor = torch.sparse.mm(adjacency, self.second(torch.sparse.mm(adjacency, self.first(x)).relu()))
+        return answer
+
+
+def graph(layout: torch.layout) -> tuple[Tensor, Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    kind = torch.randint(0, 3, (NODES,), generator=rng)
+    joined = (torch.rand(NODES, NODES, generator=rng) < 0.05 + 0.3 * (kind[:, None] == kind)).float() + torch.eye(NODES)
+    adjacency = joined / joined.sum(dim=1, keepdim=True)
+    x = F.one_hot(kind, 8) + torch.randn(NODES, 8, generator=rng)
+    return x, adjacency.to_sparse(layout=layout), kind
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr], ids=["coo", "csr"])
+def test_a_graph_with_a_sparse_adjacency_is_one_batch(layout: torch.layout) -> None:
+    torch.manual_seed(0)
+    model = Graph()
+
+    def training_step(model: nn.Module, batch: Any) -> Tensor:
+        x, adjacency, kind = batch
+        return F.cross_entropy(model(x, adjacency), kind)
+
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    found = check(model, [graph(layout)], training_step=training_step, optimizer=optimizer, rehearse_seconds=20.0)
+    assert found.verdict == "will train"
+    assert {f.severity for f in found.findings} <= {"hint"}
+
+
+class OwnStep(torch.optim.Optimizer):
+    """A damped Gauss-Newton step, which needs no gradient, and has no learning rate."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"damping": 1e-2})
+
+    @torch.no_grad()
+    def step(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+        named = {name: p.detach() for name, p in model.named_parameters()}
+
+        def residual(weights: dict[str, Tensor]) -> Tensor:
+            return (functional_call(model, weights, (x,)) - y).flatten()
+
+        r = residual(named)
+        slopes = torch.cat([each.reshape(len(r), -1) for each in jacrev(residual)(named).values()], dim=1)
+        damped = slopes.T @ slopes + self.param_groups[0]["damping"] * torch.eye(slopes.shape[1])
+        change = torch.linalg.solve(damped, slopes.T @ r)
+        for p, part in zip(model.parameters(), change.split([p.numel() for p in named.values()]), strict=True):
+            p -= 0.2 * part.view_as(p)
+        return r.square().mean()
+
+
+def by_own_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    loss: Tensor = optimizer.step(model, *batch)
+    return loss
+
+
+def by_clipped_examples(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    """The gradient of each example, at most of size 1, and noise: differentially private gradients."""
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+
+    def cost(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return F.mse_loss(functional_call(model, weights, (x[None],)), y[None])
+
+    each, losses = vmap(grad_and_value(cost), in_dims=(None, 0, 0))(weights, *batch)
+    size = torch.stack([g.flatten(1).norm(dim=1) for g in each.values()]).norm(dim=0)
+    shrunk = (1 / size).clamp(max=1.0)
+    for name, p in model.named_parameters():
+        p.grad = torch.einsum("n,n...->...", shrunk, each[name]) / len(size) + 1e-4 * torch.randn_like(p)
+    optimizer.step()
+    return losses.mean()
+
+
+@pytest.mark.parametrize(
+    ("build", "step"),
+    [(lambda p: OwnStep(p), by_own_step), (lambda p: torch.optim.SGD(p, 0.3), by_clipped_examples)],
+    ids=["own step", "clipped examples"],
+)
+def test_steps_without_a_backward_pass_are_rehearsed(build: Callable[[Any], Any], step: Any) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(256, 3)
+    y = torch.sin(x[:, :1]) + x[:, 1:2] * 0.5
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+    before = [p.detach().clone() for p in model.parameters()]
+    loader = [(x[i : i + 64], y[i : i + 64]) for i in range(0, 256, 64)]
+    found = check(Setup(model=model, train_loader=loader, optimizer=build(model.parameters()), step=step, rehearse_seconds=20.0))
+    assert found.evidence.rehearsal is not None
+    looks = found.evidence.rehearsal.reference
+    assert looks[-1].loss < 0.5 * looks[0].loss
+    assert {f.severity for f in found.findings} <= {"hint"}
+    assert all(torch.equal(old, p) for old, p in zip(before, model.parameters(), strict=True))
