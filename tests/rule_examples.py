@@ -417,7 +417,13 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(data=data(split(shapes=((4, 5, 3),), regrouped_roughness=1.01))),
     ),
     "not_finite_data": Example(
-        {"error": Evidence(data=data(split(nonfinite_fraction=1e-3)))}, near=Evidence(data=data(split(nonfinite_fraction=0.0)))
+        {
+            "error": Evidence(data=data(split(nonfinite_fraction=1e-3))),
+            "hint": dataclasses.replace(
+                rehearsed(10), data=data(split(nonfinite_fraction=0.1, order=ordered().data.train.order))
+            ),
+        },
+        near=Evidence(data=data(split(nonfinite_fraction=0.0))),
     ),
     "blank_images": Example(
         {

@@ -108,7 +108,9 @@ def test_steps_without_a_backward_pass_are_rehearsed(build: Callable[[Any], Any]
     model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
     before = [p.detach().clone() for p in model.parameters()]
     loader = [(x[i : i + 64], y[i : i + 64]) for i in range(0, 256, 64)]
-    found = check(Setup(model=model, train_loader=loader, optimizer=build(model.parameters()), step=step, rehearse_seconds=20.0))
+    found = check(
+        Setup(model=model, train_loader=loader, optimizer=build(model.parameters()), step=step, rehearse_seconds=20.0)
+    )
     assert found.evidence.rehearsal is not None
     looks = found.evidence.rehearsal.reference
     assert looks[-1].loss < 0.5 * looks[0].loss

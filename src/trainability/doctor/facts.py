@@ -64,6 +64,7 @@ class Facts:
             the batch's own classes go nowhere; None if there is none.
         own_scale: whether each example of the input is scaled by itself: "extremes" (from 0 to 1) or "deviation" (to mean 0 and
             standard deviation 1); None where they are not.
+        zeros_for_answers: which input of the model has the shape of its answers and holds zeros; None if none does.
         zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
         numbers_for_words: span of integers that go into a layer as they are; None if there are none.
         number_layer: the layer that gets them.
@@ -306,6 +307,7 @@ class Facts:
     drawn_beside: str | None = None
     own_scale: str | None = None
     nonfinite_inputs: tuple[str, ...] = ()
+    zeros_for_answers: int | None = None
     zeros_beside_state: tuple[str, ...] = ()
     numbers_for_words: float | None = None
     number_layer: str | None = None

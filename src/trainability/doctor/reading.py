@@ -189,12 +189,13 @@ def has_learned(evidence: Evidence) -> bool:
 
 
 def stays_above_half(evidence: Evidence) -> bool:
-    """Whether 50 rehearsed steps or more, or the watched run after them, leave the loss above half of chance."""
+    """Whether 50 rehearsed steps or more, or the watched run after them, leave the loss above half of what a constant costs."""
     rehearsal = evidence.rehearsal
-    if rehearsal is None or rehearsal.task.chance is None or len(rehearsal.steps) < 50:
+    if rehearsal is None or len(rehearsal.steps) < 50:
         return False
+    chance = rehearsal.constant_loss if rehearsal.task.chance is None else rehearsal.task.chance
     now = recent_loss(evidence) or (rehearsal.reference[-1].loss if rehearsal.reference else None)
-    return now is not None and now > 0.5 * rehearsal.task.chance
+    return now is not None and chance is not None and now > 0.5 * chance
 
 
 def diverged(evidence: Evidence) -> bool:

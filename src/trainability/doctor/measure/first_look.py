@@ -138,8 +138,9 @@ def _facts_of_inputs(sampler: LayerSampler) -> dict[str, Any]:
     if sampler.tape is None:
         return {}
     hides = {"unread_words": "hidden"} if sampler.tape.own_tokens.hides_words else {}
-    answer = next((call.returned for call in sampler.tape.calls if call.is_whole), None)
-    return sampler.tape.given.facts(answer) | hides | {"filled_extreme": sampler.tape.extremes.found}
+    whole = next((call for call in sampler.tape.calls if call.is_whole), None)
+    answer, inputs = (whole.returned, whole.inputs) if whole is not None else (None, ())
+    return sampler.tape.given.facts(answer, inputs) | hides | {"filled_extreme": sampler.tape.extremes.found}
 
 
 def _facts_of_loss(loss: Tensor, sampler: LayerSampler, managed: set[int] | None) -> dict[str, Any]:

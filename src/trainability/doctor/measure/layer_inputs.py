@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from trainability.doctor.batches import first_tensor
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT, is_one_word, lone_word, loud_column
@@ -19,6 +20,7 @@ from trainability.doctor.measure.pooled import PooledNorms
 
 _LARGE = 10.0  # of inputs of a layer
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
+_FEWEST_PLACES = 64  # numbers of an input that is zero everywhere
 _FEWEST_STEPS = _FEWEST_LENGTHS = 3
 
 _MOSTLY, _FADED = 0.5, 1e-4  # share of the steps; of the gradient of the recurrent weights
@@ -180,16 +182,18 @@ class LayerInputs:
                     return name, share
         return None
 
-    def facts(self, answer: Any) -> dict[str, Any]:
+    def facts(self, answer: Any, inputs: Iterable[Any] = ()) -> dict[str, Any]:
         """Fields of `Facts`.
 
         Args:
+            inputs: what the model was given.
             answer: what the model returned. Nodes of a graph may all be given one number: then what differs is who is joined.
         """
         meant = self._of_nodes if answers_differ(answer) else set()
         return {
             "featureless": bool(meant),
             "scaled_inside": bool(self._are_scaled) and all(self._are_scaled) and self._largest <= _LARGE,
+            "zeros_for_answers": zeros_for_answers(answer, inputs),
             "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
             "loud_column": self._loud,
             "pooled_norm": self.pooled.found,
@@ -207,3 +211,25 @@ def _padded_share(given: Tensor) -> float:
     behind = (words.flip(1).cumsum(dim=1) == 0).sum(dim=1)
     # After a silence that is as long for all, what was before is to be remembered.
     return float(behind.float().median()) / given.shape[1] if len(behind.unique()) >= _FEWEST_LENGTHS else 0.0
+
+
+def zeros_for_answers(answer: Any, inputs: Iterable[Any]) -> int | None:
+    """Find an input of the model that has the shape of its answers, a number for each place of a sequence, and holds zeros.
+
+    Args:
+        answer: what the model returned.
+        inputs: what it was given, one of which differs from place to place.
+
+    Returns:
+        Which of the inputs it is, from 0 on; None if there is none. Answers so far are fed in this way, shifted by a step.
+    """
+    made, given = first_tensor(answer), [x for x in inputs if isinstance(x, Tensor) and statistics.is_readable(x)]
+    shape = _without_last_one(made) if made is not None else ()
+    if len(shape) < 2 or not any(bool((x != x.flatten()[:1]).any()) for x in given):
+        return None
+    fitting = (k for k, x in enumerate(given) if x.numel() >= _FEWEST_PLACES and _without_last_one(x) == shape)
+    return next((k for k in fitting if not given[k].requires_grad and not bool(given[k].any())), None)
+
+
+def _without_last_one(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape[:-1] if x.dim() > 1 and x.shape[-1] == 1 else x.shape)

@@ -23,6 +23,7 @@ from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.rules.unrelated import unrelated
 from trainability.doctor.rules.unrelated_pairs import unrelated_pairs
 
+_MASKED = 20  # images that are not finite, in batches whose losses are
 _AS_ROUGH = 1.0  # squared differences between neighbours, channels last over first: below 1 for half of the images of noise
 
 
@@ -126,24 +127,27 @@ def _torn(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="broken data", explains=("not_finite", "plateau", "exploding_gradient"))
+@rule(severities=("error", "hint"), verdict="broken data", explains=("not_finite", "plateau", "exploding_gradient"))
 def not_finite_data(evidence: Evidence) -> list[Finding]:
     """Images hold NaN or infinity.
 
     Fires: at least one image that the audit reads, in the training or the validation split; or another tensor of the first
         batch, together with the loss of that batch (code `batch`).
     Why: one such value makes the loss of its whole batch NaN, and the next step makes every weight NaN.
-    What fools it: a model that masks missing values itself before the first layer.
+    What fools it: a model that masks missing values by itself: a hint where twenty such images or more are in batches whose
+        rehearsed losses are all finite.
     Fix: find the first such image and its origin, most often a division by a standard deviation of zero or a damaged file.
     Source: IEEE 754 arithmetic; the same check in preflight-ml.
     """
+    are_masked = _are_masked(evidence)
     for split in _splits(evidence):
         if split.nonfinite_fraction > 0:
             return [
                 Finding(
                     rule="not_finite_data",
-                    severity="error",
-                    seen=f"{100 * split.nonfinite_fraction:.1f} % of the {split.name} images hold NaN or infinity",
+                    severity="hint" if are_masked else "error",
+                    seen=f"{100 * split.nonfinite_fraction:.1f} % of the {split.name} images hold NaN or infinity"
+                    + ("; the losses of batches with them are finite" if are_masked else ""),
                     measurements=(Measurement(name="such images", value=split.nonfinite_fraction, threshold=0.0),),
                     cause="a division by a zero standard deviation, or a damaged file",
                     remedy="replace them, x = torch.where(torch.isfinite(x), x, mean) with the mean of the column's or "
@@ -153,6 +157,16 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
                 )
             ]
     return nonfinite_batch(evidence)
+
+
+def _are_masked(evidence: Evidence) -> bool:
+    """Whether a rehearsal took so many of training's images that are not finite, and its losses are finite."""
+    data, rehearsal = evidence.data, evidence.rehearsal
+    if data is None or rehearsal is None or data.train.order is None:
+        return False
+    taken = data.train.nonfinite_fraction * data.train.order.batch_size * len(rehearsal.steps)
+    losses = [*(step.loss for step in rehearsal.steps), *(look.loss for look in rehearsal.reference)]
+    return taken >= _MASKED and all(math.isfinite(loss) for loss in losses if loss is not None)
 
 
 @rule(

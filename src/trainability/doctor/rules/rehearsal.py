@@ -197,7 +197,7 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
 
 
 def _moves_without(rehearsal: Rehearsal) -> bool:
-    """Whether an optimizer moves weights that have no gradient at all, as one that computes its step from the loss by itself."""
+    """Whether an optimizer moves weights that have no gradient at all, as one that computes its step by itself."""
     return len(rehearsal.without_gradient) == rehearsal.num_parameters > len(rehearsal.unmoved)
 
 
