@@ -1,8 +1,8 @@
 """Scripts as people write them, each with its mistake and without: what `check` and `trainability run` say of them.
 
-    python benchmarks/script_faults.py ask --set thirteen --processes 2  # restartable; half a minute a script
-    python benchmarks/script_faults.py score --set thirteen                # the table
-    python benchmarks/script_faults.py score --set thirteen --wrong        # and what was said of each that went wrong
+    python benchmarks/script_faults.py ask --set fourteen --processes 2  # restartable; half a minute a script
+    python benchmarks/script_faults.py score --set fourteen                # the table
+    python benchmarks/script_faults.py score --set fourteen --wrong        # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
 `scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
@@ -56,7 +56,7 @@ from verdict_table import wilson
 HERE = Path(__file__).parent
 SCRIPTS, ANSWERS = HERE / "scripts", HERE / "results" / "script-faults.jsonl"
 EXPERIMENTS = HERE / "results" / "script-confirm.jsonl"
-SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine", "ten", "eleven", "twelve", "thirteen")
+SETS = ("one", "two", "three", "four", "five", "six", "seven", "kinds", "eight", "kin", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen")
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
 LONGEST = 600.0

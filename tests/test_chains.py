@@ -41,6 +41,9 @@ CASES = {
     "three in a row": (plain(), "warning"),
     "with dropout between": (plain(nn.Dropout(0.1)), "warning"),
     "with activations": (plain(nn.SiLU()), None),
+    "with activations in place": (plain(nn.LeakyReLU(0.1, inplace=True)), None),
+    "with activations and dropout in place": (plain(nn.ReLU(inplace=True), nn.Dropout(0.1, inplace=True)), None),
+    "with dropout in place": (plain(nn.Dropout(0.1, inplace=True)), "warning"),
     "two in a row": (nn.Sequential(nn.Linear(4, 32), nn.Linear(32, 4)), "hint"),
     "two in a row, with an identity for an activation": (
         nn.Sequential(nn.Linear(4, 32), nn.Identity(), nn.Linear(32, 4)),

@@ -464,6 +464,11 @@ def compared_so(*, plain: bool = True, held_out: float | None = None, run: int =
     return Evidence(relation=relation, facts=Facts(), steps=steps([CHANCE] * run), num_classes=10 if run else None)
 
 
+def compared_with(*, z: float, unpaired: bool = False) -> Evidence:
+    """So much more related to their own targets than to others, and a loss that may not ask which are whose."""
+    return Evidence(relation=Relation(num_examples=600, z=z), facts=Facts(unpaired=unpaired))
+
+
 def empty_images(one_target: bool) -> Evidence:
     """A twentieth of the images are blank, whose targets are one or several."""
     return Evidence(data=data(split(blank_fraction=0.05, blank_target=one_target)))
@@ -709,6 +714,8 @@ CODES = {
     "wrong_sign.quantiles": (fact(turned_quantiles=("quantiles", (0.1, 0.9), (0.9, 0.1))), fact()),
     "target_broadcast.inside": (fact(all_pairs=(64, True, True)), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
+    "target_broadcast.unpaired of noise": (compared_with(z=3.6, unpaired=True), compared_with(z=3.4, unpaired=True)),
+    "shuffled_labels.unrelated of two distributions": (compared_with(z=1.0), compared_with(z=1.0, unpaired=True)),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "never_steps.one": (Evidence(steps_of_others=1200), Evidence(steps_of_others=20)),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),

@@ -24,11 +24,13 @@ class Chains:
     def __init__(self) -> None:
         self.pairs: list[tuple[str, nn.Linear, str, nn.Linear, Tensor]] = []
         self.idle: set[tuple[str, str]] = set()
-        self._made: dict[int, tuple[str, nn.Linear, Tensor]] = {}  # by the id of the result, which is kept alive
+        self._made: dict[int, tuple[str, nn.Linear, Tensor, int]] = {}  # by the id of the result, kept alive, its version
         self._kept: dict[str, set[str]] = {}  # by a linear layer, identities that were given what it returned
 
     def enter(self, name: str, module: nn.Module, args: Any) -> None:
         """A module is about to run."""
+        if args and (made := self._made.get(id(args[0]))) is not None and made[3] != _version(args[0]):
+            del self._made[id(args[0])]  # an activation has been written into it
         if type(module) is nn.Linear and args and (made := self._made.get(id(args[0]))) is not None:
             self.pairs.append((made[0], made[1], name, module, args[0]))
             if any(_holder(each) == _holder(made[0]) for each in self._kept.get(made[0], ())):
@@ -39,11 +41,16 @@ class Chains:
         if not isinstance(output, Tensor):
             return
         if type(module) is nn.Linear:
-            self._made[id(output)] = (name, module, output)
+            self._made[id(output)] = (name, module, output, _version(output))
         elif isinstance(module, _HAND_ON) and args and (made := self._made.get(id(args[0]))) is not None:
-            self._made[id(output)] = (made[0], made[1], output)
+            self._made[id(output)] = (made[0], made[1], output, _version(output))
             if type(module) is nn.Identity:
                 self._kept.setdefault(made[0], set()).add(name)
+
+
+def _version(x: Tensor) -> int:
+    """How often something was written into a tensor; tensors of inference mode do not count that."""
+    return 0 if x.is_inference() else x._version
 
 
 def _holder(name: str) -> str:

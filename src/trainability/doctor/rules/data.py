@@ -289,7 +289,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         the same.
     What fools it: a relation only in the fine texture of images, or between many parts of an input at once; `unrelated` is
         therefore silent where inputs are rows of tokens that are all equally frequent (bits, digits, keys). Silent where
-        validation predictions are recorded and are better than the best constant answer.
+        validation predictions are recorded and are better than the best constant answer, and where the loss goes by all
+        targets of the batch and not by which example has which, as a distance of two distributions does.
     Fix: look at ten inputs with their targets, as the loader yields them; the usual bug is to shuffle only one of the two. For
         `uniform`: torch.randn_like(x) for the noise of a diffusion model.
     Source: Székely, Rizzo and Bakirov, Annals of Statistics 2007 (distance correlation); own views of the inputs and limits.

@@ -10,6 +10,7 @@ from trainability.doctor.rules.affine import missing_activation
 from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
 from trainability.doctor.rules.all_pairs import all_apart, inside, outer
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.unrelated import is_related
 
 NOTHING_LEARNED = (
     "plateau",
@@ -36,17 +37,18 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
         elements, (64, 1) and (64,), and broadcasts them to (64, 64); Monitor, which does not get the targets, reads the shapes
         off the graph of the loss. Or the loss is a mean of powers of (n, 1) less (n,), of which one has a gradient and (n, 1)
         was not made of (n,) before, and with one example less n is one less. Code `unpaired`: permuting the targets between the
-        examples of the batch leaves the gradient of the outputs unchanged to 1e-4, and one target for all changes it by 0.01;
-        or log-sigmoid or softplus is taken once, of a sum over all examples (one example less, one term less; in a watched
-        loop, three tensors with the same number of names go in), in which no target takes part. Code `one_for_all`: a loss of
-        PyTorch compares all outputs of an example, (64, 4), with a single number, (64, 1). A warning where integers of the
-        batch, one per example, could select one of the outputs, and changing them leaves the loss the same, bit for bit; else a
-        hint. A warning also where a loss of transitions depends only on each example's largest output, and such integers are
-        not used. Code `outer`: products of (n,) and (n, 1), for example of log-probabilities and advantages, of which one mean
-        or sum is taken; an error where the mean of the factors is less than 1e-3 of their size, else a warning. Code `inside`:
-        the model itself returns (n, n) answers for n examples and one less each way for one less (in a watched loop, it makes
-        them of (n,) and (n, 1)); where all of them are the same number, the loss wants the same of a whole row or column, and
-        each goes by itself.
+        examples of the batch leaves the gradient of the outputs unchanged to 1e-4, and one target for all changes it by 0.01
+        (silent where inputs are related to targets no more than to shuffled ones, as noise is that a generator is given); or
+        log-sigmoid or softplus is taken once, of a sum over all examples (one example less, one term less; in a watched loop,
+        three tensors with the same number of names go in), in which no target takes part. Code `one_for_all`: a loss of PyTorch
+        compares all outputs of an example, (64, 4), with a single number, (64, 1). A warning where integers of the batch, one
+        per example, could select one of the outputs, and changing them leaves the loss the same, bit for bit; else a hint. A
+        warning also where a loss of transitions depends only on each example's largest output, and such integers are not used.
+        Code `outer`: products of (n,) and (n, 1), for example of log-probabilities and advantages, of which one mean or sum is
+        taken; an error where the mean of the factors is less than 1e-3 of their size, else a warning. Code `inside`: the model
+        itself returns (n, n) answers for n examples and one less each way for one less (in a watched loop, it makes them of
+        (n,) and (n, 1)); where all of them are the same number, the loss wants the same of a whole row or column, and each goes
+        by itself.
     Why: averaged over all pairs, the best output for every example is the mean of the targets. PyTorch warns once, or not at
         all if the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose with tensors of these shapes; a loss between two distributions,
@@ -64,8 +66,8 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     if facts.broadcast_shape is None:
         if facts.summed_first is not None:
             return [_summed(facts.summed_first)]
-        if facts.unpaired:
-            return [_unpaired()]
+        if facts.unpaired and (evidence.relation is None or is_related(evidence.relation)):
+            return [_unpaired()]  # noise has no target of its own: a distance of two distributions is meant
         if facts.one_target is not None:
             return [_one_for_all(*facts.one_target)]
         return [_largest_for_all(*facts.largest_output)] if facts.largest_output is not None else []

@@ -39,7 +39,7 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         too_soon |= by_heart and not _falls_late(evidence, relation)
         # The parity of some bits is also learned late, and generalises: that loop looks like one that memorises.
         is_open = (relation.mixed and not _no_better(evidence)) or (by_heart and relation.whole) or relation.drawn_evenly
-        if is_related(relation) or reading.carries_over(evidence) or too_soon or is_open:
+        if is_related(relation) or reading.carries_over(evidence) or too_soon or is_open or facts.unpaired:
             return []
         seen = f"inputs predict their own targets no better than shuffled ones ({relation.num_examples} examples compared)"
         if watched_alone:
