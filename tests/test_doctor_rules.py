@@ -102,6 +102,14 @@ def test_the_page_of_a_code_is_that_of_its_rule():
     assert explain("gain_budget_low.input") == explain("gain_budget_low")
 
 
+def test_every_code_is_on_the_page_of_its_rule():
+    folder = Path(inspect.getsourcefile(verdicts) or "").parent
+    written = {found for file in folder.glob("*.py") for found in re.findall(r'"([a-z_]+)\.([a-z_]+)"', file.read_text())}
+    codes = {(rule, code) for rule, code in written if rule in RULES and rule != "confirmed_change"}
+    assert len(codes) > 150
+    assert not [f"{rule}.{code}" for rule, code in sorted(codes) if f"`{code}`" not in inspect.getdoc(RULES[rule].check)]
+
+
 @pytest.mark.parametrize(("name", "hint"), [("gain_budget", "gain_budget_"), ("zzz", "trainability explain")])
 def test_an_unknown_rule_is_refused_with_the_nearest_name(name, hint):
     with pytest.raises(ValueError, match=f"{name}.*{hint}"):

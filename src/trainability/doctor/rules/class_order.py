@@ -54,7 +54,7 @@ def class_order(evidence: Evidence) -> list[Finding]:
         recurrent. Half of the targets' variance, and four times what random order gives, lies between batches. In a loop, of 16
         sampled steps: batches of five ranges or more apart from each other, that rise, or fall, through each of two passes or
         more. Silent where the model keeps rows from batch to batch, and where each batch is one sequence (see `batch_leakage`);
-        a hint where validation is told better than by one constant.
+        a hint where validation is told better than by one constant. Code `one_class`: all labels read are of one class.
     Why: such batches teach the net to predict the current class. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
     What fools it: data that is almost all of one class (silent from nine in ten); batches of one class each on purpose (a

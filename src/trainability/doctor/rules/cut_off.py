@@ -22,7 +22,8 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
         something that is not zero. Code `without_graph`: the loss takes a derivative without create_graph=True, and other
         numbers in its place change the loss and leave every gradient the same, bit for bit. Code `mean`: it differentiates the
         mean of one number of each example, by inputs of which each goes into its own example alone, and with the derivatives
-        times a factor the loss is a sum of several powers of the factor, as one is that compares them with something.
+        times a factor the loss is a sum of several powers of the factor, as one is that compares them with something. Code
+        `residual`: of an equation's residual.
     Why: a net of ReLUs is piecewise linear, so its second derivative is zero wherever it exists. A differential equation, or a
         penalty on curvature, then asks for something that no weights can give. A derivative without a graph is a constant: a
         penalty on the slope, as in WGAN-GP, is added to the loss and bounds nothing; and in a differential equation only the

@@ -186,7 +186,8 @@ def blank_images(evidence: Evidence) -> list[Finding]:
     """Training images, or their channels, hold a single value.
 
     Fires: from 1 % blank images or 5 % constant channels; an error from 5 % blank images or 25 % constant channels. A hint
-        where five or more blank images all have the same target, and other images have others.
+        where five or more blank images all have the same target, and other images have others. Codes: `augmentation` where
+        validation's images are not blank, else `source`.
     Why: a blank image says nothing about its class, so its label is noise. Images are counted one by one, because the mean and
         standard deviation of a batch hardly change when a third of it is blank.
     What fools it: data where an empty image has several answers, and grey images stored with three channels of which some are

@@ -297,7 +297,8 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
         no better than the constant, in error or squared error, and the watched loss, if there is one, is not below 0.9 of its
         cost. A warning with code `solved`: a loss of the model's own outputs, of their derivatives or of targets made from
         them, is zero for a thousand examples of the data if every output is one particular number, and is not for another
-        number; and a bias moves all outputs alike.
+        number; and a bias moves all outputs alike. Codes `regression`, of targets that are numbers, and `frequencies`, of
+        classes and shares.
     Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has
         learned them and nothing else, however far it fell.
     What fools it: targets that nothing in the input predicts; few examples, whose variance differs from that of all; a slow

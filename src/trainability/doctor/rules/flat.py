@@ -34,7 +34,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
         whose logarithm the loss takes are an epsilon added to what exp, softmax, sigmoid or a product rounded to zero. The last
         two are errors where no weight has a gradient, and so are `at_limit`: a clamp in the loss is at its limit for every
         example, `held`: the model's outputs come from a clamp, and all are beyond its limits, and `filler`: a maximum or
-        minimum returns the same number in every row, infinite or a thousand times as large as all others.
+        minimum returns the same number in every row, infinite or a thousand times as large as all others. Codes
+        `constant_output` and `softmax_of_one`: the output is the same for all examples, as of a softmax over one number.
     Why: exactly zero is not a matter of scale: something between every weight and the loss does not change with the weights.
         Softmax over a dimension of size 1 is always 1; sign, round and comparisons are flat.
     What fools it: a margin loss that the whole batch already satisfies, as with a pretrained model.

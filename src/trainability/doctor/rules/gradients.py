@@ -210,6 +210,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         less than a hundredth of what they do when the padding is in front, and 50 rehearsed steps or 100 steps of the run have
         not learned (a hint if fewer could be rehearsed); also in a watched run where half of the steps given to a recurrent
         layer are zeros after the words, and its input weights had a gradient of less than 1e-4 of its recurrent weights'.
+        Codes: `first_layers`, or `everywhere`.
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so the
         usual check, the ratio of first to last layer, does not see it; with tanh and sigmoid the first layers vanish first.
     What fools it: loss scaling that the doctor does not know of, and a loss that is divided by a large number. Silent once the

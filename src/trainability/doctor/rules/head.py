@@ -246,8 +246,8 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
         cross-entropy with logits; also from Monitor alone, if it is given the loss with its graph. Without a graph: every
         output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits, within
         0.1 %. Also where a softmax's probabilities go into a logsumexp of the loss, as into `Categorical(logits=...)`. Code
-        `exp`: `poisson_nll_loss` takes the exponential of outputs that come from an exponential, softplus, ReLU,
-        sigmoid or absolute value, possibly plus a small number.
+        `exp`: `poisson_nll_loss` takes the exponential of outputs that come from an exponential, softplus, ReLU, sigmoid or
+        absolute value, possibly plus a small number. Code `sigmoid`: it ends in a sigmoid.
     Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
         which is 1.46 with ten classes; with a single logit, it cannot fall below 0.31 for ones and 0.69 for zeros. The net
         learns, but its loss is capped.
@@ -341,7 +341,7 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
     """The logits come out of a ReLU or tanh, and cannot take the values that they need.
 
     Fires: in the graph of the loss, a ReLU or tanh is the direct input of log-softmax, or of the sigmoid inside binary
-        cross-entropy with logits. An error for a ReLU before a sigmoid.
+        cross-entropy with logits. An error for a ReLU before a sigmoid. Codes `relu` and `tanh`: by the activation.
     Why: a logit that cannot be negative cannot predict "no": after a ReLU, a sigmoid is at least 0.5, and the loss of a zero at
         least ln 2. With softmax such a net may still learn, but an output that is zero for all examples has no gradient. A tanh
         limits the difference of two logits to 2.

@@ -99,7 +99,8 @@ def dead_units(evidence: Evidence) -> list[Finding]:
     Fires: the share of such units in a layer is above 0.5 + 1.5 / sqrt(units), at most 0.95, over 16 or more examples. An error
         where all units of a layer are dead, because nothing passes; a hint once the loss is below chance. Silent on units that
         died during training if, before the first step, the first layer's gradient was below 1e-4 and below 1e-3 of the last
-        layer's: a layer that no signal reached was not killed by a step.
+        layer's: a layer that no signal reached was not killed by a step. Codes `start`: at step 0; `bias`: by biases below
+        zero; `large_step`: after a step that was too large.
     Why: without biases, when all examples look alike, a unit is dead with probability one half, so half is normal at the start;
         the rest are three binomial standard errors for the layer's width. A published limit of 50 % raises false alarms on
         small healthy layers.

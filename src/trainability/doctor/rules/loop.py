@@ -195,6 +195,7 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
     Fires: at a sampled step, or in a recorded evaluation of the validation split (training accuracy is often measured during
         training, in train mode). For training, silent where the trained part has no batch norm or dropout (parts without
         trainable parameters stay in eval mode anyway), and where a part with parameters was set to train mode separately.
+        Codes: `training`, `evaluation`.
     Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes the
         output for one image depend on its batch. If half of the normalisations put out less than half or more than twice their
         scale at the first step, nothing is normalised, and the resulting exploding, vanishing or constant values are listed

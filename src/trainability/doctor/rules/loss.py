@@ -65,7 +65,8 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
         raises. A warning where only outputs close to the threshold between yes and no are wrong (code `threshold`), and where
         it is not known what the metric computes and it depends on the batches. A hint where it is right only if outputs are
         first reshaped, or converted to probabilities or classes (code `form`), and where it is not known what it computes and
-        its best value is neither 0 nor 1 (code `unknown`).
+        its best value is neither 0 nor 1 (code `unknown`). Codes: `value`, `state`, `batching` or `raised`, by what is wrong
+        with it.
     Why: the right values are counted by hand, so only rounding may differ, which is below 1e-6 at these sizes.
     What fools it: a metric that returns several numbers and not the relevant one first. Measures other than accuracy,
         cross-entropy and the usual distances are only tested for repeatability, and for independence of order and batching.

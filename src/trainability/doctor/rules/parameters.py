@@ -206,7 +206,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         run gets no lower than the best constant answer's cost. Code `as_drawn`: two frozen layers or more before the trained
         part have PyTorch's initial weights; a warning from eight, and from three where the rehearsal predicts no training, or
         100 steps of a run leave 0.8 of the best constant answer's cost. Or the table of a frozen embedding is of independent
-        random numbers, normal or uniform; a warning in the same two cases.
+        random numbers, normal or uniform; a warning in the same two cases. Codes of the others: `unmanaged` (in no optimizer),
+        `frozen`, `no_gradient`, `zero_gradient`, `zero_input`, `lr_zero`.
     Why: everything is counted, nothing is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a
         learning rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`: the gradient is
         gone at the step; one step is enough where all gradients are cleared before it. Code `not_written`: the optimizer gets a
@@ -334,16 +335,16 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer gets no gradient, with the reason.
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss depends on it, but the gradient is
-        cut off; also where only a term without targets reaches it (a codebook's own cost), where this holds for some units of
-        a layer, or for all but the last three steps of a sequence, as with a detached state; or `sample()` is used, and its
+        cut off; also where only a term without targets reaches it (a codebook's own cost), where this holds for some units of a
+        layer, or for all but the last three steps of a sequence, as with a detached state; or `sample()` is used, and its
         log-probability is not. Code `dropped`: its module runs, or should, and the model drops the result. Code `last_block`:
         the same of the last of equal blocks alone, of which other parts are used: a hint. Code `left_out`: the model returns
-        it, and the loss does not use it. A warning; for `left_out` a hint, since additional outputs may be used elsewhere.
-        With several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and an error where 20
-        steps do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose siblings in the
-        module are used: a hint; a warning for a table of positions without which attention sees no order (`constant_input`); an
-        error where the optimizer holds nothing else. Silent on parameters that get a gradient at a
-        later rehearsed step.
+        it, and the loss does not use it. A warning; for `left_out` a hint, since additional outputs may be used elsewhere. With
+        several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and an error where 20 steps
+        do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose siblings in the module
+        are used: a hint; a warning for a table of positions without which attention sees no order (`constant_input`); an error
+        where the optimizer holds nothing else. Silent on parameters that get a gradient at a later rehearsed step. Code
+        `unknown`: no reason was found.
     Why: the reason is found by a test: the parameter is changed, and the loss is computed again with the same random numbers.
     What fools it: experts to which no example of this batch was routed, and parts used in a later phase of training; an online
         probe of more than one layer on features whose own loss has no weights.

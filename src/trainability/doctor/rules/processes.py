@@ -57,7 +57,8 @@ def unsynchronised(evidence: Evidence) -> list[Finding]:
     Fires: at a sampled step, the weights of two processes differ by more than 1e-4 of their norm, the updates by 1 % of their
         norm, the gradients that the optimizer gets by 0.1 % in norm, the clip ratios by 2 %, or the learning rates by 0.1 %. A
         warning where DistributedDataParallel does not hold a parameter and no step was compared; a hint where the model is in
-        no wrapper and nothing reduces gradients: separate models may then be intended.
+        no wrapper and nothing reduces gradients: separate models may then be intended. Codes, by what was seen: `start`,
+        `alone`, `wrapper`, `outside`, `clipping`, `no_sync`, `reduction`, `gradients`, `optimizer`, `learning_rate`.
     Why: data-parallel training computes one step in many pieces, so every process must hold the same weights and take the same
         step. Processes that are not synchronised each train a different model, and the rank that saves decides which one is
         kept. The cause is determined in this order: parameters that the wrapper does not hold, a wrapper that was not called, a

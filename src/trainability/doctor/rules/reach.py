@@ -26,11 +26,11 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         variance. Under another loss, a warning where the model ends in a ReLU with one number per example, and for a quarter or
         more of the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code `one_sided`, a
         warning: everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or more of the
-        targets are on the other side.
-        Code `generated`, a warning, in a check with `step`: one model is given both data and what another makes, which ends in
-        a sigmoid or tanh, and 5 % or more of the data's values are outside its range by more than a tenth of its half.
-        Also a warning where one term of the loss, a distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid,
-        softmax or tanh with targets, a quarter or more of which are outside its range.
+        targets are on the other side. Code `generated`, a warning, in a check with `step`: one model is given both data and
+        what another makes, which ends in a sigmoid or tanh, and 5 % or more of the data's values are outside its range by more
+        than a tenth of its half. Also a warning where one term of the loss, a distance of PyTorch, compares outputs of a ReLU,
+        softplus, sigmoid, softmax or tanh with targets, a quarter or more of which are outside its range. Codes: the
+        activation, `relu`, `sigmoid`, `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.

@@ -29,8 +29,9 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     """The loss or the gradient is NaN or infinite.
 
     Fires: at any step, in the probe or in the rehearsal. The finding gives the step; and, where that step was sampled, the
-        first layer, in the forward or the backward pass. Code `zeros`: before a run, where a function of the program is given
-        a tensor of the batch and is not finite at its zeros.
+        first layer, in the forward or the backward pass. Code `zeros`: before a run, where a function of the program is given a
+        tensor of the batch and is not finite at its zeros. Codes `first_step`: before any step; `clipped`: though gradients are
+        clipped.
     Why: no weight recovers from a NaN. Steps skipped by a loss scaler are normal and do not count.
     What fools it: a loop that skips such steps itself without reporting it to Monitor.
     Fix: what the finding names: the function that produces NaN or infinity from finite numbers, with its line, and how to keep
@@ -222,9 +223,10 @@ def _windows(evidence: Evidence) -> list[float]:
 def plateau(evidence: Evidence) -> list[Finding]:
     """The loss does not fall; the gradient's growth tells a slow start from a dead net.
 
-    Fires: after 100 steps, if the mean of the last 20 losses is above 0.95 ln C and less than 5 % below the first 20. A
-        warning before step 300 and where the gradient has grown by half since the start; else an error. Silent within twice
-        the stay that the probe predicted, and where 20 losses in a row were below 0.93 ln C on average.
+    Fires: after 100 steps, if the mean of the last 20 losses is above 0.95 ln C and less than 5 % below the first 20. A warning
+        before step 300 and where the gradient has grown by half since the start; else an error. Silent within twice the stay
+        that the probe predicted, and where 20 losses in a row were below 0.93 ln C on average. Codes: `at_chance`, or the
+        reason that was found, `clipped` or `small_steps`.
     Why: while all layers of a ReLU net grow together, so does their gradient; if it has not grown by half since the start, the
         loss is not about to fall.
     What fools it: a learning-rate warm-up longer than the watched part, and tasks that stay at chance for hundreds of steps

@@ -214,7 +214,7 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         one's output at the first step, gradients below 1e-5 of the weights, and a loss still above six tenths of its first
         after 50 steps or more. Code `measured`: the same in a loop that only Monitor saw. Code `norms`: before the first step,
         the weights of half of the normalisations have both signs and an rms below 0.3; a hint, unless 50 rehearsed steps do not
-        lower the loss.
+        lower the loss. Code `input`: by the scale of the input alone.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers contain
         the same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 per layer, with biases)
         differs: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the gradient's
@@ -276,7 +276,7 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is above 2.7, before anything was
         learned. A hint in nets of fewer than 8 weight layers, unless the loss starts at 20 ln C or more and the mean square of
         the input is below 10; or, under an unknown loss, unless the outputs are 32 times as large as 1 and the targets, and a
-        loss after the first is not finite.
+        loss after the first is not finite. Code `input`: by the scale of the input alone.
     Why: the logits' mean square is 2 * 10^budget, so at 2.7 their rms is 32 and the loss starts at many times ln C. Of 12 runs
         above 2.7 none trained, while between -5 and 2.7 it was 52 of 80.
     What fools it: weights that are not random; and clipping, which moves the limit, because the limit comes from steps that

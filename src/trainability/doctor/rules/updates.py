@@ -125,7 +125,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         that peak, rehearsed in 100 steps, the loss is not finite, or in the last third no lower than the best constant answer's
         cost, with answers that are alike or at twice that cost; and with a tenth or a hundredth of the peak it ends below nine
         tenths of that cost and of the first loss. Silent on small steps where a twentieth of the loss of the first steps is
-        left, and on large ones under LBFGS while the loss does not rise.
+        left, and on large ones under LBFGS while the loss does not rise. Codes `large` and `small`: of steps that are too
+        large, and too small.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on purpose;
         hence a hint, too. The effect of another rate, on the same batches from the same start, is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
