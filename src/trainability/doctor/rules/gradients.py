@@ -25,6 +25,7 @@ from trainability.doctor.rules.undone import undone_by_steps
 
 _TINY = 1e-5  # gradient over weight
 _THROWN = 1.2  # of the first losses after the first, over it
+_BURST = 1000.0  # times the first loss
 _DRAWN_TO_KEEP = 0.3  # rms of a weight times the root of its fan-in: 0.58 with PyTorch's default, 1.4 with He's scheme
 _DROWNED, _FEWEST_STEPS = 0.01, 100  # change of an output over that without padding; steps of a run that has not learned
 _FEW_REHEARSED = 50  # steps; before that a constant loss says little
@@ -51,14 +52,14 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
     Fires: the rms of a step is more than 1 times the rms of the weight, in any layer except normalisation; of a weight below
-        0.3 over the root of its fan-in, the rms of a step is more than that. In a run whose loss
-        has not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it
-        count too. A hint in a run whose loss is below its first one since, unless all its gradients are now zero, a smaller
-        rate did that much better, or only one step was watched; a warning there where the first step moved most layers by more
-        than their size, which leaves nothing of the initial weights, and the loss rose by a fifth. Under SGD, if the gradient
-        becomes NaN: a layer's ratio at the first step times the growth of the norm until then, over at least two steps. Silent
-        where the very first step is not finite, where loss or gradient is NaN though neither grew before, and under LBFGS
-        while the loss does not rise.
+        0.3 over the root of its fan-in, the rms of a step is more than that. In a run whose loss has not fallen, or is twice
+        that of a rehearsal at a smaller rate, the first sampled step and what was seen before it count too. A hint in a run
+        whose loss is below its first one since, unless all its gradients are now zero, a smaller rate did that much better, or
+        only one step was watched; a warning there where the first step moved most layers by more than their size, which leaves
+        nothing of the initial weights, and the loss rose by a fifth. Under SGD, if the gradient becomes NaN: a layer's ratio at
+        the first step times the growth of the norm until then, over at least two steps, or one at which the loss is a thousand
+        times the first. Silent where the very first step is not finite, where loss or gradient is NaN though neither grew
+        before, and under LBFGS while the loss does not rise.
     Why: gradient descent relies on the loss being nearly linear around the weights, and a step of ratio 1 leaves that region,
         whatever the depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) raise false
         alarms on wide healthy nets.
@@ -141,7 +142,7 @@ def _grown(evidence: Evidence) -> list[LayerStats]:
     """Layers that SGD moved by more than their size before the NaN: its step grew with the gradient.
 
     From the first step's ratio and the norms since; over at least two finite steps, so that one spike (sqrt at 0) does not
-    count.
+    count, unless the loss has grown with it.
     """
     seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
     norms = [s.gradient_norm for s in seen if s.gradient_norm is not None]
@@ -155,8 +156,9 @@ def _grown(evidence: Evidence) -> list[LayerStats]:
         or not finite[0]
     ):
         return []
-    late = sorted(finite[-5:])
-    factor = late[-2] / finite[0] if len(late) > 1 else 0.0
+    late, losses = sorted(finite[-5:]), [s.loss for s in seen if s.loss is not None and math.isfinite(s.loss)]
+    has_burst = bool(losses) and abs(losses[-1]) > _BURST * abs(losses[0])
+    factor = late[-1 if has_burst else -2] / finite[0] if len(late) > 1 else 0.0
     first = [s for s in first_layers(evidence) if reading.is_matrix(s) and s.update_ratio]
     return [replace(s, update_ratio=ratio) for s in first if (ratio := factor * (s.update_ratio or 0.0)) > 1.0]
 
