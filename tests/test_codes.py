@@ -464,6 +464,12 @@ def compared_so(*, plain: bool = True, held_out: float | None = None, run: int =
     return Evidence(relation=relation, facts=Facts(), steps=steps([CHANCE] * run), num_classes=10 if run else None)
 
 
+def thrown(ratio: float, rise: float) -> Evidence:
+    """A run at chance whose first step moved both layers by that, and the loss by that factor."""
+    moved = sample(1, (layer("body", update_ratio=ratio), layer("head", update_ratio=ratio)))
+    return Evidence(samples=(moved, sample(51)), steps=steps([CHANCE, rise * CHANCE] + [CHANCE] * 300), num_classes=10)
+
+
 def compared_with(*, z: float, unpaired: bool = False) -> Evidence:
     """So much more related to their own targets than to others, and a loss that may not ask which are whose."""
     return Evidence(relation=Relation(num_examples=600, z=z), facts=Facts(unpaired=unpaired))
@@ -502,6 +508,8 @@ CODES = {
     "update_ratio.peak": (peaked(CHANCE), peaked(0.97 * CHANCE)),
     "update_ratio.peak of answers that differ": (peaked(2.1 * CHANCE, 0.1), peaked(1.9 * CHANCE, 0.1)),
     "update_ratio.peak beside one that learns": (peaked(CHANCE, control=0.8 * CHANCE), peaked(CHANCE, control=0.95 * CHANCE)),
+    "update_ratio.large at the first step": (thrown(0.31, 1.21), thrown(0.29, 1.21)),
+    "update_ratio.large that raises the loss": (thrown(0.31, 1.21), thrown(0.31, 1.19)),
     "shuffled_labels.pairs": (side_by_side(), side_by_side(3.6)),
     "shuffled_labels.pairs that are learned": (side_by_side(), side_by_side(loss=2.1)),
     "shuffled_labels.pairs of words": (side_by_side(plain=False, held_out=8.1), side_by_side(plain=False, held_out=7.9)),

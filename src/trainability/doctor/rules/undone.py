@@ -1,7 +1,10 @@
 """Outputs that depend on the input at first, and after the program's steps only at a smaller rate. No rule."""
 
+import math
+import statistics
+
 from trainability.doctor import reading
-from trainability.doctor.best_constant import best_constant
+from trainability.doctor.best_constant import best_constant, comes_to_nothing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Observation
@@ -10,6 +13,7 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
 _DEPENDED, _NO_MORE = 0.01, 1e-3  # spread between examples over the outputs' size, before the first step and after some
 _KEPT = 0.1  # of that at the start, at a smaller rate
 _FEWEST_STEPS, _AS_GOOD = 50, 0.95
+_THIRD, _THROWN, _FIRST_STEPS = 0.3, 1.2, 6  # of a weight; of the first loss
 
 
 def undone_by_steps(evidence: Evidence) -> Finding | None:
@@ -48,6 +52,33 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
         cause="the learning rate is too large: the first steps drive all examples to one output, where there is no gradient",
         remedy=smaller_steps(evidence, 1 / scale, ", with a warm-up of a few hundred steps"),
         source="own; rehearsed at both rates",
+        explains=("vanishing_gradient",),
+    )
+
+
+def thrown_at_first(evidence: Evidence) -> Finding | None:
+    """A run whose first step moved the typical layer by a third of its size and raised the loss, and that came to nothing."""
+    first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
+    ratios = [s.update_ratio for s in first.layers if reading.is_matrix(s) and s.update_ratio] if first is not None else []
+    losses = [step.loss for step in evidence.steps[:_FIRST_STEPS]]
+    if len(ratios) < 2 or len(losses) < 2 or not reading.started_at_zero(evidence) or reading.is_searched(evidence):
+        return None
+    middle, rise = statistics.median(ratios), max(losses[1:]) / losses[0] if losses[0] > 0 else 0.0
+    if not _THIRD < middle < math.inf or rise < _THROWN or not comes_to_nothing(evidence):
+        return None
+    return Finding(
+        rule="update_ratio",
+        code="update_ratio.large",
+        severity="warning",
+        seen=f"the first step changed the typical layer by {middle:.2g} of its size, the loss rose from {losses[0]:.3g} to "
+        f"{max(losses[1:]):.3g} in {len(losses) - 1} steps, and the run is no better than a constant answer since",
+        measurements=(
+            Measurement(name="first update over weight", value=middle, threshold=_THIRD),
+            Measurement(name="loss after the first steps over the first", value=rise, threshold=_THROWN),
+        ),
+        cause="the learning rate is too large: the first steps replace the initial weights",
+        remedy=smaller_steps(evidence, 100 * middle, ", with a warm-up of a few hundred steps"),
+        source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
         explains=("vanishing_gradient",),
     )
 

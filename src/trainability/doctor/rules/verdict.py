@@ -143,7 +143,7 @@ def _outlook(evidence: Evidence) -> Outlook | None:
 def _under_causes(found: list[Finding]) -> list[Finding]:
     """Remove findings that another one explains; a cause must be at least a warning, or as severe as its symptom.
 
-    A rule's `explains` holds for all of its findings; a finding may add symptoms that its numbers explain.
+    A rule's `explains` holds for all of its findings; a finding may add symptoms that its numbers explain, which goes first.
     """
     present = {f.rule: f for f in found}
     explained: dict[str, set[str]] = {}
@@ -157,6 +157,7 @@ def _under_causes(found: list[Finding]) -> list[Finding]:
             for symptom in {*rule.explains, *(s for f in found if f.rule == cause for s in f.explains)}
             if symptom in present
             and (weight > 0 or present[symptom].severity == "hint")
+            and cause not in present[symptom].explains  # what a finding's own numbers explain is its symptom
             and cause
             not in explained.get(symptom, set())  # of two findings that could be each other's cause, the first is the cause
         }
