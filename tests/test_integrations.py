@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability.doctor.evidence import Evidence
+from trainability.loops.events import Listener
 from trainability.training.record import read_run
 
 pytestmark = pytest.mark.slow
@@ -207,8 +208,13 @@ def gpt2(callbacks=(), **settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"gradient_accumulation_steps": 3, "max_grad_norm": 0.05}, {"max_grad_norm": 0}],
-    ids=["plain", "accumulated and clipped", "unclipped"],
+    [
+        {},
+        {"gradient_accumulation_steps": 3, "max_grad_norm": 0.05},
+        {"max_grad_norm": 0},
+        {"save_strategy": "steps", "save_steps": 2},
+    ],
+    ids=["plain", "accumulated and clipped", "unclipped", "with checkpoints"],
 )
 def test_transformers_weights_are_bitwise_identical_and_the_loss_is_the_steps_mean(
     settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -232,6 +238,15 @@ def test_transformers_weights_are_bitwise_identical_and_the_loss_is_the_steps_me
     clip = settings.get("max_grad_norm", 1.0) or float("inf")
     for record in steps:
         assert record.clip_ratio == pytest.approx(min(1.0, clip / record.gradient_norm), rel=1e-2)
+
+
+def test_transformers_callback_takes_every_event_of_a_loop() -> None:
+    pytest.importorskip("transformers", reason="needs the extra transformers")
+    from trainability.integrations import TransformersMonitor
+
+    events = [name for name in vars(Listener) if name.startswith("on_")]
+    assert len(events) > 5
+    assert [name for name in events if not callable(getattr(TransformersMonitor, name, None))] == []
 
 
 def test_transformers_loss_is_not_doubled_where_the_trainer_leaves_it_undivided(tmp_path: Path) -> None:

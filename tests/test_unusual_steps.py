@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch.func import functional_call, grad_and_value, jacrev, vmap
 from torch.nn import functional as F
 
 from trainability import Setup, check
+from trainability.loops.script_watch import ScriptWatch
 
 NODES = 60
 
@@ -116,3 +118,34 @@ def test_steps_without_a_backward_pass_are_rehearsed(build: Callable[[Any], Any]
     assert looks[-1].loss < 0.5 * looks[0].loss
     assert {f.severity for f in found.findings} <= {"hint"}
     assert all(torch.equal(old, p) for old, p in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("clears", [True, False])
+def test_a_loop_that_takes_derivatives_by_itself_is_followed(clears: bool) -> None:
+    """Two tasks whose gradients are added by hand, as where they are projected on each other first."""
+    torch.manual_seed(0)
+    x = torch.randn(256, 3)
+    y = torch.stack([x[:, 0] + 0.1 * x[:, 1] ** 2, x[:, 2]], dim=1)
+    watch = ScriptWatch(Path("loop.py"), every=5, most_steps=None, place=None)
+    watch.begin()
+    try:
+        model = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        for _ in range(60):
+            if clears:
+                optimizer.zero_grad()
+            output = model(x)
+            for task in range(2):
+                loss = F.mse_loss(output[:, task], y[:, task])
+                slopes = torch.autograd.grad(loss, [*model.parameters()], retain_graph=True)
+                for p, g in zip(model.parameters(), slopes, strict=True):
+                    p.grad = g if p.grad is None else p.grad + g
+            optimizer.step()
+    finally:
+        watch.end(None)
+    (diagnosis,) = watch.diagnoses.values()
+    steps = diagnosis.evidence.steps
+    assert len(steps) == 60
+    assert steps[0].micro_batches == 1
+    assert ("missing_zero_grad" in {f.rule for f in diagnosis.findings}) is not clears
+    assert {f.severity for f in diagnosis.findings} <= {"hint"} or not clears

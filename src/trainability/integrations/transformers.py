@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainability.checking.check import check as check_any
 from trainability.doctor.diagnosis import Diagnosis
@@ -145,6 +145,15 @@ class TransformersMonitor(_transformers.TrainerCallback):
 
     def on_scaler_step(self, optimizer: Any) -> None:
         """Nothing to do: the Trainer clips before, so gradients were complete."""
+
+    def on_derivatives(self, loss: Tensor) -> None:
+        """Nothing to do: the Trainer goes backward."""
+
+    def on_state(self, module: nn.Module) -> None:
+        """Nothing to do: the Trainer keeps its checkpoints by itself."""
+
+    def on_load(self, module: nn.Module, state: Any) -> None:
+        """Nothing to do, as for `on_state`."""
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Gradients are complete, where nothing has clipped them."""

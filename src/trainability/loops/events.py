@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,10 @@ class Listener(Protocol):
 
     def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors) -> None:
         """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it; see `divisors_of`."""
+        ...
+
+    def on_derivatives(self, loss: Tensor) -> None:
+        """`torch.autograd.grad` has taken derivatives of one number for parameters, which the loop may make gradients of."""
         ...
 
     def on_clip(self, parameters: list[Tensor]) -> None:
@@ -64,6 +69,15 @@ def listening(listener: Listener) -> Iterator[None]:
             tell(lambda: listener.on_backward(plain, scaler, divisors=divisors[0]))
         return result
 
+    def derive(original: Callable[..., Any], outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(outputs, inputs, *args, **kwargs)
+        (loss, *others), by = _listed(outputs), _listed(inputs)
+        is_own = sys._getframe(2).f_globals.get("__name__", "").startswith("trainability.")  # what is measured on the way
+        of_parameters = bool(by) and all(isinstance(p, torch.nn.Parameter) for p in by)
+        if of_parameters and not is_own and not others and loss.numel() == 1 and not kwargs.get("create_graph"):
+            tell(lambda: listener.on_derivatives(loss))
+        return result
+
     def scale(original: Callable[..., Any], self: Any, outputs: Any) -> Any:
         result = original(self, outputs)
         if isinstance(outputs, Tensor) and isinstance(result, Tensor) and result is not outputs:
@@ -99,6 +113,7 @@ def listening(listener: Listener) -> Iterator[None]:
         stack.enter_context(replaced(torch.nn.Module, "state_dict", state))
         stack.enter_context(replaced(torch.nn.Module, "load_state_dict", load))
         stack.enter_context(replaced(torch.autograd, "backward", backward))
+        stack.enter_context(replaced(torch.autograd, "grad", derive))
         stack.enter_context(replaced(torch.amp.GradScaler, "scale", scale))
         stack.enter_context(replaced(torch.amp.GradScaler, "step", scaler_step))
         for owner in (torch.optim.Optimizer, torch.nn.Module):
@@ -123,6 +138,10 @@ class Guard:
             self.has_failed = True
             with contextlib.suppress(Warning):
                 warnings.warn(f"the loop is no longer followed: {error_line(error)}", RuntimeWarning, stacklevel=3)
+
+
+def _listed(tensors: Any) -> list[Any]:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:

@@ -71,6 +71,7 @@ class ScriptWatch:
         self._pass_scales = PassScales()
         self._steps: dict[int, int] = {}  # per optimizer
         self._were_given = False  # whether any of them had a gradient as it stepped
+        self._derived: list[Tensor] = []  # losses since the last step, of which the loop took derivatives by itself
         self._in_closure: torch.optim.Optimizer | None = None
         self._hook: Any = None
         self._stack = contextlib.ExitStack()
@@ -300,6 +301,11 @@ class ScriptWatch:
         if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
 
+    def on_derivatives(self, loss: Tensor) -> None:
+        """Derivatives were taken, which may become gradients, as those of several tasks do that are projected first."""
+        if not self.trainers.are_at_work:
+            self._derived.append(loss.reshape(()))
+
     def on_clip(self, parameters: list[Tensor]) -> None:
         """Gradients are complete, and not clipped yet."""
         if self.trainers.are_at_work or not self._follower.is_waiting:
@@ -338,7 +344,12 @@ class ScriptWatch:
             return
         self._recordings.stepping()
         self._pass_scales.stepping(optimizer)
-        self._were_given = self._were_given or any(p.grad is not None for p in parameters_of(optimizer))
+        has_gradients = any(p.grad is not None for p in parameters_of(optimizer))
+        self._were_given = self._were_given or has_gradients
+        if self._derived and has_gradients and not self._follower.awaits_step:
+            with torch.enable_grad():
+                self._follower.backward(torch.stack(self._derived).sum())
+        self._derived.clear()
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is not None and not self._follower.is_waiting:
             self._in_closure = optimizer
