@@ -149,3 +149,25 @@ def test_a_loop_that_takes_derivatives_by_itself_is_followed(clears: bool) -> No
     assert steps[0].micro_batches == 1
     assert ("missing_zero_grad" in {f.rule for f in diagnosis.findings}) is not clears
     assert {f.severity for f in diagnosis.findings} <= {"hint"} or not clears
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda model: torch.compile(model, backend="eager"), nn.DataParallel],
+    ids=["compiled", "data parallel"],
+)
+def test_a_wrapped_model_with_a_step_of_its_own_is_checked(wrap: Callable[[nn.Module], Any]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(256, 3)
+    model = wrap(nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1)))
+    loader = [(x[i : i + 64], x[i : i + 64, :1] ** 2) for i in range(0, 256, 64)]
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    found = check(
+        model,
+        loader,
+        training_step=lambda model, batch: F.mse_loss(model(batch[0]), batch[1]),
+        optimizer=optimizer,
+        rehearse_seconds=20.0,
+    )
+    assert found.verdict == "will train"
+    assert {f.severity for f in found.findings} <= {"hint"}

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from trainability.doctor.theory.trace import Trace, trace
+from trainability.doctor.theory.trace import Trace, plain_module, trace
 
 # Most multiplications of the probe's forward pass: with the backward pass, two or three seconds on two cores.
 PROBE_MULTIPLICATIONS = {"cpu": 4e10, "accelerator": 4e12}
@@ -17,7 +17,7 @@ ENOUGH_IMAGES, MOST_VALUES, MIN_AUDIT_IMAGES = 256, 4e7, 32
 
 def multiplications(model: nn.Module, structure: Trace) -> float:
     """Count the multiplications of a forward pass of the traced shape."""
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    shapes = {name: parameter.shape for name, parameter in plain_module(model).named_parameters(remove_duplicate=False)}
     total = 0.0
     for op in structure.ops:
         if op.kind in ("conv", "linear") and op.weight is not None:
