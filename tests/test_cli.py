@@ -59,7 +59,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["--optim.lr", "inf"], ["optim.lr", "inf", "finite"]),
         (["--optim.lr", "fast"], ["optim.lr is 'fast'", "a number"]),
         (["--optim.epochs", "1.5"], ["optim.epochs is '1.5'", "a whole number"]),
-        (["--data.jitter", "256"], ["data.jitter is '256'", "INT INT"]),
+        (["--data.jitter", "256"], ["data.jitter is '256'", "two whole numbers"]),
         (["--fast"], ["unknown option --fast", "trainability train --help"]),
         (["--optim.schedule", "steps"], ["step-epochs"]),
         (["--optim.clip", "0"], ["optim.clip is 0", "above 0"]),
