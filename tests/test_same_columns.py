@@ -60,6 +60,8 @@ def tagged(kind: str) -> list[tuple[Tensor, Tensor, Tensor]]:
             series = series[:1].expand(32, -1, -1).clone()
         if kind == "lost channel":
             series[:, :, 1] = 0.0
+        if kind == "letters":  # of an alphabet of three, of which the texts have two
+            series = nn.functional.one_hot(torch.randint(0, 2, (32, 6), generator=rng), 3).float()
         made.append((query, series, label))
     return made
 
@@ -74,7 +76,8 @@ class Beside(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [("one row", "constant_input.batch"), ("lost channel", "constant_input.columns"), ("sound", None)]
+    ("kind", "code"),
+    [("one row", "constant_input.batch"), ("lost channel", "constant_input.columns"), ("letters", None), ("sound", None)],
 )
 def test_a_tensor_that_says_nothing_in_a_batch(kind: str, code: str | None) -> None:
     torch.manual_seed(0)

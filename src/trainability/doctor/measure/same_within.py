@@ -60,10 +60,16 @@ def _is_one_row(tensor: Tensor) -> bool:
 
 
 def _constant_along(tensor: Tensor, dim: int) -> list[tuple[int, float]]:
-    """Channels of one number, with it; [] where a dimension is no channels, or no channel or each one is such."""
+    """Channels of one number, with it; [] where a dimension is no channels, or no channel or each one is such.
+
+    Nothing marks some letters or keys by chance: where all numbers are 0 and 1, a channel of zeros does not count.
+    """
     if not 1 < tensor.shape[dim] <= _MOST_CHANNELS or tensor.numel() // tensor.shape[dim] < 2:
         return []
     flat = tensor.detach().float().movedim(dim, 0).flatten(1)
     low, high = flat.aminmax(dim=1)
     found = torch.nonzero(low == high)[:, 0].tolist()
-    return [(index, float(low[index])) for index in found] if len(found) < len(flat) else []
+    if len(found) == len(flat):
+        return []
+    are_marks = bool(found) and bool(((flat == 0) | (flat == 1)).all())
+    return [(index, value) for index in found if (value := float(low[index])) or not are_marks]
