@@ -97,7 +97,8 @@ def setup():
     parts = program.parts(sys.argv[2])
     words = {name: parts[name] for name in NAMES if parts.get(name) is not None}
     step = words.get("step")
-    if step is not None and list(inspect.signature(step).parameters)[2].startswith("opt"):  # from three on, in this order
+    names = list(inspect.signature(step).parameters) if step is not None else []
+    if names[1:] and (names[1].startswith("batch") or names[2].startswith("opt")):  # from three on, in this order
         words["step"] = lambda model, optimizer, batch: step(model, batch, optimizer)
     return trainability.Setup(rehearse_seconds=float(sys.argv[3]), **words)
 """

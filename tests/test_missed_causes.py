@@ -193,7 +193,16 @@ def test_a_norm_that_keeps_the_statistics_of_its_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "warns"), [(nn.MSELoss(reduction="sum"), True), (nn.MSELoss(), False), (lambda o, y: F.mse_loss(o, y) * 24, False)]
+    ("loss", "warns"),
+    [
+        (nn.MSELoss(reduction="sum"), True),
+        (lambda o, y: F.smooth_l1_loss(o, y, reduction="none").sum(), True),
+        (lambda o, y: (o - y).square().sum(), True),
+        (nn.MSELoss(), False),
+        (lambda o, y: F.mse_loss(o, y) * 24, False),
+        (lambda o, y: (o - y).square().sum(dim=1).mean(), False),
+        (lambda o, y: (o - y).square().sum() / len(o), False),
+    ],
 )
 def test_a_sum_is_read_off_the_graph(loss: Any, warns: bool) -> None:
     torch.manual_seed(0)

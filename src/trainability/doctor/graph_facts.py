@@ -78,7 +78,8 @@ class LossGraph:
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
-        sums: terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else; None elsewhere.
+        sums: terms of the loss, where it is one loss of PyTorch with reduction="sum", or the sum of all of its terms, or of
+            squared or absolute differences, and nothing else; None elsewhere.
         cost_of_zeros: what outputs of zero cost, where the loss is the mean of one function of PyTorch under sigmoid or
             softmax; the best answer that is the same for every example costs that at most. None of other losses, and where
             the loss depends on trainable parameters that are not the model's.

@@ -52,7 +52,7 @@ _POSITIVE = {
     "SmoothL1LossBackward": "smooth_l1_loss",
     "HuberLossBackward": "huber_loss",
 }
-_SUM = 2  # a node's word for reduction="sum"
+_NONE, _SUM = 0, 2  # a node's word for reduction="sum"
 _MULTIPLES = ("NegBackward", "MulBackward", "DivBackward")
 # Where a layer's own arithmetic begins: nothing behind these belongs to the loss.
 _LAYERS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear", "MkldnnRnnLayer", "CudnnRnn", "NativeLayerNorm", "Matmul")
@@ -266,9 +266,14 @@ def _multiple_of(root: Any) -> str | None:
 
 
 def _summed_terms(root: Any) -> int | None:
-    """Terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else."""
+    """Terms of the loss, where it is one loss with reduction="sum", or a sum over all terms of one, and nothing else."""
     while _is_same_values(root) or (name_of(root) == "SumBackward" and getattr(root, "_saved_self_sym_sizes", None) == ()):
         (root,) = parents_of(root)  # a number that is reshaped, or summed by itself
+    if name_of(root) == "SumBackward" and not hasattr(root, "_saved_dim"):
+        terms, (above,) = getattr(root, "_saved_self_sym_sizes", ()), parents_of(root)
+        is_loss = name_of(above) in _POSITIVE and getattr(above, "_saved_reduction", None) == _NONE
+        is_error = name_of(above) in ("PowBackward", "AbsBackward") and [*map(name_of, parents_of(above))] == ["SubBackward"]
+        return math.prod(terms) if is_loss or is_error else None
     if name_of(root) not in _POSITIVE or getattr(root, "_saved_reduction", None) != _SUM:
         return None
     metadata = getattr(parents_of(root)[0], "_input_metadata", None) if parents_of(root) else None

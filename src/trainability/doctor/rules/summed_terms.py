@@ -35,10 +35,10 @@ def summed_terms(evidence: Evidence) -> list[Finding]:
             rule="sum_for_mean",
             code="sum_for_mean.terms",
             severity="warning" if reading.optimizer_name(evidence) == "SGD" and _overshoots(evidence) else "hint",
-            seen=f'the loss is the sum of {graph.sums:,} terms (reduction="sum"), and so are its gradients',
+            seen=f"the loss is the sum of {graph.sums:,} terms, and so are its gradients",
             measurements=(Measurement(name="terms", value=float(graph.sums), threshold=float(FEWEST_TERMS)),),
             cause="the loss sums over examples and outputs, but the learning rate is for a mean",
-            remedy=f"use reduction='mean', or divide the learning rate by {graph.sums}",
+            remedy=f"take the mean (reduction='mean', or mean() instead of sum()), or divide the learning rate by {graph.sums}",
             source="TheDeepChecker, TOSEM 2022; read off the graph of the loss",
         )
     ]
