@@ -698,7 +698,7 @@ def test_chance_of_a_loss_of_one_s_own_is_that_of_the_best_constant() -> None:
 
     model = planted.mlp(8, 24, 1)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    setup = Setup(model=model, train_loader=planted.loader(x, y), optimizer=optimizer, training_step=loss, rehearse_seconds=1)
+    setup = Setup(model=model, train_loader=planted.loader(x, y), optimizer=optimizer, training_step=loss, rehearse_seconds=20)
     evidence = check_setup(setup).evidence
     source = Source(setup, evidence, list(setup.train_loader))
     places = torch.linspace(2.5, 3.5, 101)
