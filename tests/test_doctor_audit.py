@@ -1,5 +1,6 @@
 """Audits: data as the loop sees it, metric against known answers."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from trainability.doctor import Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.measure import later_classes
+from trainability.doctor.measure.row_hashes import row_hashes
 
 
 def images_and_labels(count: int = 600, seed: int = 0):
@@ -279,3 +281,11 @@ def test_classes_that_come_later(steps: int, tasks: int, is_shuffled: bool, expe
     audit = audit_data(train, [(labels[:, None] + torch.randn(200, 8), labels)])
     found = diagnose(Evidence(data=audit, probe=probed(num_logits=10))).findings
     assert [f.code for f in found if f.rule == "split_shift"] == expected
+
+
+def test_rows_of_few_levels_and_repeated_values_are_told_apart():
+    rows = torch.tensor(list(itertools.product([0.0, 0.5, 1.0], repeat=8)))
+    for repeats in (1, 2, 4):
+        wide = rows.repeat_interleave(repeats, dim=1)
+        assert len(set(row_hashes(wide).tolist())) == len(rows)
+        assert torch.equal(row_hashes(wide), row_hashes(wide.clone()))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import loss_of, pull, returned_once
+from trainability.doctor.measure.nodes import name_of, within
 from trainability.doctor.tasks import output_form
 
 _SURE = 6.0  # a logit: its probability is 0.998
@@ -19,6 +20,7 @@ _NEARLY_NOTHING = 0.1  # of what undecided answers cost
 _SLIGHTLY = 1 / 60  # of the way from undecided to sure: a tenth of a logit
 _FAR = 20.0
 _OTHERS = 0.1  # share of the examples
+_MOST_NODES = 2000
 _FASTER = 3.0  # times as far at twice the distance: 2 along a line, 4 along a square
 
 
@@ -65,7 +67,8 @@ def preferences(
         # energy, a small distance), and has a floor. A score that is minimised has none of it.
         if are_marks and middle < (best + worst) / 2 - _MARGIN * abs(best - worst):
             continue
-        if min(best - middle, middle - worst) > _MARGIN * (best - worst) > 0 and best - worst > 1e-3:
+        is_turned = min(best - middle, middle - worst) > _MARGIN * (best - worst) > 0 and best - worst > 1e-3
+        if is_turned and not _meet_weights(model, batch, forward):
             return nothing | {"prefers_wrong": (best, worst)}
     return nothing
 
@@ -161,6 +164,17 @@ def _falls_faster(ask: Callable[[float], float | None], direction: float) -> flo
             falls = near < start - _FAR * (abs(start) + 1e-3) and further - start < _FASTER * (near - start)
             return far * direction if falls else None
     return None
+
+
+def _meet_weights(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> bool:
+    """Whether the loss multiplies the outputs by trained weights, so that they are no answers yet, as embeddings are."""
+    own = returned_once(model, batch, forward)
+    if own is None:
+        return False
+    outputs = [t.clone().requires_grad_(t.is_floating_point()) for t in own.tensors]
+    loss = loss_of(model, batch, forward, own, outputs)
+    leaves = [n.variable for n in within([loss.grad_fn], None, _MOST_NODES) if name_of(n) == "AccumulateGrad"]
+    return any(leaf.dim() > 1 and not any(leaf is output for output in outputs) for leaf in leaves)
 
 
 def _loss_of(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: Tensor) -> float | None:

@@ -267,7 +267,10 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
 
 
 def _with_gradient(layers: tuple[LayerStats, ...]) -> list[LayerStats]:
-    return [s for s in layers if s.gradient_rms is not None and s.weight_rms and reading.is_matrix(s)]
+    """Layers with weights and a gradient; where some weights are zero, without those that get none through them yet."""
+    known = [s for s in layers if s.gradient_rms is not None and reading.is_matrix(s)]
+    waits = any(s.weight_rms == 0.0 for s in known)
+    return [s for s in known if s.weight_rms and not (waits and s.gradient_rms == 0.0)]
 
 
 def _start_layers(evidence: Evidence) -> tuple[LayerStats, ...]:

@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.best_constant import best_constant, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules import asked_tokens
 from trainability.doctor.rules.imbalance import filled_in, ignored_class
 from trainability.doctor.rules.inputs import SYMPTOMS
@@ -18,6 +18,7 @@ from trainability.doctor.rules.rule import rule
 TINY_TARGETS = 1e-4
 _SMALL, _TIMES = 0.1, 10.0  # rms of targets under SGD; of the first outputs over it
 STAYS = 0.8  # of what the mean of the targets costs
+_OVERCOME = 0.25  # of the same, below which targets of any size have been reached
 
 
 _MASKED_ANSWERS = Finding(
@@ -145,9 +146,10 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     Fires: floating-point targets have an rms 100 times the larger of 1 and the outputs' rms, under a loss of their difference;
         in a loop that only Monitor saw, at its first step. A warning from 1,000 times, and where a run of 100 steps or more, or
         a rehearsal of 50, is not below 0.8 of the cost of the targets' mean, or is not finite after a first step that was; an
-        error from 10,000 times. Code `small`, a warning: their rms is 1e-4 or less; under another loss only where they have
-        both signs, and the first loss is as large as that of the outputs alone, which are 100 times as large. With SGD also
-        from 0.1 on, where the first outputs are ten times as large, and the loss is no better than above.
+        error from 10,000 times. A hint where the loss has come below a quarter of that cost. Code `small`, a warning: their rms
+        is 1e-4 or less; under another loss only where they have both signs, and the first loss is as large as that of the
+        outputs alone, which are 100 times as large. With SGD also from 0.1 on, where the first outputs are ten times as large,
+        and the loss is no better than above.
     Why: a net with healthy weights has outputs near 1 and changes them by about the learning rate per step; the squared error's
         gradient grows with the targets, so that SGD overshoots and Adam is far too slow.
     What fools it: a last layer or loss that applies the scale after the output that is measured here.
@@ -171,7 +173,7 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="target_scale",
-            severity="error" if ratio >= 1e4 else "warning" if ratio >= 1e3 or _stays(evidence) else "hint",
+            severity=_severity_of(ratio, evidence),
             seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
             measurements=(
                 Measurement(name="rms of targets over outputs", value=ratio, threshold=100.0),
@@ -182,6 +184,18 @@ def target_scale(evidence: Evidence) -> list[Finding]:
             source="Efficient BackProp, 1998; own limits",
         )
     ]
+
+
+def _severity_of(ratio: float, evidence: Evidence) -> Severity:
+    """A hint where a rate that was chosen for such targets has brought the loss far below that of their mean."""
+    looks, constant = evidence.rehearsal.reference if evidence.rehearsal is not None else (), best_constant(evidence)
+    at = standing(evidence)
+    now, cost = (at.loss, at.cost) if at is not None else (None, None)
+    if at is None and not evidence.steps and constant is not None and looks and looks[-1].step >= 50:
+        now, cost = looks[-1].loss, constant[0]
+    if now is not None and cost is not None and now < _OVERCOME * cost:
+        return "hint"
+    return "error" if ratio >= 1e4 else "warning" if ratio >= 1e3 or _stays(evidence) else "hint"
 
 
 def _is_of_outputs(facts: Facts) -> bool:
