@@ -90,6 +90,10 @@ CASES: dict[str, tuple[Rehearsal, str]] = {
         tried([2.3, 2.31, 2.3], at_ten_times(2.3, 2.31, 2.3, 2.3), *NOWHERE, multiple=200.0, planned_steps=None),
         "cannot tell",
     ),
+    "it has come below the best constant, plan unknown": (
+        tried([2.3, 2.29, 2.27], at_ten_times(2.3, 2.31, 2.3, 2.3), *NOWHERE, multiple=200.0, planned_steps=None),
+        "cannot tell",
+    ),
     "a plateau that ends after 700 steps, plan unknown": (
         tried([2.3, 2.31, 2.3], other([2.3, 2.2, 0.9], 30.0), multiple=200.0, planned_steps=None),
         "cannot tell",

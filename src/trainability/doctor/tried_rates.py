@@ -44,6 +44,7 @@ from trainability.doctor.outlook_limits import (
 from trainability.doctor.rehearsed import Rehearsal, Task
 
 _FEWEST_LOOKS = 10
+_BEGUN = 0.005  # share learned: a constant that is fitted to a batch may be that much ahead
 
 
 def by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | None) -> tuple[str, str]:
@@ -62,7 +63,8 @@ def by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | 
     if seen is None or not is_end:
         flat = own.end < LEARNING_SHARE and (projected or 0.0) < SLOW_SHARE
         if verdict == UNSTABLE:
-            return (DEAD, "no_rate") if cause == "collapsed" and downs and not learning and not down else (verdict, cause)
+            no_rate = cause == "collapsed" and downs and not learning and not down
+            return _unless_it_learns(rehearsal, DEAD, "no_rate") if no_rate else (verdict, cause)
         if verdict == DEAD and learning and not up:
             return CANNOT_TELL, cause
         if not flat and verdict == CANNOT_TELL:
@@ -77,7 +79,9 @@ def by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | 
         if verdict == DEAD and own.end < -TRAINED_SHARE:
             verdict = STALLED  # far above chance, which it may yet come down to
         return _unless_it_learns(rehearsal, verdict, cause)
-    if max(*own.shares, *seen.shares) > max(seen.end, seen.shares[-1], 0.0) + LOST_SHARE:
+    # What a larger rate loses stands for the end of a plan; of a run of unknown length the loop's own rate would have to.
+    is_lost = max(*own.shares, *seen.shares) > max(seen.end, seen.shares[-1], 0.0) + LOST_SHARE
+    if is_lost and (rehearsal.planned_steps is not None or max(own.shares) > own.end + LOST_SHARE):
         return UNSTABLE, "lost"
     if up and not (down and turbulent):
         return TOO_SLOW, "larger_rate"
@@ -112,14 +116,17 @@ def _needs_more(rehearsal: Rehearsal, trial: Trial, multiple: float) -> bool:
 def _unless_it_learns(rehearsal: Rehearsal, verdict: str, cause: str) -> tuple[str, str]:
     """What can learn at some rate, though it does not keep it, is not said to be dead or stalled.
 
-    Nor is stalled what stands at chance in a run of unknown length: relations between inputs are learned late, at any rate.
+    Nor is stalled what stands at chance in a run of unknown length: relations between inputs are learned late, at any rate. And
+    what has come below the best constant answer there is not dead.
     """
     can_learn = any(max(trial.shares) >= TRAINED_SHARE for trial in trials(rehearsal))
     if can_learn and verdict in (DEAD, STALLED):
         return CANNOT_TELL, "not_kept"
-    waits = rehearsal.planned_steps is None and trials(rehearsal)[0].end >= -TRAINED_SHARE
+    own, is_unplanned = trials(rehearsal)[0], rehearsal.planned_steps is None
+    waits = is_unplanned and own.end >= -TRAINED_SHARE
     is_open = waits or _comes_down(rehearsal) or _falls_at_every_look(rehearsal)
-    return (CANNOT_TELL, "no_fall") if verdict == STALLED and is_open else (verdict, cause)
+    has_begun = verdict == DEAD and is_unplanned and own.shares[-1] > max(own.shares[0], _BEGUN)
+    return (CANNOT_TELL, "no_fall") if has_begun or (verdict == STALLED and is_open) else (verdict, cause)
 
 
 def _falls_at_every_look(rehearsal: Rehearsal) -> bool:
