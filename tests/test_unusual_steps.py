@@ -137,7 +137,7 @@ def test_a_loop_that_takes_derivatives_by_itself_is_followed(clears: bool) -> No
             output = model(x)
             for task in range(2):
                 loss = F.mse_loss(output[:, task], y[:, task])
-                slopes = torch.autograd.grad(loss, [*model.parameters()], retain_graph=True)
+                slopes = torch.autograd.grad(loss, model.parameters(), retain_graph=True)
                 for p, g in zip(model.parameters(), slopes, strict=True):
                     p.grad = g if p.grad is None else p.grad + g
             optimizer.step()

@@ -79,7 +79,7 @@ def by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | 
         if verdict == DEAD and own.end < -TRAINED_SHARE:
             verdict = STALLED  # far above chance, which it may yet come down to
         return _unless_it_learns(rehearsal, verdict, cause)
-    # What a larger rate loses stands for the end of a plan; of a run of unknown length the loop's own rate would have to.
+    # Losing it at a larger rate predicts the end of a planned run; with no plan, only the program's own rate counts.
     is_lost = max(*own.shares, *seen.shares) > max(seen.end, seen.shares[-1], 0.0) + LOST_SHARE
     if is_lost and (rehearsal.planned_steps is not None or max(own.shares) > own.end + LOST_SHARE):
         return UNSTABLE, "lost"
@@ -116,8 +116,8 @@ def _needs_more(rehearsal: Rehearsal, trial: Trial, multiple: float) -> bool:
 def _unless_it_learns(rehearsal: Rehearsal, verdict: str, cause: str) -> tuple[str, str]:
     """What can learn at some rate, though it does not keep it, is not said to be dead or stalled.
 
-    Nor is stalled what stands at chance in a run of unknown length: relations between inputs are learned late, at any rate. And
-    what has come below the best constant answer there is not dead.
+    In a run of unknown length, a loss at chance is not called stalled, since relations between inputs are learned late at any
+    rate, and one already below the best constant answer is not called dead.
     """
     can_learn = any(max(trial.shares) >= TRAINED_SHARE for trial in trials(rehearsal))
     if can_learn and verdict in (DEAD, STALLED):

@@ -147,7 +147,7 @@ class TransformersMonitor(_transformers.TrainerCallback):
         """Nothing to do: the Trainer clips before, so gradients were complete."""
 
     def on_derivatives(self, loss: Tensor) -> None:
-        """Nothing to do: the Trainer goes backward."""
+        """Nothing to do: the Trainer runs the backward pass."""
 
     def on_state(self, module: nn.Module) -> None:
         """Nothing to do: the Trainer keeps its checkpoints by itself."""

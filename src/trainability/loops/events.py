@@ -70,11 +70,16 @@ def listening(listener: Listener) -> Iterator[None]:
         return result
 
     def derive(original: Callable[..., Any], outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(inputs, Iterator):  # as of model.parameters(), which can be read once
+            inputs = tuple(inputs)
         result = original(outputs, inputs, *args, **kwargs)
-        (loss, *others), by = _listed(outputs), _listed(inputs)
-        is_own = sys._getframe(2).f_globals.get("__name__", "").startswith("trainability.")  # what is measured on the way
+        of = [outputs] if isinstance(outputs, Tensor) else outputs
+        loss = of[0] if isinstance(of, list | tuple) and len(of) == 1 and isinstance(of[0], Tensor) else None
+        by = [inputs] if isinstance(inputs, Tensor) else [*(inputs.values() if isinstance(inputs, dict) else inputs)]
         of_parameters = bool(by) and all(isinstance(p, torch.nn.Parameter) for p in by)
-        if of_parameters and not is_own and not others and loss.numel() == 1 and not kwargs.get("create_graph"):
+        caller = sys._getframe(2)  # 1 is the wrapper of `replaced`
+        is_own = caller.f_globals.get("__name__", "").startswith("trainability.")  # what is measured on the way
+        if loss is not None and loss.numel() == 1 and of_parameters and not is_own and not kwargs.get("create_graph"):
             tell(lambda: listener.on_derivatives(loss))
         return result
 
@@ -138,10 +143,6 @@ class Guard:
             self.has_failed = True
             with contextlib.suppress(Warning):
                 warnings.warn(f"the loop is no longer followed: {error_line(error)}", RuntimeWarning, stacklevel=3)
-
-
-def _listed(tensors: Any) -> list[Any]:
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:

@@ -30,6 +30,7 @@ from trainability.loops.trainers import Trainers
 from trainability.training.record import LOOP
 
 _FOREIGN_STEPS = 3  # steps after which an optimizer is taken to hold nothing that the script trains
+_MOST_DERIVED = 256  # losses that are kept until a step
 
 
 class ScriptWatch:
@@ -302,8 +303,8 @@ class ScriptWatch:
             self._follower.complete(self._in_closure)
 
     def on_derivatives(self, loss: Tensor) -> None:
-        """Derivatives were taken, which may become gradients, as those of several tasks do that are projected first."""
-        if not self.trainers.are_at_work:
+        """The loop may make gradients of these derivatives by itself, as of those of several tasks that are projected."""
+        if not self.trainers.are_at_work and not self._has_failed and len(self._derived) < _MOST_DERIVED:
             self._derived.append(loss.reshape(()))
 
     def on_clip(self, parameters: list[Tensor]) -> None:
@@ -340,16 +341,16 @@ class ScriptWatch:
         self._kept_states.loading(module, state)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        derived, self._derived = self._derived, []
         if self.trainers.are_at_work or self._has_failed:
             return
         self._recordings.stepping()
         self._pass_scales.stepping(optimizer)
         has_gradients = any(p.grad is not None for p in parameters_of(optimizer))
         self._were_given = self._were_given or has_gradients
-        if self._derived and has_gradients and not self._follower.awaits_step:
+        if derived and has_gradients and not self._follower.awaits_step:
             with torch.enable_grad():
-                self._follower.backward(torch.stack(self._derived).sum())
-        self._derived.clear()
+                self._follower.backward(torch.stack(derived).sum())
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is not None and not self._follower.is_waiting:
             self._in_closure = optimizer

@@ -24,7 +24,9 @@ class Chains:
     def __init__(self) -> None:
         self.pairs: list[tuple[str, nn.Linear, str, nn.Linear, Tensor]] = []
         self.idle: set[tuple[str, str]] = set()
-        self._made: dict[int, tuple[str, nn.Linear, Tensor, int]] = {}  # by the id of the result, kept alive, its version
+        self._made: dict[
+            int, tuple[str, nn.Linear, Tensor, int]
+        ] = {}  # id of the result: layer, result (kept alive), its version
         self._kept: dict[str, set[str]] = {}  # by a linear layer, identities that were given what it returned
 
     def enter(self, name: str, module: nn.Module, args: Any) -> None:

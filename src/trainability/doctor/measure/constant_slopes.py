@@ -73,7 +73,7 @@ def is_flat(words: dict[str, Any], found: Any) -> bool:
         return False
     given = [words["outputs"]] if isinstance(words["outputs"], Tensor) else list(words["outputs"])
     made = [gradient for gradient in found if gradient is not None]
-    if not all(has_values(t) for t in (*given, *made)):  # inside of torch.func, which takes its own by this function, too
+    if not all(has_values(t) for t in (*given, *made)):  # torch.func calls this function internally, too
         return False
     return bool(made) and any(bool(t.any()) for t in given) and not any(bool(g.any()) for g in made)
 

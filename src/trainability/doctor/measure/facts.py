@@ -239,7 +239,8 @@ def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any], known
         known = replace(known, readings=readings)
     model, inputs = callable_model(seen), seen.inputs
     if stacked_second(seen, batches):
-        return {"leakage": leakage(Turned(model), turned(inputs, inputs[0].shape[:2])), "stacked_second": True}
+        found = leakage(Turned(model), turned(inputs, inputs[0].shape[:2]))
+        return {"leakage": found, "stacked_second": True, "readings": known.readings}
     mixed = leakage(model, inputs)
     placed = place_leakage(model, inputs) if mixed is not None else None
     layer = along_batch(model, inputs, seen.given.lengths)

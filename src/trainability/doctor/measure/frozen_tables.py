@@ -11,6 +11,7 @@ from trainability.doctor.measure.statistics import local
 _FEWEST_ROWS, _FEWEST_NUMBERS = 32, 512
 _MOST_ROWS, _MOST_COLUMNS = 2048, 512  # that are read
 _SURE = 5.0  # standard errors of a moment, or of a correlation of two columns
+_SURE_OF_MANY = 5.5  # the same of the largest of up to 130,000 correlations
 _UNIFORM_KURTOSIS = -1.2
 
 
@@ -68,4 +69,4 @@ def _are_apart(values: Tensor, rows: int, columns: int) -> bool:
     if float((squares.mean(dim=1) - 1).square().mean() - each / columns) > _SURE * float(each) / columns * math.sqrt(8 / rows):
         return False
     together = (values.T @ values / rows).triu(diagonal=1)
-    return columns < 2 or float(together.abs().max()) <= (_SURE + 0.5) / math.sqrt(rows)
+    return float(together.abs().max()) <= _SURE_OF_MANY / math.sqrt(rows)

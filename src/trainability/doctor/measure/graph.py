@@ -272,7 +272,8 @@ def _summed_terms(root: Any) -> int | None:
     if name_of(root) == "SumBackward" and not hasattr(root, "_saved_dim"):
         terms, (above,) = getattr(root, "_saved_self_sym_sizes", ()), parents_of(root)
         is_loss = name_of(above) in _POSITIVE and getattr(above, "_saved_reduction", None) == _NONE
-        is_error = name_of(above) in ("PowBackward", "AbsBackward") and [*map(name_of, parents_of(above))] == ["SubBackward"]
+        is_square = name_of(above) == "PowBackward" and getattr(above, "_saved_exponent", None) == 2
+        is_error = (is_square or name_of(above) == "AbsBackward") and [*map(name_of, parents_of(above))] == ["SubBackward"]
         return math.prod(terms) if is_loss or is_error else None
     if name_of(root) not in _POSITIVE or getattr(root, "_saved_reduction", None) != _SUM:
         return None

@@ -186,8 +186,8 @@ class LayerInputs:
         """Fields of `Facts`.
 
         Args:
-            inputs: what the model was given.
             answer: what the model returned. Nodes of a graph may all be given one number: then what differs is who is joined.
+            inputs: what the model was given.
         """
         meant = self._of_nodes if answers_differ(answer) else set()
         return {
@@ -223,11 +223,12 @@ def zeros_for_answers(answer: Any, inputs: Iterable[Any]) -> int | None:
     Returns:
         Which of the inputs it is, from 0 on; None if there is none. Answers so far are fed in this way, shifted by a step.
     """
-    made, given = first_tensor(answer), [x for x in inputs if isinstance(x, Tensor) and statistics.is_readable(x)]
+    made = first_tensor(answer)
+    given = {k: x for k, x in enumerate(inputs) if isinstance(x, Tensor) and statistics.is_readable(x)}
     shape = _without_last_one(made) if made is not None else ()
-    if len(shape) < 2 or not any(bool((x != x.flatten()[:1]).any()) for x in given):
+    if len(shape) < 2 or not any(bool((x != x.flatten()[:1]).any()) for x in given.values()):
         return None
-    fitting = (k for k, x in enumerate(given) if x.numel() >= _FEWEST_PLACES and _without_last_one(x) == shape)
+    fitting = (k for k, x in given.items() if x.numel() >= _FEWEST_PLACES and _without_last_one(x) == shape)
     return next((k for k in fitting if not given[k].requires_grad and not bool(given[k].any())), None)
 
 

@@ -223,7 +223,7 @@ class Loop:
                     buffer.copy_(old)
 
     def _dry_run(self, batch: Any) -> float:
-        """The body with optimizers that do not step, for its loss; one whose step computes it steps, and is put back."""
+        """The loss of the body with optimizers that stand still; one that computes it in its step steps, and is put back."""
         gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in self.parameters.values()]
         put_groups_back = [keep_groups(optimizer) for optimizer in self.optimizers]
         stepping = [optimizer for optimizer in self.optimizers if _takes_more(optimizer)]
@@ -384,14 +384,14 @@ def _keep_weights(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     weights = [(p, p.detach().clone()) for group in optimizer.param_groups for p in group["params"]]
     state = {key: copy.deepcopy(value) for key, value in optimizer.state.items()}
 
-    def put_back() -> None:
+    def restore() -> None:
         with torch.no_grad():
             for p, old in weights:
                 p.copy_(old)
         optimizer.state.clear()
         optimizer.state.update(state)
 
-    return put_back
+    return restore
 
 
 def _stand_still(closure: Callable[[], Any] | None = None, **_: Any) -> Any:

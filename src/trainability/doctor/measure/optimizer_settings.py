@@ -65,11 +65,10 @@ def settings_if_any(
     clip: float | None = None,
     planned_steps: int | None = None,
 ) -> OptimizerSettings | None:
-    """Read an optimizer's groups; None of one that has no learning rate, as Levenberg and Marquardt's."""
-    try:
-        return optimizer_settings(optimizer, model, clip=clip, planned_steps=planned_steps)
-    except (KeyError, TypeError, ValueError):
+    """`optimizer_settings`, or None if a group has no learning rate, as with Levenberg and Marquardt's method."""
+    if not optimizer.param_groups or any(group.get("lr") is None for group in optimizer.param_groups):
         return None
+    return optimizer_settings(optimizer, model, clip=clip, planned_steps=planned_steps)
 
 
 def _max_lr(scheduler: Any) -> float | None:

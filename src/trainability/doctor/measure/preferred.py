@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import loss_of, pull, returned_once
-from trainability.doctor.measure.nodes import name_of, within
+from trainability.doctor.measure.nodes import call_of, name_of, parents_of, within
 from trainability.doctor.tasks import output_form
 
 _SURE = 6.0  # a logit: its probability is 0.998
@@ -20,7 +20,8 @@ _NEARLY_NOTHING = 0.1  # of what undecided answers cost
 _SLIGHTLY = 1 / 60  # of the way from undecided to sure: a tenth of a logit
 _FAR = 20.0
 _OTHERS = 0.1  # share of the examples
-_MOST_NODES = 2000
+_MOST_NODES = 500
+_PRODUCTS = ("Mm", "Addmm", "Bmm", "Baddbmm", "Mv", "Convolution", "Mul", "Linear")
 _FASTER = 3.0  # times as far at twice the distance: 2 along a line, 4 along a square
 
 
@@ -68,7 +69,7 @@ def preferences(
         if are_marks and middle < (best + worst) / 2 - _MARGIN * abs(best - worst):
             continue
         is_turned = min(best - middle, middle - worst) > _MARGIN * (best - worst) > 0 and best - worst > 1e-3
-        if is_turned and not _meet_weights(model, batch, forward):
+        if is_turned and not _loss_has_head(model, batch, forward):
             return nothing | {"prefers_wrong": (best, worst)}
     return nothing
 
@@ -166,15 +167,28 @@ def _falls_faster(ask: Callable[[float], float | None], direction: float) -> flo
     return None
 
 
-def _meet_weights(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> bool:
-    """Whether the loss multiplies the outputs by trained weights, so that they are no answers yet, as embeddings are."""
+def _loss_has_head(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> bool:
+    """Whether the loss multiplies the outputs by trained weights: they are then embeddings, not predictions."""
     own = returned_once(model, batch, forward)
     if own is None:
         return False
     outputs = [t.clone().requires_grad_(t.is_floating_point()) for t in own.tensors]
-    loss = loss_of(model, batch, forward, own, outputs)
-    leaves = [n.variable for n in within([loss.grad_fn], None, _MOST_NODES) if name_of(n) == "AccumulateGrad"]
-    return any(leaf.dim() > 1 and not any(leaf is output for output in outputs) for leaf in leaves)
+    nodes = list(within([loss_of(model, batch, forward, own, outputs).grad_fn], None, _MOST_NODES))
+    comes_from: dict[int, set[str]] = {}
+
+    def sources(node: Any) -> set[str]:
+        """Of "output" and "weight", what a node is computed from."""
+        if id(node) not in comes_from:
+            comes_from[id(node)] = set()
+            if name_of(node) == "AccumulateGrad":
+                is_output = any(node.variable is output for output in outputs)
+                comes_from[id(node)] = {"output" if is_output else "weight"} if is_output or node.variable.dim() > 1 else set()
+            else:
+                comes_from[id(node)] = set().union(*map(sources, parents_of(node)))
+        return comes_from[id(node)]
+
+    products = (node for node in nodes if call_of(node) in _PRODUCTS)
+    return any({"output"} in given and {"weight"} in given for given in ([*map(sources, parents_of(n))] for n in products))
 
 
 def _loss_of(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: Tensor) -> float | None:

@@ -62,7 +62,7 @@ def _is_one_row(tensor: Tensor) -> bool:
 def _constant_along(tensor: Tensor, dim: int) -> list[tuple[int, float]]:
     """Channels of one number, with it; [] where a dimension is no channels, or no channel or each one is such.
 
-    Nothing marks some letters or keys by chance: where all numbers are 0 and 1, a channel of zeros does not count.
+    Some letters or keys may be absent: where all numbers are 0 or 1, a channel of zeros does not count.
     """
     if not 1 < tensor.shape[dim] <= _MOST_CHANNELS or tensor.numel() // tensor.shape[dim] < 2:
         return []

@@ -102,7 +102,7 @@ def _are_separable(first: Op, second: Op, inner: tuple[int, ...], outer: tuple[i
 def _is_squeezed(structure: Trace) -> bool:
     """Whether a model has fewer numbers between than it takes and returns, as a linear autoencoder has."""
     if any(op.kind == "embedding" for op in structure.ops):
-        return False  # an index is looked up, and not made anew
+        return False  # indices are not reconstructed
     size = math.prod(structure.output_shape)
     given = next((op.input_shape for op in structure.ops if 0 in op.inputs), ())
     return math.prod(given) == size and any(math.prod(op.output_shape) < size for op in structure.ops)

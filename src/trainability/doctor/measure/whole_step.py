@@ -65,6 +65,7 @@ def loss_of_body(
     steppers = copied(model, optimizer)[1]
     single = len(optimizers(steppers)) == 1
 
+    # An optimizer's own step may be given the model first.
     def stand_still(closure: Any = None, *_: Any, **__: Any) -> Any:
         value = closure() if callable(closure) and not isinstance(closure, nn.Module) else None
         if single and losses:

@@ -149,8 +149,12 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
                     seen=f"{100 * split.nonfinite_fraction:.1f} % of the {split.name} images hold NaN or infinity"
                     + ("; the losses of batches with them are finite" if are_masked else ""),
                     measurements=(Measurement(name="such images", value=split.nonfinite_fraction, threshold=0.0),),
-                    cause="a division by a zero standard deviation, or a damaged file",
-                    remedy="replace them, x = torch.where(torch.isfinite(x), x, mean) with the mean of the column's or "
+                    cause="missing values, which the model masks"
+                    if are_masked
+                    else "a division by a zero standard deviation, or a damaged file",
+                    remedy="nothing, if missing values are marked in this way on purpose"
+                    if are_masked
+                    else "replace them, x = torch.where(torch.isfinite(x), x, mean) with the mean of the column's or "
                     "channel's finite values, or leave these examples out; where a division produces them, add 1e-8 to the "
                     "denominator",
                     source="preflight-ml",
@@ -244,7 +248,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         shuffled ones, within 3.5 standard deviations; where targets are images, the surroundings of each place also explain
         less than a twentieth more of their variance than another example's do. For tables of integers with numbers beside them,
         only where 50 rehearsed steps or more get no lower than the cost of the best constant answer. In a watched run alone:
-        after 100 steps that have not learned, of words and series as a hint before 500 steps; or, unless inputs are tables of
+        after 100 steps that have not learned, (of words and series a hint before step 500); or, unless inputs are tables of
         integers, where the loss stood at chance, or at the best constant answer's cost, for 20 steps and until each example had
         come twice. The same is asked of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the
         loss. Where none of this was measured: a linear probe of coarse pixels, scored on images that it was not fitted to, is

@@ -38,7 +38,7 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
         off the graph of the loss. Or the loss is a mean of powers of (n, 1) less (n,), of which one has a gradient and (n, 1)
         was not made of (n,) before, and with one example less n is one less. Code `unpaired`: permuting the targets between the
         examples of the batch leaves the gradient of the outputs unchanged to 1e-4, and one target for all changes it by 0.01
-        (silent where inputs are related to targets no more than to shuffled ones, as noise is that a generator is given); or
+        (silent where inputs are no more related to targets than to shuffled ones, such as the noise given to a generator); or
         log-sigmoid or softplus is taken once, of a sum over all examples (one example less, one term less; in a watched loop,
         three tensors with the same number of names go in), in which no target takes part. Code `one_for_all`: a loss of PyTorch
         compares all outputs of an example, (64, 4), with a single number, (64, 1). A warning where integers of the batch, one
@@ -247,7 +247,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
         output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits, within
         0.1 %. Also where a softmax's probabilities go into a logsumexp of the loss, as into `Categorical(logits=...)`. Code
         `exp`: `poisson_nll_loss` takes the exponential of outputs that come from an exponential, softplus, ReLU, sigmoid or
-        absolute value, possibly plus a small number. Code `sigmoid`: it ends in a sigmoid.
+        absolute value, possibly plus a small number. Code `sigmoid`: the model ends in a sigmoid.
     Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
         which is 1.46 with ten classes; with a single logit, it cannot fall below 0.31 for ones and 0.69 for zeros. The net
         learns, but its loss is capped.

@@ -57,11 +57,11 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         step samples from its own outputs, like a policy, and inputs are near 0 and near each other, like the first states of
         episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few values, all
         multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many values; a
-        warning also where a model scales what it is given. Code `column`: a linear layer is given data in which one column has
-        an rms of 1,000 or more, and half of the columns at most 10. Code `each`: every example is scaled by its own values, to
-        the range from 0 to 1 or to mean 0 and standard deviation 1, the loss is of a difference, and 5 % or more of the targets
-        are outside [0, 1]; a warning where a run of 100 steps or more has ended, or stands still, above a tenth of the best
-        constant answer's cost; else a hint.
+        warning wherever the size alone would be a hint, unless the run trains all the same. Code `column`: a linear layer is
+        given data in which one column has an rms of 1,000 or more, and half of the columns at most 10. Code `each`: every
+        example is scaled by its own values, to the range from 0 to 1 or to mean 0 and standard deviation 1, the loss is of a
+        difference, and 5 % or more of the targets are outside [0, 1]; a warning where a run of 100 steps or more has ended, or
+        stands still, above a tenth of the best constant answer's cost; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: for `rounded`, levels set at these values on purpose. Silent where inputs are looked up in an embedding, or

@@ -49,9 +49,9 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
-    # The facts test twice, in both directions, and not where an output belongs to a pair of examples.
     if reading.rows_are_steps(evidence):
         return []
+    # The facts test twice, in both directions, and not where an output belongs to a pair of examples.
     look = evidence.facts if evidence.facts is not None and evidence.facts.output_shape is not None else evidence.probe
     leakage = (look.leakage if look is not None else None) or 0.0
     layer = evidence.facts.along_batch if evidence.facts is not None else None

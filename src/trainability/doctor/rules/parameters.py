@@ -287,7 +287,7 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
     spare = word == "no_gradient" and not looked_up and not cut_off
     # A recurrent layer that runs one step from a state of zeros does not use its recurrent weights.
     spare |= word == "zero_gradient" and (all("weight_hh" in s.name for s in still) or is_at_weight_zero(evidence, still))
-    # What reads zeros beside a state is told of by `constant_input.zeros`, a hint where the run learns.
+    # What reads zeros beside a state is reported by `constant_input.zeros`, a hint where the run learns.
     fed_zeros = tuple(f"{name}.weight_ih" for name in reading.facts(evidence).zeros_beside_state)
     spare |= word == "zero_gradient" and all(s.name.startswith(fed_zeros) for s in still)
     # An optimizer may stop when the loss is gone.

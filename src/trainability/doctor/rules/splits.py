@@ -91,7 +91,7 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
         short texts do; or both loaders draw from the same data set object. Silent where examples are at most three numbers on
         an evenly spaced grid, unless all of validation occurs in training: such grids share points. Codes: `same_images`,
         `shared_dataset`.
-    Why: an image seen in training says nothing about new ones. With a shared object, a transform set for validation also
+    Why: an example seen in training says nothing about new ones. With a shared object, a transform set for validation also
         applies to training, and augmentation is silently off.
     What fools it: augmented training images: they equal no validation image, so an overlap is seen only without augmentation. A
         shared object without transforms is harmless.
@@ -118,7 +118,7 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
             ),
             cause="two Subsets of one data set"
             if shared
-            else "examples repeat by nature, within training, too"
+            else "examples of this kind repeat, also within training"
             if by_nature
             else "the split was drawn with replacement, or the data has duplicates",
             remedy="make one data set per split, each with its own transform" if shared else "split by a hash of each example",

@@ -187,7 +187,7 @@ def target_scale(evidence: Evidence) -> list[Finding]:
 
 
 def _severity_of(ratio: float, evidence: Evidence) -> Severity:
-    """A hint where a rate that was chosen for such targets has brought the loss far below that of their mean."""
+    """Severity from the ratio; a hint where the loss is already below a quarter of what the targets' mean costs."""
     looks, constant = evidence.rehearsal.reference if evidence.rehearsal is not None else (), best_constant(evidence)
     at = standing(evidence)
     now, cost = (at.loss, at.cost) if at is not None else (None, None)

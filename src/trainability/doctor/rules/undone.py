@@ -1,4 +1,4 @@
-"""Outputs that depend on the input at first, and after the program's steps only at a smaller rate. No rule."""
+"""Learning rates whose first steps destroy what the initial weights could do. No rule."""
 
 import math
 import statistics
@@ -13,7 +13,7 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
 _DEPENDED, _NO_MORE = 0.01, 1e-3  # spread between examples over the outputs' size, before the first step and after some
 _KEPT = 0.1  # of that at the start, at a smaller rate
 _FEWEST_STEPS, _AS_GOOD = 50, 0.95
-_THIRD, _THROWN, _FIRST_STEPS = 0.3, 1.2, 6  # of a weight; of the first loss
+_LARGE_RATIO, _THROWN, _FIRST_STEPS = 0.3, 1.2, 6  # of a weight; of the first loss
 
 
 def undone_by_steps(evidence: Evidence) -> Finding | None:
@@ -64,16 +64,16 @@ def thrown_at_first(evidence: Evidence) -> Finding | None:
     if len(ratios) < 2 or len(losses) < 2 or not reading.started_at_zero(evidence) or reading.is_searched(evidence):
         return None
     middle, rise = statistics.median(ratios), max(losses[1:]) / losses[0] if losses[0] > 0 else 0.0
-    if not _THIRD < middle < math.inf or rise < _THROWN or not comes_to_nothing(evidence):
+    if not _LARGE_RATIO < middle < math.inf or rise < _THROWN or not comes_to_nothing(evidence):
         return None
     return Finding(
         rule="update_ratio",
         code="update_ratio.large",
         severity="warning",
         seen=f"the first step changed the typical layer by {middle:.2g} of its size, the loss rose from {losses[0]:.3g} to "
-        f"{max(losses[1:]):.3g} in {len(losses) - 1} steps, and the run is no better than a constant answer since",
+        f"{max(losses[1:]):.3g} in {len(losses) - 1} steps, and since then the run has been no better than a constant answer",
         measurements=(
-            Measurement(name="first update over weight", value=middle, threshold=_THIRD),
+            Measurement(name="first update over weight", value=middle, threshold=_LARGE_RATIO),
             Measurement(name="loss after the first steps over the first", value=rise, threshold=_THROWN),
         ),
         cause="the learning rate is too large: the first steps replace the initial weights",

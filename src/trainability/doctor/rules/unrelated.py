@@ -10,7 +10,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 
 _FEWEST_STEPS = 100  # of a run whose sampled steps were compared
-_LATE = 500  # steps of a run, in which words and series, whose relations are learned late, have been learned
+_LATE = 500  # steps by which relations in words and series, which are learned late, show
 _PASSES, _STILL = 2, 0.93  # passes over the examples; of chance, above which nothing was learned
 _FEWEST_AGAIN = 10  # repeated examples: the number of examples is then known within a third
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
@@ -52,7 +52,7 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         if relation.held_out_z is not None and relation.held_out_z >= SURE:
             seen += "; validation's inputs do"
         elif not relation.is_plain:  # the meaning of words and series is in their order, which few of the views see
-            severity = "warning" if by_heart or _came_to_nothing(evidence) else "hint"
+            severity = "warning" if by_heart or _failed_late(evidence) else "hint"
         name = "relation above shuffled ones"
         measured = Measurement(name=name, value=relation.z, unit="standard deviations", threshold=RELATED)
     else:
@@ -75,7 +75,7 @@ def unrelated(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def _came_to_nothing(evidence: Evidence) -> bool:
+def _failed_late(evidence: Evidence) -> bool:
     """Whether a run long enough for what is learned late is no better than one answer for all examples."""
     return reading.num_steps(evidence) >= _LATE and comes_to_nothing(evidence)
 

@@ -143,7 +143,7 @@ def _outlook(evidence: Evidence) -> Outlook | None:
 def _under_causes(found: list[Finding]) -> list[Finding]:
     """Remove findings that another one explains; a cause must be at least a warning, or as severe as its symptom.
 
-    A rule's `explains` holds for all of its findings; a finding may add symptoms that its numbers explain, which goes first.
+    A rule's `explains` holds for all of its findings; those that a finding adds take precedence.
     """
     present = {f.rule: f for f in found}
     explained: dict[str, set[str]] = {}
