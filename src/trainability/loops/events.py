@@ -73,13 +73,10 @@ def listening(listener: Listener) -> Iterator[None]:
         if isinstance(inputs, Iterator):  # as of model.parameters(), which can be read once
             inputs = tuple(inputs)
         result = original(outputs, inputs, *args, **kwargs)
-        of = [outputs] if isinstance(outputs, Tensor) else outputs
-        loss = of[0] if isinstance(of, list | tuple) and len(of) == 1 and isinstance(of[0], Tensor) else None
-        by = [inputs] if isinstance(inputs, Tensor) else [*(inputs.values() if isinstance(inputs, dict) else inputs)]
-        of_parameters = bool(by) and all(isinstance(p, torch.nn.Parameter) for p in by)
         caller = sys._getframe(2)  # 1 is the wrapper of `replaced`
         is_own = caller.f_globals.get("__name__", "").startswith("trainability.")  # what is measured on the way
-        if loss is not None and loss.numel() == 1 and of_parameters and not is_own and not kwargs.get("create_graph"):
+        loss = _number_by_parameters(outputs, inputs)
+        if loss is not None and not is_own and not kwargs.get("create_graph"):
             tell(lambda: listener.on_derivatives(loss))
         return result
 
@@ -143,6 +140,15 @@ class Guard:
             self.has_failed = True
             with contextlib.suppress(Warning):
                 warnings.warn(f"the loop is no longer followed: {error_line(error)}", RuntimeWarning, stacklevel=3)
+
+
+def _number_by_parameters(outputs: Any, inputs: Any) -> Tensor | None:
+    """The one number among the arguments of `torch.autograd.grad`, if all of its inputs are parameters."""
+    of = [outputs] if isinstance(outputs, Tensor) else outputs
+    by = [inputs] if isinstance(inputs, Tensor) else [*(inputs.values() if isinstance(inputs, dict) else inputs)]
+    if not (isinstance(of, list | tuple) and len(of) == 1 and isinstance(of[0], Tensor) and of[0].numel() == 1):
+        return None
+    return of[0] if by and all(isinstance(p, torch.nn.Parameter) for p in by) else None
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:

@@ -188,12 +188,7 @@ def target_scale(evidence: Evidence) -> list[Finding]:
 
 def _severity_of(ratio: float, evidence: Evidence) -> Severity:
     """Severity from the ratio; a hint where the loss is already below a quarter of what the targets' mean costs."""
-    looks, constant = evidence.rehearsal.reference if evidence.rehearsal is not None else (), best_constant(evidence)
-    at = standing(evidence)
-    now, cost = (at.loss, at.cost) if at is not None else (None, None)
-    if at is None and not evidence.steps and constant is not None and looks and looks[-1].step >= 50:
-        now, cost = looks[-1].loss, constant[0]
-    if now is not None and cost is not None and now < _OVERCOME * cost:
+    if (left := _left(evidence)) is not None and left < _OVERCOME:
         return "hint"
     return "error" if ratio >= 1e4 else "warning" if ratio >= 1e3 or _stays(evidence) else "hint"
 
@@ -214,13 +209,18 @@ def _stays(evidence: Evidence) -> bool:
 
     Also true where the rehearsal diverged: the gradient of a squared error grows with its targets.
     """
+    return reading.diverged(evidence) or ((left := _left(evidence)) is not None and left > STAYS)
+
+
+def _left(evidence: Evidence) -> float | None:
+    """The loss of the run, or else of 50 rehearsed steps or more, over the cost of the targets' mean; None if unknown."""
     if evidence.steps:
         at = standing(evidence)
-        return reading.diverged(evidence) or (at is not None and at.loss > STAYS * at.cost)
-    if reading.diverged(evidence):
-        return True
+        return at.loss / at.cost if at is not None else None
     looks, constant = evidence.rehearsal.reference if evidence.rehearsal is not None else (), best_constant(evidence)
-    return constant is not None and len(looks) > 1 and looks[-1].step >= 50 and looks[-1].loss > STAYS * constant[0]
+    if constant is None or not constant[0] > 0 or len(looks) < 2 or looks[-1].step < 50:
+        return None
+    return looks[-1].loss / constant[0]
 
 
 def moved_targets(evidence: Evidence) -> list[Finding]:
