@@ -112,3 +112,25 @@ def test_a_mistake_is_said_once(command) -> None:
     answer = command("train", "--optim.lr", "0", processes=2)
     assert answer.returncode != 0
     assert answer.stderr.count("optim.lr is 0") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [True, False])
+def test_a_mistake_of_one_process_is_said_whichever_it_is(tmp_path: Path, first: bool) -> None:
+    """The other one would go on for a minute, and has nothing to say."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""import os, sys, time
+from trainability.cli import program
+if (os.environ["RANK"] == "0") is not {first}:
+    time.sleep(60)
+    sys.exit(0)
+program._PATIENCE = 1
+sys.argv = ["trainability", "train", "--optim.lr", "0"]
+program.main()
+"""
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    answer = subprocess.run([*launcher, str(program)], capture_output=True, text=True)
+    assert answer.returncode != 0
+    assert answer.stderr.count("optim.lr is 0") == 1

@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -134,6 +135,7 @@ def _print_version() -> int:
 # A disk that is full, over its quota, read-only or broken is not a bug.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _CLOSED_PIPE = 128 + signal.SIGPIPE
+_PATIENCE = 20  # seconds that another process than the first leaves it to say what is wrong
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -177,16 +179,25 @@ def _code_of(arguments: list[str]) -> int:
         _say("out of memory; a smaller --optim.micro-batch-size, --data.crop or --model.width needs less")
         return FAILED
     except KeyboardInterrupt as error:
-        _say(f"interrupted{error}")
+        if _is_first():  # the others were interrupted with it
+            _say(f"interrupted{error}")
         return INTERRUPTED
     except SystemExit as stop:  # help was requested and printed
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else FAILED
 
 
 def _say(message: str, *, everywhere: bool = False) -> None:
-    """Print a line; with several processes, only in the first one."""
-    if everywhere or os.environ.get("RANK", "0") == "0":
-        print(f"trainability: {configuration.one_line(message)}", file=sys.stderr)
+    """Print a line; with several processes, only in the first one, or in one that the first one leaves to itself."""
+    if not (everywhere or _is_first()):
+        # A launcher stops all processes when one of them ends. If this one ended now, the first one might be stopped before it
+        # has said what is wrong; if it is still running after a while, then what is wrong is wrong here alone.
+        time.sleep(_PATIENCE)
+    print(f"trainability: {configuration.one_line(message)}", file=sys.stderr)
+
+
+def _is_first() -> bool:
+    """Whether this is the only process, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _text(name: object) -> str:
