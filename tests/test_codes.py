@@ -421,15 +421,19 @@ def folders(asked: int, *, outputs: int = 10, order: int = 576, known: int = 5, 
     return Evidence(data=data(train, held_out, num_classes=None), probe=probed(num_logits=outputs))
 
 
-def undone(last: float, *, kept: float = 0.3, loss: float = 1.0) -> Evidence:
-    """Outputs that differ between examples by half of their size, and by this after steps; at a tenth of the rate by that."""
+def undone(last: float, *, kept: float = 0.3, loss: float = 1.0, learned: float | None = None) -> Evidence:
+    """Outputs that differ between examples by half of their size, and by this after steps; at a tenth of the rate by that.
 
-    def looks(end: float) -> tuple[Observation, ...]:
-        shares = ((0, 0.5), (20, 0.1), (40, end), (60, end))
+    With `learned`, they come to this in the last quarter alone, and the loss at a tenth of the rate to that.
+    """
+
+    def looks(end: float, loss: float) -> tuple[Observation, ...]:
+        shares = ((0, 0.5), (20, 0.1), (40, 0.1), (50, end), (60, end)) if learned else ((0, 0.5), (40, end), (60, end))
         return tuple(Observation(step=s, loss=loss if s else 1.2, output_rms=1.0, output_spread=x) for s, x in shares)
 
     task = Task(kind="regression", loss="mse_loss", target="[1]", chance=1.0)
-    return rehearsed(60, task=task, reference=looks(last), other_rates=(OtherRate(scale=0.1, reference=looks(kept)),))
+    smaller = OtherRate(scale=0.1, reference=looks(kept, learned or loss))
+    return rehearsed(60, task=task, reference=looks(last, loss), other_rates=(smaller,))
 
 
 def at_their_limits(share: float, *, last: float = 0.6) -> Evidence:
@@ -529,6 +533,7 @@ CODES = {
     "update_ratio.large of outputs that come to nothing": (undone(0.9e-3), undone(1.1e-3)),
     "update_ratio.large of outputs that come to nothing at any rate": (undone(1e-4, kept=0.06), undone(1e-4, kept=0.04)),
     "update_ratio.large of outputs that come to the answer": (undone(1e-4, loss=0.96), undone(1e-4, loss=0.94)),
+    "update_ratio.large of outputs that come to nothing late": (undone(1e-4, learned=0.79), undone(1e-4, learned=0.81)),
     "saturation": (at_their_limits(0.81), at_their_limits(0.79)),
     "saturation of what learns": (at_their_limits(0.9, last=0.51), at_their_limits(0.9, last=0.49)),
     "split_shift of few examples": (held_out(200), held_out(80)),

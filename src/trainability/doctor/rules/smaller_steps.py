@@ -48,7 +48,7 @@ def smaller_steps(evidence: Evidence, divisor: float | None = None, how: str = "
     needed, how = _divisor(evidence) if divisor is None else (divisor, how)
     if (past := _past_the_slope(evidence)) > needed:
         needed, how = past, ": a step of this size, with what momentum adds to it, overshoots the minimum"
-    said = _rate(evidence, 1 / needed) + how
+    said = rate_to_set(evidence, 1 / needed) + how
     if needed > FEW or reading.is_adaptive(evidence):
         return said
     settings = settings_of(evidence)
@@ -82,19 +82,19 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
         return f"keep the learning rate: its first step changed a layer by {worst:.2g} of its size, which is usual"
     if reading.is_adaptive(evidence) and 0 < worst < WORST_RATIO:
         return (
-            _rate(evidence, WORST_RATIO / worst)
+            rate_to_set(evidence, WORST_RATIO / worst)
             + f": a first step then changes no layer by more than {100 * WORST_RATIO:.0f} %"
         )
     if not ratio:
-        return _rate(evidence, FEW) + ", and another factor of ten while the loss does not move"
+        return rate_to_set(evidence, FEW) + ", and another factor of ten while the loss does not move"
     rehearsal, settings = evidence.rehearsal, settings_of(evidence)
     planned = settings.planned_steps if settings is not None else None
     planned = planned or (rehearsal.planned_steps if rehearsal is not None else None) or reading.num_steps(evidence)
     wanted = min(max(WANTED_RATIO, 3 / planned), LARGEST_RATIO) if planned else WANTED_RATIO
     at = last_updates(evidence)
     if wanted / ratio > MOST_AT_ONCE:
-        return _rate(evidence, MOST_AT_ONCE) + (f", and look again; it may take {wanted / ratio:.0f} times today's in all{at}")
-    return _rate(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size{at}"
+        return rate_to_set(evidence, MOST_AT_ONCE) + (f", and look again; it may take {wanted / ratio:.0f} times today's in all{at}")
+    return rate_to_set(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size{at}"
 
 
 def raised_clip(evidence: Evidence) -> str | None:
@@ -133,7 +133,7 @@ def _measured(evidence: Evidence, *, smaller: bool) -> str | None:
     rate = tried.rate if tried is not None else asked
     if own is None or rate is None or not (rate < own / AGREES * 1.01 if smaller else rate > own * AGREES / 1.01):
         return None
-    said = _rate(evidence, rate / own)
+    said = rate_to_set(evidence, rate / own)
     if tried is None:
         return said + f": {BELOW_CRITICAL:.0f} times below where the loss rises along the first rehearsed step"
     said += f": {tried.steps} rehearsed steps at it took the loss on a fixed batch from {written(tried.first)} "
@@ -142,7 +142,7 @@ def _measured(evidence: Evidence, *, smaller: bool) -> str | None:
     return said if tried.learns else said + "; no rate that was tried got further, so the rate is not the only problem"
 
 
-def _rate(evidence: Evidence, scale: float) -> str:
+def rate_to_set(evidence: Evidence, scale: float) -> str:
     """The rate to set, as the code line of the loop's optimizer where it is known."""
     settings, own = settings_of(evidence), own_rate(evidence)
     if own is None:

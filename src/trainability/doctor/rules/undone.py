@@ -8,11 +8,11 @@ from trainability.doctor.best_constant import best_constant, comes_to_nothing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Observation
-from trainability.doctor.rules.smaller_steps import smaller_steps
+from trainability.doctor.rules.smaller_steps import rate_to_set, smaller_steps
 
 _DEPENDED, _NO_MORE = 0.01, 1e-3  # spread between examples over the outputs' size, before the first step and after some
 _KEPT = 0.1  # of that at the start, at a smaller rate
-_FEWEST_STEPS, _AS_GOOD = 50, 0.95
+_FEWEST_STEPS, _AS_GOOD, _LEARNED = 50, 0.95, 0.8  # of the best constant answer's loss
 _LARGE_RATIO, _THROWN, _FIRST_STEPS = 0.3, 1.2, 6  # of a weight; of the first loss
 
 
@@ -20,24 +20,29 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
     """Steps after which outputs no longer depend on the input, while smaller steps keep the dependence.
 
     Read off the rehearsal at the program's own rate and those at smaller ones, from the same start on the same batches, and
-    only where neither the rehearsal nor the run gets below the best constant answer.
+    only where neither the rehearsal nor the run gets below the best constant answer. The dependence has to be gone for half of
+    the rehearsal, or at its last two looks where a smaller rate has learned by then.
     """
     rehearsal, constant = evidence.rehearsal, best_constant(evidence)
     if rehearsal is None or constant is None or reading.is_opposed(evidence) or reading.has_learned(evidence):
         return None
     looks = rehearsal.reference
     shares = [_share(seen) for seen in looks]
-    later = [(seen, share) for seen, share in zip(looks, shares, strict=True) if 2 * seen.step >= looks[-1].step]
     if len(looks) < 3 or looks[-1].step < _FEWEST_STEPS or None in shares or (shares[0] or 0.0) < _DEPENDED:
         return None
+    ends = [each for each in rehearsal.other_rates if each.scale < 1 and each.reference]
+    ends = [each for each in ends if each.reference[-1].step >= looks[-1].step]
+    learned = [each.scale for each in ends if each.reference[-1].loss <= _LEARNED * constant[0]]
+    first = looks[-2].step if learned else looks[-1].step / 2
+    later = [(seen, share) for seen, share in zip(looks, shares, strict=True) if seen.step >= first]
     if any((share or 0.0) > _NO_MORE or seen.loss < _AS_GOOD * constant[0] for seen, share in later):
         return None
-    smaller = [each for each in rehearsal.other_rates if each.scale < 1 and each.reference]
-    kept = {each.scale: _share(each.reference[-1]) or 0.0 for each in smaller if each.reference[-1].step >= looks[-1].step}
-    scale = max((scale for scale, share in kept.items() if share >= _KEPT * (shares[0] or 0.0)), default=None)
+    kept = {each.scale: _share(each.reference[-1]) or 0.0 for each in ends}
+    scale = max(learned or (scale for scale, share in kept.items() if share >= _KEPT * (shares[0] or 0.0)), default=None)
     if scale is None:
         return None
     last = max(share or 0.0 for _, share in later)
+    rate, warm_up = rate_to_set(evidence, scale), ", with a warm-up of a few hundred steps"
     return Finding(
         rule="update_ratio",
         code="update_ratio.large",
@@ -50,7 +55,7 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
             Measurement(name="the same at a smaller rate", value=kept[scale]),
         ),
         cause="the learning rate is too large: the first steps drive all examples to one output, where there is no gradient",
-        remedy=smaller_steps(evidence, 1 / scale, ", with a warm-up of a few hundred steps"),
+        remedy=f"{rate}: it learned at that rate" if learned else smaller_steps(evidence, 1 / scale, warm_up),
         source="own; rehearsed at both rates",
         explains=("vanishing_gradient",),
     )
