@@ -764,6 +764,31 @@ def test_what_is_the_cause_and_what_also_helps(ends: dict[str, float], outcomes:
     assert [arm.outcome for arm in found] == outcomes
 
 
+def test_a_rate_is_nearer_to_the_cause_than_a_clip() -> None:
+    def outcomes(**ends: float) -> list[str]:
+        found = judged(standing(**ends), witness(), "at chance", ["clip_on", "rate_tenth"], nearer={"clip_on": {"rate_tenth"}})
+        return [arm.outcome for arm in found]
+
+    assert outcomes(clip_on=0.02, rate_tenth=0.5) == ["also helps", "trains"]
+    assert outcomes(clip_on=0.02, rate_tenth=0.95) == ["trains", "faster"]
+
+
+def test_of_a_summed_loss_the_rate_is_confirmed_and_no_clip() -> None:
+    x, y = planted.digits()
+    batches = planted.loader(x, y)
+
+    def setup() -> Setup:
+        torch.manual_seed(0)
+        model = planted.mlp(64, 64, 10)
+        optimizer = torch.optim.SGD(model.parameters(), 0.5)
+        return planted.on_digits(model, optimizer, train_loader=batches, loss_fn=nn.CrossEntropyLoss(reduction="sum"))
+
+    table = {name: INTERVENTIONS[name] for name in ("clip_on", "rate_hundredth")}
+    found = experiment(setup(), Evidence(), [], seconds=600, max_steps=STEPS, interventions=table)
+    assert arm_of(found, "rate_hundredth").outcome == "trains"
+    assert arm_of(found, "clip_on").outcome != "trains"
+
+
 def test_facts_come_first_then_suspicions_then_small_changes() -> None:
     arms = {
         arm.name: dataclasses.replace(arm, outcome="trains")

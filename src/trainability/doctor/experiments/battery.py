@@ -297,7 +297,8 @@ class _Battery(Standing):
         state = witness.state(again)
         if state == "at chance" and self.may_come_late(witness, again, compensating):
             state = "open"
-        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.doubt()):
+        nearer = {arm.name: self.nearer_than(arm.name, found) for arm in found}
+        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.doubt(), nearer):
             self.arms[arm.name] = arm
         self.read_controls(is_longer=not found)
         self.notes += unfixed(self.arms.values(), state)

@@ -28,7 +28,9 @@ class Intervention:
         answers: codes or names of findings that call for it.
         compensates: whether it makes up for many faults without undoing them, as another learning rate does; no counted fact is
             about it, and where another change that a finding suggests fixes the program too, that one is the cause.
-        stands_in: the same, unless a counted fact calls for it: frozen layers, once trained, may do the work of any others.
+        yields_to: family of changes any of which is nearer to the cause, if it fixes the program too, however far it gets.
+        stands_in: as `compensates`, unless a counted fact calls for it: frozen layers, once trained, may do the work of any
+            others.
         is_counted: whether it applies only where what it undoes was counted in this copy, as weights that no gradient reaches,
             a fact whether or not a finding says so.
         is_setting: whether it makes a setting of the program usual, or takes it away.
@@ -45,6 +47,7 @@ class Intervention:
     make: Callable[[Variant], None]
     answers: tuple[str, ...] = ()
     compensates: bool = False
+    yields_to: str = ""
     stands_in: bool = False
     is_counted: bool = False
     is_setting: bool = False

@@ -368,5 +368,6 @@ OPTIMIZER_CHANGES = named(
         make=_clipped,
         answers=("exploding_gradient", "loss_cliff", "not_finite"),
         compensates=True,
+        yields_to="rate",  # what is clipped at every step has steps of one length, whatever the rate is
     ),
 )

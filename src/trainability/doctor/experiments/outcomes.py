@@ -114,7 +114,12 @@ class Witness:
 
 
 def judged(
-    found: Sequence[Arm], witness: Witness, state: State, compensating: Collection[str], doubt: str | None = None
+    found: Sequence[Arm],
+    witness: Witness,
+    state: State,
+    compensating: Collection[str],
+    doubt: str | None = None,
+    nearer: Mapping[str, Collection[str]] = {},
 ) -> list[Arm]:
     """Outcomes of changes that fix the program at first, once it had more time as it is and they another seed.
 
@@ -124,6 +129,7 @@ def judged(
         state: how that did.
         compensating: names of those that make up for a fault without undoing it.
         doubt: why a change that makes up for a fault without undoing it is not the cause; None if nothing speaks against it.
+        nearer: by name, which others are nearer to the cause, if they fix the program too.
     """
     worst = {
         arm.name: max(witness.scale.left(arm.loss), witness.scale.left(arm.again), LEAST)
@@ -132,6 +138,7 @@ def judged(
     }
     fixing = [arm for arm in found if arm.name in worst]
     makes_up = {arm.name for arm in fixing if arm.name in compensating and _is_undone(arm, fixing, worst, compensating)}
+    makes_up |= {name for name in worst if not worst.keys().isdisjoint(nearer.get(name, ()))}
     least = min((left for name, left in worst.items() if name not in makes_up), default=math.inf)
     judged = []
     for arm in found:

@@ -114,6 +114,12 @@ class Standing:
         """Whether a change, or both of a pair, makes up for many faults without undoing them."""
         return all(self.interventions[part].makes_up(self.findings) for part in name.split(JOINT))
 
+    def nearer_than(self, name: str, others: Iterable[Arm]) -> set[str]:
+        """Which of the others are nearer to the cause than a change, if they fix the program too."""
+        family = self.interventions[name].yields_to if JOINT not in name else ""
+        single = [arm.name for arm in others if JOINT not in arm.name]
+        return {other for other in single if family and self.interventions[other].family == family}
+
     def fixing(self) -> list[Arm]:
         """Arms that fix the program, beside both its seeds; of about equal ones the smallest change first."""
         witness = self.witness()

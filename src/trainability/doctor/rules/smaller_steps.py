@@ -93,7 +93,8 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     wanted = min(max(WANTED_RATIO, 3 / planned), LARGEST_RATIO) if planned else WANTED_RATIO
     at = last_updates(evidence)
     if wanted / ratio > MOST_AT_ONCE:
-        return rate_to_set(evidence, MOST_AT_ONCE) + (f", and look again; it may take {wanted / ratio:.0f} times today's in all{at}")
+        said = f", and look again; it may take {wanted / ratio:.0f} times today's in all{at}"
+        return rate_to_set(evidence, MOST_AT_ONCE) + said
     return rate_to_set(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size{at}"
 
 
