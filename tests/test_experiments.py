@@ -789,6 +789,30 @@ def test_of_a_summed_loss_the_rate_is_confirmed_and_no_clip() -> None:
     assert arm_of(found, "clip_on").outcome != "trains"
 
 
+@pytest.mark.parametrize("trains_the_other", [True, False])
+def test_what_the_body_trains_by_itself_needs_no_other_optimizer(trains_the_other: bool) -> None:
+    """As a discriminator, beside a generator that gets no gradient."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"maker": nn.Linear(2, 4), "judge": nn.Linear(4, 1)})
+    own = torch.optim.Adam(model["judge"].parameters(), 1e-3) if trains_the_other else None
+
+    def step(model: Any, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        made = model["maker"](batch[0][:, :2]).detach()
+        if own is not None:
+            own.zero_grad()
+            F.softplus(model["judge"](made)).mean().backward()
+            own.step()
+        optimizer.zero_grad()
+        loss = F.softplus(-model["judge"](made)).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    batches = planted.loader(torch.randn(256, 4), torch.zeros(256, 1))
+    setup = Setup(model=model, step=step, optimizer=torch.optim.Adam(model["maker"].parameters(), 1e-3), train_loader=batches)
+    assert (arm_of(alone("all_parameters", setup), "all_parameters").outcome == "not tested") is trains_the_other
+
+
 def test_facts_come_first_then_suspicions_then_small_changes() -> None:
     arms = {
         arm.name: dataclasses.replace(arm, outcome="trains")

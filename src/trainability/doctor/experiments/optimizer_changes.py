@@ -15,7 +15,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
 from trainability.doctor.measure.loss_number import scalar
-from trainability.doctor.measure.nested import modules
+from trainability.doctor.measure.nested import modules, optimizers
 
 # Median critical multiples of the rehearsal (pilot of DESIGN: healthy nets 1 to 1,000).
 _TOO_LONG, _TOO_SHORT = 4.0, 300.0
@@ -198,8 +198,12 @@ def _usual_eps(variant: Variant) -> None:
 
 
 def _left_out(variant: Variant) -> list[Tensor]:
-    """What the loss depends on and no optimizer holds: parameters of the model, and leaves that no module owns."""
-    held = {id(p) for group in variant.groups for p in group["params"]}
+    """What the loss depends on and no optimizer holds: parameters of the model, and leaves that no module owns.
+
+    Nor does one that the body of the loop has by itself, as of a discriminator, hold it.
+    """
+    groups = [group for each in (*variant.optimizers, *optimizers(list(variant.others))) for group in each.param_groups]
+    held = {id(p) for group in groups for p in group["params"]}
     found = {id(p): p for p in variant.parameters if p.requires_grad and id(p) not in held}
     loop = variant.loop()
     if loop.forward_only is not None:

@@ -26,7 +26,7 @@ from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import random_state, randomness_restored
 from trainability.doctor.measure.uninterrupted import uninterrupted
-from trainability.doctor.measure.uses import used_by
+from trainability.doctor.measure.uses import reaches, used_by
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.setup import Setup
@@ -147,8 +147,7 @@ class Source:
                 setup = self._made_anew() or setup
             reached = _reached(setup)
             objects = (setup.model, setup.optimizer, setup.scheduler)
-            own = {id(item) for item in (*modules(objects), *optimizers(objects))}
-            in_place = any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in reached)
+            in_place = any(reaches(function, *objects) for function in (setup.step, setup.training_step, setup.loss_fn))
             if not in_place and setup is self.setup:
                 try:
                     objects = copied(*objects)
@@ -163,6 +162,7 @@ class Source:
                 setup, objects = fresh, (fresh.model, fresh.optimizer, fresh.scheduler)
                 reached = _reached(setup)
             foreign = setup is not self.setup
+            own = {id(item) for item in (*modules(objects), *optimizers(objects))}
             guarded = reached if not in_place or foreign else (*reached, *objects)
             stack.enter_context(put_back(*guarded))
             stack.enter_context(variables_put_back(setup.step, setup.training_step, setup.loss_fn))
