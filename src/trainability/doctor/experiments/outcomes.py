@@ -12,6 +12,7 @@ from trainability.doctor.outlook import judge_rehearsal
 _FEWEST_LOOKS = 4
 _LOST = 1.2  # more is left than at chance: not waiting there
 _FURTHER = 0.1
+_FAILS = {"dead", "unstable", "too slow", "stalled"}  # verdicts on a rehearsal
 _RANK = {"as it is": 0, "trains": 1, "also helps": 2, "faster": 3, "no better": 4, "control": 5, "not tested": 6}
 
 
@@ -46,10 +47,10 @@ class Witness:
         """Whether the loss is still finite at the end."""
         return math.isfinite(self.unchanged.curve[-1][1])
 
-    def was_seen_to_fail(self) -> bool:
-        """Whether the rehearsal gave a reason why more steps would not help."""
+    def was_seen_to_fail(self, *but: str) -> bool:
+        """Whether the rehearsal gave a reason why more steps would not help, other than these verdicts."""
         rehearsal = self.evidence.rehearsal
-        return rehearsal is not None and judge_rehearsal(rehearsal).verdict in ("dead", "unstable", "too slow", "stalled")
+        return rehearsal is not None and judge_rehearsal(rehearsal).verdict in _FAILS.difference(but)
 
     @property
     def waited(self) -> bool:

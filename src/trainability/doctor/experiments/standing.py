@@ -61,15 +61,17 @@ class Standing:
     def may_come_late(self, witness: Witness, found: Iterable[Arm], compensating: Collection[str]) -> bool:
         """Whether a program at chance, of unknown length, may only be on a plateau: in its first pass, or at a usual rate.
 
-        So it may where nothing fixes it but what shortens a plateau, as a larger rate does, and nothing shows that it fails.
+        So it may where nothing fixes it but what shortens a plateau, as a larger rate does, and nothing shows that it fails. That
+        a rehearsal was too slow shows nothing at a usual rate: it was for fewer steps than there may be.
         """
         with contextlib.suppress(TypeError, NotImplementedError):
             size = len(self.source.setup.train_loader)  # type: ignore[arg-type]
             fixing = [arm.name for arm in found if arm.again is not None and witness.is_fixed_by(arm)]
             waits = bool(fixing) and set(fixing) <= set(compensating) and not any(arm.is_certain for arm in found)
-            is_early = size > witness.unchanged.steps or self._has_usual_rate()
-            is_open = self.source.setup.planned_steps is None and is_early
-            return waits and is_open and witness.vary is not False and not witness.was_seen_to_fail()
+            is_usual = self._has_usual_rate()
+            is_open = self.source.setup.planned_steps is None and (size > witness.unchanged.steps or is_usual)
+            fails = witness.was_seen_to_fail(*(("too slow",) if is_usual else ()))
+            return waits and is_open and witness.vary is not False and not fails
         return False
 
     def _has_usual_rate(self) -> bool:
