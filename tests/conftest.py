@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,6 +53,14 @@ def pytest_configure(config: pytest.Config) -> None:
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def random_numbers_are_those_of_the_test() -> None:
+    """Whatever ran before it in its process."""
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ _REFERENCE_EXAMPLES, _REFERENCE_BATCHES = 192, 16
 _MOST_BYTES = 256 * 2**20
 _CONSTANT_BATCHES, _CONSTANT_SECONDS, _NARROW = 7, 3.0, 19
 _SAME_MEAN = 0.05  # two batches of one mean are as near, and no sum and no loss that counts its examples
-_LOWER = 1.1  # times the rehearsal's constant: more than two batches differ by
+_LOWER = 1.1  # times the rehearsal's constant: more than most pairs of batches differ by
 
 
 def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], list[str]]:

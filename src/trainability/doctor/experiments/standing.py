@@ -61,8 +61,8 @@ class Standing:
     def may_come_late(self, witness: Witness, found: Iterable[Arm], compensating: Collection[str]) -> bool:
         """Whether a program at chance, of unknown length, may only be on a plateau: in its first pass, or at a usual rate.
 
-        So it may where nothing fixes it but what shortens a plateau, as a larger rate does, and nothing shows that it fails. That
-        a rehearsal was too slow shows nothing at a usual rate: it was for fewer steps than there may be.
+        So it may where nothing fixes it but what shortens a plateau, as a larger rate does, and nothing shows that it fails. At
+        a usual rate, a rehearsal that was too slow shows nothing: there may be more steps.
         """
         with contextlib.suppress(TypeError, NotImplementedError):
             size = len(self.source.setup.train_loader)  # type: ignore[arg-type]
