@@ -481,3 +481,45 @@ def test_a_probe_of_what_another_loss_teaches_is_meant(how: str, names: tuple[st
     facts = looked(Probed(how), (x, y), lambda m, b: F.cross_entropy(m(b[0])["logits"], b[1]) + m.cost(b[0]))
     assert not [note for note in facts.notes if "choice" in note]
     assert facts.cut_paths == names
+
+
+class Coded(nn.Module):
+    """An autoencoder that returns the mean and spread of its code, too, or what else it makes of the code's mean."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.encode = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 4))
+        self.decode = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 6))
+        self.other = nn.Linear(2, 6)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_variance = self.encode(x).chunk(2, dim=1)
+        with torch.set_grad_enabled(self.how == "drawn"):
+            z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        return self.decode(z), self.other(mean) if self.how == "a second answer" else mean, log_variance
+
+    def cost(self, batch: Any) -> Tensor:
+        made, mean, log_variance = self(batch[0])
+        error = (made - batch[0]).square().sum(dim=1)
+        if self.how == "a second answer":
+            return (error + (mean - batch[0]).square().sum(dim=1)).mean() + log_variance.square().mean()
+        if self.how == "views":
+            return error.mean() - F.log_softmax(mean @ mean.T, dim=1).diagonal().mean() + log_variance.square().mean()
+        return (error + 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)).mean()
+
+
+@pytest.mark.parametrize(
+    ("how", "names"),
+    [
+        ("drawn", ()),
+        ("drawn without a gradient", ("encode.0.weight", "encode.2.weight")),
+        ("a second answer", ()),
+        ("views", ()),
+    ],
+)
+def test_a_code_that_is_drawn_without_a_gradient(how: str, names: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    facts = looked(Coded(how), (torch.randn(32, 6),), lambda m, b: m.cost(b))
+    assert not [note for note in facts.notes if "choice" in note]
+    assert facts.cut_paths == names

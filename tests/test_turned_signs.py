@@ -68,11 +68,22 @@ def of_laplace(sign: float) -> Step:
     return step
 
 
+def of_returns(sign: float) -> Step:
+    """The volatility of what has a mean of zero: its logarithm is all that is put out."""
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        log_variance = model(batch[0])[:, 0]
+        return 0.5 * (batch[1][:, 0].square() * (-log_variance).exp() + sign * log_variance).mean()
+
+    return step
+
+
 VARIANCES: dict[str, tuple[Callable[[float], Step], Callable[[], nn.Module]]] = {
     "one for all": (one_variance, Weighing),
     "one width, by softplus": (absolute, Weighing),
     "one for each": (each_its_own, lambda: net(2)),
     "a width for each, summed": (of_laplace, lambda: net(2)),
+    "nothing else": (of_returns, net),
 }
 
 
@@ -112,6 +123,10 @@ SOUND: dict[str, tuple[Step, Callable[[], nn.Module]]] = {
     "a policy": (policy, Weighing),
     "a critic": (critic, net),
     "a flow": (flow, lambda: net(2)),
+    "a position": (lambda m, b: -(m(b[0]) * b[1]).mean(), net),
+    "a chance of what pays": (lambda m, b: -(m(b[0]).sigmoid() * b[1]).mean(), net),
+    "counts": (lambda m, b: (m(b[0]).exp() - b[1].abs() * m(b[0])).mean(), net),
+    "a pull to one side": (lambda m, b: (b[1].square() * F.softplus(-m(b[0]))).mean() - m(b[0]).tanh().mean(), net),
     "an actor that draws": (drawn, lambda: net(2)),
     "a temperature": (lambda m, b: F.cross_entropy(m(b[0]) * m.scale.exp(), (b[1][:, 0] > 0).long()), lambda: Weighing(2)),
 }

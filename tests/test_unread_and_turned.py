@@ -255,6 +255,38 @@ def test_a_state_that_is_dropped_at_each_step_is_told_from_what_is_put_out(drops
     assert found.dropped_state == (("drop", 0.5, 8) if drops == "state" else None)
 
 
+class Dropping(nn.Module):
+    def __init__(self, where: str, outputs: int) -> None:
+        super().__init__()
+        self.where, self.inner, self.out = where, nn.Linear(6, 32), nn.Linear(32, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.inner(x).relu()
+        y = self.out(F.dropout(h, 0.4, self.training and self.where == "before the last layer"))
+        if self.where == "relu":
+            return y.relu()
+        return F.dropout(y, 0.4, self.training).squeeze(1) if self.where == "answers" else y.squeeze(1)
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, lambda o, t: (o - t).abs().mean(), F.cross_entropy])
+@pytest.mark.parametrize("where", ["answers", "before the last layer", "relu"])
+def test_dropout_behind_the_last_layer_is_told(where: str, loss: Any) -> None:
+    torch.manual_seed(0)
+    outputs = 5 if loss is F.cross_entropy else 1
+    y = torch.arange(64) % 5 if loss is F.cross_entropy else torch.randn(64, 1) if where == "relu" else torch.randn(64)
+    found = looked(Dropping(where, outputs), (torch.randn(64, 6), y), lambda model, b: loss(model(b[0]), b[1]))
+    if where == "answers":
+        assert found.dropped_answers == pytest.approx(0.4, abs=0.1)
+    else:
+        assert found.dropped_answers is None
+
+
+def test_features_that_nothing_is_compared_with_may_be_dropped() -> None:
+    model = Dropping("answers", 5)
+    found = looked(model, (torch.randn(64, 6),), lambda m, b: F.cosine_similarity(m(b[0]), m(b[0])).mean().neg())
+    assert found.dropped_answers is None
+
+
 @pytest.mark.parametrize(("factor", "size"), [(1.0, 1.0), (100.0, 40.0)])
 def test_what_a_sine_of_sines_is_taken_of_is_measured(factor: float, size: float) -> None:
     class Sines(nn.Module):

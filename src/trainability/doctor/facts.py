@@ -131,6 +131,7 @@ class Facts:
         rates_twice: what makes outputs ("exp", "softplus", "relu", "abs", "sigmoid") that `poisson_nll_loss` takes exp of.
         heavy_dropout: names of dropout modules with a probability of `LARGE_DROPOUT` or more.
         dropout: the largest probability among them.
+        dropped_answers: share of the model's answers that dropout puts to zero in training.
         dropped_state: a dropout module that the state of a recurrence goes through at every step, its probability, and steps.
         slow_statistics: a batch norm whose running statistics are those of its start, and its momentum, where that is below
             0.01; the slowest. None if there is none.
@@ -352,6 +353,7 @@ class Facts:
     rates_twice: str | None = None
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None
+    dropped_answers: float | None = None
     dropped_state: tuple[str, float, int] | None = None
     slow_statistics: tuple[str, float] | None = None
     fast_statistics: tuple[str, float] | None = None

@@ -40,7 +40,7 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
 
     Returns:
         Fields of `Facts`: the parameter's name, or which columns of which output, in words; and the gradient of all else far
-        away over that at the start. None of them where there is none.
+        away over that at the start, of a single output what differs between the examples. None of them where there is none.
     """
     with randomness_restored():
         losses = []
@@ -145,6 +145,8 @@ def _column_is(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, flo
                 if own is None:
                     return float(loss.detach()), 0.0, 0.0
                 rest = [own * ~mask, *(g for k, g in enumerate(gradients) if k != place)]
+                if len(found) == 1 and bool(mask.all()):  # nothing else is returned: what differs between examples
+                    rest = [own - own.mean(dim=0)]
                 return float(loss.detach()), _even(own, mask), _norm(rest)
 
             rest = _falls(ask, batch, [], 1)
@@ -162,8 +164,8 @@ def _even(gradient: Tensor, mask: Tensor) -> float:
 
 def _parts(tensor: Tensor, place: int, count: int) -> Iterator[tuple[str, Tensor]]:
     whole = torch.ones_like(tensor, dtype=torch.bool)
-    if count > 1:
-        yield f"output {place} of the model", whole
+    if count > 1 or tensor[:1].numel() == 1:
+        yield f"output {place} of the model" if count > 1 else "the model's output", whole
     if tensor.dim() < 2 or tensor.shape[1] < 2:
         return
     width = tensor.shape[1]

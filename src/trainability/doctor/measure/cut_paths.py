@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor, map_parts, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.graph import leaves_of
+from trainability.doctor.measure.instead import loss_of, pull, returned_once
 from trainability.doctor.measure.randomness import randomness_restored
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -18,6 +19,7 @@ _SAME = 1e-5  # of a gradient's norm
 _LARGE, _SMALL = 1.0, 1e-3  # moves of a weight, over its size; the latter changes few choices
 _MOST_ASKED = 64  # weights, with a forward pass each
 _PARALLEL = 0.999
+_NEAR = 1e-4
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -36,8 +38,9 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
         Names of weights of linear layers and convolutions that the first tensor returned depends on and has no path to, while
         the loss has one: through a term that targets have no part in. A table that is chosen from is none of them: it is
         taught by its own cost, and what it is compared with by the answer. () where they are trained by a loss of their own:
-        another tensor with rows that the model returns reaches them, or that loss has weights that the answer does not go by,
-        or the answer is of one linear layer that is given detached features, and the loss is no penalty of weights (a probe).
+        another tensor with rows that the model returns reaches them, and is no code with a price, or that loss has weights that
+        the answer does not go by, or the answer is of one linear layer that is given detached features, and the loss is no
+        penalty of weights (a probe).
     """
     output = seen.output
     by_part = not seen.calls and len(seen.batch) == 1 and seen.last is not None  # without targets, and what may be for them
@@ -47,7 +50,8 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
     by_loss, hidden = leaves_of(loss)
     asked = (lambda: _by_part(model, batch, forward, seen)) if by_part else (lambda: callable_model(seen)(*seen.inputs))
     with_rows = [t for t in seen.returned if t is not output and t.requires_grad and t.dim() > 0 and t.numel() > 1]
-    elsewhere = set().union(*(leaves_of(t)[0] for t in with_rows))
+    is_own = with_rows and not _have_a_price(model, batch, forward, output)
+    elsewhere = set().union(*(leaves_of(t)[0] for t in with_rows)) if is_own else set()
     cut = {
         name: p
         for name, p in model.named_parameters()
@@ -66,6 +70,32 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
     if is_probe and not all(map(_is_penalty, weights, own)) and _share_changed(weights, asked, _SMALL) > 0.5:
         return ()
     return tuple(cut)
+
+
+def _have_a_price(model: nn.Module, batch: Any, forward: Forward, output: Tensor) -> bool:
+    """Whether what the model returns beside its first tensor only costs something, as the mean and spread of a code do.
+
+    The cost of each row is then that of no other, and the same for whatever example it belongs to.
+    """
+    own = returned_once(model, batch, forward)
+    if own is None or len(own.tensors) < 2 or own.tensors[0].shape != output.shape:
+        return False
+    first, *others = own.tensors
+    if any(t.dim() == 0 or len(t) != len(first) or len(t) < 3 or not t.is_floating_point() for t in others):
+        return False
+    turned = [t.roll(1, dims=0) for t in others]
+    alike = [torch.cat([t[:1], t[1:2].expand(len(t) - 1, *t.shape[1:])]) for t in others]
+    try:
+        before, after = (float(loss_of(model, batch, forward, own, [first, *rows]).detach()) for rows in (others, turned))
+        ways = [
+            [pull(model, batch, forward, own, answers=[first, *rows], place=place) for rows in (others, alike)]
+            for place in range(1, len(own.tensors))
+        ]
+    except (RuntimeError, ValueError):
+        return False
+    rows = [(one[0], other[0]) for one, other in ways if one is not None and other is not None]
+    is_each_s_own = all(float((one - other).abs().max()) <= _NEAR * float(one.abs().max()) for one, other in rows)
+    return bool(rows) and is_each_s_own and abs(after - before) <= _NEAR * abs(before)
 
 
 def _is_layers(model: nn.Module, name: str, seen: ForwardPass) -> bool:

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.batches import first_tensor
 from trainability.doctor.facts import LARGE_DROPOUT
+from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.workspace import set_training
 
 _FEWEST_CALLS = 4
+_FEWEST_ANSWERS, _FEWEST_DROPPED, _OTHER_ZEROS = 16, 0.02, 0.01
 
 
 def dropout_facts(model: nn.Module) -> dict[str, Any]:
@@ -67,6 +70,36 @@ def dropped_state(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Te
     return None
 
 
+def dropped_answers(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass) -> float | None:
+    """The share of the answers that dropout puts to zero in training; None where it drops none of them.
+
+    Args:
+        model: called once in the pass; runs in either mode; the caller puts modes, buffers and random state back.
+        batch: as the loop draws it.
+        forward: of (model, batch), the loss.
+        seen: the same pass, whose loss sets the answers against targets.
+    """
+    if len(seen.calls) != 1:
+        return None
+    shares = []
+    for training in (True, True, False):
+        made: list[Tensor | None] = []
+        handle = seen.calls[0].model.register_forward_hook(
+            lambda part, args, output, made=made: made.append(first_tensor(output))
+        )
+        _run(model, batch, forward, [handle], training=training, seed=len(shares))
+        answers = made[0] if len(made) == 1 else None
+        if answers is None or answers.numel() < _FEWEST_ANSWERS:
+            return None
+        shares.append((answers.detach() == 0).float())
+    one, other, without = shares
+    if float(without.mean()) > _OTHER_ZEROS or one.shape != other.shape:
+        return None
+    share, both = float((one.mean() + other.mean()) / 2), float((one * other).mean())
+    is_drawn = both < (share + 1) / 2 * share  # as large as its square, of places that are drawn anew
+    return share if _FEWEST_DROPPED < share < 1 and is_drawn else None
+
+
 def _carries_all(model: nn.Module, module: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], count: int) -> bool:
     """Whether the last result goes back to the first, and no more where one between them is a constant."""
 
@@ -85,10 +118,20 @@ def _carries_all(model: nn.Module, module: nn.Module, batch: Any, forward: Calla
     return reaches(None) and not reaches(count // 2)
 
 
-def _run(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], handles: list[Any]) -> None:
-    set_training(model, True)
+def _run(
+    model: nn.Module,
+    batch: Any,
+    forward: Callable[[Any, Any], Tensor],
+    handles: list[Any],
+    *,
+    training: bool = True,
+    seed: int | None = None,
+) -> None:
+    set_training(model, training)
     try:
         with torch.enable_grad(), randomness_restored():
+            if seed is not None:
+                torch.manual_seed(seed)
             forward(model, batch)
     finally:
         for handle in handles:

@@ -25,7 +25,7 @@ from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
 from trainability.doctor.measure.cut_steps import cut_steps
 from trainability.doctor.measure.derivatives import Derivatives
-from trainability.doctor.measure.dropout import dropout_facts, dropped_state
+from trainability.doctor.measure.dropout import dropout_facts, dropped_answers, dropped_state
 from trainability.doctor.measure.flat_examples import flat_examples
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
@@ -191,7 +191,12 @@ def _questions(
         },
         "quantiles and their levels": lambda known: {"turned_quantiles": turned_quantiles(plain, batch, forward, seen)},
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
-        "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
+        "what dropout drops": lambda known: {
+            "dropped_state": dropped_state(plain, batch, forward),
+            "dropped_answers": dropped_answers(plain, batch, forward, seen)
+            if known.compares_returned or seen.against is not None
+            else None,
+        },
         "layers with nothing between": lambda known: stacked(plain, seen, loss, known),
         "functions that are affine": lambda known: {
             "readings": replace(

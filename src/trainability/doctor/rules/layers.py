@@ -179,17 +179,21 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
     Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, or a warning where a run of 300 steps or more
         has not learned and its loss no longer falls, or a rehearsal of 50 steps leaves nine tenths of the loss. Code `state`:
         the whole state of a recurrence goes through the same dropout module at each step, which leaves less than a thousandth
-        of it over a sequence; a hint below 0.5.
+        of it over a sequence; a hint below 0.5. Code `answers`: in training, at least 2 % of the answers that the loss compares
+        with targets are exactly zero, at places that are drawn anew, and in evaluation none are; a hint where the program
+        learns.
     Why: `torch.nn.Dropout(p)` takes the probability of dropping a unit, while other libraries and papers give the probability
         of keeping it: a p of 0.99 that was meant as the latter leaves one unit in a hundred, with ten times the spread in the
         output.
+        An answer that is dropped has no gradient, and the others are trained to be (1 - p) times what they should be.
     What fools it: input masks for masked training that are drawn by a dropout module.
-    Fix: torch.nn.Dropout(1 - p).
+    Fix: torch.nn.Dropout(1 - p); for `answers`, no dropout behind the last layer.
     Source: Srivastava et al., Dropout, JMLR 2014 (p is the share to keep); `torch.nn.Dropout` (p is the share to drop).
     """
     facts = evidence.facts
     if facts is None or facts.dropout is None:
-        return _forgetful(reading.facts(evidence).dropped_state)
+        known = reading.facts(evidence)
+        return _of_answers(known.dropped_answers, reading.has_learned(evidence)) or _forgetful(known.dropped_state)
     heavy = facts.dropout >= HEAVY_DROPOUT
     if evidence.steps:
         long = reading.num_steps(evidence) >= _MANY_STEPS  # a net that drops four fifths learns, but slowly
@@ -207,6 +211,25 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
             remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
             source="Dropout, JMLR 2014; torch.nn.Dropout",
             layers=facts.heavy_dropout,
+        )
+    ]
+
+
+def _of_answers(share: float | None, learns: bool) -> list[Finding]:
+    """Dropout behind the last layer."""
+    if share is None:
+        return []
+    return [
+        Finding(
+            rule="heavy_dropout",
+            code="heavy_dropout.answers",
+            severity="hint" if learns else "warning",
+            seen=f"in training, {100 * share:.0f} % of the model's answers are exactly zero, at places that are drawn anew at "
+            "each step, and in evaluation none are",
+            measurements=(Measurement(name="dropped share of the answers", value=share, threshold=0.02),),
+            cause="dropout is applied to the answers themselves, which the loss compares with the targets",
+            remedy="no dropout behind the last layer",
+            source="own; Srivastava et al., Dropout, JMLR 2014, drops inputs of layers",
         )
     ]
 

@@ -335,16 +335,16 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer gets no gradient, with the reason.
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss depends on it, but the gradient is
-        cut off; also where only a term without targets reaches it (a codebook's own cost), where this holds for some units of a
-        layer, or for all but the last three steps of a sequence, as with a detached state; or `sample()` is used, and its
-        log-probability is not. Code `dropped`: its module runs, or should, and the model drops the result. Code `last_block`:
-        the same of the last of equal blocks alone, of which other parts are used: a hint. Code `left_out`: the model returns
-        it, and the loss does not use it. A warning; for `left_out` a hint, since additional outputs may be used elsewhere. With
-        several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and an error where 20 steps
-        do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose siblings in the module
-        are used: a hint; a warning for a table of positions without which attention sees no order (`constant_input`); an error
-        where the optimizer holds nothing else. Silent on parameters that get a gradient at a later rehearsed step. Code
-        `unknown`: no reason was found.
+        cut off; also where only a term without targets reaches it (a codebook's own cost, or that of a code), where this holds
+        for some units of a layer, or for all but the last three steps of a sequence, as with a detached state; or `sample()` is
+        used, and its log-probability is not. Code `dropped`: its module runs, or should, and the model drops the result. Code
+        `last_block`: the same of the last of equal blocks alone, of which other parts are used: a hint. Code `left_out`: the
+        model returns it, and the loss does not use it. A warning; for `left_out` a hint, since additional outputs may be used
+        elsewhere. With several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and an
+        error where 20 steps do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose
+        siblings in the module are used: a hint; a warning for a table of positions without which attention sees no order
+        (`constant_input`); an error where the optimizer holds nothing else. Silent on parameters that get a gradient at a later
+        rehearsed step. Code `unknown`: no reason was found.
     Why: the reason is found by a test: the parameter is changed, and the loss is computed again with the same random numbers.
     What fools it: experts to which no example of this batch was routed, and parts used in a later phase of training; an online
         probe of more than one layer on features whose own loss has no weights.
