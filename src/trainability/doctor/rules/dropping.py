@@ -1,0 +1,107 @@
+"""Dropout: how much it drops, and what."""
+
+from trainability.doctor import reading
+from trainability.doctor.as_code import as_code
+from trainability.doctor.best_constant import still_falls
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import FORGETFUL_STATE, HEAVY_DROPOUT, LARGE_DROPOUT
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+_MANY_STEPS = 300  # steps of a run that show that it does not learn
+
+
+@rule(
+    severities=("warning", "hint"),
+    explains=(
+        "plateau",
+        "prediction_collapse",
+        "dead_units",
+        "exploding_gradient",
+        "oscillation",
+        "vanishing_gradient",
+        "update_ratio",
+        "cannot_overfit",
+        "loss_at_start",
+    ),
+)
+def heavy_dropout(evidence: Evidence) -> list[Finding]:
+    """Dropout leaves almost no units, or drops answers.
+
+    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, or a warning where a run of 300 steps or more
+        has not learned and its loss no longer falls, or a rehearsal of 50 steps leaves nine tenths of the loss. Code `state`:
+        the whole state of a recurrence goes through the same dropout module at each step, which leaves less than a thousandth
+        of it over a sequence; a hint below 0.5. Code `answers`: in training, at least 2 % of the answers that the loss compares
+        with targets are exactly zero, at places that are drawn anew, and in evaluation none are; a hint where the program
+        learns.
+    Why: `torch.nn.Dropout(p)` takes the probability of dropping a unit, while other libraries and papers give the probability
+        of keeping it: a p of 0.99 that was meant as the latter leaves one unit in a hundred, with ten times the spread in the
+        output.
+        An answer that is dropped has no gradient, and the others are trained to be (1 - p) times what they should be.
+    What fools it: input masks for masked training that are drawn by a dropout module.
+    Fix: torch.nn.Dropout(1 - p); for `answers`, no dropout behind the last layer.
+    Source: Srivastava et al., Dropout, JMLR 2014 (p is the share to keep); `torch.nn.Dropout` (p is the share to drop).
+    """
+    facts = evidence.facts
+    if facts is None or facts.dropout is None:
+        known = reading.facts(evidence)
+        return _of_answers(known.dropped_answers, reading.has_learned(evidence)) or _forgetful(known.dropped_state)
+    heavy = facts.dropout >= HEAVY_DROPOUT
+    if evidence.steps:
+        long = reading.num_steps(evidence) >= _MANY_STEPS  # a net that drops four fifths learns, but slowly
+        stays = long and not reading.has_learned(evidence) and not still_falls(evidence)
+    else:
+        stays = reading.stands_still(evidence)
+    threshold = HEAVY_DROPOUT if heavy else LARGE_DROPOUT
+    return [
+        Finding(
+            rule="heavy_dropout",
+            severity="warning" if heavy or stays else "hint",
+            seen=f"{facts.heavy_dropout[0] or 'the model'} drops {100 * facts.dropout:.1f} % of its input",
+            measurements=(Measurement(name="dropped share", value=facts.dropout, threshold=threshold),),
+            cause="the share to keep was passed, where torch takes the share to drop",
+            remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
+            source="Dropout, JMLR 2014; torch.nn.Dropout",
+            layers=facts.heavy_dropout,
+        )
+    ]
+
+
+def _of_answers(share: float | None, learns: bool) -> list[Finding]:
+    """Dropout behind the last layer."""
+    if share is None:
+        return []
+    return [
+        Finding(
+            rule="heavy_dropout",
+            code="heavy_dropout.answers",
+            severity="hint" if learns else "warning",
+            seen=f"in training, {100 * share:.0f} % of the model's answers are exactly zero, at places that are drawn anew at "
+            "each step, and in evaluation none are",
+            measurements=(Measurement(name="dropped share of the answers", value=share, threshold=0.02),),
+            cause="dropout is applied to the answers themselves, which the loss compares with the targets",
+            remedy="no dropout behind the last layer",
+            source="own; Srivastava et al., Dropout, JMLR 2014, drops inputs of layers",
+        )
+    ]
+
+
+def _forgetful(state: tuple[str, float, int] | None) -> list[Finding]:
+    """A share that is usual for one layer, dropped from the same state again and again."""
+    if state is None or (1 - state[1]) ** state[2] >= FORGETFUL_STATE:
+        return []
+    name, share, steps = state
+    left = (1 - share) ** steps
+    return [
+        Finding(
+            rule="heavy_dropout",
+            code="heavy_dropout.state",
+            severity="warning" if share >= 0.5 else "hint",
+            seen=f"{name} drops {100 * share:.0f} % of the state at each of {steps} steps: {left:.1g} of it is left at the end",
+            measurements=(Measurement(name="remaining share", value=left, threshold=FORGETFUL_STATE),),
+            cause="dropout is applied to the state that a recurrence carries on: each step forgets a random part",
+            remedy=f"apply {as_code(name)} to each step's output or input, and carry the state on unchanged",
+            source="Zaremba, Sutskever and Vinyals, Recurrent Neural Network Regularization, 2014",
+            layers=(name,),
+        )
+    ]
