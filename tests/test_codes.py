@@ -208,6 +208,14 @@ def planned(steps: int) -> Evidence:
     return dataclasses.replace(beside_the_mean(1.91, 250), optimizer=dataclasses.replace(SGD, planned_steps=steps))
 
 
+def seldom(share: float, *, classes: int = 0) -> Evidence:
+    """A run at the cost of one answer, of marks that are seldom true, or of classes of which one has all but this share."""
+    rest = share * math.log(share / max(classes - 1, 1)) + (1 - share) * math.log(1 - share)
+    loss = "cross_entropy" if classes else "binary_cross_entropy_with_logits"
+    task = Task(kind="classification", loss=loss, target="[1]", num_classes=classes or None, chance=-rest)
+    return Evidence(steps=steps([-rest] * 400), num_classes=classes or None, rehearsal=Rehearsal(steps=(), task=task))
+
+
 def marked(*, binary: bool, **fields) -> Evidence:
     """Targets of 0.0 and 1.0, of which all that were read are 0.0."""
     one_class = {"num_classes": 1, "changes": 0, "expected_changes": 0.0, **fields}
@@ -591,6 +599,8 @@ CODES = {
     "update_ratio.eps": (crawling(10.0), crawling(0.09)),
     "update_ratio.eps of short steps": (crawling(0.11, multiple=101.0), crawling(0.09, multiple=101.0)),
     "update_ratio.eps as steps are long": (crawling(10.0), crawling(10.0, multiple=100.0)),
+    "constant_as_good.rare": (seldom(0.07), seldom(0.09)),
+    "constant_as_good.rare of classes": (seldom(0.1, classes=4), seldom(0.15, classes=4)),
     "constant_as_good.regression at the end of a plan": (planned(250), planned(251)),
     "capped_loss.temperature": (distilled(40.0), distilled(41.0)),
     "misread_logits.sequences": (fact(mixed_sequences=(3, 3)), fact(mixed_sequences=(2, 3))),

@@ -37,6 +37,11 @@ class Standing:
         """Whether the loss is at the constant's cost or above."""
         return self.loss >= AS_GOOD * self.cost
 
+    @property
+    def is_of_marks(self) -> bool:
+        """Whether each target is a yes or a no, as under a binary cross-entropy."""
+        return self.name == _OF_SHARES
+
 
 def in_tense_of(evidence: Evidence, verdict: str) -> str:
     """Put a verdict into the tense of the loop that was watched; see `tense`. Without chance the constant's cost tells, too."""

@@ -8,12 +8,12 @@ from trainability.doctor.best_constant import frequency_cost, standing, still_fa
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.reading import WINDOW_STEPS
+from trainability.doctor.rules.beyond_a_constant import beyond_a_constant, rare_classes
 from trainability.doctor.rules.constant_solution import solved_by_constant
 from trainability.doctor.rules.rehearsed_constant import Found, rehearsal_at_constant
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.running_statistics import of_other_statistics
 from trainability.doctor.rules.watched_validation import contradicted
-from trainability.doctor.rules.where_to_look import ONE_BATCH, ONE_BATCH_ALONE, SMALLER_TERMS
 
 _FEWEST_STEPS = 300  # with fewer, a constant loss may be a slow start
 _TASK_LOSSES = ("cross_entropy", "nll_loss")
@@ -297,8 +297,8 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
         no better than the constant, in error or squared error, and the watched loss, if there is one, is not below 0.9 of its
         cost. A warning with code `solved`: a loss of the model's own outputs, of their derivatives or of targets made from
         them, is zero for a thousand examples of the data if every output is one particular number, and is not for another
-        number; and a bias moves all outputs alike. Codes `regression`, of targets that are numbers, and `frequencies`, of
-        classes and shares.
+        number; and a bias moves all outputs alike. Codes `regression`, of targets that are numbers, `frequencies`, of classes
+        and shares, and `rare` of these, where the constant costs less than 0.4 of what even shares cost.
     Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has
         learned them and nothing else, however far it fell.
     What fools it: targets that nothing in the input predicts; few examples, whose variance differs from that of all; a slow
@@ -315,10 +315,11 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
     if found is None:
         return []
     code, severity, name, value, cost = found
+    rare = rare_classes(evidence) if code == "frequencies" else None
     return [
         Finding(
             rule="constant_as_good",
-            code=f"constant_as_good.{code}",
+            code=f"constant_as_good.{'rare' if rare else code}",
             severity=severity,
             seen=f"{'the error' if code == 'evaluation' else 'the loss'} is {value:.4g}; {name}, whatever the input, "
             f"{'has' if code == 'evaluation' else 'costs'} {cost:.4g}",
@@ -328,31 +329,13 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
             ),
             cause="the outputs differ less between examples than at the start: so far one answer for all examples was learned"
             if code == "rehearsed"
+            else "almost all targets are of one class, so that one answer for all examples costs next to nothing"
+            if rare
             else "the outputs do not depend on the inputs, or nothing in the inputs predicts the targets",
-            remedy=_beyond_a_constant(evidence),
+            remedy=rare or beyond_a_constant(evidence),
             source="own",
         )
     ]
-
-
-_MOSTLY_ONE = 0.4  # of chance level: the cost of the class frequencies where one class of four has nine tenths
-
-
-def _beyond_a_constant(evidence: Evidence) -> str:
-    """What to change; without targets, under an unknown loss, the weight of its other terms."""
-    facts, tried = evidence.facts, evidence.rehearsal
-    alone = facts is not None and facts.num_gradients and not facts.target_shape
-    if alone and tried is not None and tried.constant_loss is not None and not tried.opposed:
-        return SMALLER_TERMS
-    at, classes = standing(evidence), facts.graph.num_outputs if facts is not None and facts.graph is not None else None
-    if at is not None and at.code == "frequencies" and classes and at.cost < _MOSTLY_ONE * math.log(max(classes, 2)):
-        return (
-            "almost all examples are of one class: weight the rare ones more, torch.nn.CrossEntropyLoss(weight=1 / share of "
-            "each class), and look at errors per class"
-        )
-    if at is not None and at.name == "the mean of the inputs":  # which are their own targets
-        return f"{SMALLER_TERMS}; where there are none, {ONE_BATCH_ALONE}; then learning rate and initialisation"
-    return f"{ONE_BATCH}; then learning rate and initialisation"
 
 
 def _run_at_constant(evidence: Evidence) -> Found | None:
