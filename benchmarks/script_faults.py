@@ -78,6 +78,7 @@ SETS = (
     "thirteen",
     "fourteen",
     "fifteen",
+    "sixteen",
 )
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0

@@ -258,9 +258,9 @@ def rehearsed(
     return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
 
 
-def warming(reached: float, losses=FLAT[:200]) -> Evidence:
-    """A whole run of 200 steps whose rate rises all the time, to this share of what its schedule leads to."""
-    rates = [reached * (k + 1) / len(losses) for k in range(len(losses))]
+def warming(reached: float, losses=FLAT[:200], *, at_once: int = 1, stays: int = 0) -> Evidence:
+    """A run of 200 steps whose rate rises to this share of what its schedule leads to, by and by, and may stay there."""
+    rates = [reached * (min(k, len(losses) - 1 - stays) // at_once + 1) * at_once / len(losses) for k in range(len(losses))]
     records = tuple(dataclasses.replace(step, lr=lr) for step, lr in zip(steps(losses), rates, strict=True))
     settings = OptimizerSettings(name="SGD", lr=rates[-1], base_lr=1.0, schedule="LinearLR")
     return Evidence(steps=records, optimizer=settings, num_classes=10, has_ended=True, is_complete=True)

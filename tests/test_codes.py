@@ -24,6 +24,7 @@ from rule_examples import (
     sample,
     split,
     steps,
+    warming,
     written_to,
 )
 
@@ -599,6 +600,9 @@ CODES = {
     "update_ratio.eps": (crawling(10.0), crawling(0.09)),
     "update_ratio.eps of short steps": (crawling(0.11, multiple=101.0), crawling(0.09, multiple=101.0)),
     "update_ratio.eps as steps are long": (crawling(10.0), crawling(10.0, multiple=100.0)),
+    "long_warm_up of a schedule that is stepped once an epoch": (warming(0.09, at_once=50), warming(0.11, at_once=50)),
+    "long_warm_up that has ended": (warming(0.09, at_once=20), warming(0.09, at_once=20, stays=20)),
+    "evaluation_path.no_statistics": (fact(no_statistics=("norm", 32, 8)), fact(no_statistics=("norm", 32, 9))),
     "constant_as_good.rare": (seldom(0.07), seldom(0.09)),
     "constant_as_good.rare of classes": (seldom(0.1, classes=4), seldom(0.15, classes=4)),
     "constant_as_good.regression at the end of a plan": (planned(250), planned(251)),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+import trainability
 from trainability.doctor import Evidence, Monitor, diagnose
 from trainability.doctor.audit_results import DataAudit
 from trainability.doctor.evidence import OptimizerSettings
@@ -398,3 +399,28 @@ def test_a_rate_is_proposed_by_the_first_slope(momentum: float, rate: float) -> 
     sgd = OptimizerSettings(name="SGD", lr=20.0, momentum=momentum)
     run = steps([2.4, *[CHANCE] * 150], gradient_norm=2.0, lr=20.0)
     assert f"lr={rate:g})" in smaller_steps(Evidence(optimizer=sgd, steps=run))
+
+
+@pytest.mark.parametrize(
+    ("norm", "size", "severity"),
+    [
+        (nn.BatchNorm1d(8, track_running_stats=False), 1, "warning"),
+        (nn.BatchNorm1d(8, track_running_stats=False), 32, "hint"),
+        (nn.BatchNorm1d(8, track_running_stats=False), None, "hint"),
+        (nn.BatchNorm1d(8), 1, None),
+        (nn.Sequential(nn.Unflatten(1, (4, 2)), nn.InstanceNorm1d(4), nn.Flatten()), 1, None),
+    ],
+)
+def test_evaluation_by_the_statistics_of_small_batches(norm: nn.Module, size: int | None, severity: str | None) -> None:
+    torch.manual_seed(0)
+    data = TensorDataset(torch.randn(128, 4), torch.arange(128) % 3)
+    model = nn.Sequential(nn.Linear(4, 8), norm, nn.Linear(8, 3))
+    found = trainability.check(
+        model,
+        DataLoader(data, 32, shuffle=True),
+        F.cross_entropy,
+        torch.optim.SGD(model.parameters(), 0.1),
+        val_loader=DataLoader(data, size) if size else None,
+        rehearse_seconds=0,
+    )
+    assert {f.code: f.severity for f in found.findings}.get("evaluation_path.no_statistics") == severity

@@ -661,6 +661,39 @@ def test_an_optimizer_that_wraps_another_is_rehearsed_in_place_and_steps_afterwa
     assert not same(before, everything(model, optimizer, loader))
 
 
+class Several:
+    """Two optimizers that are stepped as one, as for a table with sparse gradients and the rest of a model."""
+
+    def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+        self.optimizers = optimizers
+        self.first = optimizers[0]
+
+    @property
+    def param_groups(self) -> list[Any]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+
+def test_an_object_of_one_s_own_that_holds_several_optimizers_is_rehearsed_on_a_copy() -> None:
+    model, _, loader = program()
+    weights, biases = ([p for p in model.parameters() if (p.dim() > 1) is of] for of in (True, False))
+    parts = torch.optim.Adam(weights, 1e-3), torch.optim.SGD(biases, 1e-2)
+    before = [*everything(model, parts[0], loader), *everything(model, parts[1], loader)]
+    found = rehearse(model, Several(*parts), loader, step=whole_step, max_steps=4, seconds=600)
+    apart = rehearse(model, parts, loader, step=lambda m, o, b: whole_step(m, Several(*o), b), max_steps=4, seconds=600)
+    assert not found.in_place
+    assert [step.optimizer_steps for step in found.steps] == [2] * 4
+    assert [seen.loss for seen in found.reference] == [seen.loss for seen in apart.reference]
+    assert same(before, [*everything(model, parts[0], loader), *everything(model, parts[1], loader)])
+
+
 class Queue(nn.Module):
     """Keeps the last rows in a ring that the batch size divides, as where examples are held against those before."""
 

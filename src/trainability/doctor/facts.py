@@ -133,6 +133,8 @@ class Facts:
         dropout: the largest probability among them.
         dropped_answers: share of the model's answers that dropout puts to zero in training.
         dropped_state: a dropout module that the state of a recurrence goes through at every step, its probability, and steps.
+        no_statistics: a batch norm that keeps no running statistics; and how many examples a batch of training has, and one of
+            validation, as far as they are known.
         slow_statistics: a batch norm whose running statistics are those of its start, and its momentum, where that is below
             0.01; the slowest. None if there is none.
         shared_statistics: a batch norm that one pass calls at several places, their number, by what factor the mean square of
@@ -355,6 +357,7 @@ class Facts:
     dropout: float | None = None
     dropped_answers: float | None = None
     dropped_state: tuple[str, float, int] | None = None
+    no_statistics: tuple[str, int | None, int | None] | None = None
     slow_statistics: tuple[str, float] | None = None
     fast_statistics: tuple[str, float] | None = None
     examples_behind: tuple[int, float] | None = None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.running import last_sizes
 from trainability.doctor.measure.words import words_compared
 from trainability.doctor.pair_facts import ValuesCompared
 
@@ -23,13 +24,20 @@ _EXACT = 1e-4  # mean and spread of a column that were made 0 and 1 of the examp
 def with_held_out(facts: Facts | None, train: Iterable[Any], held_out: Iterable[Any] | None, target: str) -> Facts | None:
     """Add to certain facts what training's examples say of validation's: of its values, and of its texts' classes.
 
+    And how many examples it is asked about at once, where batch norm keeps no statistics.
+
     Args:
         facts: as they are; None is left so.
         train: loader of training.
         held_out: of validation; None without it.
         target: of a batch, as `tensors` names it; "" where it is unknown.
     """
-    if facts is None or held_out is None or not target:
+    if facts is None or held_out is None:
+        return facts
+    if facts.no_statistics is not None:
+        name, own, _ = facts.no_statistics
+        facts = replace(facts, no_statistics=(name, own, max(last_sizes(held_out), default=None)))
+    if not target:
         return facts
     asked = train, held_out, target
     return replace(facts, values_compared=values_compared(*asked), words_compared=words_compared(*asked))

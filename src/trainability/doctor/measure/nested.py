@@ -13,13 +13,16 @@ def modules(value: Any) -> list[nn.Module]:
 
 
 def optimizers(value: Any) -> list[torch.optim.Optimizer]:
-    """Optimizers of such a structure; one that wraps another (Accelerate's) is unwrapped."""
+    """Optimizers of such a structure; what wraps one (Accelerate's) or several (a class of one's own) is unwrapped."""
     found = []
     for item in leaves(value):
         while isinstance(getattr(item, "optimizer", None), torch.optim.Optimizer) and not hasattr(item, "last_epoch"):
             item = item.optimizer
         if isinstance(item, torch.optim.Optimizer):
             found.append(item)
+        elif callable(getattr(item, "zero_grad", None)) and callable(getattr(item, "step", None)):
+            held = [part for part in leaves(getattr(item, "__dict__", {})) if isinstance(part, torch.optim.Optimizer)]
+            found += {id(part): part for part in held}.values()  # one may be held under several names
     return found
 
 

@@ -19,18 +19,22 @@ _MOST_BATCHES = 50  # that are told apart: of a fast momentum the earlier ones h
 
 
 def running_facts(model: nn.Module, batches: Iterable[Any] = ()) -> dict[str, Any]:
-    """The fields of `Facts` about them: the slowest of those that are at their start, and the fastest of all.
+    """The fields of `Facts` about them: the slowest of those that are at their start, the fastest of all, and one without.
 
     Args:
         model: plain.
         batches: the training loader, whose last batch may be smaller than the others.
     """
+    every = {name: m for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
     norms = {
         name: (float(module.momentum), module.num_batches_tracked)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None and module.track_running_stats
+        for name, module in every.items()
+        if module.momentum is not None and module.track_running_stats
     }
     found: dict[str, Any] = {}
+    without = next((name for name, module in every.items() if module.running_mean is None), None)
+    if without is not None:
+        found["no_statistics"] = (without, max(last_sizes(batches), default=None), None)
     slow = {
         name: momentum
         for name, (momentum, tracked) in norms.items()
@@ -41,12 +45,12 @@ def running_facts(model: nn.Module, batches: Iterable[Any] = ()) -> dict[str, An
     fast = {name: momentum for name, (momentum, _) in norms.items() if FAST <= momentum <= 1}
     if fast:
         found["fast_statistics"] = max(fast.items(), key=lambda item: item[1])
-        if len(sizes := _last_sizes(batches)) > 1:  # the statistics of one batch of everything are right at any momentum
+        if len(sizes := last_sizes(batches)) > 1:  # the statistics of one batch of everything are right at any momentum
             found["examples_behind"] = (sizes[-1], _examples_behind(found["fast_statistics"][1], sizes))
     return found
 
 
-def _last_sizes(batches: Iterable[Any]) -> list[int]:
+def last_sizes(batches: Iterable[Any]) -> list[int]:
     """Examples in the last batches of a pass, in their order; nothing where only reading all of them would tell."""
     if isinstance(batches, DataLoader):
         sampler, size = batches.batch_sampler, batches.batch_size

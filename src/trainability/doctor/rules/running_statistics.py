@@ -10,6 +10,7 @@ from trainability.doctor.rate_choice import settings_of
 FAR_OFF = 1.25  # mean square of a normalised number, or 1 over it
 LOST, WORSE = 0.3, 2.0  # share of what the steps took off the loss; times the loss with each batch's own statistics
 _SMALL_BATCH = 8
+_SMALLER = 4  # times, from which on means and variances of validation's batches are twice as uncertain
 KERAS = 0.9  # and above, momentum is the past's share, as in other libraries
 # Digits, batches of 64: behind statistics of 2 to 4 examples accuracy is 0.05 to 0.5 lower, of 8 by 0.03, of 16 by nothing.
 FEWEST_BEHIND = 6.0
@@ -28,6 +29,7 @@ def of_other_statistics(evidence: Evidence, *, contradicts: bool) -> list[Findin
         or fast_statistics(evidence, contradicts=contradicts)
         or shared_by_calls(evidence, contradicts=contradicts or loses_by_running(evidence))
         or fits_no_batch(evidence)
+        or without_statistics(evidence, contradicts=contradicts)
     )
 
 
@@ -132,6 +134,34 @@ def shared_by_calls(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
             remedy="use one batch norm per place, for example "
             f"torch.nn.ModuleList(torch.nn.{kind}(width) for _ in range({places})), and call its k-th at the k-th place",
             source=f"own; PyTorch, torch.nn.{kind} (running statistics)",
+            layers=(name,),
+        )
+    ]
+
+
+def without_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
+    """Test whether evaluation normalises by the statistics of much smaller batches than training did."""
+    without = reading.facts(evidence).no_statistics
+    if without is None:
+        return []
+    name, own, asked = without
+    is_smaller = own is not None and asked is not None and _SMALLER * asked <= own
+    sizes = f": batches of {asked} in validation, of {own} in training" if own and asked else ""
+    return [
+        Finding(
+            rule="evaluation_path",
+            code="evaluation_path.no_statistics",
+            severity="warning" if is_smaller or contradicts else "hint",
+            seen=f"{name or 'the model'} keeps no running statistics, so that in evaluation each answer depends on the other "
+            f"examples of its batch{sizes}",
+            measurements=(
+                Measurement(name="examples of a batch, training over validation", value=own / asked, threshold=_SMALLER)
+                if own and asked
+                else Measurement(name="batch norm without running statistics", value=1.0, threshold=0.0),
+            ),
+            cause="evaluation normalises each batch by its own mean and variance, which a few examples do not have",
+            remedy="track_running_stats=True, the default, in every batch norm; or torch.nn.GroupNorm",
+            source="PyTorch, torch.nn.BatchNorm2d (track_running_stats)",
             layers=(name,),
         )
     ]

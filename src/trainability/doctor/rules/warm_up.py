@@ -23,16 +23,18 @@ _STRAIGHT = 0.02  # of the whole rise, from a line
 def long_warm_up(evidence: Evidence) -> list[Finding]:
     """The run ends while its learning rate still rises, far below where it leads.
 
-    Fires: a loop of 100 steps or more has come to its end, its learning rate never fell and still rose at the last step,
-        and has reached a tenth or less of the rate that the schedule leads to: the optimizer's own, or the largest of a
-        `OneCycleLR`, `CyclicLR` or `LambdaLR`. A hint where the loss is below half of its first. Before a run: the rate rises
-        along a line at each of 20 rehearsed steps or more, and is at a tenth or less of that rate when the planned steps are
-        done; or, where their number is not known, would arrive after 2,000 steps and 100 passes over the loader, or later.
+    Fires: a loop of 100 steps or more has come to its end, its learning rate never fell and still rose at the last step, or,
+        where it rises once an epoch, before the last epoch, and has reached a tenth or less of the rate that the schedule leads
+        to: the optimizer's own, or the largest of a `OneCycleLR`, `CyclicLR` or `LambdaLR`. A hint where the loss is below half
+        of its first. Before a run: the rate rises along a line at each of 20 rehearsed steps or more, and is at a tenth or less
+        of that rate when the planned steps are done; or, where their number is not known, would arrive after 2,000 steps and
+        100 passes over the loader, or later.
     Why: all steps of the run are made at rates that were meant for its beginning. Schedules count their own calls: one that is
         given a number of examples, or of another run's steps, and is stepped with each batch, warms up that much longer.
     What fools it: the first part of a longer run.
     Fix: give the schedule a warm-up in the unit in which it is stepped: `len(loader)` batches an epoch, not
-        `len(loader.dataset)` examples. A usual one is a twentieth of the run.
+        `len(loader.dataset)` examples. A usual one is a twentieth of the run. Or step the schedule after each
+        batch.
     Source: Goyal et al., Accurate, Large Minibatch SGD, 2017, section 2.2 (gradual warm-up); own thresholds.
     """
     settings = settings_of(evidence)
@@ -55,14 +57,15 @@ def _of_run(evidence: Evidence, settings: OptimizerSettings, peak: float) -> lis
     rates = [step.lr for step in evidence.steps if step.lr is not None]
     if not evidence.is_complete or len(rates) < _FEWEST_STEPS or not reading.started_at_zero(evidence):
         return []
-    rises = all(a <= b for a, b in itertools.pairwise(rates)) and rates[-1] > rates[-2]
+    held = [len(list(same)) for _, same in itertools.groupby(rates)]  # steps at each rate, as many as an epoch has
+    rises = all(a <= b for a, b in itertools.pairwise(rates)) and len(held) > 2 and held[-1] <= max(held[:-1])
     if not rises or rates[-1] > _REACHED * peak:
         return []
     recent, first = reading.recent_loss(evidence), evidence.steps[0].loss
     is_hint = recent is not None and recent < _LEARNED * first
     said = f"after {len(rates):,} steps the learning rate is {rates[-1]:.2g} and still rises"
     said += f"; {settings.schedule} leads to {peak:g}"
-    return [_found(said, rates[-1] / peak, "hint" if is_hint else "warning")]
+    return [_found(said, rates[-1] / peak, "hint" if is_hint else "warning", steps_at_once=held[-1])]
 
 
 def _of_rehearsal(evidence: Evidence, settings: OptimizerSettings, peak: float) -> list[Finding]:
@@ -84,14 +87,15 @@ def _of_rehearsal(evidence: Evidence, settings: OptimizerSettings, peak: float) 
     return [_found(f"{said}, {needed / a_pass:,.0f} passes over the loader", rates[-1] / peak, "warning")]
 
 
-def _found(said: str, reached: float, severity: Severity) -> Finding:
+def _found(said: str, reached: float, severity: Severity, *, steps_at_once: int = 1) -> Finding:
+    again = "scheduler.step() after each batch, in place of once an epoch; or " if steps_at_once > 1 else ""
     return Finding(
         rule="long_warm_up",
         severity=severity,
         seen=said,
         measurements=(Measurement(name="rate reached over the rate that it leads to", value=reached, threshold=_REACHED),),
         cause="the warm-up is counted in another unit than the schedule is stepped in, or is meant for a longer run",
-        remedy="a warm-up counted in the schedule's own steps: len(loader) batches an epoch, not len(loader.dataset) examples; "
-        "a twentieth of the run is usual",
+        remedy=f"{again}a warm-up counted in the schedule's own steps: len(loader) batches an epoch, not len(loader.dataset) "
+        "examples; a twentieth of the run is usual",
         source="Goyal et al., Accurate, Large Minibatch SGD, 2017 (gradual warm-up)",
     )
