@@ -413,14 +413,15 @@ def test_a_rate_is_proposed_by_the_first_slope(momentum: float, rate: float) -> 
 )
 def test_evaluation_by_the_statistics_of_small_batches(norm: nn.Module, size: int | None, severity: str | None) -> None:
     torch.manual_seed(0)
-    data = TensorDataset(torch.randn(128, 4), torch.arange(128) % 3)
-    model = nn.Sequential(nn.Linear(4, 8), norm, nn.Linear(8, 3))
+    x = torch.randn(512, 4)
+    parts = [TensorDataset(part, part[:, :3].argmax(dim=1)) for part in x.split(256)]
+    model = nn.Sequential(nn.Linear(4, 8), norm, nn.ReLU(), nn.Linear(8, 3))
     found = trainability.check(
         model,
-        DataLoader(data, 32, shuffle=True),
+        DataLoader(parts[0], 32, shuffle=True),
         F.cross_entropy,
         torch.optim.SGD(model.parameters(), 0.1),
-        val_loader=DataLoader(data, size) if size else None,
+        val_loader=DataLoader(parts[1], size) if size else None,
         rehearse_seconds=0,
     )
     assert {f.code: f.severity for f in found.findings}.get("evaluation_path.no_statistics") == severity
