@@ -33,7 +33,7 @@ from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
-from trainability.doctor.pair_facts import KeptTargets, Misaligned, PairForces, PairRelation, Pulls
+from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
 from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
@@ -602,6 +602,12 @@ CODES = {
     "update_ratio.eps as steps are long": (crawling(10.0), crawling(10.0, multiple=100.0)),
     "long_warm_up of a schedule that is stepped once an epoch": (warming(0.09, at_once=50), warming(0.11, at_once=50)),
     "long_warm_up that has ended": (warming(0.09, at_once=20), warming(0.09, at_once=20, stays=20)),
+    "wrong_sign.observed": tuple(
+        fact(company=Company(num_pairs=900, pulled=50.0, pushed=60.0, pushed_too=(share, 0.2))) for share in (0.61, 0.59)
+    ),
+    "wrong_sign.observed of half of them": tuple(
+        fact(company=Company(num_pairs=900, pulled=50.0, pushed=60.0, pushed_too=(share, 0.1))) for share in (0.51, 0.49)
+    ),
     "evaluation_path.no_statistics": (fact(no_statistics=("norm", 32, 8)), fact(no_statistics=("norm", 32, 9))),
     "constant_as_good.rare": (seldom(0.07), seldom(0.09)),
     "constant_as_good.rare of classes": (seldom(0.1, classes=4), seldom(0.15, classes=4)),

@@ -285,15 +285,17 @@ def test_two_targets_in_one_tensor_are_no_time_and_end(step: Step) -> None:
     assert facts_of(net(2), (x, torch.stack([time, seen], 1)), training_step=packed(step, end_first=False)).censored is None
 
 
-def company_of(step: Step, negatives: int = 0, *, hard: bool = False, deep: bool = False) -> tuple[Company | None, list[str]]:
+def company_of(
+    step: Step, negatives: int = 0, *, drawn_from: str = "all", deep: bool = False
+) -> tuple[Company | None, list[str]]:
     """Names of 60 and of 40, in four circles each; who is observed with whom is of one circle."""
     rng = torch.Generator().manual_seed(2)
     one = torch.randint(60, (1200,), generator=rng)
     observed = 4 * torch.randint(10, (1200,), generator=rng) + one % 4
     shape = (1200, negatives) if negatives else (1200,)
     drawn = torch.randint(40, shape, generator=rng)
-    if hard:
-        drawn = 4 * (drawn // 4) + (one + 1) % 4
+    if drawn_from != "all":
+        drawn = 4 * (drawn // 4) + (one + (drawn_from == "another circle")) % 4
     batches = [[t[i : i + 100] for t in (one, observed, drawn)] for i in range(0, 1200, 100)]
     torch.manual_seed(0)
     towers = [[nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)] if deep else [] for _ in range(2)]
@@ -368,7 +370,15 @@ def test_reading_for_company_ends_after_two_seconds(monkeypatch: pytest.MonkeyPa
 
 
 def test_two_kinds_of_pairs_that_both_keep_company_are_not_told_apart() -> None:
-    company, said = company_of(ranked(1.0), hard=True)
+    company, said = company_of(ranked(1.0), drawn_from="another circle")
     assert company is not None
     assert min(company.pulled, company.pushed) > 10
+    assert company.pushed_too[0] == 0
     assert said == []
+
+
+def test_names_that_are_drawn_among_the_observed_ones_are_told() -> None:
+    company, said = company_of(ranked(1.0), drawn_from="its own circle")
+    assert company is not None
+    assert company.pushed_too == pytest.approx((0.86, 0.22), abs=0.05)  # 1,200 of 600 pairs; a quarter by chance
+    assert said == ["wrong_sign.observed"]

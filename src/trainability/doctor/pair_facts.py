@@ -76,6 +76,8 @@ class Company:
         pushed: the same of the pairs that are pushed apart.
         repeated: of the pairs that are pulled together: standard deviations by which pairs that occur again are more frequent
             than by chance.
+        pushed_too: share of the pairs pushed apart that are pulled together at another time, and what it would be if the names
+            in them went together at random.
     """
 
     num_pairs: int
@@ -83,6 +85,7 @@ class Company:
     pushed: float
     num_names: int | None = None
     repeated: float | None = None
+    pushed_too: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,24 @@ def company(model: nn.Module, batch: Any, forward: Forward, batches: Iterable[An
     together, apart = (torch.cat(kind)[:_MOST] for kind in kinds)
     names = len(together[:, 0].unique())
     pulled, repeated = _shared(together)
-    return Company(num_pairs=len(together), num_names=names, pulled=pulled, pushed=_shared(apart)[0], repeated=repeated)
+    return Company(
+        num_pairs=len(together),
+        num_names=names,
+        pulled=pulled,
+        pushed=_shared(apart)[0],
+        repeated=repeated,
+        pushed_too=_of_both(together, apart),
+    )
+
+
+def _of_both(together: Tensor, apart: Tensor) -> tuple[float, float]:
+    """Share of the pairs pushed apart that are among those pulled together; and of as many whose second names are exchanged."""
+    width = int(max(together.max(), apart.max())) + 1
+    order = torch.randperm(len(apart), generator=torch.Generator().manual_seed(0))
+    at_random = torch.stack([apart[:, 0], apart[order, 1]], dim=1)
+    known = together[:, 0] * width + together[:, 1]
+    own, other = (torch.isin(pairs[:, 0] * width + pairs[:, 1], known).double().mean() for pairs in (apart, at_random))
+    return float(own), float(other)
 
 
 def _kinds_of_pairs(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, str, str] | None:

@@ -7,7 +7,7 @@ from trainability.doctor.pair_facts import PairForces, Pulls
 FURTHER_APART, MORE_APART = 4.0, 1.01  # standard errors; times as far: the same distance to a reader is no difference
 SURELY_FURTHER, NOT_NEARER = 5.0, 2.0  # the same, in the one direction in which pairs are furthest apart, or nearest
 KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together
-_FEW_ALIKE = 0.02  # share of the pairs
+_FEW_ALIKE, _MOSTLY = 0.02, 0.5  # shares of the pairs
 _LIES = {
     "concatenated": "n rows apart (row i and row i + n of 2 n)",
     "interleaved": "in adjacent rows (rows 2 i and 2 i + 1)",
@@ -45,6 +45,8 @@ def censored(facts: Facts) -> list[Finding]:
 def against_company(facts: Facts) -> list[Finding]:
     """A loss of pairs of names that swaps random and observed pairs."""
     company = facts.company
+    if company is not None and company.pushed_too[0] >= max(_MOSTLY, MORE_COMPANY * company.pushed_too[1]):
+        return [_of_observed(*company.pushed_too)]
     if company is None or not company.pushed > max(KEEPS_COMPANY, MORE_COMPANY * company.pulled):
         return []
     return [
@@ -63,6 +65,23 @@ def against_company(facts: Facts) -> list[Finding]:
             source="Rendle et al., BPR, UAI 2009, for the sign; own: rectangles counted",
         )
     ]
+
+
+def _of_observed(share: float, by_chance: float) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.observed",
+        severity="warning",
+        seen=f"{100 * share:.0f} % of the pairs of names that the loss pushes apart are among those that it pulls together; of "
+        f"names that go together at random, {100 * by_chance:.0f} % would be",
+        measurements=(
+            Measurement(name="pairs pushed apart that are pulled together", value=share, threshold=_MOSTLY),
+            Measurement(name="the same of random pairs", value=by_chance),
+        ),
+        cause="what is pushed away from a name is drawn among those that belong to it",
+        remedy="draw it among all names that do not belong to the first one",
+        source="Rendle et al., BPR, UAI 2009, section 4.2 (the negative is an item that was not observed)",
+    )
 
 
 def _seen_of_pairs(pulls: Pulls) -> str:
