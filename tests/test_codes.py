@@ -608,6 +608,7 @@ CODES = {
     "wrong_sign.observed of half of them": tuple(
         fact(company=Company(num_pairs=900, pulled=50.0, pushed=60.0, pushed_too=(share, 0.1))) for share in (0.51, 0.49)
     ),
+    "unread_ends.drawn_again": (fact(drawn_again=True), fact()),
     "evaluation_path.no_statistics": (fact(no_statistics=("norm", 32, 8)), fact(no_statistics=("norm", 32, 9))),
     "constant_as_good.rare": (seldom(0.07), seldom(0.09)),
     "constant_as_good.rare of classes": (seldom(0.1, classes=4), seldom(0.15, classes=4)),

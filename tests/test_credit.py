@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_followed_scripts import followed
 from torch import Tensor, nn
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Normal
 
 from trainability import Setup, check
 from trainability.doctor.measure.chances import Chances
@@ -187,3 +187,48 @@ def test_run_says_it_of_a_loop_and_changes_no_bit_of_it(way: str, forwards: bool
     assert ("unread_ends.backward" in [f.code for f in found.findings]) is (forwards and way in WAYS)
     assert watched == alone
     assert not hasattr(Categorical.log_prob, "__wrapped__")  # it is PyTorch's own again
+
+
+def at_once(model: nn.Module, again: bool) -> Tensor:
+    policy = Categorical(logits=model(torch.randn(32, 2)))
+    taken = policy.sample()
+    reward = torch.randn(32, 2).gather(1, taken[:, None])[:, 0]
+    return -(policy.log_prob(policy.sample() if again else taken) * (reward - reward.mean())).mean()
+
+
+def one_by_one(model: nn.Module, again: bool) -> Tensor:
+    """With a world that is no tensor."""
+    logs, rewards = [], []
+    for _ in range(12):
+        policy = Categorical(logits=model(torch.randn(2)))
+        taken = policy.sample()
+        rewards.append(float(taken.item() == 1) - 0.3)
+        logs.append(policy.log_prob(policy.sample() if again else taken))
+    return -(torch.stack(logs) * torch.tensor(rewards)).sum()
+
+
+def of_numbers(model: nn.Module, again: bool) -> Tensor:
+    """Actions that are numbers, with a bonus for an entropy that is estimated from draws of its own."""
+    policy = Normal(model(torch.randn(32, 2)), 1.0)
+    taken = policy.sample()
+    reward = -(taken.clamp(-1, 1) - 0.5).square().sum(dim=1)
+    log = policy.log_prob(policy.sample() if again else taken).sum(dim=1)
+    return -(log * reward).mean() + 0.01 * policy.log_prob(policy.sample()).mean()
+
+
+def kept(model: nn.Module, again: bool) -> Tensor:
+    """Actions that were taken before; a draw beside them says what the policy would do now."""
+    states, taken, reward = torch.randn(32, 2), torch.arange(32) % 2, torch.randn(32)
+    policy = Categorical(logits=model(states))
+    now = policy.sample()
+    log = policy.log_prob(now if again else taken)
+    return -(log * reward).mean() + 0 * (now == taken).float().mean()
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("loss", [at_once, one_by_one, of_numbers, kept])
+def test_an_action_that_is_drawn_twice_is_told(loss: Callable[[nn.Module, bool], Tensor], again: bool) -> None:
+    torch.manual_seed(0)
+    with Chances() as chances:
+        loss(nn.Linear(2, 2), again)
+    assert chances.credit.drawn_again() is (again and loss is not kept)

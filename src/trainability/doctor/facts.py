@@ -187,6 +187,8 @@ class Facts:
             the two sides explains; None elsewhere.
         misplaced: how well places in an image go with places of its targets; None where answers look at no place.
         credited: a variable with rewards, and the discount with which sums of them up to each step weight log-probabilities.
+        drawn_again: whether weights multiply log-probabilities of draws that serve for nothing else, beside draws of the same
+            shape that are used and whose log-probability nobody asks for.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         values_compared: what values fitted on training say of validation's, where inputs look alike in both.
@@ -395,6 +397,7 @@ class Facts:
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
     credited: tuple[str, float] | None = None
+    drawn_again: bool = False
     values_compared: ValuesCompared | None = None
     words_compared: LabelsCompared | None = None
     held_out: tuple[HeldOutSeen, ...] = ()

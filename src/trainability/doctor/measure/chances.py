@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.overrides import TorchFunctionMode
 
+from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.credit import Credit
 from trainability.doctor.measure.outcomes import Outcomes
 from trainability.doctor.measure.warned import call_as_caller
@@ -27,6 +28,7 @@ _KEEP = frozenset(
     | {"clip", "min", "max", "minimum", "maximum", "add", "radd", "gather", "transpose", "permute", "t", "contiguous", "float"}
     | {"double", "to", "movedim", "select", "index_select", "take_along_dim"}
 )
+_READS = frozenset({"item", "tolist", "numpy", "array", "int", "float", "bool", "index"})  # and give no tensor
 _ACTS = frozenset({"bernoulli", "multinomial", "normal"})
 _FEWEST = 8  # weights that are compared
 _MOST_FRAMES = 40
@@ -55,6 +57,7 @@ class Chances(TorchFunctionMode):
         self._signs: dict[int, tuple[Tensor, float]] = {}
         self._asked: set[int] = set()  # addresses of the values whose log-probability is computed
         self._sources: dict[int, Distribution] = {}  # by id; whose log_prob was called
+        self._is_asking = 0  # calls of log_prob inside each other
         self._put_back: list[tuple[type, str, Any]] = []
         self._gradients: dict[int, Tensor] = {}
 
@@ -84,7 +87,11 @@ class Chances(TorchFunctionMode):
     def _log_prob(self, own: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(own)
         def log_prob(distribution: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
-            result = own(distribution, value, *args, **kwargs)
+            self._is_asking += 1
+            try:
+                result = own(distribution, value, *args, **kwargs)
+            finally:
+                self._is_asking -= 1
             self._sources[id(distribution)] = distribution
             if isinstance(value, Tensor):
                 self._asked.add(value.data_ptr())
@@ -100,12 +107,11 @@ class Chances(TorchFunctionMode):
         def sample(distribution: Any, *args: Any, **kwargs: Any) -> Any:
             inner, before = len(self.draws), self.credit.num_draws
             result = own(distribution, *args, **kwargs)
-            self.credit.drawn(result, before)
-            if not (isinstance(result, Tensor) and distribution.has_rsample and torch.is_grad_enabled()):
-                return result
-            if any(t.requires_grad for t in _parameters(distribution)) and not result.requires_grad:
+            is_cut = isinstance(result, Tensor) and distribution.has_rsample and torch.is_grad_enabled()
+            if is_cut and any(t.requires_grad for t in _parameters(distribution)) and not result.requires_grad:
                 result = result + self.shift
                 self.draws[inner:] = [(type(distribution).__name__, result, distribution)]
+            self.credit.drawn(result, before)
             return result
 
         return sample
@@ -127,6 +133,8 @@ class Chances(TorchFunctionMode):
         if name == "normal" and torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             result = result.detach() + self.shift
             self.draws.append(("torch.normal", result, None))
+        if not self._is_asking and (name in _READS or isinstance(first_tensor(result), Tensor)):
+            self.credit.used(args)
         with contextlib.suppress(Exception):  # a sign less that can be told
             self._outcomes.see(name, args, kwargs, result)
         if isinstance(result, Tensor) and result.requires_grad:

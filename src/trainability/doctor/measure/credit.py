@@ -37,6 +37,9 @@ class Credit:
         self._of: dict[int, tuple[Tensor, Any]] = {}  # by id of log-probabilities: what they are of, a draw's number or actions
         self._weights: list[tuple[Tensor, Any, dict[str, Rewards]]] = []
         self._single: list[tuple[int, float]] = []
+        self._asked: set[int] = set()  # numbers of draws whose log-probability was computed
+        self._used: set[int] = set()  # of those that anything else was computed from
+        self._weighted: set[int] = set()  # of those whose log-probability was multiplied by a weight
         self._beside: dict[str, Rewards] = {}
 
     @property
@@ -48,14 +51,36 @@ class Credit:
         """Note a draw of actions, in place of those behind a number of draws, which it was made of."""
         if behind is not None:
             del self._draws[behind:]
+            self._used = {number for number in self._used if number < behind}
         if isinstance(draw, Tensor) and len(self._draws) < _MOST_ITEMS:
             self._draws.append(draw)
 
     def asked(self, logarithm: Tensor, actions: Any) -> None:
         """Note the log-probabilities of some actions."""
         if isinstance(actions, Tensor):
-            number = next((k for k, draw in enumerate(self._draws) if draw.data_ptr() == actions.data_ptr()), None)
+            number = self._number(actions)
+            self._asked |= {number} if number is not None else set()
             self._of[id(logarithm)] = logarithm, [number] if number is not None and actions.numel() == 1 else actions
+
+    def _number(self, values: Tensor) -> int | None:
+        """Of the draw that some values are."""
+        return next((k for k, draw in enumerate(self._draws) if draw.data_ptr() == values.data_ptr()), None)
+
+    def used(self, args: tuple) -> None:
+        """Note that something is computed from draws, other than their log-probability."""
+        parts = [part for item in args for part in (item if isinstance(item, list | tuple) else (item,))]
+        for part in parts if self._draws else ():
+            if isinstance(part, Tensor) and (number := self._number(part)) is not None:
+                self._used.add(number)
+
+    def drawn_again(self) -> bool:
+        """Whether weights multiply log-probabilities of draws that nothing is computed from, beside others of their shape.
+
+        The others are used, and nobody asks for their log-probability: a reward of one action is credited to another.
+        """
+        alone = self._weighted - self._used
+        others = [self._draws[k] for k in self._used - self._asked]
+        return bool(alone) and all(any(each.shape == self._draws[k].shape for each in others) for k in alone)
 
     def follow(self, args: tuple, result: Tensor) -> None:
         """Note that a tensor holds the same log-probabilities as those that it was made of."""
@@ -70,11 +95,19 @@ class Credit:
         """Note what log-probabilities are multiplied by."""
         _, actions = self._of.get(id(logarithm), (None, None))
         weight = weight.detach() if isinstance(weight, Tensor) else weight
+        if isinstance(actions, Tensor) and (number := self._number(actions)) is not None:
+            self._weighted.add(number)
+        elif isinstance(actions, list):
+            self._weighted |= {number for number in actions if number is not None}
         if logarithm.numel() == 1 and isinstance(actions, list):
             self._beside = self._beside or _rewards_in_frames()
             self._single.append((actions[0], float(weight)))
         elif isinstance(weight, Tensor) and weight.numel() >= _FEWEST and len(self._weights) < _MOST_WEIGHTS:
             self._weights.append((weight.clone().double().cpu(), actions, _rewards_in_frames()))
+
+    def facts(self) -> dict[str, Any]:
+        """The fields of `Facts` about them."""
+        return {"credited": self.found(), "drawn_again": self.drawn_again()}
 
     def found(self) -> tuple[str, float] | None:
         """Look for weights that are discounted sums of the rewards up to each step.

@@ -60,13 +60,16 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         the order of the draws, are multiplied by sums of rewards up to each step, with one discount (to 1e-4, but for a scale
         and a shift), over eight steps or more, and not by sums from each step on. A warning with code `index`: the index of
         each row's largest number, as returned by `argmax` or as second result of `max(dim=1)`, is added to numbers of the
-        batch, and outputs are compared with the sum.
+        batch, and outputs are compared with the sum. A warning with code `drawn_again`: weights multiply log-probabilities of
+        draws from which nothing else is computed, while other draws of the same shape are used whose log-probability is not
+        asked for.
     Why: after the end of an episode there is no more reward. Targets that continue add the value of another episode, so failing
         costs nothing, and values grow to those of an episode without an end. Marks are flipped and losses compared, so this is
         certain.
     What fools it: marks of something else (a kind of sample), and marks of episodes that are only cut by a time limit, whose
         last state is given: these do continue; hence the hint.
     Fix: target = reward + gamma * (1 - done) * value_of_next. For `backward`: add up the rewards from the last to the first.
+        For `drawn_again`: draw once, and use that draw for both.
     Source: Mnih et al., Human-level control through deep reinforcement learning, Nature 2015, algorithm 1; Pardo et al., Time
         Limits in Reinforcement Learning, ICML 2018, for what is cut by time.
     """
@@ -75,6 +78,8 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         return [_of_a_place(choices)]
     if (credited := reading.facts(evidence).credited) is not None:
         return [_of_the_past(*credited)]
+    if reading.facts(evidence).drawn_again:
+        return [_of_another_draw()]
     if same is not None:
         return [_stands_still(*same)]
     if found is None:
@@ -116,6 +121,21 @@ def _of_a_place(choices: int) -> Finding:
         cause="max(dim=1) returns values and indices, and the indices were used; or argmax(dim=1) is used instead of the value",
         remedy="target = reward + gamma * (1 - done) * value.max(dim=1).values, the first result of max",
         source="PyTorch, torch.max; Mnih et al., Nature 2015, algorithm 1",
+    )
+
+
+def _of_another_draw() -> Finding:
+    """Log-probabilities of actions that nobody took."""
+    return Finding(
+        rule="unread_ends",
+        code="unread_ends.drawn_again",
+        severity="warning",
+        seen="weights multiply log-probabilities of draws that serve for nothing else, while other draws of the same shape are "
+        "used, and nobody asks for their log-probability",
+        measurements=(Measurement(name="uses of a draw beside its log-probability", value=0.0, threshold=0.0),),
+        cause="the action is drawn twice: what one draw earned is credited to another",
+        remedy="action = policy.sample() once: take it, and weight policy.log_prob(action)",
+        source="Williams, Simple statistical gradient-following algorithms, Machine Learning 1992; own: uses of draws followed",
     )
 
 
