@@ -607,9 +607,16 @@ def test_optimizers_whose_losses_come_through_each_other_s_parts(detach: bool, f
     model = (nn.Linear(8, 16), nn.Linear(16, 4))
     optimizer = tuple(torch.optim.SGD(part.parameters(), 0.1) for part in model)
     batches = [(torch.randn(32, 8), torch.randint(4, (32,))) for _ in range(12)]
-    found = rehearse(model, optimizer, batches, step=two_layers(detach, freeze), max_steps=6, seconds=600)
+    step = two_layers(detach, freeze)
+    found = rehearse(model, optimizer, batches, step=step, max_steps=6, seconds=600)
     assert found.opposed is opposed
     assert bool(found.critical) is not opposed
+
+    def with_one_of_its_own(models: Any, second: Any, batch: Any) -> Tensor:
+        return step(models, (optimizer[0], second), batch)
+
+    found = rehearse(model, optimizer[1], batches, step=with_one_of_its_own, max_steps=6, seconds=600)
+    assert found.opposed is opposed
 
 
 def test_optimizers_of_one_loss_are_one() -> None:

@@ -108,7 +108,9 @@ class Loop:
         self._asked: Counter[int] = Counter()  # steps of an optimizer at which that was asked
         self._began: set[int] = set()  # optimizers that have stepped
         self.redrawn = RedrawnWeights(self.parameters)
-        self._left_losses = LeftLosses(self.optimizers, lambda: self.watching)
+        known = {id(each) for each in self.optimizers}
+        self._beside = [each for each in optimizers(list(others)) if id(each) not in known]  # which the body has by itself
+        self._left_losses = LeftLosses([*self.optimizers, *self._beside], lambda: self.watching)
         self.watching = True
 
     @property
@@ -261,8 +263,9 @@ class Loop:
                 if isinstance(module, _ACTS_IN_TRAINING):
                     handles.append(module.register_forward_pre_hook(LeftBehind(self._on_layer(name))))
         handles += [p.register_hook(self._on_gradient(p)) for p in self.parameters.values()]
-        if len(self.optimizers) > 1:
+        if len(self.optimizers) + len(self._beside) > 1:
             handles += self._left_losses.hooks(self.models, list(self.parameters.values()))
+        handles += [each.register_step_pre_hook(self._on_step_beside) for each in self._beside]
         for optimizer in self.optimizers:
             befores, afters = [self._on_step], [self._on_stepped]
             if self.scale != 1.0:
@@ -276,6 +279,10 @@ class Loop:
             with uninterrupted():
                 for handle in (*handles, *self._on_part_handles):
                     handle.remove()
+
+    def _on_step_beside(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self.watching:
+            self._left_losses.stepping(optimizer)
 
     def _backward(self, original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
         is_asked = self.watching and isinstance(tensors, Tensor) and tensors.numel() == 1
