@@ -423,6 +423,29 @@ def test_what_is_left_out_is_not_trained_on() -> None:
         assert not INTERVENTIONS["left_out"].applies(variant)
 
 
+@pytest.mark.parametrize(("longest", "applies"), [(3, True), (8, False)])
+def test_sequences_of_one_of_many_lengths_do_not_stand_for_all(longest: int, applies: bool) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.out = nn.GRU(4, 8, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.cell(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    batches = [(torch.randn(32, 3 + k % (longest - 2), 4), torch.arange(32) % 3) for k in range(18)]
+    model = Last()
+    setup = Setup(
+        model=model,
+        train_loader=batches,
+        optimizer=torch.optim.Adam(model.parameters(), 1e-2),
+        loss_fn=F.cross_entropy,
+    )
+    with Source(setup, Evidence(), batches).variant() as variant:
+        assert INTERVENTIONS["left_out"].applies(variant) is applies
+
+
 def test_an_example_that_comes_again_alone_is_known() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -57,8 +57,11 @@ def _places(variant: Variant) -> tuple[Tensor, Tensor] | None:
     """Examples that came several times, as in several epochs, are told by a sum over their values with random weights."""
     if not pairs(variant) or variant.task.target == "":
         return None
+    batches = alike(variant)
+    if 2 * len(batches) < len(variant.batches):  # of sequences by length, those of one length: too few to learn from
+        return None
     generator, weights = variant.generator(), {}
-    keys = torch.cat([_keys(batch, weights, generator) for batch in alike(variant)])
+    keys = torch.cat([_keys(batch, weights, generator) for batch in batches])
     _, which = keys.unique(return_inverse=True)
     distinct = int(which.max()) + 1
     count = min(_MOST_LEFT_OUT, distinct // 4)
