@@ -80,6 +80,7 @@ SETS = (
     "fourteen",
     "fifteen",
     "sixteen",
+    "seventeen",
 )
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
