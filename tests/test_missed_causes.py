@@ -425,3 +425,19 @@ def test_evaluation_by_the_statistics_of_small_batches(norm: nn.Module, size: in
         rehearse_seconds=0,
     )
     assert {f.code: f.severity for f in found.findings}.get("evaluation_path.no_statistics") == severity
+
+
+@pytest.mark.parametrize("given", ["loss_fn", "training_step"])
+def test_an_optimizer_of_another_model_is_told_beside_the_right_one(given: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(256, 4)
+    loader = DataLoader(TensorDataset(x, x[:, :3].argmax(dim=1)), 32, shuffle=True)
+    model, other = (nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)) for _ in range(2))
+    right, wrong = (torch.optim.Adam(each.parameters(), 1e-2) for each in (model, other))
+    loop: dict[str, Any] = {"loss_fn": F.cross_entropy}
+    if given == "training_step":
+        loop = {"training_step": lambda m, b: F.cross_entropy(m(b[0]), b[1])}
+    found = trainability.check(model, loader, optimizer=wrong, rehearse_seconds=5, **loop)
+    assert found.findings[0].code == "foreign_optimizer"
+    found = trainability.check(model, loader, optimizer=right, rehearse_seconds=5, **loop)
+    assert "foreign_optimizer" not in {f.code for f in found.findings}

@@ -198,3 +198,13 @@ def test_check_says_that_one_optimizer_holds_both() -> None:
     found = check(nets, loader, step=in_turn(), optimizer=both, rehearse_seconds=None).findings
     (finding,) = [f for f in found if f.code == "foreign_optimizer.opponent"]
     assert "one optimizer holds the parameters of judge and maker" in finding.seen
+
+
+@pytest.mark.parametrize("wanted", [0.0, 1.0])
+@pytest.mark.parametrize("as_one", [False, True])
+def test_both_models_may_be_parts_of_one(as_one: bool, wanted: float) -> None:
+    nets, loader = models(), batches(digits()[0].flatten(1))
+    whole = nn.ModuleDict(nets) if as_one else nets
+    step = game(detach=True, asks=against(wanted))
+    found = check(whole, loader, step=step, optimizer=each_by_itself(nets), rehearse_seconds=None).findings
+    assert ("wrong_sign.together" in {f.code for f in found}) is (wanted == 0.0)

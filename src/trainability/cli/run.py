@@ -28,8 +28,8 @@ def run(
     Everything after SCRIPT belongs to the script. Its output, exit code and weights do not change; the doctor's output goes to
     standard error. Works on plain loops, GANs, and Trainers of Lightning and Transformers.
 
-    Exit code: the script's; with --check: 0 no finding worse than a hint, 1 something to change or the script failed, 2 no
-    training was found, or its optimizer has a number with which no step can be made.
+    Exit code: the script's; with --check, where that is 0: 0 no finding worse than a hint, 1 something to change, 2 no training
+    was found, or its optimizer has a number with which no step can be made.
 
     Args:
         command: a Python file and its arguments.

@@ -51,7 +51,9 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook, *, explained: str | None = 
         said += f"; at this pace it takes about {steps:,.0f} steps{planned}"
     elif outlook.verdict == TOO_SLOW and outlook.cause == "pace" and outlook.multiple is not None:
         said += f"; the loss keeps falling along {outlook.multiple:,.0f} times each step"
-    elif outlook.multiple is not None and outlook.verdict in (UNSTABLE, CANNOT_TELL):
+    elif outlook.multiple is not None and (
+        outlook.verdict == CANNOT_TELL or (outlook.verdict == UNSTABLE and outlook.multiple <= 1)
+    ):
         said += _room(outlook.multiple)
     if explained is not None:
         return f"{said}; {explained}"

@@ -15,6 +15,7 @@ from trainability.doctor.measure.kept_targets import MOST_STEPS, Held, are_enoug
 from trainability.doctor.measure.recorded_facts import Kept, facts_of_kept, kept_targets_of, weights_of
 from trainability.doctor.measure.recorded_step import recorded_step
 from trainability.doctor.measure.step_tape import OpenTape, StepTape
+from trainability.doctor.measure.warned import unheard
 from trainability.loops.recorder import num_processes
 
 if TYPE_CHECKING:
@@ -125,8 +126,9 @@ class OwnStep:
             return None
         batches = found.batches if found.kept.step.is_of_loader else ()
         try:
-            facts = facts_of_kept(monitor.model, found.kept, optimizer=monitor.optimizer, batches=batches)
-            return with_kept_targets(facts, kept_targets_of(monitor.model, found.kept, found.held, batches))
+            with unheard():  # the loop itself was warned, by its own line
+                facts = facts_of_kept(monitor.model, found.kept, optimizer=monitor.optimizer, batches=batches)
+                return with_kept_targets(facts, kept_targets_of(monitor.model, found.kept, found.held, batches))
         except Exception:  # one that cannot be computed again tells nothing
             return None
 

@@ -38,8 +38,9 @@ def run_script(
         arguments: of the script.
         every: sample layers at every so many optimizer steps.
         steps: stop after so many optimizer steps; `None` lets the script end by itself.
-        is_check: stop after `CHECK_STEPS` steps (or `steps`), write no run directory, and exit with 1 if a finding is worse
-            than a hint or the script failed, with 2 if no training was seen or an optimizer has a number that is not usable.
+        is_check: stop after `CHECK_STEPS` steps (or `steps`), write no run directory, and exit with the script's
+            own code where that is not 0, else with 1 if a finding is worse than a hint, with 2 if no training was seen or an
+            optimizer has a number that is not usable.
         folder: run directory; `None` takes the next free one below runs/, named after the script.
 
     Returns:

@@ -15,11 +15,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from trainability import initialization
 from trainability.doctor.batches import empty_line, first_examples
 from trainability.doctor.measure.copies import copied
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.sizes import MAX_PROBE_IMAGES, probe_size
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal
@@ -183,16 +185,18 @@ def _initialised(setup: Setup, proposal: Proposal, seed: int) -> tuple[Any, Any]
 
 def _rehearsed(setup: Setup, proposal: Proposal, seed: int, *, max_steps: int, seconds: float) -> Rehearsal:
     model, optimizer = _initialised(setup, proposal, seed)
-    return rehearse(
-        model,
-        optimizer,
-        setup.train_loader,
-        loss_fn=setup.loss,
-        training_step=setup.training_step,
-        clip=proposal.clip,
-        max_steps=max_steps,
-        seconds=seconds,
-    )
+    with randomness_restored():
+        torch.manual_seed(seed)
+        return rehearse(
+            model,
+            optimizer,
+            setup.train_loader,
+            loss_fn=setup.loss,
+            training_step=setup.training_step,
+            clip=proposal.clip,
+            max_steps=max_steps,
+            seconds=seconds,
+        )
 
 
 def _measured(setup: Setup, proposal: Proposal, seed: int, varied: _Varied) -> Proposal:
@@ -222,7 +226,10 @@ def _with_first_updates(setup: Setup, proposal: Proposal, seed: int, vary_clip: 
     """
     model = setup.whole_model
     assert model is not None
-    parameter, batches = next(model.parameters()), list(itertools.islice(setup.train_loader, _MEASURED_STEPS))
+    with randomness_restored(), generators_restored(setup.train_loader):
+        torch.manual_seed(seed)  # the same batches, whatever was drawn before
+        batches = list(itertools.islice(setup.train_loader, _MEASURED_STEPS))
+    parameter = next(model.parameters())
     probed = probe_size(model, tuple(batches[0][0].shape[1:]), parameter.device)
     size = min(max(probed // _FORWARD_PASSES, _FEWEST_EXAMPLES), _MEASURED_EXAMPLES)
     seconds = _SMALL_SECONDS if probed >= MAX_PROBE_IMAGES else _LARGE_SECONDS

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
 from trainability.doctor.measure.left_behind import LeftBehind
-from trainability.doctor.measure.nested import modules
+from trainability.doctor.measure.nested import modules, players
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.uses import used_by
@@ -26,7 +26,7 @@ def unasked_for(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any]
     """Give the rows that one model makes to another in another order, and see whether any loss of the body changes.
 
     Args:
-        model: a dict, tuple or list of several.
+        model: a dict, tuple or list of several, or one that holds them.
         optimizer: likewise.
         step: of (model, optimizer, batch): the loop's whole body.
         batch: of the training loader.
@@ -37,11 +37,11 @@ def unasked_for(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any]
         by which class a row was asked for. None elsewhere, and where it cannot be asked.
     """
     whole, losses = as_one(model), list[Tensor]()
-    forward = loss_of_body(model, optimizer, step, losses) if whole is not None and len(modules(model)) > 1 else None
+    forward = loss_of_body(model, optimizer, step, losses) if whole is not None and len(players(model)) > 1 else None
     if whole is None or forward is None:
         return None
     whole = _stirred(whole)
-    parts = list(whole.children())
+    parts = list(whole.children()) if len(modules(model)) > 1 else players(whole)
     parameter = next(whole.parameters(), None)
     batch = to_device(batch, parameter.device) if parameter is not None else batch
 

@@ -256,7 +256,10 @@ def unpacked(batch: Any, name: str) -> tuple[Tensor, Any]:
     if is_sequence and len(batch) >= 2 and isinstance(batch[0], Tensor):
         return batch[0], batch[1]
     kind = f"({', '.join(type(item).__name__ for item in batch)})" if is_sequence else type(batch).__name__
-    raise ValueError(f"the {name} loader yields {kind}; expected (images, labels), images one tensor")
+    raise ValueError(
+        f"the {name} loader yields {kind}; expected (input, label), the input one tensor; "
+        "other batches take a training_step of (model, batch) in place of loss_fn"
+    )
 
 
 def _read(batches: Batches, name: str, max_images: int) -> _Split:

@@ -13,7 +13,7 @@ from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.certain import facts_of_step
 from trainability.doctor.measure.kept_targets import kept_targets, with_kept_targets
-from trainability.doctor.measure.nested import modules, optimizers
+from trainability.doctor.measure.nested import modules, optimizers, players
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
 from trainability.doctor.measure.recorded_facts import facts_of_recorded_body
 
@@ -54,7 +54,7 @@ def facts_of_body(
     except Exception as error:
         notes.append(f"one step of the body: {error_line(error)}")
     try:
-        if len(modules(model)) > 1:
+        if len(modules(model)) > 1 or (len(players(model)) > 1 and len(optimizers(optimizer)) > 1):
             aim = same_aim(model, optimizer, step, batches)
             moved = moved_by_judge(model, optimizer, step, batches)
             turned = moved_both_ways(model, optimizer, step, batches)
@@ -64,7 +64,7 @@ def facts_of_body(
     nothing = facts is None and not notes and all(found is None for found in (aim, moved, turned, asked))
     if nothing and not any(value is not None for value in of_body.values()):
         return None
-    names = list(model) if isinstance(model, dict) else [f"model {k}" for k in range(len(modules(model)))]
+    names = _names_of_players(model)
     facts = facts or Facts()
     same, both, one, unasked = (tuple(names[k] for k in found or ()) for found in (aim, moved, turned, asked))
     of_body = {name: value for name, value in of_body.items() if value is not None}
@@ -77,3 +77,14 @@ def facts_of_body(
         not_judged=unasked,
         notes=(*facts.notes, *notes),
     )
+
+
+def _names_of_players(model: Any) -> list[str]:
+    """As the program calls them, else by their places."""
+    parts = players(model)
+    if isinstance(model, dict):
+        return list(model)
+    if parts != modules(model):
+        known = {id(part): name for name, part in modules(model)[0].named_children()}
+        return [known[id(part)] for part in parts]
+    return [f"model {k}" for k in range(len(parts))]

@@ -12,6 +12,14 @@ def modules(value: Any) -> list[nn.Module]:
     return [item for item in leaves(value) if isinstance(item, nn.Module)]
 
 
+def players(value: Any) -> list[nn.Module]:
+    """Modules of such a structure; of a single one, as that holds both networks of a GAN, its parts with weights."""
+    several = modules(value)
+    parts = list(several[0].children()) if len(several) == 1 else []
+    parts = [part for part in parts if any(True for _ in part.parameters())]
+    return parts if len(parts) > 1 else several
+
+
 def optimizers(value: Any) -> list[torch.optim.Optimizer]:
     """Optimizers of such a structure; what wraps one (Accelerate's) or several (a class of one's own) is unwrapped."""
     found = []

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import to_device
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.left_behind import LeftBehind
-from trainability.doctor.measure.nested import modules, optimizers
+from trainability.doctor.measure.nested import optimizers, players
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.uses import reaches, used_by
@@ -91,7 +91,7 @@ def same_aim(
     """Take some steps on copies, and compare what both losses want of the judge's answers to what the other model makes.
 
     Args:
-        model: a dict, tuple or list of several.
+        model: a dict, tuple or list of several, or one that holds them.
         optimizer: likewise.
         step: of (model, optimizer, batch): the loop's whole body.
         batches: of the training loader.
@@ -122,7 +122,7 @@ def moved_by_judge(
     """Ask whether a model is moved for its opponent's loss, and against that by an optimizer of its own.
 
     Args:
-        model: a dict, tuple or list of several.
+        model: a dict, tuple or list of several, or one that holds them.
         optimizer: likewise.
         step: of (model, optimizer, batch): the loop's whole body.
         batches: of the training loader.
@@ -132,7 +132,7 @@ def moved_by_judge(
         loss, with a gradient for the maker, and another that holds the maker's alone steps for a loss that wants other answers
         of the judge. None elsewhere; without a run, where no two optimizers hold weights of one model.
     """
-    owner = {id(p): k for k, part in enumerate(modules(model)) for p in part.parameters()}
+    owner = {id(p): k for k, part in enumerate(players(model)) for p in part.parameters()}
     held = [{owner.get(id(p)) for group in o.param_groups for p in group["params"]} for o in optimizers(optimizer)]
     if not any(len(one) > 1 and one & other for one, other in permutations(held, 2)):
         return None
@@ -152,7 +152,7 @@ def moved_both_ways(
     """Ask whether one optimizer, which holds two models that play against each other, moves one for the losses of both.
 
     Args:
-        model: a dict, tuple or list of several.
+        model: a dict, tuple or list of several, or one that holds them.
         optimizer: one or several.
         step: of (model, optimizer, batch): the loop's whole body.
         batches: of the training loader.
@@ -164,7 +164,7 @@ def moved_both_ways(
         one step, and where only the model whose turn it is has a gradient, nothing is undone. Without a run, where no optimizer
         holds weights of two models.
     """
-    owner = {id(p): k for k, part in enumerate(modules(model)) for p in part.parameters()}
+    owner = {id(p): k for k, part in enumerate(players(model)) for p in part.parameters()}
     held = [{owner.get(id(p)) for group in o.param_groups for p in group["params"]} for o in optimizers(optimizer)]
     if not any(len(one) > 1 for one in held):
         return None
@@ -199,10 +199,10 @@ def _paired(one: Iterable[Tensor], other: Iterable[Tensor]) -> list[tuple[Tensor
 
 def _watched(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]) -> _Watch | None:
     """Take some steps on copies; None where there is one model, or the body reaches the models by itself."""
-    if len(modules(model)) < 2 or reaches(step, model, optimizer):
+    if len(players(model)) < 2 or reaches(step, model, optimizer):
         return None
     twins, steppers = copied(model, optimizer)
-    parts = modules(twins)
+    parts = players(twins)
     device = next((p.device for part in parts for p in part.parameters()), torch.device("cpu"))
     watch = _Watch(parts, optimizers(steppers))
     guarded = put_back(*used_by(step)), variables_put_back(step)

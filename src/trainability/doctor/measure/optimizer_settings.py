@@ -20,15 +20,20 @@ def optimizer_settings(
     *,
     clip: float | None = None,
     planned_steps: int | None = None,
+    steps_alone: bool = False,
 ) -> OptimizerSettings:
-    """Read an optimizer's groups; with the model, also which trainable parameters no optimizer holds."""
+    """Read an optimizer's groups; with the model, also which trainable parameters no optimizer holds.
+
+    Of a loop in which it steps alone, and holds none of them, another optimizer that does is of no use.
+    """
     groups = optimizer.param_groups
     fastest = max(groups, key=lambda group: float(group["lr"]))
     momentum, dampening = fastest.get("momentum"), fastest.get("dampening")
     managed, scheduler = managed_parameters(optimizer), scheduler_of(optimizer)
     named = list(model.named_parameters()) if model is not None else []
     missing = [(name, p) for name, p in named if p.requires_grad and id(p) not in managed]
-    elsewhere = held_by_any_optimizer() if missing else set()
+    is_of_another = steps_alone and len(missing) == sum(p.requires_grad for _, p in named)
+    elsewhere = held_by_any_optimizer() if missing and not is_of_another else set()
     unmanaged = [(name, p) for name, p in missing if id(p) not in elsewhere]
     betas = fastest.get("betas") if "Adam" in type(optimizer).__name__ else None
     return OptimizerSettings(
@@ -64,11 +69,12 @@ def settings_if_any(
     *,
     clip: float | None = None,
     planned_steps: int | None = None,
+    steps_alone: bool = False,
 ) -> OptimizerSettings | None:
     """`optimizer_settings`, or None if a group has no learning rate, as with Levenberg and Marquardt's method."""
     if not optimizer.param_groups or any(group.get("lr") is None for group in optimizer.param_groups):
         return None
-    return optimizer_settings(optimizer, model, clip=clip, planned_steps=planned_steps)
+    return optimizer_settings(optimizer, model, clip=clip, planned_steps=planned_steps, steps_alone=steps_alone)
 
 
 def _max_lr(scheduler: Any) -> float | None:

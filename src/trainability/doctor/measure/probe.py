@@ -269,7 +269,7 @@ def _settings(model: nn.Module, optimizer: Any, clip: float | None, planned_step
     if optimizer is None or isinstance(optimizer, OptimizerSettings):
         return optimizer
     inner = next(iter(optimizers(optimizer)), optimizer)
-    return settings_if_any(inner, model, clip=clip, planned_steps=planned_steps)
+    return settings_if_any(inner, model, clip=clip, planned_steps=planned_steps, steps_alone=True)
 
 
 def _scalar_loss(loss_fn: Loss, output: Any, labels: Any) -> Tensor:

@@ -45,7 +45,7 @@ def _remedy(finding: Finding, evidence: Evidence, experiments: Experiments) -> s
         unchanged = experiments.unchanged
         ends = f"loss {written(fixing.first_loss)} to {written(fixing.loss)} in {fixing.steps:,} steps"
         as_it_is = f", as it is to {written(unchanged.loss_at(fixing.steps))}" if unchanged is not None else ""
-        return f"{_said(fixing, finding, evidence)} ({ends}{as_it_is})"
+        return f"{_said(fixing, finding, evidence)} (with {fixing.change}: {ends}{as_it_is})"
     if outcome == "refuted" and experiments.confirmed:
         return f"nothing: this change was tried and does not help; {experiments.confirmed[0].change} does"
     return finding.remedy
