@@ -445,3 +445,20 @@ def test_validation_numbers_are_read_by_their_names() -> None:
     assert validation_numbers({"eval_loss": 2.0, "eval_runtime": 3.0, "epoch": 1}) == {"loss": 2.0}
     named = {"valid/error": 0.5, "val_acc5": 0.9, "val_top5_acc": 0.9, "val_acc": 75.0}
     assert validation_numbers(named) == {"top1_error": 0.5}
+
+
+def test_a_loop_is_warned_once_and_by_its_own_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "broadcasts.py"
+    script.write_text(
+        "import torch\nfrom torch import nn\ntorch.manual_seed(0)\nx = torch.randn(256, 4)\ny = x[:, 0]\n"
+        "loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 32)\n"
+        "model = nn.Linear(4, 1)\noptimizer = torch.optim.SGD(model.parameters(), lr=0.01)\n"
+        "for _ in range(4):\n    for a, b in loader:\n        loss = nn.MSELoss()(model(a), b)\n"
+        "        optimizer.zero_grad()\n        loss.backward()\n        optimizer.step()\n"
+    )
+    ours(str(script))
+    told = {Path(each.filename).parts[-3:-1] for each in recwarn if "target size" in str(each.message)}
+    assert told <= {("nn", "modules")}, told

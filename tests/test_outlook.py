@@ -257,3 +257,5 @@ def test_examples_mixed_as_may_be_meant_do_not_take_a_promise_away(found: dict[s
 def test_how_much_longer_steps_could_be_is_said(multiple: float, words: str) -> None:
     outlook = Outlook(verdict="cannot tell", cause="at_constant", multiple=multiple)
     assert words in sentence(rehearsal([2.3, 2.2, 2.1]), outlook)
+    unstable = Outlook(verdict="unstable", cause="rising", multiple=multiple)
+    assert (words in sentence(rehearsal([2.3, 2.2, 2.1]), unstable)) is (multiple < 1)  # no room, where steps are too long

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from trainability.checking.plan import plans_for_setup
 from trainability.cli import program as cli
@@ -149,6 +150,19 @@ def test_an_update_that_rises_at_any_length_does_not_ask_for_a_shorter_one() -> 
     assert along(torch.tensor([0.1, 0.0])).is_uphill
     assert not along(torch.tensor([-0.1, 0.0])).is_uphill
     assert not along(torch.tensor([-100.0, 0.0])).is_uphill  # too long, and falls at a fiftieth of it
+
+
+def test_the_same_program_gets_the_same_proposal_whatever_was_drawn_before() -> None:
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(7)
+        model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+        x = torch.randn(256, 8)
+        loader = DataLoader(TensorDataset(x, x[:, :3].argmax(dim=1)), 16, shuffle=True)
+        optimizer = torch.optim.SGD(model.parameters(), 5.0, momentum=0.9)
+        torch.manual_seed(seed)
+        found.append(propose(Setup(model=model, train_loader=loader, optimizer=optimizer, loss_fn=F.cross_entropy))[0])
+    assert found[0] == found[1]
 
 
 def test_what_is_tried_learns_and_nothing_of_the_user_s_changes() -> None:

@@ -108,7 +108,7 @@ def propose(
         ValueError: there are several models, batches are not (input, label), the model has no weight layer that a plan can
             draw, or no plan is allowed.
     """
-    model, images = setup.whole_model, _images(setup)
+    model, images = setup.whole_model, _images(setup, seed)
     if model is None:
         raise ValueError("plan takes one model, and the setup has several")
     if not initialization.weight_layers(model):
@@ -164,8 +164,10 @@ def _try(trial: _Trial, setup: Setup | None = None) -> Proposal:
     return _tried(setup, measured, trial.seed, trial.seconds)
 
 
-def _images(setup: Setup) -> Tensor:
-    first = next(iter(setup.train_loader), None)
+def _images(setup: Setup, seed: int) -> Tensor:
+    with randomness_restored(), generators_restored(setup.train_loader):
+        torch.manual_seed(seed)
+        first = next(iter(setup.train_loader), None)
     if first is None:
         raise ValueError(empty_line(setup.train_loader))
     if not (isinstance(first, tuple | list) and len(first) == 2 and isinstance(first[0], Tensor)):
