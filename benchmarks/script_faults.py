@@ -35,7 +35,8 @@ told to write ordinary programs, as people post them, of the cases' kinds and fr
 `fourteen`, 26 sound ones that a careless tool takes for faulty; asked whole of code 71c2c45b and 5267cabf on that day. Two
 wrote `fifteen` (20, 48) in the idioms of well-known tutorials; asked whole of code 09bf72ff on that day, one script twice,
 since its step had been handed its arguments in the wrong order. Two wrote `sixteen` (28, 60), one with the mistakes that people
-report most, one with those of other fields than pictures; asked whole of code d2b0e584 on that day. They need scikit-learn.
+report most, one with those of other fields than pictures; asked whole of code d2b0e584 on that day. One wrote
+`seventeen` (12, 23), GANs and other programs of two networks; asked whole of code 779d3c50 on that day. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of

@@ -181,7 +181,7 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     }
     remedies = {
         "call optimizer.zero_grad(), loss.backward(), optimizer.step() once per step, in this order": not is_cut,
-        "no detach(), .item(), no_grad() or argmax between the model and the loss": not is_cleared,
+        "no detach(), .item(), no_grad(), argmax or comparison between the model and the loss": not is_cleared,
     }
     return [
         Finding(
