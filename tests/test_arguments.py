@@ -78,7 +78,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
     "probe overfit": (lambda: probe(overfit_steps="x"), "overfit_steps is 'x'", WHOLE),
     "audit_data": (lambda: tb.audit_data(3), "train is 3", BATCHES),
     "audit_data validation": (lambda: tb.audit_data(DATA, 3), "validation is 3", BATCHES),
-    "audit_data batches": (lambda: tb.audit_data([1, 2]), "yields int", "(images, labels)"),
+    "audit_data batches": (lambda: tb.audit_data([1, 2]), "yields int", "(input, label)"),
     "audit_data most": (lambda: tb.audit_data(DATA, max_images=0), "max_images is 0", WHOLE),
     "audit_metric": (lambda: tb.audit_metric(None), "metric is None", "a function"),
     "diagnose": (lambda: tb.diagnose("x"), "'x'", "Evidence"),
