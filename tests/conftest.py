@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def random_numbers_are_those_of_the_test() -> None:
-    """Whatever ran before it in its process."""
+    """Seed all generators, so that a test does not depend on those that ran before it."""
     torch.manual_seed(1)
     random.seed(1)
     np.random.seed(1)

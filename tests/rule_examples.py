@@ -259,7 +259,7 @@ def rehearsed(
 
 
 def warming(reached: float, losses=FLAT[:200], *, at_once: int = 1, stays: int = 0) -> Evidence:
-    """A run of 200 steps whose rate rises to this share of what its schedule leads to, by and by, and may stay there."""
+    """A run of 200 steps whose rate rises to this share of its schedule's peak, in stairs of some steps, and may stay there."""
     rates = [reached * (min(k, len(losses) - 1 - stays) // at_once + 1) * at_once / len(losses) for k in range(len(losses))]
     records = tuple(dataclasses.replace(step, lr=lr) for step, lr in zip(steps(losses), rates, strict=True))
     settings = OptimizerSettings(name="SGD", lr=rates[-1], base_lr=1.0, schedule="LinearLR")

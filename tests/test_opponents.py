@@ -200,6 +200,19 @@ def test_check_says_that_one_optimizer_holds_both() -> None:
     assert "one optimizer holds the parameters of judge and maker" in finding.seen
 
 
+def test_a_structure_of_one_model_is_one_network() -> None:
+    nets, loader = models(), batches(digits()[0].flatten(1))
+    step = game(detach=True, asks=against(0.0))
+    found = check(
+        {"whole": nn.ModuleDict(nets)},
+        loader,
+        step=lambda m, o, b: step(m["whole"], o, b),
+        optimizer=each_by_itself(nets),
+        rehearse_seconds=None,
+    )
+    assert found.evidence.facts is None or found.evidence.facts.same_aim == ()
+
+
 @pytest.mark.parametrize("wanted", [0.0, 1.0])
 @pytest.mark.parametrize("as_one", [False, True])
 def test_both_models_may_be_parts_of_one(as_one: bool, wanted: float) -> None:

@@ -383,5 +383,10 @@ def _settings(setup: Setup) -> OptimizerSettings | None:
     optimizer: torch.optim.Optimizer | None = setup.single_optimizer
     if optimizer is None or len(modules(setup.model)) != 1:
         return None
-    asked = {"clip": setup.clip, "planned_steps": setup.planned_steps, "steps_alone": setup.step is None}
-    return settings_if_any(optimizer, modules(setup.model)[0], **asked)
+    return settings_if_any(
+        optimizer,
+        modules(setup.model)[0],
+        clip=setup.clip,
+        planned_steps=setup.planned_steps,
+        steps_alone=setup.step is None,
+    )

@@ -86,7 +86,8 @@ class Setup:
                 check_function(name, value, takes)
         if self.optimizer is not None and not optimizers(self.optimizer):
             raise ValueError(
-                f"optimizer is {told(self.optimizer)}; expected a torch.optim.Optimizer, or a dict, tuple or wrapper of them"
+                f"optimizer is {told(self.optimizer)}; expected a torch.optim.Optimizer, a dict, tuple or list of them, or an "
+                "object that holds them"
             )
         check_clip(self.clip)
         check_seconds(rehearse_seconds=0 if self.rehearse_seconds is None else self.rehearse_seconds)

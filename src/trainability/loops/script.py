@@ -38,13 +38,13 @@ def run_script(
         arguments: of the script.
         every: sample layers at every so many optimizer steps.
         steps: stop after so many optimizer steps; `None` lets the script end by itself.
-        is_check: stop after `CHECK_STEPS` steps (or `steps`), write no run directory, and exit with the script's
-            own code where that is not 0, else with 1 if a finding is worse than a hint, with 2 if no training was seen or an
-            optimizer has a number that is not usable.
+        is_check: stop after `CHECK_STEPS` steps (or `steps`) and write no run directory. Where the script's exit code is 0,
+            exit with 1 if a finding is worse than a hint, with 2 if no training was seen or an optimizer has a number that is
+            not usable.
         folder: run directory; `None` takes the next free one below runs/, named after the script.
 
     Returns:
-        The exit code of the script; with `is_check` or where `steps` ended it, ours.
+        The exit code of the script; where that is 0 and `is_check` is set or `steps` ended it, ours.
 
     Raises:
         ValueError: there is no such script, `steps` or `every` is below 1, or the directory holds a run or cannot be written.

@@ -200,7 +200,7 @@ def _usual_eps(variant: Variant) -> None:
 def _left_out(variant: Variant) -> list[Tensor]:
     """What the loss depends on and no optimizer holds: parameters of the model, and leaves that no module owns.
 
-    Nor does one that the body of the loop has by itself, as of a discriminator, hold it.
+    Optimizers that the loop's body uses besides the setup's, such as a discriminator's, count, too.
     """
     groups = [group for each in (*variant.optimizers, *optimizers(list(variant.others))) for group in each.param_groups]
     held = {id(p) for group in groups for p in group["params"]}
@@ -372,6 +372,6 @@ OPTIMIZER_CHANGES = named(
         make=_clipped,
         answers=("exploding_gradient", "loss_cliff", "not_finite"),
         compensates=True,
-        yields_to="rate",  # what is clipped at every step has steps of one length, whatever the rate is
+        yields_to="rate",  # a clip that acts at every step hides a rate that is too large
     ),
 )

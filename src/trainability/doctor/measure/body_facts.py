@@ -80,7 +80,7 @@ def facts_of_body(
 
 
 def _names_of_players(model: Any) -> list[str]:
-    """As the program calls them, else by their places."""
+    """Names of the networks: keys of the dict, names of the submodules, or `model K`."""
     parts = players(model)
     if isinstance(model, dict):
         return list(model)

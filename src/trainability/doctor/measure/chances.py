@@ -134,7 +134,7 @@ class Chances(TorchFunctionMode):
             result = result.detach() + self.shift
             self.draws.append(("torch.normal", result, None))
         if not self._is_asking and (name in _READS or isinstance(first_tensor(result), Tensor)):
-            self.credit.used(args)
+            self.credit.used((*args, *kwargs.values()))
         with contextlib.suppress(Exception):  # a sign less that can be told
             self._outcomes.see(name, args, kwargs, result)
         if isinstance(result, Tensor) and result.requires_grad:

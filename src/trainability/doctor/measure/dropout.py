@@ -96,7 +96,8 @@ def dropped_answers(model: nn.Module, batch: Any, forward: Callable[[Any, Any], 
     if float(without.mean()) > _OTHER_ZEROS or one.shape != other.shape:
         return None
     share, both = float((one.mean() + other.mean()) / 2), float((one * other).mean())
-    is_drawn = both < (share + 1) / 2 * share  # as large as its square, of places that are drawn anew
+    # Of places that are drawn anew, `both` is near the share's square; of the same places each time, near the share.
+    is_drawn = both < (share + 1) / 2 * share
     return share if _FEWEST_DROPPED < share < 1 and is_drawn else None
 
 

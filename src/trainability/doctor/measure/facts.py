@@ -191,8 +191,8 @@ def _questions(
         },
         "quantiles and their levels": lambda known: {"turned_quantiles": turned_quantiles(plain, batch, forward, seen)},
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
-        "what dropout drops": lambda known: {
-            "dropped_state": dropped_state(plain, batch, forward),
+        "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
+        "answers that are dropped": lambda known: {
             "dropped_answers": dropped_answers(plain, batch, forward, seen)
             if known.compares_returned or seen.against is not None
             else None,

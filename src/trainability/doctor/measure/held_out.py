@@ -24,7 +24,7 @@ _EXACT = 1e-4  # mean and spread of a column that were made 0 and 1 of the examp
 def with_held_out(facts: Facts | None, train: Iterable[Any], held_out: Iterable[Any] | None, target: str) -> Facts | None:
     """Add to certain facts what training's examples say of validation's: of its values, and of its texts' classes.
 
-    And how many examples it is asked about at once, where batch norm keeps no statistics.
+    Also the size of validation's batches, where a batch norm keeps no running statistics.
 
     Args:
         facts: as they are; None is left so.

@@ -13,15 +13,15 @@ def modules(value: Any) -> list[nn.Module]:
 
 
 def players(value: Any) -> list[nn.Module]:
-    """Modules of such a structure; of a single one, as that holds both networks of a GAN, its parts with weights."""
-    several = modules(value)
-    parts = list(several[0].children()) if len(several) == 1 else []
-    parts = [part for part in parts if any(True for _ in part.parameters())]
-    return parts if len(parts) > 1 else several
+    """The networks of such a structure; of one module with several parts that have weights, these parts."""
+    if not isinstance(value, nn.Module):
+        return modules(value)
+    parts = [part for part in value.children() if next(part.parameters(), None) is not None]
+    return parts if len(parts) > 1 else [value]
 
 
 def optimizers(value: Any) -> list[torch.optim.Optimizer]:
-    """Optimizers of such a structure; what wraps one (Accelerate's) or several (a class of one's own) is unwrapped."""
+    """Optimizers of such a structure; an object that wraps one (Accelerate's), or holds several, is unwrapped."""
     found = []
     for item in leaves(value):
         while isinstance(getattr(item, "optimizer", None), torch.optim.Optimizer) and not hasattr(item, "last_epoch"):

@@ -24,7 +24,13 @@ def optimizer_settings(
 ) -> OptimizerSettings:
     """Read an optimizer's groups; with the model, also which trainable parameters no optimizer holds.
 
-    Of a loop in which it steps alone, and holds none of them, another optimizer that does is of no use.
+    Args:
+        optimizer: with a learning rate in each group.
+        model: that it trains; None to read the groups alone.
+        clip: gradient-norm threshold of the loop.
+        planned_steps: of the whole run.
+        steps_alone: whether it is the only one that the loop steps: where it holds none of the model's parameters, another
+            optimizer that holds them is of no use.
     """
     groups = optimizer.param_groups
     fastest = max(groups, key=lambda group: float(group["lr"]))

@@ -43,9 +43,10 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
     Source: Srivastava et al., Dropout, JMLR 2014 (p is the share to keep); `torch.nn.Dropout` (p is the share to drop).
     """
     facts = evidence.facts
+    if found := _of_answers(reading.facts(evidence).dropped_answers, reading.has_learned(evidence)):
+        return found
     if facts is None or facts.dropout is None:
-        known = reading.facts(evidence)
-        return _of_answers(known.dropped_answers, reading.has_learned(evidence)) or _forgetful(known.dropped_state)
+        return _forgetful(reading.facts(evidence).dropped_state)
     heavy = facts.dropout >= HEAVY_DROPOUT
     if evidence.steps:
         long = reading.num_steps(evidence) >= _MANY_STEPS  # a net that drops four fifths learns, but slowly

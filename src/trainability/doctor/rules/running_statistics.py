@@ -10,7 +10,7 @@ from trainability.doctor.rate_choice import settings_of
 FAR_OFF = 1.25  # mean square of a normalised number, or 1 over it
 LOST, WORSE = 0.3, 2.0  # share of what the steps took off the loss; times the loss with each batch's own statistics
 _SMALL_BATCH = 8
-_SMALLER = 4  # times, from which on means and variances of validation's batches are twice as uncertain
+_SMALLER = 4  # times: the standard error of a batch's mean is then twice as large
 KERAS = 0.9  # and above, momentum is the past's share, as in other libraries
 # Digits, batches of 64: behind statistics of 2 to 4 examples accuracy is 0.05 to 0.5 lower, of 8 by 0.03, of 16 by nothing.
 FEWEST_BEHIND = 6.0
@@ -140,7 +140,7 @@ def shared_by_calls(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
 
 
 def without_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
-    """Test whether evaluation normalises by the statistics of much smaller batches than training did."""
+    """Report a batch norm without running statistics; a warning where validation's batches are much smaller."""
     without = reading.facts(evidence).no_statistics
     if without is None:
         return []
@@ -159,7 +159,7 @@ def without_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding
                 if own and asked
                 else Measurement(name="batch norm without running statistics", value=1.0, threshold=0.0),
             ),
-            cause="evaluation normalises each batch by its own mean and variance, which a few examples do not have",
+            cause="evaluation normalises each batch by its own mean and variance, and those of a few examples are inaccurate",
             remedy="track_running_stats=True, the default, in every batch norm; or torch.nn.GroupNorm",
             source="PyTorch, torch.nn.BatchNorm2d (track_running_stats)",
             layers=(name,),

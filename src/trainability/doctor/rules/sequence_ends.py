@@ -130,8 +130,8 @@ def _of_another_draw() -> Finding:
         rule="unread_ends",
         code="unread_ends.drawn_again",
         severity="warning",
-        seen="weights multiply log-probabilities of draws that serve for nothing else, while other draws of the same shape are "
-        "used, and nobody asks for their log-probability",
+        seen="the loss weights log-probabilities of draws that nothing else uses, while other draws of the same shape are used "
+        "and their log-probability is never computed",
         measurements=(Measurement(name="uses of a draw beside its log-probability", value=0.0, threshold=0.0),),
         cause="the action is drawn twice: what one draw earned is credited to another",
         remedy="action = policy.sample() once: take it, and weight policy.log_prob(action)",

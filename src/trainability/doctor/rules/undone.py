@@ -42,7 +42,7 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
     if scale is None:
         return None
     last = max(share or 0.0 for _, share in later)
-    rate, warm_up = rate_to_set(evidence, scale), ", with a warm-up of a few hundred steps"
+    when = "later steps" if learned and (shares[1] or 0.0) > _NO_MORE else "the first steps"
     return Finding(
         rule="update_ratio",
         code="update_ratio.large",
@@ -54,8 +54,10 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
             Measurement(name="spread of the outputs over their size", value=last, threshold=_NO_MORE),
             Measurement(name="the same at a smaller rate", value=kept[scale]),
         ),
-        cause="the learning rate is too large: the first steps drive all examples to one output, where there is no gradient",
-        remedy=f"{rate}: it learned at that rate" if learned else smaller_steps(evidence, 1 / scale, warm_up),
+        cause=f"the learning rate is too large: {when} drive all examples to one output, where there is no gradient",
+        remedy=f"{rate_to_set(evidence, scale)}: the rehearsal at that rate learned"
+        if learned
+        else smaller_steps(evidence, 1 / scale, ", with a warm-up of a few hundred steps"),
         source="own; rehearsed at both rates",
         explains=("vanishing_gradient",),
     )

@@ -33,8 +33,8 @@ def long_warm_up(evidence: Evidence) -> list[Finding]:
         given a number of examples, or of another run's steps, and is stepped with each batch, warms up that much longer.
     What fools it: the first part of a longer run.
     Fix: give the schedule a warm-up in the unit in which it is stepped: `len(loader)` batches an epoch, not
-        `len(loader.dataset)` examples. A usual one is a twentieth of the run. Or step the schedule after each
-        batch.
+        `len(loader.dataset)` examples. A usual one is a twentieth of the run. Or step the
+        schedule after each batch.
     Source: Goyal et al., Accurate, Large Minibatch SGD, 2017, section 2.2 (gradual warm-up); own thresholds.
     """
     settings = settings_of(evidence)
@@ -57,7 +57,8 @@ def _of_run(evidence: Evidence, settings: OptimizerSettings, peak: float) -> lis
     rates = [step.lr for step in evidence.steps if step.lr is not None]
     if not evidence.is_complete or len(rates) < _FEWEST_STEPS or not reading.started_at_zero(evidence):
         return []
-    held = [len(list(same)) for _, same in itertools.groupby(rates)]  # steps at each rate, as many as an epoch has
+    # A schedule that is stepped once an epoch keeps each rate for one epoch; a longer last stretch is no rise any more.
+    held = [len(list(same)) for _, same in itertools.groupby(rates)]
     rises = all(a <= b for a, b in itertools.pairwise(rates)) and len(held) > 2 and held[-1] <= max(held[:-1])
     if not rises or rates[-1] > _REACHED * peak:
         return []
@@ -65,7 +66,7 @@ def _of_run(evidence: Evidence, settings: OptimizerSettings, peak: float) -> lis
     is_hint = recent is not None and recent < _LEARNED * first
     said = f"after {len(rates):,} steps the learning rate is {rates[-1]:.2g} and still rises"
     said += f"; {settings.schedule} leads to {peak:g}"
-    return [_found(said, rates[-1] / peak, "hint" if is_hint else "warning", steps_at_once=held[-1])]
+    return [_found(said, rates[-1] / peak, "hint" if is_hint else "warning", steps_at_once=max(held))]
 
 
 def _of_rehearsal(evidence: Evidence, settings: OptimizerSettings, peak: float) -> list[Finding]:
