@@ -20,7 +20,7 @@ from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
 from trainability.doctor.graph_facts import MisreadHeads
 from trainability.doctor.layer_stats import LayerStats
-from trainability.doctor.pair_facts import Misplaced, Pulls
+from trainability.doctor.pair_facts import IdleLoss, Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.readings import MisreadEdges, Overwritten, Readings, ShortLength
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
@@ -563,8 +563,16 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=1)),
     ),
     "unregistered_layers": Example({"error": hidden(1), "hint": hidden(0)}, near=fact(graph=LossGraph())),
-    # cut_off
+    # moved_by_losses
     "condition_not_judged": Example({"warning": fact(not_judged=("judge", "maker"))}, near=fact()),
+    "idle_loss": Example(
+        {
+            "error": fact(idle_loss=IdleLoss(place=3, num_losses=3, term=None, reached=("encoder",), held=("decoder",))),
+            "warning": fact(idle_loss=IdleLoss(place=2, num_losses=2, term=2, reached=("judge",), held=("encoder",))),
+        },
+        near=fact(),
+    ),
+    # cut_off
     "flat_derivative": Example({"warning": fact(flat_derivative=True)}, near=fact()),
     "weights_redrawn": Example({"error": rehearsed(redrawn=("0.weight",))}, near=rehearsed()),
     # parameters

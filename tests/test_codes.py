@@ -33,7 +33,7 @@ from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
-from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
+from trainability.doctor.pair_facts import Company, IdleLoss, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
 from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
@@ -781,6 +781,11 @@ CODES = {
     ),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
     "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),
+    "condition_not_judged.unmoved": (fact(not_judged=("judge", "maker", "reader")), fact(not_judged=("judge", "maker"))),
+    "idle_loss.term": (
+        fact(idle_loss=IdleLoss(place=2, num_losses=2, term=1, reached=("judge",), held=("encoder",))),
+        fact(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("encoder",))),
+    ),
     "constant_as_good.solved": (fact(solved_by=10.0), fact()),
     "flat_loss.rounding": (fact(rounded_gradient=(1e-7, 1e-16)), fact()),
     "flat_loss.most_examples": (fact(flat_examples=(0.9, 1.0)), fact()),

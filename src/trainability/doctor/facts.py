@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.graph_facts import LoneWord, LossGraph, Stacked, Unreached
 from trainability.doctor.held_out_seen import HeldOutSeen
-from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, PairRelation, Pulls, ValuesCompared
+from trainability.doctor.pair_facts import (
+    Company,
+    IdleLoss,
+    Misaligned,
+    Misplaced,
+    PairForces,
+    PairRelation,
+    Pulls,
+    ValuesCompared,
+)
 from trainability.doctor.readings import Readings
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
@@ -224,7 +233,9 @@ class Facts:
         judged_outside: of a model that judges data and what another makes: the bounded function that makes it ("tanh",
             "sigmoid"), and the share of the data's values that are outside its range by a tenth of its half.
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
-            row, and no loss goes by which row was asked for which; () if there are none.
+            row, and no loss goes by which row was asked for which; and, as a third, who is moved by a loss that does, where
+            it does not move the maker; () if there are none.
+        idle_loss: of several optimizers' losses, one that moves nothing, or a term that does not; None if there is none.
         shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
         passed_by: in a watched loop, parameters of another network that the loss depends on and no optimizer holds.
         divided_again: backward passes for each step, where losses and gradients are both divided by it, or losses twice.
@@ -420,6 +431,7 @@ class Facts:
     moved_both_ways: tuple[str, ...] = ()
     judged_outside: tuple[str, float] | None = None
     not_judged: tuple[str, ...] = ()
+    idle_loss: IdleLoss | None = None
     shared: tuple[int, int] | None = None
     passed_by: int | None = None
     was_stopped: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,13 @@ _SAME, _CHANGED = 1e-5, 1e-3  # of a loss, and of what is made
 _STIRRED = 0.1  # of a weight's size: what starts at zero is to count
 
 
-def unasked_for(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batch: Any) -> tuple[int, int] | None:
+def unasked_for(
+    model: Any,
+    optimizer: Any,
+    step: Callable[[Any, Any, Any], Any],
+    batch: Any,
+    moved: Sequence[frozenset[int]] = (),
+) -> tuple[int, ...] | None:
     """Give the rows that one model makes to another in another order, and see whether any loss of the body changes.
 
     Args:
@@ -30,11 +36,13 @@ def unasked_for(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any]
         optimizer: likewise.
         step: of (model, optimizer, batch): the loop's whole body.
         batch: of the training loader.
+        moved: of each loss, the parameters that are stepped for it, by their place in the models; empty where unknown.
 
     Returns:
         The judge and the maker (places among the models), where the maker is told a class for each row beside other things,
         makes other rows for other classes, and all losses of the body stay as they are when its rows change places: none goes
-        by which class a row was asked for. None elsewhere, and where it cannot be asked.
+        by which class a row was asked for. Also, as a third place, who is moved by those that do go by it, where no loss that
+        the maker is moved by is one of them. None elsewhere, and where it cannot be asked.
     """
     whole, losses = as_one(model), list[Tensor]()
     forward = loss_of_body(model, optimizer, step, losses) if whole is not None and len(players(model)) > 1 else None
@@ -45,8 +53,12 @@ def unasked_for(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any]
     parameter = next(whole.parameters(), None)
     batch = to_device(batch, parameter.device) if parameter is not None else batch
 
+    buffers = [(buffer, buffer.detach().clone()) for buffer in whole.buffers()]
+
     def ask(turned: nn.Module | None = None) -> tuple[list[float], _Calls]:
         calls = _Calls(parts, turned)
+        for buffer, value in buffers:  # power iterations and running statistics go on with every call
+            buffer.copy_(value)
         try:
             with torch.enable_grad(), randomness_restored():
                 torch.manual_seed(0)
@@ -64,11 +76,25 @@ def unasked_for(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any]
         for judge, maker in calls.judged:
             if not _goes_by_class(parts[maker], calls.given[maker]):
                 continue
-            moved, _ = ask(parts[maker])
-            pairs = list(zip(own, moved, strict=False))
-            if len(moved) == len(own) and all(abs(a - b) <= _SAME * max(abs(a), abs(b)) for a, b in pairs):
+            turned, _ = ask(parts[maker])
+            if len(turned) != len(own):
+                continue
+            going = [k for k, (a, b) in enumerate(zip(own, turned, strict=True)) if abs(a - b) > _SAME * max(abs(a), abs(b))]
+            if not going:
                 return judge, maker
+            known = moved if len(moved) == len(own) else ()
+            of_part = _places(whole, parts)
+            if known and not any(known[k] & of_part[maker] for k in going):
+                readers = [j for j in range(len(parts)) if any(known[k] & of_part[j] for k in going)]
+                if readers and any(known[k] & of_part[maker] for k in range(len(own))):
+                    return judge, maker, readers[-1]
     return None
+
+
+def _places(whole: nn.Module, parts: list[nn.Module]) -> list[frozenset[int]]:
+    """The places of each part's parameters among all."""
+    places = {id(p): k for k, p in enumerate(whole.parameters())}
+    return [frozenset(places[id(p)] for p in part.parameters()) for part in parts]
 
 
 class _Calls:
@@ -118,14 +144,38 @@ def _classes(given: Any, rows: int) -> bool:
     return is_marked and bool((given.sum(dim=1) == 1).all())
 
 
+def _marks(given: Any) -> slice | None:
+    """The columns of (rows, columns) numbers that name a class for each row, one-hot, beside others that do not."""
+    if not isinstance(given, Tensor) or given.dim() != 2 or not given.is_floating_point():
+        return None
+    are_bits = ((given == 0) | (given == 1)).all(dim=0).tolist()
+    width = given.shape[1]
+    ends = [k for k in range(1, width) if are_bits[k] != are_bits[k - 1]]
+    if len(ends) != 1:  # one block, at one of the sides
+        return None
+    columns = slice(0, ends[0]) if are_bits[0] else slice(ends[0], width)
+    return columns if _classes(given[:, columns], len(given)) else None
+
+
+def _with_other_classes(given: tuple[Any, ...], rows: int) -> list[Any] | None:
+    """What a model is given, with classes of other rows; None where it is told no class, or nothing but classes."""
+    places = [k for k, x in enumerate(given) if _classes(x, rows)]
+    if places and len(places) < len(given):
+        return [x.roll(1, dims=0) if k in places else x for k, x in enumerate(given)]
+    if len(given) == 1 and (columns := _marks(given[0])) is not None:
+        other = given[0].clone()
+        other[:, columns] = other[:, columns].roll(1, dims=0)
+        return [other]
+    return None
+
+
 def _goes_by_class(maker: nn.Module, given: tuple[Any, ...]) -> bool:
     """Whether a model makes other rows where their classes change places, and nothing else of what it is given does."""
     first = next((x for x in given if isinstance(x, Tensor) and x.dim() > 0), None)
     rows = len(first) if first is not None else 0
-    places = [k for k, x in enumerate(given) if _classes(x, rows)]
-    if rows < _FEWEST or not places or len(places) == len(given):
+    other = _with_other_classes(given, rows) if rows >= _FEWEST else None
+    if other is None:
         return False
-    other = [x.roll(1, dims=0) if k in places else x for k, x in enumerate(given)]
     with torch.no_grad(), randomness_restored():
         made = []
         for asked in (given, given, other):

@@ -12,6 +12,7 @@ from trainability.doctor.joining import completed_facts
 from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.certain import facts_of_step
+from trainability.doctor.measure.idle_losses import follow_losses
 from trainability.doctor.measure.kept_targets import kept_targets, with_kept_targets
 from trainability.doctor.measure.nested import modules, optimizers, players
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
@@ -33,7 +34,7 @@ def facts_of_body(
     Returns:
         The facts, with the models' names, or places, in them; None where nothing is known.
     """
-    facts, notes, aim, moved, turned, asked, of_body = None, [], None, None, None, None, {}
+    facts, notes, aim, moved, turned, asked, followed, of_body = None, [], None, None, None, None, None, {}
     try:
         facts = facts_of_step(model, first, step=step, optimizer=optimizer, batches=batches)
     except Exception as error:
@@ -54,14 +55,19 @@ def facts_of_body(
     except Exception as error:
         notes.append(f"one step of the body: {error_line(error)}")
     try:
+        followed = follow_losses(model, optimizer, step, batches)
+    except Exception as error:
+        notes.append(f"what became of each loss: {error_line(error)}")
+    try:
         if len(modules(model)) > 1 or (len(players(model)) > 1 and len(optimizers(optimizer)) > 1):
             aim = same_aim(model, optimizer, step, batches)
             moved = moved_by_judge(model, optimizer, step, batches)
             turned = moved_both_ways(model, optimizer, step, batches)
-            asked = unasked_for(model, optimizer, step, first)
+            asked = unasked_for(model, optimizer, step, first, followed.moved if followed is not None else ())
     except Exception as error:
         notes.append(f"models against each other: {error_line(error)}")
-    nothing = facts is None and not notes and all(found is None for found in (aim, moved, turned, asked))
+    idle = followed.idle if followed is not None else None
+    nothing = facts is None and not notes and all(found is None for found in (aim, moved, turned, asked, idle))
     if nothing and not any(value is not None for value in of_body.values()):
         return None
     names = _names_of_players(model)
@@ -75,6 +81,7 @@ def facts_of_body(
         moved_by_judge=both,
         moved_both_ways=one,
         not_judged=unasked,
+        idle_loss=idle,
         notes=(*facts.notes, *notes),
     )
 

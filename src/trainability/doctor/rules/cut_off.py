@@ -133,40 +133,6 @@ def _of_a_mean(number: int) -> Finding:
     )
 
 
-@rule(severities=("warning",), explains=("saturation",))
-def condition_not_judged(evidence: Evidence) -> list[Finding]:
-    """A generator is given a class, and no loss depends on whether it makes that class.
-
-    Fires: of adversarial models, one changes its rows when the classes that it is given are permuted (an integer for each row,
-        or one-hot), but every loss of the body stays the same, to 1e-5, when the rows that it made are permuted. Tested with
-        other weights than the initial ones, so that a layer that starts at zero counts.
-    Why: a discriminator that does not know the class accepts a row of another class than the one asked for. The generator then
-        makes rows of any class, and its class input means nothing. Rows are permuted and losses compared, so this is certain.
-    What fools it: classes that only style the output, on purpose.
-    Fix: give the discriminator the class together with the row (concatenated one-hot, or a projection), or let it predict the
-        class.
-    Source: Mirza and Osindero, Conditional Generative Adversarial Nets, 2014, section 3.2; Odena et al., ICML 2017.
-    """
-    found = reading.facts(evidence).not_judged
-    if not found:
-        return []
-    judge, maker = found
-    return [
-        Finding(
-            rule="condition_not_judged",
-            severity="warning",
-            seen=f"{maker} is given a class for each example, and no loss changes when its outputs are permuted between "
-            "examples",
-            measurements=(Measurement(name="change of the losses", value=0.0, threshold=0.0),),
-            cause=f"{judge} is not given the class, or does not use it",
-            remedy=f"give {judge} the class together with the row: torch.cat([row, torch.nn.functional.one_hot(label, "
-            "classes)], 1), with the true class for real rows and the requested class for generated ones; or add a "
-            "classification loss on its outputs",
-            source="Conditional Generative Adversarial Nets, 2014, section 3.2; own: rows permuted",
-        )
-    ]
-
-
 @rule(
     severities=("error",),
     verdict="dead",

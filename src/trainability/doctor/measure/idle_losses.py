@@ -1,0 +1,251 @@
+"""Losses of a loop's body that move nothing: their gradients are cleared before an optimizer steps on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from trainability.doctor.batches import to_device
+from trainability.doctor.measure.copies import copied
+from trainability.doctor.measure.graph import managed_parameters
+from trainability.doctor.measure.nested import modules, optimizers
+from trainability.doctor.measure.nodes import name_of, parents_of, within
+from trainability.doctor.measure.put_back import put_back, variables_put_back
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.uses import reaches, used_by
+from trainability.doctor.pair_facts import IdleLoss
+
+_BODIES, _FEWEST = 6, 2  # runs of the body; those in which the same loss has to be cleared
+_MOST_NODES = 20_000
+# What a loop does to gradients that leaves them a multiple of what a loss gave.
+_SCALES = frozenset(
+    (
+        *("__get__", "__set__", "zero_", "_foreach_zero_", "detach_", "requires_grad_", "mul_", "_foreach_mul_", "div_"),
+        *("norm", "linalg_vector_norm", "vector_norm", "_foreach_norm", "clamp_", "_foreach_clamp_min_", "isnan", "isfinite"),
+        *("any", "all", "is_sparse", "_foreach_div_", "dim", "size", "numel", "item", "_foreach_clamp_max_"),
+    )
+)
+_OPAQUE = ("Checkpoint", "CompiledFunction")
+
+
+class _Watch(TorchFunctionMode):
+    """Follows the gradient of each backward pass of a body to the step that uses it, or to where it is cleared.
+
+    Attributes:
+        moved: by the place of a backward pass in the body, the parameters that changed while they held its gradient.
+        cleared: likewise, those whose gradient was cleared instead; in how many bodies.
+        terms: likewise, for each run of the body, what each term of the loss reaches.
+        stepping: likewise, the optimizers that stepped right behind it, by place.
+        lost: gradients were used in another way.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], own_optimizers: list[torch.optim.Optimizer]) -> None:
+        super().__init__()
+        self.moved: dict[int, set[int]] = {}
+        self.cleared: dict[int, dict[int, int]] = {}
+        self.terms: dict[int, list[list[frozenset[int]]]] = {}
+        self.stepping: dict[int, set[int]] = {}
+        self.lost, self.place = False, 0
+        self._now: int | None = None
+        self._is_aside = False
+        self._parameters = parameters
+        self._held: dict[int, set[int]] = {}  # backward passes whose gradient a parameter holds
+        self._values: dict[int, Tensor] = {}  # of a parameter when it last got one
+        self._gradients: dict[int, Tensor] = {}
+        self._handles = [p.register_hook(self._on_gradient(p)) for p in parameters if p.requires_grad]
+        for k, optimizer in enumerate(own_optimizers):
+            self._handles.append(optimizer.register_step_pre_hook(self._on_step(k)))
+            self._handles.append(optimizer.register_step_post_hook(self._on_stepped))
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is not Tensor.backward:
+            result = func(*args, **(kwargs or {}))
+            if not self._is_aside:
+                self._look(getattr(func, "__name__", ""), args, result)
+            return result
+        self._now = self.place
+        self.place += 1
+        with torch._C.DisableTorchFunction():
+            self.terms.setdefault(self._now, []).append(_reached_by_terms(args[0]))
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self._now = None
+            with torch._C.DisableTorchFunction():
+                self._gradients = {id(p.grad): p.grad for p in self._parameters if p.grad is not None}
+
+    def close(self) -> None:
+        """Listen no more, and settle what is known of the last run."""
+        for handle in self._handles:
+            handle.remove()
+        for p in self._parameters:
+            if p.grad is None or not bool(p.grad.any()):
+                self._settle(p)
+
+    def _look(self, name: str, args: tuple, result: Any) -> None:
+        """Gradients that are copied, joined or written by hand are used in a way that no step shows."""
+        given = [item for arg in args for item in (arg if isinstance(arg, list | tuple) else [arg]) if isinstance(item, Tensor)]
+        if name == "__set__":
+            is_parameter = isinstance(given[0], nn.Parameter) if given else False
+            self.lost |= is_parameter and len(given) > 1 and any(given[0] is p for p in self._parameters)
+        elif any(id(item) in self._gradients for item in given):
+            if name == "__get__" and isinstance(result, Tensor):
+                self._gradients[id(result)] = result
+            self.lost |= name not in _SCALES
+
+    def _on_gradient(self, p: nn.Parameter) -> Callable[[Tensor], None]:
+        def came(gradient: Tensor) -> None:
+            if self._now is None:
+                self.lost = True
+                return
+            if p.grad is None or not bool(p.grad.any()):
+                self._settle(p)
+            elif id(p) in self._values and not torch.equal(self._values[id(p)], p.detach()):
+                self._settle(p)
+            if bool(gradient.any()):
+                self._held.setdefault(id(p), set()).add(self._now)
+                self._values[id(p)] = p.detach().clone()
+
+        return came
+
+    def _settle(self, p: nn.Parameter) -> None:
+        places = self._held.pop(id(p), set())
+        before = self._values.pop(id(p), None)
+        has_moved = before is not None and not torch.equal(before, p.detach())
+        for place in places:
+            if has_moved:
+                self.moved.setdefault(place, set()).add(id(p))
+            else:
+                times = self.cleared.setdefault(place, {})
+                times[id(p)] = times.get(id(p), 0) + 1
+
+    def _on_step(self, k: int) -> Callable[..., None]:
+        def stepping(optimizer: Any, args: Any, kwargs: Any) -> None:
+            self._is_aside = True
+            self.stepping.setdefault(self.place - 1, set()).add(k)
+            for p in (p for group in optimizer.param_groups for p in group["params"]):
+                if p.grad is not None:  # a rate of zero moves nothing, on purpose
+                    for place in self._held.get(id(p), ()):
+                        self.moved.setdefault(place, set()).add(id(p))
+
+        return stepping
+
+    def _on_stepped(self, *rest: Any) -> None:
+        self._is_aside = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """What became of the gradients of a body's losses.
+
+    Attributes:
+        moved: by the place of a loss in the body, the parameters that were stepped for it, by their place in the models.
+        idle: the first loss, or term of one, that reaches weights and moves none of them; None where there is none.
+    """
+
+    moved: tuple[frozenset[int], ...]
+    idle: IdleLoss | None
+
+
+def follow_losses(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]) -> Followed | None:
+    """Take some steps on copies, and follow the gradient of each loss.
+
+    Args:
+        model: one, or a dict, tuple or list of several.
+        optimizer: likewise.
+        step: of (model, optimizer, batch): the loop's whole body, with several backward passes.
+        batches: of the training loader.
+
+    Returns:
+        None where there is one optimizer or one loss, where the loop uses gradients in a way of its own (projects or averages
+        them), and where the body reaches the models by itself.
+    """
+    if reaches(step, model, optimizer) or len(optimizers(optimizer)) < 2:
+        return None
+    twins, steppers = copied(model, optimizer)
+    own = {id(p): p for part in modules(twins) for p in part.parameters()}
+    watch = _Watch(list(own.values()), optimizers(steppers))
+    guarded = put_back(*used_by(step)), variables_put_back(step)
+    counts = set()
+    with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
+        device = next((p.device for p in own.values()), torch.device("cpu"))
+        for batch in islice(batches, _BODIES):
+            on_device = to_device(batch, device)
+            with watch:
+                watch.place = 0
+                step(twins, steppers, on_device)
+            counts.add(watch.place)
+    watch.close()
+    count = counts.pop() if len(counts) == 1 else 0
+    if watch.lost or count < 2:
+        return None
+    places = {key: k for k, key in enumerate(own)}
+    moved = tuple(frozenset(places[key] for key in watch.moved.get(place, ())) for place in range(count))
+    return Followed(moved=moved, idle=_idle(watch, count, optimizers(steppers), dict(_named_parts(twins))))
+
+
+def _idle(watch: _Watch, count: int, steppers: list[torch.optim.Optimizer], names: Mapping[int, str]) -> IdleLoss | None:
+    for place in range(count):
+        moved, times = watch.moved.get(place, set()), watch.cleared.get(place, {})
+        holders = sorted(watch.stepping.get(place, set()))
+        if not holders:  # something else than a step comes behind it: losses that are added up, or one to look at
+            continue
+        term, reached, held = None, frozenset[int](), set().union(*(managed_parameters(steppers[k]) for k in holders))
+        if not moved and times and min(times.values()) >= _FEWEST:
+            reached = frozenset(times)
+        else:
+            runs, held = watch.terms[place], moved
+            for k, reaches_too in enumerate(runs[0]) if len({len(terms) for terms in runs}) == 1 < len(runs[0]) else ():
+                if all(run[k] and not run[k] & moved and all(times.get(p, 0) >= _FEWEST for p in run[k]) for run in runs):
+                    term, reached = k + 1, reaches_too
+                    break
+        if reached:
+            parts = [tuple(dict.fromkeys(name for key, name in names.items() if key in of)) for of in (reached, held)]
+            return IdleLoss(place=place + 1, num_losses=count, term=term, reached=parts[0], held=parts[1])
+    return None
+
+
+def _reached_by_terms(loss: Tensor) -> list[frozenset[int]]:
+    """The leaves that each term of a sum reaches, in order; nothing where a part of the graph is hidden."""
+    if loss.grad_fn is None:
+        return []
+    waiting, terms = [loss.grad_fn], []
+    while waiting:
+        node = waiting.pop()
+        name, parents = name_of(node), parents_of(node)
+        if name in ("AddBackward", "SubBackward") and len(parents) == 2:
+            waiting += parents[::-1]
+        elif name in ("AddBackward", "SubBackward", "MulBackward", "DivBackward", "NegBackward") and len(parents) == 1:
+            waiting += parents
+        else:
+            terms.append(node)
+    found = [_leaves(term) for term in terms]
+    return [] if None in found else [leaves for leaves in found if leaves is not None]
+
+
+def _leaves(root: Any) -> frozenset[int] | None:
+    found, count = set(), 0
+    for count, node in enumerate(within([root], None, _MOST_NODES), 1):
+        if any(word in type(node).__name__ for word in _OPAQUE):
+            return None
+        if (leaf := getattr(node, "variable", None)) is not None:
+            found.add(id(leaf))
+    return frozenset(found) if count < _MOST_NODES else None
+
+
+def _named_parts(model: Any) -> Iterable[tuple[int, str]]:
+    """Ids of parameters, and the name of the network, or of the part of the one network, that each is of."""
+    several = modules(model)
+    if len(several) == 1 or isinstance(model, nn.Module):
+        for part in several:
+            yield from ((id(p), name.split(".")[0]) for name, p in part.named_parameters())
+        return
+    keys = list(model) if isinstance(model, dict) else [f"model {k}" for k in range(len(several))]
+    for key, part in zip(keys, several, strict=True):
+        yield from ((id(p), str(key)) for p in part.parameters())

@@ -1,0 +1,123 @@
+"""What the losses of several optimizers move, and what none of them goes by."""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.pair_facts import IdleLoss
+from trainability.doctor.rules.rule import rule
+
+_MOST_NAMED = 4
+
+
+@rule(severities=("warning",), explains=("saturation",))
+def condition_not_judged(evidence: Evidence) -> list[Finding]:
+    """A generator is given a class, and no loss depends on whether it makes that class.
+
+    Fires: of adversarial models, one changes its rows when the classes that it is given are permuted (an integer for each row,
+        or one-hot), but every loss of the body stays the same, to 1e-5, when the rows that it made are permuted. Tested with
+        other weights than the initial ones, so that a layer that starts at zero counts. Code `unmoved`: some loss does change,
+        but its gradient to the model that makes the rows is cleared in each of six runs of the body, and never stepped.
+    Why: a discriminator that does not know the class accepts a row of another class than the one asked for. The generator then
+        makes rows of any class, and its class input means nothing. Rows are permuted and losses compared, so this is certain.
+    What fools it: classes that only style the output, on purpose.
+    Fix: give the discriminator the class together with the row (concatenated one-hot, or a projection), or let it predict the
+        class.
+    Source: Mirza and Osindero, Conditional Generative Adversarial Nets, 2014, section 3.2; Odena et al., ICML 2017.
+    """
+    found = reading.facts(evidence).not_judged
+    if not found:
+        return []
+    judge, maker, *readers = found
+    if readers:
+        return [_reader_alone(maker, readers[0])]
+    return [
+        Finding(
+            rule="condition_not_judged",
+            severity="warning",
+            seen=f"{maker} is given a class for each example, and no loss changes when its outputs are permuted between "
+            "examples",
+            measurements=(Measurement(name="change of the losses", value=0.0, threshold=0.0),),
+            cause=f"{judge} is not given the class, or does not use it",
+            remedy=f"give {judge} the class together with the row: torch.cat([row, torch.nn.functional.one_hot(label, "
+            "classes)], 1), with the true class for real rows and the requested class for generated ones; or add a "
+            "classification loss on its outputs",
+            source="Conditional Generative Adversarial Nets, 2014, section 3.2; own: rows permuted",
+        )
+    ]
+
+
+def _reader_alone(maker: str, reader: str) -> Finding:
+    """A part learns to read the class in what a generator makes, and the generator does not learn to show it."""
+    return Finding(
+        rule="condition_not_judged",
+        code="condition_not_judged.unmoved",
+        severity="warning",
+        seen=f"{maker} is given a class for each example; the only loss that goes by which one trains {reader}, and its gradient "
+        f"to {maker} is cleared unused",
+        measurements=(Measurement(name=f"losses by the class that move {maker}", value=0.0, threshold=1.0),),
+        cause=f"the optimizer of that loss holds {reader}, and not {maker}",
+        remedy=f"give the optimizer of that loss the parameters of {maker} as well as those of {reader}, or add the loss to that "
+        f"of {maker}",
+        source="Chen et al., InfoGAN, NeurIPS 2016, section 5; own: rows permuted, gradients followed from backward() to step()",
+    )
+
+
+@rule(
+    severities=("error", "warning"),
+    explains=("plateau", "slow_start", "zero_gradient", "unreached_parameter", "untrained_parameter", "saturation", "blind"),
+)
+def idle_loss(evidence: Evidence) -> list[Finding]:
+    """One of several losses moves no weights: its gradients are cleared unused.
+
+    Fires: of a body with several optimizers and backward passes, six runs of which are made on copies, an optimizer steps behind
+        a backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An error.
+        Code `term`, a warning: likewise all weights that one term of the loss reaches, where others move for other terms.
+    Why: each weight is followed from the backward pass that gives it a gradient to the step, or to zero_grad(). What is cleared
+        unused in every run has no effect on training, so this is certain.
+    What fools it: gradients that the loop projects, averages or steps with by hand (it then is silent); a loss whose gradient is
+        only printed.
+    Fix: give the optimizer that steps for this loss the weights that are to move for it; for a term, remove the detach(), .data
+        or no_grad() between these weights and the term.
+    Source: PyTorch, torch.optim; Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed.
+    """
+    found = reading.facts(evidence).idle_loss
+    if found is None:
+        return []
+    return [_of_a_term(found) if found.term is not None else _of_a_loss(found)]
+
+
+def _of_a_loss(found: IdleLoss) -> Finding:
+    reached, first = _listed(found.reached), found.reached[0]
+    return Finding(
+        rule="idle_loss",
+        severity="error",
+        seen=f"loss {found.place} of the {found.num_losses} of a step gives {reached} gradients; the optimizer that steps then "
+        f"holds {_listed(found.held)}, and the gradients are cleared unused",
+        measurements=(Measurement(name="parts that are stepped for this loss", value=0.0, threshold=1.0),),
+        cause=f"the optimizer of this loss was given the parameters of {_listed(found.held)}",
+        remedy=f"give the optimizer that steps after loss {found.place} the parameters of {first}, which that loss is to move"
+        + (f" (not those of {_listed(found.reached[1:])}, if another loss trains them)" if len(found.reached) > 1 else ""),
+        source="PyTorch, torch.optim; own: gradients followed from backward() to step()",
+        layers=found.reached,
+    )
+
+
+def _of_a_term(found: IdleLoss) -> Finding:
+    reached, held = _listed(found.reached), _listed(found.held)
+    return Finding(
+        rule="idle_loss",
+        code="idle_loss.term",
+        severity="warning",
+        seen=f"loss {found.place} of the {found.num_losses} of a step moves {held}; a term of it reaches {reached} alone, whose "
+        "gradients of this loss are cleared unused: the term has no effect",
+        measurements=(Measurement(name="parts that are stepped for this term", value=0.0, threshold=1.0),),
+        cause=f"what the term is computed from is detached from {held}, or the optimizer of this loss lacks {reached}",
+        remedy=f"remove the detach(), .data or no_grad() between {held} and {reached} in loss {found.place}",
+        source="Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016; own: gradients followed",
+        layers=found.reached,
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return f"{shown} and more" if len(names) > _MOST_NAMED else shown or "nothing"

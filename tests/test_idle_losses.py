@@ -1,0 +1,169 @@
+"""Losses of several optimizers that move nothing, by how a loop uses its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainability.doctor.measure.asked_for import unasked_for
+from trainability.doctor.measure.idle_losses import follow_losses
+
+X = torch.randn(256, 6, generator=torch.Generator().manual_seed(0))
+Y = (X[:, 0] > 0).long()
+LOADER = [(X[k : k + 32], Y[k : k + 32]) for k in range(0, 256, 32)]
+
+
+def parts() -> nn.ModuleDict:
+    return nn.ModuleDict({"encoder": nn.Linear(6, 4), "decoder": nn.Linear(4, 6), "judge": nn.Linear(4, 1)})
+
+
+def adversarial(trains: str = "encoder", *, clear: str = "all", cut: bool = False, by_hand: bool = False) -> Callable:
+    """An adversarial autoencoder: reconstruction, judge, and the encoder (or what else `trains` says) against the judge."""
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        x = batch[0]
+        model.zero_grad()
+        code = model["encoder"](x)
+        loss = F.mse_loss(model["decoder"](code), x)
+        loss.backward()
+        optimizer["reconstruct"].step()
+        model.zero_grad() if clear == "all" else optimizer["judge"].zero_grad()
+        code = model["encoder"](x)
+        real = model["judge"](torch.randn_like(code))
+        # Without detach the encoder gets a gradient here, too, which is cleared: wasteful, and sound.
+        (F.softplus(-real).mean() + F.softplus(model["judge"](code)).mean()).backward()
+        optimizer["judge"].step()
+        model.zero_grad()
+        code = model["encoder"](x)
+        fooled = F.softplus(-model["judge"](code.detach() if cut else code)).mean()
+        (0.5 * fooled + F.mse_loss(model["decoder"](code), x) if cut else fooled).backward()
+        if by_hand:
+            with torch.no_grad():
+                for p in model[trains].parameters():
+                    p -= 0.01 * p.grad
+        else:
+            optimizer["adversarial"].step()
+        return loss
+
+    step.trains = trains
+    return step
+
+
+def optimizers_of(model: nn.ModuleDict, trains: str) -> dict[str, torch.optim.Optimizer]:
+    both = [*model["encoder"].parameters(), *model["decoder"].parameters()]
+    held = {"reconstruct": both, "judge": model["judge"].parameters()}
+    held["adversarial"] = both if trains == "both" else model[trains].parameters()
+    return {name: torch.optim.Adam(list(own), lr=1e-3) for name, own in held.items()}
+
+
+@pytest.mark.parametrize(
+    ("trains", "words", "found"),
+    [
+        ("encoder", {}, None),
+        ("decoder", {}, (3, None, ("encoder", "judge"), ("decoder",))),
+        ("encoder", {"clear": "own"}, None),
+        ("encoder", {"by_hand": True}, None),
+        ("both", {"cut": True}, (3, 1, ("judge",), ("encoder", "decoder"))),
+    ],
+)
+def test_a_loss_whose_gradient_nobody_steps_on(trains: str, words: dict, found: Any) -> None:
+    model = parts()
+    optimizer = optimizers_of(model, trains)
+    before = [p.detach().clone() for p in model.parameters()]
+    followed = follow_losses(model, optimizer, adversarial(trains, **words), LOADER)
+    idle = followed.idle if followed is not None else None
+    assert (idle and (idle.place, idle.term, idle.reached, idle.held)) == found
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("how", ["copy", "data", "set"])
+def test_gradients_that_are_projected_by_hand_are_not_followed(how: str) -> None:
+    model = parts()
+    optimizer = optimizers_of(model, "encoder")
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        kept = []
+        for target in (0.0, 1.0):
+            model.zero_grad()
+            loss = (model["encoder"](batch[0]) - target).square().mean()
+            loss.backward()
+            kept.append([p.grad.data.clone() if how == "data" else p.grad.clone() for p in model["encoder"].parameters()])
+        for p, one, other in zip(model["encoder"].parameters(), *kept, strict=True):
+            if how == "set":
+                p.grad = one + other
+            else:
+                p.grad.copy_(one + other)
+        optimizer["adversarial"].step()
+        return loss
+
+    assert follow_losses(model, optimizer, step, LOADER) is None
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_gradients_that_are_added_up_over_bodies_are_stepped(every: int) -> None:
+    model = parts()
+    optimizer = optimizers_of(model, "encoder")
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        step.count += 1
+        code = model["encoder"](batch[0])
+        F.mse_loss(model["decoder"](code), batch[0]).backward()
+        loss = F.softplus(-model["judge"](code.detach())).mean()
+        loss.backward()
+        if step.count % every == 0:
+            for each in optimizer.values():
+                each.step()
+                each.zero_grad()
+        return loss
+
+    step.count = 0
+    followed = follow_losses(model, optimizer, step, LOADER)
+    assert followed is not None
+    assert followed.idle is None
+    assert [len(moved) for moved in followed.moved] == [4, 2]
+
+
+class Codes(nn.Module):
+    """A generator that is told a class beside noise in one tensor, a judge of its rows, and a reader of the class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maker = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 6))
+        self.judge = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 1))
+        self.reader = nn.Linear(6, 3)
+
+
+@pytest.mark.parametrize(("held", "found"), [(("reader",), (1, 0, 2)), (("maker", "reader"), None)])
+def test_a_class_that_only_its_reader_learns(held: tuple[str, ...], found: Any) -> None:
+    model = Codes()
+
+    def adam(*names: str) -> torch.optim.Optimizer:
+        return torch.optim.Adam([p for name in names for p in getattr(model, name).parameters()], lr=1e-3)
+
+    optimizer = {"maker": adam("maker"), "judge": adam("judge"), "reader": adam(*held)}
+
+    def made(model: Any, code: Tensor) -> Tensor:
+        return model.maker(torch.cat([torch.randn(len(code), 3), F.one_hot(code, 3).float()], dim=1))
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        x, code = batch[0], torch.randint(3, (len(batch[0]),))
+        optimizer["judge"].zero_grad()
+        (F.softplus(-model.judge(x)).mean() + F.softplus(model.judge(made(model, code).detach())).mean()).backward()
+        optimizer["judge"].step()
+        optimizer["maker"].zero_grad()
+        F.softplus(-model.judge(made(model, code))).mean().backward()
+        optimizer["maker"].step()
+        optimizer["reader"].zero_grad()
+        loss = F.cross_entropy(model.reader(made(model, code)), code)
+        loss.backward()
+        optimizer["reader"].step()
+        return loss
+
+    followed = follow_losses(model, optimizer, step, LOADER)
+    assert followed is not None
+    assert unasked_for(model, optimizer, step, LOADER[0], followed.moved) == found
