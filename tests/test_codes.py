@@ -617,7 +617,7 @@ CODES = {
     "misread_logits.sequences": (fact(mixed_sequences=(3, 3)), fact(mixed_sequences=(2, 3))),
     "unreachable_target.relu": (fact(wanted_below=0.26, graph=LossGraph()), fact(wanted_below=0.24, graph=LossGraph())),
     "unreachable_target.one_sided": (graph("distance", out_of_reach=0.26), graph("distance", out_of_reach=0.24)),
-    "wrong_sign.ctc": (fact(wrong_argument=("ctc_loss", "elsewhere")), fact(wrong_argument=None)),
+    "wrong_sign.ctc": (fact(wrong_argument=("ctc_loss", "over_steps")), fact(wrong_argument=None)),
     "label_range.blank": (fact(wrong_argument=("ctc_loss", "blank")), fact(wrong_argument=None)),
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
     "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),
@@ -780,6 +780,8 @@ CODES = {
         stuck(SGD, readings=Readings()),
     ),
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
+    "wrong_sign.slopes": (fact(falls_with_slopes=True), fact()),
+    "batch_leakage.reordered": (fact(output_shape=(8, 4), reordered=True), fact(output_shape=(8, 4))),
     "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),
     "condition_not_judged.unmoved": (fact(not_judged=("judge", "maker", "reader")), fact(not_judged=("judge", "maker"))),
     "idle_loss.term": (

@@ -93,6 +93,7 @@ class Facts:
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
         stacked_second: examples lie along dimension 1, as the loader's own collate function stacks them; `leakage` is theirs.
         place_leakage: the same when the example is at another place in the batch; None where the model draws numbers.
+        reordered: where either changes, whether outputs are those of the examples, in another order than these.
         evaluation_noise: largest change of an output in eval mode when the same batch is asked twice, over the outputs' rms;
             None if not looked at.
         noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "sample" (normal numbers
@@ -208,6 +209,7 @@ class Facts:
             with the value; None where the value's log-probability is computed.
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
         constant_term: whether the loss changes with a derivative that it takes without a graph, and no gradient does.
+        falls_with_slopes: whether the loss falls, without end, with the square of derivatives that it takes for a graph.
         recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
             of the width.
         drawn_norms: normalisations before the first step whose weights are small numbers of both signs, where half of them are.
@@ -256,6 +258,7 @@ class Facts:
             CTC, weights by which what is rare counts less ("rare_lighter"); None if there is none.
         weighs_examples: whether cross-entropy weights classes, or returns a loss per example (reduction="none").
         flat_function: the last function of what is trained whose slope is zero wherever it has one: "round() in Net.forward".
+        cut_by: where no gradient can come to any weight, the function at which the way to the loss ends: "> in the loss".
         solved_by: a number that takes the loss to zero where it is every answer, and no other number does, of a loss that is
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
         unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
@@ -340,6 +343,7 @@ class Facts:
     leakage: float | None = None
     stacked_second: bool = False
     place_leakage: float | None = None
+    reordered: bool = False
     evaluation_noise: float | None = None
     noise_source: str | None = None
     shuffled_state: str | None = None
@@ -416,6 +420,7 @@ class Facts:
     drawn: str | None = None
     flat_derivative: bool = False
     constant_term: bool = False
+    falls_with_slopes: bool = False
     recurrence: tuple[str, float] | None = None
     drawn_norms: tuple[str, ...] = ()
     made_relation: tuple[int, float] | None = None
@@ -449,6 +454,7 @@ class Facts:
     wrong_argument: tuple[str, str] | None = None
     weighs_examples: bool = False
     flat_function: str | None = None
+    cut_by: str | None = None
     solved_by: float | None = None
     differentiates: bool = False
     unread_ends: tuple[str, float] | None = None

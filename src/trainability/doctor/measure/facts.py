@@ -34,7 +34,13 @@ from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.hidden_words import Attended
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.index_goals import IndexGoals
-from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
+from trainability.doctor.measure.influence import (
+    along_batch,
+    comes_back_in_another_order,
+    evaluation_noise,
+    leakage,
+    place_leakage,
+)
 from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
@@ -121,6 +127,7 @@ def look(
         facts = replace(facts, unread_words="hidden" if attended.found else facts.unread_words)
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain, batches))
         facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts, index_goals=goals.found)
+        facts = replace(facts, cut_by=seen.cuts.of(loss))
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches, turns)
         questions |= questions_of_loss(model, plain, batch, forward, loss, seen, optimizer, batches)
         questions |= questions_of_derivatives(plain, batch, forward, loss, seen, derivatives, batches)
@@ -252,6 +259,8 @@ def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any], known
     unsure = layer is not None and not examples_first(seen, batches)
     found = {"leakage": mixed, "place_leakage": placed, "along_batch": layer, "maybe_steps_first": unsure}
     found["readings"] = known.readings
+    if mixed or placed:
+        found["reordered"] = comes_back_in_another_order(model, inputs)
     if mixed:
         nodes = [tensor.grad_fn for tensor in seen.returned if tensor.grad_fn is not None]
         found["softmax_over_batch"] = softmax_over_batch(nodes, inputs, len(inputs[0]) if inputs[0].dim() else None)

@@ -24,6 +24,7 @@ from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
 from trainability.doctor.measure.one_target import column_beside
+from trainability.doctor.measure.path_cuts import PathCuts
 from trainability.doctor.measure.same_rows import are_one_row
 from trainability.doctor.measure.warned import caller
 from trainability.doctor.measure.whole_step import Parts
@@ -75,6 +76,7 @@ class ForwardPass(TorchFunctionMode):
         terms: results of losses of PyTorch that are never below zero, by name.
         reduced: what a mean or a sum was taken of, to one number with a gradient, after the model's first call; not many.
         flat: where the last function was called whose slope is zero wherever it has one.
+        cuts: where the way from weights to what is computed ends.
         asks_itself: whether the model, or a part of it that no other called, ran without gradients, as to make goals.
         adds_terms: whether two numbers with a gradient are added, as terms of a loss.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
@@ -105,6 +107,7 @@ class ForwardPass(TorchFunctionMode):
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
+        self.cuts = PathCuts()
         self.reduced: list[Tensor] = []
         self.terms: list[tuple[str, Tensor]] = []
         self.given, self.chains = LayerInputs(self.batch), Chains()
@@ -228,6 +231,9 @@ class ForwardPass(TorchFunctionMode):
         if name in ("add", "radd", "iadd") and isinstance(result, Tensor) and result.dim() == 0 and result.requires_grad:
             self.adds_terms |= all(isinstance(x, Tensor) and x.requires_grad for x in args[:2])
         self.divided.see(name, args, kwargs, result)
+        if of_program:
+            with torch._C.DisableTorchFunction():
+                self.cuts.see(name, func, args, kwargs, result, self._place)
         with contextlib.suppress(Exception):  # one fact less: numbers inside of torch.func cannot be looked at
             self.extremes.see(name, args, kwargs, result)
         if of_program:

@@ -230,13 +230,10 @@ def _reached_by_terms(loss: Tensor) -> list[frozenset[int]]:
 
 
 def _leaves(root: Any) -> frozenset[int] | None:
-    found, count = set(), 0
-    for count, node in enumerate(within([root], None, _MOST_NODES), 1):
-        if any(word in type(node).__name__ for word in _OPAQUE):
-            return None
-        if (leaf := getattr(node, "variable", None)) is not None:
-            found.add(id(leaf))
-    return frozenset(found) if count < _MOST_NODES else None
+    nodes = list(within([root], None, _MOST_NODES))
+    if len(nodes) >= _MOST_NODES or any(word in type(node).__name__ for node in nodes for word in _OPAQUE):
+        return None
+    return frozenset(id(leaf) for node in nodes if (leaf := getattr(node, "variable", None)) is not None)
 
 
 def _named_parts(model: Any) -> Iterable[tuple[int, str]]:

@@ -19,6 +19,7 @@ from trainability.doctor.measure.workspace import set_training
 
 Forward = Callable[..., Any]
 _FEW = 8  # examples are enough to see two answers differ
+_MOST_ROWS, _SAME_ROW = 16, 1e-4  # examples that are put in another order; of a row's size, for the same row
 
 
 class _Dropped(TorchFunctionMode):
@@ -112,6 +113,27 @@ def place_leakage(model: nn.Module, inputs: tuple[Any, ...]) -> float | None:
     if not (torch.equal(whole, again) and torch.equal(whole, other)):
         return None
     return float((whole.roll(-1, dims=0) - moved).abs().max()) / max(float(statistics.rms(whole)), 1e-30)
+
+
+def comes_back_in_another_order(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
+    """Whether the outputs of the same examples in another order are the same rows, and not in that order, in eval mode.
+
+    Args:
+        model: runs in eval mode and without gradients; the caller puts modes and buffers back.
+        inputs: what it takes; as for `leakage`.
+    """
+    first = inputs[0] if inputs else None
+    size = min(len(first) - 1, _MOST_ROWS) if isinstance(first, Tensor) and first.dim() else 0
+    rows = list(range(size))
+    whole, turned = _of_rows(model, inputs, rows), _of_rows(model, inputs, [*rows[1:], *rows[:1]])
+    if whole is None or turned is None or len(whole) != size or whole.shape != turned.shape:
+        return False
+    one, other = whole.flatten(1).double(), turned.flatten(1).double()
+    apart = torch.cdist(one, other)
+    near = apart <= _SAME_ROW * one.norm(dim=1, keepdim=True).clamp(min=1e-30)
+    if not bool((near.sum(dim=1) == 1).all() and (near.sum(dim=0) == 1).all()):  # each row is found once, and each is one's
+        return False
+    return near.int().argmax(dim=1).tolist() != [(k - 1) % size for k in rows]
 
 
 def _size_asked(model: nn.Module, inputs: tuple[Any, ...]) -> int:

@@ -29,8 +29,8 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
 
     Returns:
         Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities in
-        their place as target), "elsewhere" (log-probabilities that sum to 1 along another dimension than the classes, or along
-        none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1), "rare_lighter" (weights that make
+        their place as target), "over_steps", "over_examples" or "elsewhere" (log-probabilities that sum to 1 along another
+        dimension than the classes, or along none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1), "rare_lighter" (weights that make
         what is rare in the batch count for less than what is frequent), "below_zero" (rates below zero), "blank" (labels that
         are the blank); None where all is as it should be, or the loss is none that is known here.
     """
@@ -80,7 +80,10 @@ def _by_column(args: tuple, kwargs: dict[str, Any]) -> str | None:
     told = given[(given != given[..., :1]).any(dim=-1)]  # steps that are padded with one number count for nothing
     if not len(told):
         return None
-    return "elsewhere" if float(told.logsumexp(dim=-1).abs().median()) > _SUMS_TO_ONE else None
+    if float(told.logsumexp(dim=-1).abs().median()) <= _SUMS_TO_ONE:
+        return None
+    over = next((d for d in range(given.dim() - 1) if float(given.logsumexp(dim=d).abs().max()) <= _SUMS_TO_ONE), None)
+    return {0: "over_steps", 1: "over_examples"}.get(over, "elsewhere")
 
 
 def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:

@@ -24,6 +24,7 @@ from trainability.doctor.measure.pairing import misaligned
 from trainability.doctor.measure.questions import Forward, start
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
+from trainability.doctor.measure.slope_signs import falls_with_slopes
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.whole_step import Parts
 from trainability.doctor.measure.workspace import workspace
@@ -89,6 +90,8 @@ def look_at_parts(
         }
         if derivatives.without_graph:
             looks["derivatives without a graph"] = lambda: {"constant_term": is_constant_term(plain, batch, forward)}
+        if derivatives.with_graph:
+            looks["penalties on slopes"] = lambda: {"falls_with_slopes": falls_with_slopes(plain, batch, forward)}
         if alone:
             looks |= {
                 "the kind of task": lambda: task_facts(seen, float(loss.detach())),

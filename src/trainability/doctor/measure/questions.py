@@ -56,6 +56,7 @@ from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.short_length import short_length
 from trainability.doctor.measure.shown_places import asks_shown_values
 from trainability.doctor.measure.shuffled_apart import pair_relation
+from trainability.doctor.measure.slope_signs import falls_with_slopes
 from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.solved import solved_by_constant
 from trainability.doctor.measure.summed_first import summed_over_batch
@@ -150,6 +151,7 @@ def questions_of_derivatives(
             "graph": known.graph and replace(known.graph, constant_slope=has_constant_slope(derivatives, plain, loss)),
         }
     if derivatives.with_graph:
+        questions["penalties on slopes"] = lambda known: {"falls_with_slopes": falls_with_slopes(plain, batch, forward)}
         questions["derivatives of a mean"] = lambda known: {
             "graph": known.graph and replace(known.graph, mean_slope=mean_slopes(batch, plain, forward))
         }

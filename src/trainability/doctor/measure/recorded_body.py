@@ -23,7 +23,7 @@ _TIMES = 8  # a batch, where the loop has no loader: random numbers are drawn an
 _SAME = 1e-3  # of a loss, from which the one computed again may differ
 # What a body shows that no single loss does; all else is read off the losses, one by one, while the loop runs.
 _ASKED = (
-    *("same_aim", "moved_by_judge", "moved_both_ways", "not_judged", "idle_loss"),
+    *("same_aim", "moved_by_judge", "moved_both_ways", "not_judged", "idle_loss", "falls_with_slopes"),
     *("judged_outside", "one_class_asked", "drawn_beside"),
     *("lowered", "credited", "index_goals", "broadcast_shape", "output_shape", "target_shape"),
     *("constant_term", "outer_product", "outer_difference", "misaligned", "unread_ends", "same_after"),

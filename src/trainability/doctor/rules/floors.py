@@ -51,6 +51,24 @@ def floorless(facts: Facts) -> list[Finding]:
     ]
 
 
+def slopes(facts: Facts) -> list[Finding]:
+    """A penalty on a derivative that is subtracted."""
+    if not facts.falls_with_slopes:
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.slopes",
+            severity="error",
+            seen="the loss falls without end, with the square of the derivatives that it takes: steeper is better",
+            measurements=(Measurement(name="times the derivatives that were tried", value=1.6e4),),
+            cause="a penalty on derivatives (a gradient penalty, a residual, a curvature) is subtracted",
+            remedy="add the penalty to the loss instead: loss + weight * penalty",
+            source="Gulrajani et al., Improved Training of Wasserstein GANs, 2017, equation 3; own: derivatives times a factor",
+        )
+    ]
+
+
 def boundless(facts: Facts) -> list[Finding]:
     """The logarithm of a variance, or of another learned weight, is subtracted instead of added."""
     if facts.boundless is None:

@@ -8,6 +8,8 @@ _TOLD = {
     "raw": "numbers above zero; it expects logarithms of probabilities",
     "log_target": "probabilities as target, while log_target=True means that they are logarithms",
     "elsewhere": "numbers that are not log-probabilities of the classes: probabilities sum to 1 over the last dimension",
+    "over_steps": "probabilities that sum to 1 over the steps: they must sum to 1 over the classes, the last dimension",
+    "over_examples": "probabilities that sum to 1 over the batch: they must sum to 1 over the classes, the last dimension",
     "below_zero": "negative numbers for rates (log_input=False); it takes their logarithms, which are NaN",
     "negative": "a negative soft target: its entries must be probabilities",
 }
@@ -15,6 +17,8 @@ _CAUSES = {
     "probabilities": "the logarithm is missing",
     "raw": "the logarithm is missing",
     "below_zero": "nothing keeps the outputs above zero",
+    "over_steps": "log_softmax runs along the steps instead of the classes",
+    "over_examples": "log_softmax runs along the batch instead of the classes",
     "elsewhere": "log_softmax runs along another dimension than the classes, or is missing",
 }
 
@@ -28,6 +32,8 @@ def wrong_arguments(facts: Facts) -> list[Finding]:
     remedy = {
         "log_target": "target.log() in place of target, or log_target=False",
         "below_zero": "log_input=True, with outputs that are logarithms of rates; or torch.nn.Softplus() after the last layer",
+        "over_steps": "dim=-1 (the classes) instead of the dimension of the steps in the log_softmax whose result ctc_loss gets",
+        "over_examples": "dim=-1 (the classes) instead of the batch dimension in the log_softmax whose result ctc_loss gets",
         "negative": "torch.softmax(target, dim=1) instead of target: the target holds logits",
     }.get(word, f"torch.nn.functional.log_softmax(output, dim=-1) in place of what {function} is given as its first argument")
     return [

@@ -52,13 +52,13 @@ def _reader_alone(maker: str, reader: str) -> Finding:
         rule="condition_not_judged",
         code="condition_not_judged.unmoved",
         severity="warning",
-        seen=f"{maker} is given a class for each example; the only loss that goes by which one trains {reader}, and its gradient "
-        f"to {maker} is cleared unused",
+        seen=f"{maker} is given a class for each example; the only loss that goes by which one trains {reader}, and its "
+        f"gradient to {maker} is cleared unused",
         measurements=(Measurement(name=f"losses by the class that move {maker}", value=0.0, threshold=1.0),),
         cause=f"the optimizer of that loss holds {reader}, and not {maker}",
-        remedy=f"give the optimizer of that loss the parameters of {maker} as well as those of {reader}, or add the loss to that "
-        f"of {maker}",
-        source="Chen et al., InfoGAN, NeurIPS 2016, section 5; own: rows permuted, gradients followed from backward() to step()",
+        remedy=f"give the optimizer of that loss the parameters of {maker} as well as those of {reader}, or add the loss to "
+        f"that of {maker}",
+        source="Chen et al., InfoGAN, NeurIPS 2016, section 5; own: rows permuted, gradients followed to the step",
     )
 
 
@@ -69,15 +69,15 @@ def _reader_alone(maker: str, reader: str) -> Finding:
 def idle_loss(evidence: Evidence) -> list[Finding]:
     """One of several losses moves no weights: its gradients are cleared unused.
 
-    Fires: of a body with several optimizers and backward passes, six runs of which are made on copies, an optimizer steps behind
-        a backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An error.
-        Code `term`, a warning: likewise all weights that one term of the loss reaches, where others move for other terms.
+    Fires: of a body with several optimizers and backward passes, six runs of which are made on copies, an optimizer steps
+        behind a backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An
+        error. Code `term`, a warning: likewise all weights that one term of the loss reaches, where others move for other terms.
     Why: each weight is followed from the backward pass that gives it a gradient to the step, or to zero_grad(). What is cleared
         unused in every run has no effect on training, so this is certain.
-    What fools it: gradients that the loop projects, averages or steps with by hand (it then is silent); a loss whose gradient is
-        only printed.
-    Fix: give the optimizer that steps for this loss the weights that are to move for it; for a term, remove the detach(), .data
-        or no_grad() between these weights and the term.
+    What fools it: gradients that the loop projects, averages or steps with by hand (it then is silent); a loss whose gradient
+        is only printed.
+    Fix: give the optimizer that steps for this loss the weights that are to move for it; for a term, remove the detach(),
+        .data or no_grad() between these weights and the term.
     Source: PyTorch, torch.optim; Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed.
     """
     found = reading.facts(evidence).idle_loss
@@ -108,8 +108,8 @@ def _of_a_term(found: IdleLoss) -> Finding:
         rule="idle_loss",
         code="idle_loss.term",
         severity="warning",
-        seen=f"loss {found.place} of the {found.num_losses} of a step moves {held}; a term of it reaches {reached} alone, whose "
-        "gradients of this loss are cleared unused: the term has no effect",
+        seen=f"loss {found.place} of the {found.num_losses} of a step moves {held}; a term of it reaches {reached} alone, "
+        "whose gradients of this loss are cleared unused: the term has no effect",
         measurements=(Measurement(name="parts that are stepped for this term", value=0.0, threshold=1.0),),
         cause=f"what the term is computed from is detached from {held}, or the optimizer of this loss lacks {reached}",
         remedy=f"remove the detach(), .data or no_grad() between {held} and {reached} in loss {found.place}",

@@ -33,6 +33,7 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         these differs from that of its examples; or a loader's own collate function stacks (steps, examples, ...), whose
         second size is the batch size, and examples along the second dimension influence each other. Code `place`: the
         output does not change with the neighbours, but changes by as much when the batch is run in another order. Code
+        `reordered`: the outputs of up to 16 examples in another order are the same rows, to 1e-4, at other places. Code
         `softmax`: there, or in a watched run, a softmax of the forward pass takes (examples, 2 or more) and runs over
         the examples. The same where (layers, examples, features), with fewer layers than examples, is viewed as a row for
         each example.
@@ -59,6 +60,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         unsure = evidence.facts is not None and evidence.facts.maybe_steps_first
         return [replace(_along_batch(layer, leakage), severity="hint" if unsure else "warning")]
     placed = (evidence.facts.place_leakage if evidence.facts is not None else None) or 0.0
+    if reading.facts(evidence).reordered:
+        return [_reordered(max(leakage, placed))]
     if not leakage > 1e-3:
         return [_by_place(placed)] if placed > 1e-3 else _by_view(evidence) or _by_softmax(evidence)
     if told := _by_view(evidence) or _by_softmax(evidence):
@@ -82,6 +85,22 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             source="torchtest 2; own threshold",
         )
     ]
+
+
+def _reordered(change: float) -> Finding:
+    """Examples that the model sorts, as for packing, and returns as they are then."""
+    return Finding(
+        rule="batch_leakage",
+        code="batch_leakage.reordered",
+        severity="warning",
+        seen="the model returns each example's output at another place than the example has in the batch",
+        measurements=(Measurement(name="change over rms of the output", value=change, threshold=1e-3),),
+        cause="forward sorts or shuffles the examples of the batch and does not put their outputs back: each is compared with "
+        "another example's target",
+        remedy="put the outputs back behind the sort: outputs = outputs[order.argsort()] with order as it was used to sort; or "
+        "leave the sort out, with enforce_sorted=False in pack_padded_sequence",
+        source="PyTorch, torch.nn.utils.rnn.pack_padded_sequence; own: the same examples in another order",
+    )
 
 
 def _by_view(evidence: Evidence) -> list[Finding]:

@@ -166,7 +166,7 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
         from the loss to the weights, or every path is cut (all units dead).
     What fools it: the first step of some penalties; hence three steps.
     Fix: call optimizer.zero_grad(), loss.backward(), optimizer.step() once per step, in this order; no .detach(), .item(),
-        argmax or torch.no_grad() between the model and the loss.
+        argmax or torch.no_grad() between the model and the loss. The function at which the path ends is named, where it is seen.
     Source: own count.
     """
     rehearsal = _stepped(evidence)
@@ -175,13 +175,18 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
         return []
     given = evidence.facts.num_gradients if evidence.facts is not None else None  # at the end of a backward pass
     is_cut, is_cleared = given == 0, bool(given) and not reading.facts(evidence).no_weight_moves
+    cut_by = reading.facts(evidence).cut_by
     causes = {
         "gradients are cleared between backward and step": not is_cut,
-        "no path leads from the loss to the weights": not is_cleared,
+        f"the path from the weights to the loss ends at {cut_by}"
+        if cut_by
+        else "no path leads from the loss to the weights": not is_cleared,
     }
     remedies = {
         "call optimizer.zero_grad(), loss.backward(), optimizer.step() once per step, in this order": not is_cut,
-        "no detach(), .item(), no_grad(), argmax or comparison between the model and the loss": not is_cleared,
+        _without_cut(cut_by)
+        if cut_by
+        else "no detach(), .item(), no_grad(), argmax or comparison between the model and the loss": not is_cleared,
     }
     return [
         Finding(
@@ -196,10 +201,23 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _without_cut(cut_by: str) -> str:
+    """What to do about the function at which the path to the loss ends."""
+    back = "; requires_grad_(True) behind it brings no gradient back"
+    if any(word in cut_by for word in _OFF):
+        return f"remove {cut_by}{back}"
+    return (
+        f"compute the loss from the model's outputs themselves, not from {cut_by}, which has no derivative: "
+        f"torch.nn.functional.cross_entropy or binary_cross_entropy_with_logits of the raw outputs for decisions{back}"
+    )
+
+
 def _moves_without(rehearsal: Rehearsal) -> bool:
     """Whether an optimizer moves weights that have no gradient at all, as one that computes its step by itself."""
     return len(rehearsal.without_gradient) == rehearsal.num_parameters > len(rehearsal.unmoved)
 
+
+_OFF = ("detach", ".data", "no_grad", "item", "tolist", "numpy")  # functions that only take a gradient away
 
 # Cause and remedy for weights that did not move, by what is known about them.
 _UNMOVED = {

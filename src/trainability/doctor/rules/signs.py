@@ -4,7 +4,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
-from trainability.doctor.rules.floors import boundless, endless, floorless, one_output, switched_off
+from trainability.doctor.rules.floors import boundless, endless, floorless, one_output, slopes, switched_off
 from trainability.doctor.rules.head import NOTHING_LEARNED
 from trainability.doctor.rules.loss_arguments import wrong_arguments
 from trainability.doctor.rules.pair_signs import against_company, against_labels, against_pairs, censored
@@ -36,7 +36,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         direction are they nearer; two outputs are a pair if the loss holds them against each other: it minds another order of
         the columns of one, and not the same of both. Code `one_output`: adding or subtracting 20 at one output unit takes the
         loss to a billionth, whatever the other outputs are. Code `floorless`: the loss falls by 20 times its size or more as an
-        output moves by 20 times its own, and by three times that at 40. Code `boundless`: moving a small parameter, or columns
+        output moves by 20 times its own, and by three times that at 40. Code `slopes`: with the derivatives that the loss takes
+        (create_graph=True) times 1e3, 4e3 and 1.6e4 it falls with their square. Code `boundless`: moving a small parameter, or columns
         of an output, by 20 and by 40 (or by 1e5 and 2e5) lowers the loss along a line (or a logarithm), alike for every
         example, and everything else then has a thousandth of its gradient or less. Code `switched_off`: a small parameter is
         nothing but a positive factor of terms that are never negative, and the loss takes it to zero. Code `censored`: with
@@ -80,6 +81,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or _against_answers(facts)
             or one_output(facts)
             or floorless(facts)
+            or slopes(facts)
             or _volume(facts)
             or _backward(facts)
             or _quantiles(facts)

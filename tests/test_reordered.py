@@ -1,0 +1,45 @@
+"""Outputs that come back in another order than the examples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.measure.influence import comes_back_in_another_order
+
+X = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
+
+
+class Sorts(nn.Module):
+    """Sorts its examples by their first number, and may put them back."""
+
+    def __init__(self, *, puts_back: bool, mixes: bool = False) -> None:
+        super().__init__()
+        self.layer, self.puts_back, self.mixes = nn.Linear(6, 3), puts_back, mixes
+
+    def forward(self, x: Tensor) -> Tensor:
+        order = x[:, 0].argsort()
+        out = self.layer(x[order])
+        out = out - out.mean(dim=0) if self.mixes else out
+        return out[order.argsort()] if self.puts_back else out
+
+
+class Encoded(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.arange(len(x))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        (Sorts(puts_back=False), True),
+        (Sorts(puts_back=True), False),
+        (Sorts(puts_back=True, mixes=True), False),
+        (Sorts(puts_back=False, mixes=True), True),
+        (Encoded(), False),
+    ],
+)
+def test_an_order_that_is_not_put_back(model: nn.Module, found: bool) -> None:
+    with torch.no_grad():
+        assert comes_back_in_another_order(model, (X,)) is found
