@@ -104,9 +104,8 @@ class _Watch(TorchFunctionMode):
             if self._now is None:
                 self.lost = True
                 return
-            if p.grad is None or not bool(p.grad.any()):
-                self._settle(p)
-            elif id(p) in self._values and not torch.equal(self._values[id(p)], p.detach()):
+            has_moved = id(p) in self._values and not torch.equal(self._values[id(p)], p.detach())
+            if p.grad is None or not bool(p.grad.any()) or has_moved:
                 self._settle(p)
             if bool(gradient.any()):
                 self._held.setdefault(id(p), set()).add(self._now)

@@ -22,9 +22,9 @@ from trainability.doctor.measure.influence import leakage
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.pairing import misaligned
 from trainability.doctor.measure.questions import Forward, start
+from trainability.doctor.measure.slope_signs import falls_with_slopes
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
-from trainability.doctor.measure.slope_signs import falls_with_slopes
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.whole_step import Parts
 from trainability.doctor.measure.workspace import workspace

@@ -45,8 +45,8 @@ def falls_with_slopes(model: nn.Module, batch: Any, forward: Callable[[Any, Any]
         forward: of (model, batch), the loss.
 
     Returns:
-        Whether it falls ever further as all derivatives grow by 1e3, 4e3 and 1.6e4, over the last stretch by 16 times as much as
-        over the one before, within a tenth.
+        Whether it falls ever further as all derivatives grow by 1e3, 4e3 and 1.6e4, over the last stretch by 16 times as much
+        as over the one before, within a tenth.
     """
     losses = []
     for factor in (_FACTORS[0], *_FACTORS):

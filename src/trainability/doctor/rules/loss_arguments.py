@@ -32,7 +32,7 @@ def wrong_arguments(facts: Facts) -> list[Finding]:
     remedy = {
         "log_target": "target.log() in place of target, or log_target=False",
         "below_zero": "log_input=True, with outputs that are logarithms of rates; or torch.nn.Softplus() after the last layer",
-        "over_steps": "dim=-1 (the classes) instead of the dimension of the steps in the log_softmax whose result ctc_loss gets",
+        "over_steps": "dim=-1 (the classes) instead of that of the steps in the log_softmax whose result ctc_loss gets",
         "over_examples": "dim=-1 (the classes) instead of the batch dimension in the log_softmax whose result ctc_loss gets",
         "negative": "torch.softmax(target, dim=1) instead of target: the target holds logits",
     }.get(word, f"torch.nn.functional.log_softmax(output, dim=-1) in place of what {function} is given as its first argument")

@@ -71,7 +71,8 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
 
     Fires: of a body with several optimizers and backward passes, six runs of which are made on copies, an optimizer steps
         behind a backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An
-        error. Code `term`, a warning: likewise all weights that one term of the loss reaches, where others move for other terms.
+        error. Code `term`, a warning: likewise all weights that one term of the loss reaches, where others move for other
+        terms.
     Why: each weight is followed from the backward pass that gives it a gradient to the step, or to zero_grad(). What is cleared
         unused in every run has no effect on training, so this is certain.
     What fools it: gradients that the loop projects, averages or steps with by hand (it then is silent); a loss whose gradient

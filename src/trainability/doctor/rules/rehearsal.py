@@ -166,7 +166,7 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
         from the loss to the weights, or every path is cut (all units dead).
     What fools it: the first step of some penalties; hence three steps.
     Fix: call optimizer.zero_grad(), loss.backward(), optimizer.step() once per step, in this order; no .detach(), .item(),
-        argmax or torch.no_grad() between the model and the loss. The function at which the path ends is named, where it is seen.
+        argmax or torch.no_grad() between the model and the loss. The function at which the path ends is named, if it is known.
     Source: own count.
     """
     rehearsal = _stepped(evidence)

@@ -37,8 +37,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         the columns of one, and not the same of both. Code `one_output`: adding or subtracting 20 at one output unit takes the
         loss to a billionth, whatever the other outputs are. Code `floorless`: the loss falls by 20 times its size or more as an
         output moves by 20 times its own, and by three times that at 40. Code `slopes`: with the derivatives that the loss takes
-        (create_graph=True) times 1e3, 4e3 and 1.6e4 it falls with their square. Code `boundless`: moving a small parameter, or columns
-        of an output, by 20 and by 40 (or by 1e5 and 2e5) lowers the loss along a line (or a logarithm), alike for every
+        (create_graph=True) times 1e3, 4e3 and 1.6e4 it falls with their square. Code `boundless`: moving a small parameter, or
+        columns of an output, by 20 and by 40 (or by 1e5 and 2e5) lowers the loss along a line (or a logarithm), alike for every
         example, and everything else then has a thousandth of its gradient or less. Code `switched_off`: a small parameter is
         nothing but a positive factor of terms that are never negative, and the loss takes it to zero. Code `censored`: with
         times and observed or censored events, a later event and a censored one move an output in opposite directions, in 95 %
