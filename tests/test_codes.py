@@ -784,6 +784,10 @@ CODES = {
     "batch_leakage.reordered": (fact(output_shape=(8, 4), reordered=True), fact(output_shape=(8, 4))),
     "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),
     "condition_not_judged.unmoved": (fact(not_judged=("judge", "maker", "reader")), fact(not_judged=("judge", "maker"))),
+    "idle_loss.detached": (
+        fact(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("maker",), is_cut=True)),
+        fact(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("maker",))),
+    ),
     "idle_loss.term": (
         fact(idle_loss=IdleLoss(place=2, num_losses=2, term=1, reached=("judge",), held=("encoder",))),
         fact(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("encoder",))),

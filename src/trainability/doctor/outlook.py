@@ -33,6 +33,7 @@ from trainability.doctor.outlook_limits import (
     HAS_LEARNED,
     LARGE_MULTIPLE,
     LATE_STEPS,
+    LONGEST_ACCUMULATION,
     LEARNED_SHARE,
     LEARNING_SHARE,
     LOST_SHARE,
@@ -149,16 +150,18 @@ def _certain(rehearsal: Rehearsal) -> tuple[str, str] | None:
         return BROKEN_LOSS, "below_floor"
     if goes_uphill(rehearsal):
         return BROKEN_LOSS, "uphill"
+    if rehearsal.idle and len(steps) >= LONGEST_ACCUMULATION:
+        return CANNOT_TELL, "idle"
     return None
 
 
 def goes_uphill(rehearsal: Rehearsal) -> bool:
     """Whether the loss has risen, and rises along each update that was followed, however short the step.
 
-    Where several optimizers step, also one that the body alone knows, an update follows several losses, and says nothing of
-    their sum; and where all gradients are zero, what the update follows is not this loss.
+    Where several optimizers step, also one that the body alone knows, or one of several does not, an update follows another
+    loss than their sum; and where all gradients are zero, what the update follows is not this loss.
     """
-    several = rehearsal.moves_others or any(step.optimizer_steps > 1 for step in rehearsal.steps)
+    several = rehearsal.moves_others or rehearsal.idle or any(step.optimizer_steps > 1 for step in rehearsal.steps)
     if several or (rehearsal.steps and all(step.gradient_norm == 0 for step in rehearsal.steps)):
         return False
     followed = [step for _, step in rehearsal.critical]

@@ -52,3 +52,4 @@ PASS_SHARE, PASS_STEPS = 0.25, 100
 # Of models against each other. Own, two GANs at rates over five decades, 800 steps: what learns goes 0.4 to 1.7 of its size in
 # a hundred steps; at a rate 200 times too small, 0.007; at one 500 times too large, 18, and the loss is 120 times what it was.
 GONE, NOWHERE, FEWEST_OF_OPPONENTS = 10.0, 0.03, 16
+LONGEST_ACCUMULATION = 16  # steps of a loop, behind which an optimizer that made none is not waiting for more batches

@@ -119,6 +119,7 @@ _WOULD_TELL = {
     "no_loss": "a loss that can be computed without a step (loss_fn= or training_step= in place of step=)",
     "warms_up": "a run beyond the warm-up, watched by Monitor,",
     "at_constant": "a longer run, of 300 steps and more, watched by Monitor or `trainability run`,",
+    "idle": "a step() of each optimizer, and another check,",
     "opposed": "a measure of what the models make, told to Monitor.record_evaluation during the run,",
     "chance_unknown": "a longer run, watched by Monitor, or `confirm`, which steps it further,",
 }
@@ -128,6 +129,7 @@ _BECAUSE = {
     "at_constant": "; what it has learned so far is no better than one answer for every example",
     "no_update": "; no update was made",
     "uphill": "; the steps go uphill",
+    "idle": "; one of several optimizers made no step, so what its parameters would do is not known",
     "warms_up": "; the learning rate still rises, so its pace is not known",
     "at_start": "; the weights know the task already",
     "near_the_plan": "; whether the planned steps suffice is open",

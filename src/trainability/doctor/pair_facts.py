@@ -13,6 +13,7 @@ class IdleLoss:
         term: its place in the sum, from 1; None where it is the whole loss.
         reached: parts of the models that it gives a gradient, which is cleared.
         held: parts that the optimizer holds that steps then; of a term, those that the rest of the loss moves.
+        is_cut: whether the loss is computed of what the held parts made, without a gradient for them.
     """
 
     place: int
@@ -20,6 +21,7 @@ class IdleLoss:
     term: int | None
     reached: tuple[str, ...]
     held: tuple[str, ...]
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

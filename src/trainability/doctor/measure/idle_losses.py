@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.batches import to_device
+from trainability.doctor.batches import tensors, to_device
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.nested import modules, optimizers
@@ -41,6 +41,7 @@ class _Watch(TorchFunctionMode):
         moved: by the place of a backward pass in the body, the parameters that changed while they held its gradient.
         cleared: likewise, those whose gradient was cleared instead; in how many bodies.
         terms: likewise, for each run of the body, what each term of the loss reaches.
+        of: likewise, parameters that the loss was computed with, whether or not it has a gradient for them.
         stepping: likewise, the optimizers that stepped right behind it, by place.
         lost: gradients were used in another way.
     """
@@ -51,10 +52,13 @@ class _Watch(TorchFunctionMode):
         self.cleared: dict[int, dict[int, int]] = {}
         self.terms: dict[int, list[list[frozenset[int]]]] = {}
         self.stepping: dict[int, set[int]] = {}
+        self.of: dict[int, set[int]] = {}
+        self._made: dict[int, tuple[Tensor, frozenset[int]]] = {}  # kept alive, so that an id is one tensor's
         self.lost, self.place = False, 0
         self._now: int | None = None
         self._is_aside = False
         self._parameters = parameters
+        self._own = {id(p): frozenset((id(p),)) for p in parameters}
         self._held: dict[int, set[int]] = {}  # backward passes whose gradient a parameter holds
         self._values: dict[int, Tensor] = {}  # of a parameter when it last got one
         self._gradients: dict[int, Tensor] = {}
@@ -68,17 +72,24 @@ class _Watch(TorchFunctionMode):
             result = func(*args, **(kwargs or {}))
             if not self._is_aside:
                 self._look(getattr(func, "__name__", ""), args, result)
+                self._follow((args, kwargs), result)
             return result
         self._now = self.place
         self.place += 1
         with torch._C.DisableTorchFunction():
             self.terms.setdefault(self._now, []).append(_reached_by_terms(args[0]))
+            self.of.setdefault(self._now, set()).update(self._of(args[0]))
         try:
             return func(*args, **(kwargs or {}))
         finally:
             self._now = None
             with torch._C.DisableTorchFunction():
                 self._gradients = {id(p.grad): p.grad for p in self._parameters if p.grad is not None}
+
+    def begin(self) -> None:
+        """The body runs once more."""
+        self.place = 0
+        self._made.clear()
 
     def close(self) -> None:
         """Listen no more, and settle what is known of the last run."""
@@ -98,6 +109,17 @@ class _Watch(TorchFunctionMode):
             if name == "__get__" and isinstance(result, Tensor):
                 self._gradients[id(result)] = result
             self.lost |= name not in _SCALES
+
+    def _of(self, tensor: Tensor) -> frozenset[int]:
+        found = self._made.get(id(tensor))
+        return found[1] if found is not None else self._own.get(id(tensor), frozenset())
+
+    def _follow(self, given: Any, result: Any) -> None:
+        with torch._C.DisableTorchFunction():
+            of = frozenset().union(*(self._of(tensor) for _, tensor in tensors(given)))
+            if of:
+                for _, made in tensors(result):
+                    self._made[id(made)] = made, of | self._of(made)
 
     def _on_gradient(self, p: nn.Parameter) -> Callable[[Tensor], None]:
         def came(gradient: Tensor) -> None:
@@ -177,7 +199,7 @@ def follow_losses(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], An
         for batch in islice(batches, _BODIES):
             on_device = to_device(batch, device)
             with watch:
-                watch.place = 0
+                watch.begin()
                 step(twins, steppers, on_device)
             counts.add(watch.place)
     watch.close()
@@ -206,7 +228,8 @@ def _idle(watch: _Watch, count: int, steppers: list[torch.optim.Optimizer], name
                     break
         if reached:
             parts = [tuple(dict.fromkeys(name for key, name in names.items() if key in of)) for of in (reached, held)]
-            return IdleLoss(place=place + 1, num_losses=count, term=term, reached=parts[0], held=parts[1])
+            is_cut = term is None and bool(held & watch.of.get(place, set()))
+            return IdleLoss(place=place + 1, num_losses=count, term=term, reached=parts[0], held=parts[1], is_cut=is_cut)
     return None
 
 

@@ -71,8 +71,8 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
 
     Fires: of a body with several optimizers and backward passes, six runs of which are made on copies, an optimizer steps
         behind a backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An
-        error. Code `term`, a warning: likewise all weights that one term of the loss reaches, where others move for other
-        terms.
+        error. Code `detached`, an error: likewise where the loss is computed from what these weights made. Code `term`, a
+        warning: likewise all weights that one term of the loss reaches, where others move for other terms.
     Why: each weight is followed from the backward pass that gives it a gradient to the step, or to zero_grad(). What is cleared
         unused in every run has no effect on training, so this is certain.
     What fools it: gradients that the loop projects, averages or steps with by hand (it then is silent); a loss whose gradient
@@ -84,22 +84,45 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).idle_loss
     if found is None:
         return []
+    if found.is_cut:
+        return [_detached(found)]
     return [_of_a_term(found) if found.term is not None else _of_a_loss(found)]
 
 
 def _of_a_loss(found: IdleLoss) -> Finding:
-    reached, first = _listed(found.reached), found.reached[0]
+    reached, held, first = _listed(found.reached), _listed(found.held), found.reached[0]
     return Finding(
         rule="idle_loss",
         severity="error",
         seen=f"loss {found.place} of the {found.num_losses} of a step gives {reached} gradients; the optimizer that steps then "
-        f"holds {_listed(found.held)}, and the gradients are cleared unused",
+        f"holds {held}, and the gradients are cleared unused",
         measurements=(Measurement(name="parts that are stepped for this loss", value=0.0, threshold=1.0),),
-        cause=f"the optimizer of this loss was given the parameters of {_listed(found.held)}",
-        remedy=f"give the optimizer that steps after loss {found.place} the parameters of {first}, which that loss is to move"
-        + (f" (not those of {_listed(found.reached[1:])}, if another loss trains them)" if len(found.reached) > 1 else ""),
+        cause=f"the loss is not computed from {held}: its optimizer was given other parameters than the loss is to move, or the "
+        f"loss is computed from something else than what {held} makes",
+        remedy=f"give the optimizer that steps after loss {found.place} the parameters of {first}, which that loss is to move "
+        f"(not those of {_listed(found.reached[1:])}, if another loss trains them)"
+        if len(found.reached) > 1
+        else f"compute loss {found.place} from what {held} makes, {first}({held}(...)), without detach(); or, if it is to move "
+        f"{first}, give its optimizer the parameters of {first}",
         source="PyTorch, torch.optim; own: gradients followed from backward() to step()",
         layers=found.reached,
+    )
+
+
+def _detached(found: IdleLoss) -> Finding:
+    reached, held = _listed(found.reached), _listed(found.held)
+    return Finding(
+        rule="idle_loss",
+        code="idle_loss.detached",
+        severity="error",
+        seen=f"loss {found.place} of the {found.num_losses} of a step is computed from what {held} makes, and its optimizer "
+        f"holds {held}, but the gradient reaches {reached} alone, where it is cleared unused",
+        measurements=(Measurement(name="parts that are stepped for this loss", value=0.0, threshold=1.0),),
+        cause=f"detach(), .data or no_grad() stands between {held} and {reached} in this loss",
+        remedy=f"remove the detach(), .data or no_grad() between {held} and {reached} in loss {found.place}: pass {reached} what "
+        f"{held} makes with its graph (detach() belongs into the loss that trains {reached})",
+        source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed",
+        layers=found.held,
     )
 
 

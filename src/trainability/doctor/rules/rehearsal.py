@@ -3,6 +3,7 @@
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.outlook_limits import LONGEST_ACCUMULATION
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.rules.factor import rate_as_factor
 from trainability.doctor.rules.loop import OF_NO_NORM
@@ -14,7 +15,6 @@ from trainability.doctor.rules.turned_plateau import turned_plateau
 from trainability.doctor.rules.unmoved import NOT_WRITTEN, flat_step
 
 # Gradients may be accumulated over this many batches before an optimizer steps.
-LONGEST_ACCUMULATION = 16
 CRAWLS = 1e-5  # of their size, that weights went in a rehearsal
 _LONG = 100  # steps of another optimizer in a script that has ended
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
@@ -95,6 +95,7 @@ def _one_is_idle(evidence: Evidence) -> Finding | None:
         remedy="after loss.backward(), call step() of each optimizer once; a copied line may step one of them twice",
         source="own; counted",
         layers=names,
+        explains=("wrong_sign", "stale_gradients"),  # of a loss on which nobody steps, or another optimizer does
     )
 
 
