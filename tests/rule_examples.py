@@ -572,6 +572,9 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(),
     ),
+    # adversaries
+    "unlimited_critic": Example({"warning": fact(unlimited_critic=("critic", "maker"))}, near=fact()),
+    "fixed_noise": Example({"warning": fact(fixed_noise=("judge", "maker"))}, near=fact()),
     # cut_off
     "flat_derivative": Example({"warning": fact(flat_derivative=True)}, near=fact()),
     "weights_redrawn": Example({"error": rehearsed(redrawn=("0.weight",))}, near=rehearsed()),

@@ -237,6 +237,9 @@ class Facts:
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
             row, and no loss goes by which row was asked for which; and, as a third, who is moved by a loss that does, where
             it does not move the maker; () if there are none.
+        unlimited_critic: of models that play against each other, a critic and the maker, where the critic's loss is a line and
+            nothing limits its slope; () if there are none.
+        fixed_noise: likewise, where the maker is given the same numbers at every step; () if there are none.
         idle_loss: of several optimizers' losses, one that moves nothing, or a term that does not; None if there is none.
         shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
         passed_by: in a watched loop, parameters of another network that the loss depends on and no optimizer holds.
@@ -437,6 +440,8 @@ class Facts:
     judged_outside: tuple[str, float] | None = None
     not_judged: tuple[str, ...] = ()
     idle_loss: IdleLoss | None = None
+    unlimited_critic: tuple[str, ...] = ()
+    fixed_noise: tuple[str, ...] = ()
     shared: tuple[int, int] | None = None
     passed_by: int | None = None
     was_stopped: bool = False

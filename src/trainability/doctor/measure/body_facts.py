@@ -15,6 +15,7 @@ from trainability.doctor.measure.certain import facts_of_step
 from trainability.doctor.measure.idle_losses import follow_losses
 from trainability.doctor.measure.kept_targets import kept_targets, with_kept_targets
 from trainability.doctor.measure.nested import modules, optimizers, players
+from trainability.doctor.measure.opponent_facts import facts_of_opponents
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
 from trainability.doctor.measure.recorded_facts import facts_of_recorded_body
 
@@ -35,6 +36,7 @@ def facts_of_body(
         The facts, with the models' names, or places, in them; None where nothing is known.
     """
     facts, notes, aim, moved, turned, asked, followed, of_body = None, [], None, None, None, None, None, {}
+    of_opponents: dict[str, tuple[int, int] | None] = {}
     try:
         facts = facts_of_step(model, first, step=step, optimizer=optimizer, batches=batches)
     except Exception as error:
@@ -63,11 +65,16 @@ def facts_of_body(
             aim = same_aim(model, optimizer, step, batches)
             moved = moved_by_judge(model, optimizer, step, batches)
             turned = moved_both_ways(model, optimizer, step, batches)
+            of_opponents = facts_of_opponents(model, optimizer, step, batches)
             asked = unasked_for(model, optimizer, step, first, followed.moved if followed is not None else ())
     except Exception as error:
         notes.append(f"models against each other: {error_line(error)}")
     idle = followed.idle if followed is not None else None
-    nothing = facts is None and not notes and all(found is None for found in (aim, moved, turned, asked, idle))
+    nothing = (
+        facts is None
+        and not notes
+        and all(found is None for found in (aim, moved, turned, asked, idle, *of_opponents.values()))
+    )
     if nothing and not any(value is not None for value in of_body.values()):
         return None
     names = _names_of_players(model)
@@ -82,6 +89,7 @@ def facts_of_body(
         moved_both_ways=one,
         not_judged=unasked,
         idle_loss=idle,
+        **{name: tuple(names[k] for k in pair) for name, pair in of_opponents.items() if pair is not None},
         notes=(*facts.notes, *notes),
     )
 

@@ -32,7 +32,8 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
         their place as target), "over_steps", "over_examples" or "elsewhere" (log-probabilities that sum to 1 along another
         dimension than the classes, or along none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and
         1), "rare_lighter" (weights that make what is rare in the batch count for less than what is frequent), "below_zero"
-        (rates below zero), "blank" (labels that are the blank); None where all is as it should be, or the loss is none that is known here.
+        (rates below zero), "blank" (labels that are the blank); None where all is as it should be, or the loss is none that is
+        known here.
     """
     check = _CHECKS.get(name)
     if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 for a in args[:2]):

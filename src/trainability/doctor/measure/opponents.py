@@ -27,16 +27,24 @@ _OPPOSED = 0.1  # share of the answers of which two losses want the opposite
 _Look = tuple[int, int, Tensor, frozenset[int]]  # batch, step, the gradients of the answers, and which models have one
 
 
-class _Watch:
-    """Gradients that answers of all sizes to another model's outputs get, by whose optimizer steps then."""
+class Watch:
+    """Gradients that answers of all sizes to another model's outputs get, by whose optimizer steps then.
+
+    Attributes:
+        judged: by judge and maker, those for which the judge's optimizer steps, and not the maker's.
+        asked: likewise, those for which the maker's steps.
+        moved: as `judged`, by an optimizer that holds the maker as well.
+        both: likewise, of an optimizer that holds both.
+        handles: of its hooks.
+    """
 
     def __init__(self, models: list[nn.Module], own_optimizers: list[torch.optim.Optimizer]) -> None:
         self.made: list[tuple[int, Tensor]] = []  # by which model; kept alive, so that an address is one tensor's
         self.pending: list[tuple[int, int, Tensor]] = []
         self.judged: dict[tuple[int, int], list[Tensor]] = {}
         self.asked: dict[tuple[int, int], list[Tensor]] = {}
-        self.moved: dict[tuple[int, int], list[Tensor]] = {}  # as `judged`, by an optimizer that holds the maker as well
-        self.both: dict[tuple[int, int], list[_Look]] = {}  # steps of an optimizer that holds both
+        self.moved: dict[tuple[int, int], list[Tensor]] = {}
+        self.both: dict[tuple[int, int], list[_Look]] = {}
         self.batch = self.step = 0
         self.models = models
         self.handles: list[Any] = []
@@ -100,7 +108,7 @@ def same_aim(
         The judge and the maker (places among the models), where the gradients of both losses have the same sign at all answers;
         None where they differ at some, or nothing can be compared.
     """
-    watch = _watched(model, optimizer, step, batches)
+    watch = watched(model, optimizer, step, batches)
     if watch is None:
         return None
     for (judge, maker), slopes in watch.judged.items():
@@ -136,7 +144,7 @@ def moved_by_judge(
     held = [{owner.get(id(p)) for group in o.param_groups for p in group["params"]} for o in optimizers(optimizer)]
     if not any(len(one) > 1 and one & other for one, other in permutations(held, 2)):
         return None
-    watch = _watched(model, optimizer, step, batches)
+    watch = watched(model, optimizer, step, batches)
     if watch is None:
         return None
     for (judge, maker), slopes in watch.moved.items():
@@ -168,7 +176,7 @@ def moved_both_ways(
     held = [{owner.get(id(p)) for group in o.param_groups for p in group["params"]} for o in optimizers(optimizer)]
     if not any(len(one) > 1 for one in held):
         return None
-    watch = _watched(model, optimizer, step, batches)
+    watch = watched(model, optimizer, step, batches)
     if watch is None:
         return None
     for (judge, maker), looks in watch.both.items():
@@ -197,14 +205,33 @@ def _paired(one: Iterable[Tensor], other: Iterable[Tensor]) -> list[tuple[Tensor
     return [(a, b) for a, b in zip(one, other, strict=False) if a.shape == b.shape]
 
 
-def _watched(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]) -> _Watch | None:
-    """Take some steps on copies; None where there is one model, or the body reaches the models by itself."""
+def watched(
+    model: Any,
+    optimizer: Any,
+    step: Callable[[Any, Any, Any], Any],
+    batches: Iterable[Any],
+    *,
+    listen: Callable[[list[nn.Module], list[torch.optim.Optimizer]], list[Any]] | None = None,
+) -> Watch | None:
+    """Take some steps on copies.
+
+    Args:
+        model: a dict, tuple or list of several, or one that holds them.
+        optimizer: likewise.
+        step: of (model, optimizer, batch): the loop's whole body.
+        batches: of the training loader.
+        listen: adds hooks to the copies of models and optimizers, and returns them.
+
+    Returns:
+        None where there is one model, or the body reaches the models by itself.
+    """
     if len(players(model)) < 2 or reaches(step, model, optimizer):
         return None
     twins, steppers = copied(model, optimizer)
     parts = players(twins)
     device = next((p.device for part in parts for p in part.parameters()), torch.device("cpu"))
-    watch = _Watch(parts, optimizers(steppers))
+    watch = Watch(parts, optimizers(steppers))
+    watch.handles += listen(parts, optimizers(steppers)) if listen is not None else []
     guarded = put_back(*used_by(step)), variables_put_back(step)
     with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
         for watch.batch, batch in enumerate(islice(batches, _STEPS)):

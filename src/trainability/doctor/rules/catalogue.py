@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from trainability.doctor.rules import (
+    adversaries,
     alike,
     augmentation,
     class_order,
@@ -78,6 +79,7 @@ FILES: tuple[ModuleType, ...] = (
     alike,
     cut_off,
     moved_by_losses,
+    adversaries,
     rehearsal,
     lowest_loss,
     outputs,

@@ -14,7 +14,7 @@ _FEWEST_IDLE, _FEWEST_WATCHED = 3, 20  # steps without any gradient, rehearsed a
 FEW_FIXED = 10  # trainable numbers; one of so few may keep its initial value
 
 
-@rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good"))
+@rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good", "unlimited_critic"))
 def flat_derivative(evidence: Evidence) -> list[Finding]:
     """A derivative in the loss is exactly zero, or a constant for the weights.
 

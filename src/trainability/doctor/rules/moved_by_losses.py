@@ -97,8 +97,8 @@ def _of_a_loss(found: IdleLoss) -> Finding:
         seen=f"loss {found.place} of the {found.num_losses} of a step gives {reached} gradients; the optimizer that steps then "
         f"holds {held}, and the gradients are cleared unused",
         measurements=(Measurement(name="parts that are stepped for this loss", value=0.0, threshold=1.0),),
-        cause=f"the loss is not computed from {held}: its optimizer was given other parameters than the loss is to move, or the "
-        f"loss is computed from something else than what {held} makes",
+        cause=f"the loss is not computed from {held}: its optimizer was given other parameters than the loss is to move, or "
+        f"the loss is computed from something else than what {held} makes",
         remedy=f"give the optimizer that steps after loss {found.place} the parameters of {first}, which that loss is to move "
         f"(not those of {_listed(found.reached[1:])}, if another loss trains them)"
         if len(found.reached) > 1
@@ -119,8 +119,8 @@ def _detached(found: IdleLoss) -> Finding:
         f"holds {held}, but the gradient reaches {reached} alone, where it is cleared unused",
         measurements=(Measurement(name="parts that are stepped for this loss", value=0.0, threshold=1.0),),
         cause=f"detach(), .data or no_grad() stands between {held} and {reached} in this loss",
-        remedy=f"remove the detach(), .data or no_grad() between {held} and {reached} in loss {found.place}: pass {reached} what "
-        f"{held} makes with its graph (detach() belongs into the loss that trains {reached})",
+        remedy=f"remove the detach(), .data or no_grad() between {held} and {reached} in loss {found.place}: pass {reached} "
+        f"what {held} makes with its graph (detach() belongs into the loss that trains {reached})",
         source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed",
         layers=found.held,
     )

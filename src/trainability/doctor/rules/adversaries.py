@@ -1,0 +1,69 @@
+"""Models that play against each other: what limits the critic, and what the generator is given."""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+
+@rule(severities=("warning",), explains=("exploding_gradient", "loss_cliff", "oscillation", "saturation", "update_ratio"))
+def unlimited_critic(evidence: Evidence) -> list[Finding]:
+    """The critic of a Wasserstein GAN has no limit to its slope.
+
+    Fires: in eight steps on copies, the loss of one model is a line in its answers to what another makes, whose own loss is a
+        line with the opposite slope; and nothing limits the answers: no derivative is taken for a graph (gradient penalty), the
+        critic's weights stay as its optimizer leaves them (clipping) and have no decay, none of its layers is parametrised
+        (spectral norm), and its last function is not bounded.
+    Why: the difference of a critic's answers is a distance of distributions only where the critic's slope is limited. Without a
+        limit its loss falls without end as its weights grow, and the generator is pulled further with each step.
+    What fools it: a limit that acts otherwise, for example in the critic's own forward or after many steps.
+    Fix: add a gradient penalty to the critic's loss, clip its weights after each of its steps, or apply
+        torch.nn.utils.parametrizations.spectral_norm to its layers.
+    Source: Arjovsky, Chintala and Bottou, Wasserstein GAN, ICML 2017, algorithm 1; Gulrajani et al., NeurIPS 2017.
+    """
+    found = reading.facts(evidence).unlimited_critic
+    if not found:
+        return []
+    judge, maker = found
+    return [
+        Finding(
+            rule="unlimited_critic",
+            severity="warning",
+            seen=f"the loss of {judge} is a line in its answers to what {maker} makes, and nothing limits its slope",
+            measurements=(Measurement(name="limits to the critic's slope", value=0.0, threshold=1.0),),
+            cause="the weight clipping, gradient penalty or spectral norm of a Wasserstein critic is missing, or has no effect",
+            remedy=f"after each step of {judge}: with torch.no_grad(): for p in {judge}.parameters(): p.clamp_(-0.01, 0.01); "
+            "or add 10 * ((gradient norm at points between real and generated ones) - 1) ** 2 to its loss; or use another loss, "
+            "binary_cross_entropy_with_logits",
+            source="Wasserstein GAN, 2017, algorithm 1; own: slopes of the losses, and weights between steps",
+        )
+    ]
+
+
+@rule(severities=("warning",), explains=("plateau", "saturation", "prediction_collapse"))
+def fixed_noise(evidence: Evidence) -> list[Finding]:
+    """A generator is given the same noise at every step.
+
+    Fires: in eight steps on copies, a model whose outputs another model judges is given the same rows of numbers at every call,
+        while the other model is given different ones.
+    Why: the generator learns the outputs for these few rows alone, and what it makes of other noise was never judged. Values
+        are compared, so this is certain.
+    What fools it: a generator that is meant to make a fixed number of things.
+    Fix: draw the noise inside the loop, anew for each step: torch.randn(batch_size, size).
+    Source: Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: inputs compared.
+    """
+    found = reading.facts(evidence).fixed_noise
+    if not found:
+        return []
+    judge, maker = found
+    return [
+        Finding(
+            rule="fixed_noise",
+            severity="warning",
+            seen=f"{maker} is given the same numbers at each of its calls, while what {judge} is given changes",
+            measurements=(Measurement(name="different inputs in the calls that were seen", value=1.0, threshold=2.0),),
+            cause="the noise is drawn once, before the loop",
+            remedy=f"draw it in the loop, for each step anew: {maker}(torch.randn(len(batch), size))",
+            source="Generative Adversarial Nets, 2014, algorithm 1; own: inputs compared",
+        )
+    ]

@@ -1,0 +1,84 @@
+"""Models against each other: limits of a critic, and noise that is never new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainability.doctor.measure.opponent_facts import facts_of_opponents
+
+X = torch.randn(320, 4, generator=torch.Generator().manual_seed(0))
+LOADER = [(X[k : k + 32],) for k in range(0, 320, 32)]
+FIXED = torch.randn(32, 3, generator=torch.Generator().manual_seed(1))
+
+
+def models(limit: str | None = None) -> dict[str, nn.Module]:
+    last = nn.utils.parametrizations.spectral_norm(nn.Linear(8, 1)) if limit == "norm" else nn.Linear(8, 1)
+    ends = [nn.Tanh()] if limit == "tanh" else []
+    critic = nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(0.2), last, *ends)
+    return {"maker": nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4)), "critic": critic}
+
+
+def optimizers_of(models: dict[str, nn.Module], decay: float = 0.0) -> dict[str, torch.optim.Optimizer]:
+    return {name: torch.optim.RMSprop(model.parameters(), lr=1e-3, weight_decay=decay) for name, model in models.items()}
+
+
+def plays(
+    limit: str | None = None, *, noise: Callable[[], Tensor] = lambda: torch.randn(32, 3), kind: str = "line"
+) -> Callable:
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        x = batch[0]
+        for _ in range(2):
+            made = model["maker"](noise()).detach()
+            real, fake = model["critic"](x), model["critic"](made)
+            loss = fake.mean() - real.mean() if kind == "line" else F.softplus(fake).mean() + F.softplus(-real).mean()
+            if limit == "penalty":
+                between = ((x + made) / 2).requires_grad_()
+                slope = torch.autograd.grad(model["critic"](between).sum(), between, create_graph=True)[0]
+                loss = loss + 10 * (slope.norm(dim=1) - 1).square().mean()
+            optimizer["critic"].zero_grad()
+            loss.backward()
+            optimizer["critic"].step()
+            if limit == "clip":
+                for p in model["critic"].parameters():
+                    p.data.clamp_(-0.01, 0.01)
+            elif limit == "lost":
+                for p in model["critic"].parameters():
+                    p.data.clamp(-0.01, 0.01)
+        answers = model["critic"](model["maker"](noise()))
+        loss = -answers.mean() if kind == "line" else F.softplus(-answers).mean()
+        optimizer["maker"].zero_grad()
+        loss.backward()
+        optimizer["maker"].step()
+        return loss
+
+    return step
+
+
+@pytest.mark.parametrize("limit", [None, "lost", "clip", "penalty", "norm", "tanh", "decay"])
+def test_what_limits_a_wasserstein_critic(limit: str | None) -> None:
+    players = models(limit)
+    optimizer = optimizers_of(players, decay=1e-2 if limit == "decay" else 0.0)
+    before = [p.detach().clone() for model in players.values() for p in model.parameters()]
+    found = facts_of_opponents(players, optimizer, plays(limit), LOADER)
+    assert found["unlimited_critic"] == ((1, 0) if limit in (None, "lost") else None)
+    assert all(torch.equal(a, b) for a, b in zip(before, (p for m in players.values() for p in m.parameters()), strict=True))
+
+
+def test_a_loss_with_a_floor_needs_no_limit() -> None:
+    players = models()
+    found = facts_of_opponents(players, optimizers_of(players), plays(kind="floor"), LOADER)
+    assert found == {"unlimited_critic": None, "fixed_noise": None}
+
+
+@pytest.mark.parametrize(
+    ("noise", "found"), [(lambda: FIXED, (1, 0)), (lambda: FIXED.roll(int(torch.randint(9, ())), 0), None)]
+)
+def test_noise_that_is_drawn_once(noise: Callable[[], Tensor], found: Any) -> None:
+    players = models()
+    assert facts_of_opponents(players, optimizers_of(players), plays(kind="floor", noise=noise), LOADER)["fixed_noise"] == found
