@@ -33,8 +33,8 @@ def unlimited_critic(evidence: Evidence) -> list[Finding]:
             measurements=(Measurement(name="limits to the critic's slope", value=0.0, threshold=1.0),),
             cause="the weight clipping, gradient penalty or spectral norm of a Wasserstein critic is missing, or has no effect",
             remedy=f"after each step of {judge}: with torch.no_grad(): for p in {judge}.parameters(): p.clamp_(-0.01, 0.01); "
-            "or add 10 * ((gradient norm at points between real and generated ones) - 1) ** 2 to its loss; or use another loss, "
-            "binary_cross_entropy_with_logits",
+            "or add 10 * ((gradient norm at points between real and generated ones) - 1) ** 2 to its loss; or use "
+            "binary_cross_entropy_with_logits of its answers",
             source="Wasserstein GAN, 2017, algorithm 1; own: slopes of the losses, and weights between steps",
         )
     ]
