@@ -74,6 +74,7 @@ class Attached:
         heard = functools.partial(say_finding, key if is_one_of_several else "")
         # A watched script's step is recorded with its loader, by `ScriptWatch`.
         monitor = Monitor(model, optimizer, every, run=place, on_finding=heard, asks_step=False, **settings)
+        monitor.is_followed = True
         if is_sampled_next:
             monitor.sample_next()
         monitor.__enter__()
