@@ -174,6 +174,11 @@ class Monitor(Watcher):
         if self._recorder is not None:
             self._recorder.end(self._num_steps, *self._ending(error))
 
+    def remove_run(self) -> None:
+        """Remove what was written of a loop that has ended and of which nothing was seen."""
+        if self._recorder is not None:
+            self._recorder.remove()
+
     def abandon(self) -> None:
         """Leave without a word and without a question to the recorded step: somebody else has said why the loop ends."""
         self._on_finding = None

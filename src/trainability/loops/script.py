@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from trainability.loops.script_error import NO_STEP_BEFORE, print_as_python
 from trainability.training.free_folder import check_is_free, check_is_writable, next_free
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ def run_script(
     with _after_import(actions):
         code, error = _run(script, arguments)
     if not watches:
-        if code == 0:
-            print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
+        _say_no_torch(script, error)
         return _NOTHING_SEEN if is_check and code == 0 else code
     for refusal in refusals:
         refusal.end()
@@ -96,6 +96,14 @@ def run_script(
     return code or int(worse)
 
 
+def _say_no_torch(script: Path, error: BaseException | None) -> None:
+    """Say that nothing could be watched, unless the script ended itself with a code, or Python could not read it."""
+    if isinstance(error, Exception) and not isinstance(error, SyntaxError):
+        print(f"trainability: {NO_STEP_BEFORE}", file=sys.stderr)
+    elif error is None or (isinstance(error, SystemExit) and not error.code):
+        print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
+
+
 _TRAINERS = {
     "lightning.pytorch.trainer.trainer": "lightning",
     "pytorch_lightning.trainer.trainer": "lightning",
@@ -107,7 +115,6 @@ _TRAINERS = {
 def _run(script: Path, arguments: Sequence[str]) -> tuple[int, BaseException | None]:
     """Run the script; an error of it is printed as Python prints it. Returns its exit code and what ended it."""
     from trainability.loops.enough import Enough
-    from trainability.loops.script_error import print_as_python
 
     with _as_main(script, arguments):
         try:

@@ -10,6 +10,8 @@ _OURS = str(Path(__file__).parents[1])
 _CALLS_AS_CALLER = str(Path(_OURS) / "doctor" / "measure" / "warned.py")
 """What it calls runs in a frame that has the name of the caller's file."""
 _IMPORTS = "<frozen importlib"
+NO_STEP_BEFORE = "no training step was seen before the script failed"
+"""Said below the traceback."""
 
 
 def print_as_python(error: BaseException, script: Path) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 ENVIRONMENT = "environment.json"
-FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
+FINDINGS, FINDING_EVENTS, EVIDENCE, RESULT = "findings.json", "findings.jsonl", "evidence.json", "result.json"
 CONFIG, LOOP = "config.toml", "loop.json"
 """A run directory contains one of the two: the configuration of `train`, or a description of another training loop."""
 
@@ -124,7 +124,14 @@ class RunWriter:
 
     def write_result(self, **result: Any) -> None:
         """Write how the run ended; a run in progress, or killed, has no such file."""
-        write_json(self.folder / "result.json", result)
+        write_json(self.folder / RESULT, result)
+
+    def remove(self) -> None:
+        """Remove the files of a loop that is not `train`, and the directory if nothing else is in it."""
+        for name in (LOOP, ENVIRONMENT, STEPS, LAYERS, EVALUATIONS, FINDINGS, FINDING_EVENTS, EVIDENCE, RESULT, lock.FILE):
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def write_findings(self, *, step: int, **diagnosis: Any) -> None:
         """Write the diagnosis after a step, without the evidence, which has its own file."""
