@@ -42,7 +42,7 @@ class ScriptWatch:
     callback instead, since they know their accumulation and metrics.
 
     Args:
-        script: for the run's page.
+        script: what the run's page calls it.
         every: sample layers at every so many optimizer steps.
         most_steps: stop the script after so many; `None` never does.
         place: makes the run directory, which is asked for when there is something to watch; `None` writes none.
@@ -51,7 +51,7 @@ class ScriptWatch:
         trainers: that the script makes.
     """
 
-    def __init__(self, script: Path, *, every: int, most_steps: int | None, place: Callable[[], Path] | None) -> None:
+    def __init__(self, script: str | Path, *, every: int, most_steps: int | None, place: Callable[[], Path] | None) -> None:
         self._script, self._every, self._most_steps, self._place = script, every, most_steps, place
         self._attached = Attached(is_eager=True)
         self._follower, self._monitors = self._attached.follower, self._attached.monitors
