@@ -752,6 +752,7 @@ CODES = {
     "target_broadcast.unpaired of noise": (compared_with(z=3.6, unpaired=True), compared_with(z=3.4, unpaired=True)),
     "shuffled_labels.unrelated of two distributions": (compared_with(z=1.0), compared_with(z=1.0, unpaired=True)),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
+    "blind.uncalled": (Evidence(unheard_steps=2), Evidence()),
     "never_steps.one": (Evidence(steps_of_others=1200), Evidence(steps_of_others=20)),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),

@@ -320,7 +320,10 @@ def test_the_table_says_how_a_change_compares(state: str, loss: float, words: st
 
 
 def test_a_change_cut_short_is_not_tested_and_speaks_for_nothing() -> None:
-    short = change("rate_ten", "not tested", "update_ratio", curve=((0, 2.3), (15, 2.3)), reason="15 of 120 steps")
+    short = change(
+        "rate_ten", "not tested", "update_ratio", curve=((0, 2.3), (15, 2.3)), reason="cut short after 15 of 120 steps"
+    )
+    once = change("rate_tenth", "not tested", curve=((0, 2.3), (120, 0.4)), again=None, reason="it learns once")
     whole = change("clip_off", "no better", "clipping")
     (first, second) = with_outcomes([finding("update_ratio"), finding("clipping")], experiments(short, whole), predictions=[])
     assert first.tested is not None
@@ -330,8 +333,9 @@ def test_a_change_cut_short_is_not_tested_and_speaks_for_nothing() -> None:
     assert second.tested.outcome == "open"
     assert "none of the 1 " in second.tested.said
     assert "1 was not tested" in second.tested.said
-    rows = {cells[0]: cells for cells, _ in experiment_table(experiments(short, whole)).rows}
-    assert rows["rate_ten"][COLUMNS.index("outcome")] == "not tested"
+    rows = {cells[0]: cells for cells, _ in experiment_table(experiments(short, once, whole)).rows}
+    assert rows["rate_ten"][COLUMNS.index("outcome")] == "cut short"
+    assert rows["rate_tenth"][COLUMNS.index("outcome")] == "one seed only"
     assert rows["rate_ten"][COLUMNS.index("steps")] == "15 of 120"
 
 

@@ -135,6 +135,30 @@ def test_python_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch, c
         assert isinstance(setup(), trainability.Setup)
 
 
+def test_the_readme_shows_what_run_and_check_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    readme = blocks(ROOT / "README.md")
+    for block in readme:
+        if name := re.match(r"# (\w+\.py)\n", block.text):
+            (tmp_path / name[1]).write_text(block.text)
+
+    def exit_code(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as stop:
+            program.main(list(arguments))
+        return int(stop.value.code or 0)
+
+    (shown,) = (block.text for block in readme if block.text.startswith("trainability: watching"))
+    assert exit_code("run", "train.py") == 0
+    heard = capsys.readouterr().err
+    for part in shown.split("\n…\n"):
+        assert part in heard
+    assert exit_code("check", "my_training:setup") == 0
+    assert "WILL TRAIN" in capsys.readouterr().out
+
+
 def commands(text: str) -> list[str]:
     """The commands of a block, without prompts and comments, continued lines joined."""
     joined = re.sub(r" *\\\n *", " ", text)

@@ -81,12 +81,16 @@ def test_before_and_during_lose_nothing() -> None:
     assert joined.num_classes == 4
     idle = Evidence(steps_of_others=120)
     assert before.merge(idle).steps_of_others == idle.merge(Evidence()).steps_of_others == 120
+    unheard = Evidence(unheard_steps=3)
+    assert before.merge(unheard).unheard_steps == unheard.merge(Evidence()).unheard_steps == 3
+    assert unheard.merge(during).unheard_steps is None
     assert joined.problems == ("one", "both", "two")
     assert joined.optimizer == OptimizerSettings(name="SGD", lr=0.01, clip=1.0, planned_steps=400)
     # Every field is one of those above: a field that is added needs a place in merge.
     assert {field.name for field in dataclasses.fields(Evidence)} == {
         *("probe", "steps", "samples", "evaluations", "data", "metric", "num_classes", "optimizer", "problems"),
         *("rehearsal", "facts", "processes", "experiments", "relation", "has_ended", "is_complete", "steps_of_others"),
+        "unheard_steps",
     }
     assert before.merge(Evidence()) == before
     assert Evidence().merge(during) == during

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import trainability
 from trainability.doctor import Evidence, Monitor, diagnose, probe
 from trainability.doctor.finding import Finding, Measurement, Severity, take_news
 from trainability.doctor.measure import gradient_norms
@@ -324,6 +325,37 @@ def test_a_blind_monitor_says_so_once():
     assert diagnosis.findings[0].rule == "blind"
     assert len(monitor.evidence().steps) == 3
     assert len(monitor.evidence().samples) == 3  # one blind look does not end looking
+
+
+@pytest.mark.parametrize("kind", ["alone", "healthy before", "broken before"])
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_that_no_backward_pass_was_told_is_said_first(kind: str, is_followed: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4), *([nn.Softmax(1)] if "broken" in kind else []))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inputs = torch.randn(64, 8)
+    batches = [(inputs, inputs[:, :4].argmax(dim=1))]
+    before = None if kind == "alone" else trainability.check(model, batches, optimizer=optimizer, planned_steps=100)
+    monitor = trainability.Monitor(model, optimizer, every=2, before=before)
+    monitor.is_followed = is_followed
+
+    def loop() -> None:
+        with monitor:
+            for _ in range(5):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), batches[0][1]).backward()
+                optimizer.step()
+
+    with pytest.warns(RuntimeWarning, match="after_backward"):
+        loop()
+    diagnosis = monitor.diagnose()
+    codes = [(finding.severity, finding.code) for finding in diagnosis.findings]
+    assert (codes[:1] == [("error", "blind.uncalled")]) is not is_followed
+    assert ("softmax_twice" in {code for _, code in codes}) == ("broken" in kind)
+    if not is_followed:
+        assert diagnosis.verdict == "cannot tell"
+        assert diagnosis.reason == diagnosis.findings[0].seen
+        assert diagnosis.findings[0].measurements[0].value == 5
 
 
 @pytest.mark.parametrize("place", ["gradient_stats", "dead_fraction", "thin", "log_histograms"])

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from trainability import Evidence, Setup, confirm
 from trainability.checking.check import check_setup
 from trainability.doctor.audit_results import Relation
+from trainability.doctor.experiment_table import COLUMNS, experiment_table
 from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
 from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
@@ -616,7 +617,7 @@ def test_everything_is_as_it_was_after_ctrl_c(form: str, when: int) -> None:
             if calls[0] > 25 * when:
                 raise KeyboardInterrupt
 
-    def progress(change: str, number: int, total: int) -> None:
+    def progress(change: str, number: int, total: int | None) -> None:
         if number == when:
             handles.append(torch.nn.modules.module.register_module_forward_pre_hook(interrupt))
             calls[0] = 25 * when
@@ -870,6 +871,25 @@ def test_a_change_has_to_be_ahead_by_more_than_two_seeds_are_apart() -> None:
     assert not witness(0.15, 0.9).is_fixed_by(fact)
 
 
+@pytest.mark.parametrize(("program", "seconds"), [("weight_decay_05", 60.0), ("weight_decay_05", 2.0), ("sound_mlp", 60.0)])
+def test_progress_counts_on_and_its_total_never_falls(program: str, seconds: float) -> None:
+    heard: list[tuple[int, int | None]] = []
+    experiment(
+        made(getattr(planted, program)),
+        Evidence(),
+        seconds=seconds,
+        max_steps=60,
+        progress=lambda _, *numbers: heard.append(numbers),
+    )
+    assert [number for number, _ in heard] == list(range(1, len(heard) + 1))
+    totals = [total for _, total in heard]
+    assert totals[:2] == [None, None]
+    known = [total for total in totals[2:] if total is not None]
+    assert len(known) == len(totals) - 2 > 0
+    assert known == sorted(known)
+    assert all(number <= total for number, total in heard[2:] if total is not None)
+
+
 @pytest.mark.parametrize(("severity", "certain"), [("error", True), ("warning", True), ("hint", False)])
 def test_a_hint_makes_no_change_certain(severity: Severity, certain: bool) -> None:
     number = Measurement(name="a", value=0.0)
@@ -883,6 +903,9 @@ def test_a_change_cut_short_is_not_tested() -> None:
     short = [arm for arm in found.changes if arm.curve and arm.steps < found.steps and math.isfinite(arm.loss or math.inf)]
     assert all(arm.outcome in ("not tested", "control", "trains", "also helps", "faster") for arm in short)
     assert all(f"{arm.steps} of {found.steps} steps" in arm.reason for arm in short if arm.outcome == "not tested")
+    words = {cells[0]: cells[COLUMNS.index("outcome")] for cells, _ in experiment_table(found).rows}
+    assert "not tested" not in words.values()
+    assert {words[arm.change] for arm in short if arm.outcome == "not tested"} <= {"cut short"}
     assert found.steps == 400 or any("400 steps" in note for note in found.notes)
 
 

@@ -88,7 +88,7 @@ def test_ctrl_c_in_an_arm(form: str, place: str, arm: int, monkeypatch: pytest.M
     setup, press = started(form), Pressed(1 if place in ("between", "copy") else 5, armed=False)
     before = state_of(setup)
 
-    def progress(change: str, number: int, total: int) -> None:
+    def progress(change: str, number: int, total: int | None) -> None:
         if number == arm:
             press.armed = True
             if place == "between":

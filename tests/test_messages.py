@@ -1,5 +1,8 @@
 """What a user's slip is answered with: the name that was meant, the place in the own code, one line."""
 
+import copy
+import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from trainability.cli.program import main
 from trainability.loops.saying import say_command
 
 SETUPS = """
+import torch
 from trainability import Setup
 
 
@@ -26,6 +30,16 @@ def raises():
 
 def number():
     return 1
+
+
+def refused():
+    return Setup(model=torch.nn.Linear(2, 1), train_loader=[], optimizer=3)
+
+
+def assigns():
+    setup = Setup(model=torch.nn.Linear(2, 1), train_loader=[])
+    setup.clip = 1.0
+    return setup
 """
 
 
@@ -37,13 +51,30 @@ def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_an_error_of_the_users_own_is_placed_where_it_arose(name: str) -> None:
-    with pytest.raises(ValueError, match=r"KeyError: 'missing', own_setups\.py, line 6") as refused:
+    with pytest.raises(ValueError, match=r"KeyError: 'missing', own_setups\.py, line 7") as refused:
         load_setup(f"{name}:raises")
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("function", "line"), [("refused", 19), ("assigns", 24)])
+def test_what_a_setup_refuses_is_placed_where_it_was_written(name: str, function: str, line: int) -> None:
+    with pytest.raises(ValueError, match=rf"own_setups\.py, line {line}\)") as refused:
+        load_setup(f"{name}:{function}")
+    assert "FrozenInstanceError" not in str(refused.value)
+
+
+def test_a_setup_that_is_assigned_to_names_the_call_that_changes_it() -> None:
+    setup = trainability.Setup(model=nn.Linear(2, 1), train_loader=[])
+    with pytest.raises(AttributeError, match=r"dataclasses\.replace\(setup, clip=\.\.\.\)"):
+        setup.clip = 1.0  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        del setup.clip  # type: ignore[misc]
+    assert dataclasses.replace(setup, clip=1.0).clip == 1.0
+    assert pickle.loads(pickle.dumps(copy.copy(setup))).clip is None
+
+
 @pytest.mark.parametrize(
-    ("function", "near"), [("raisez", "did you mean raises"), ("zzz", "known are looks_up, raises, number")]
+    ("function", "near"), [("raisez", "did you mean raises"), ("zzz", "known are looks_up, raises, number, refused, assigns")]
 )
 def test_a_misspelled_function_is_answered_with_the_nearest(name: str, function: str, near: str) -> None:
     with pytest.raises(ValueError, match=near):

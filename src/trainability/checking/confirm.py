@@ -45,7 +45,8 @@ def confirm(
             loops that reach their model by themselves can be copied.
         seconds: about as long at most, beside the check.
         max_steps: of each copy; where no change fixes the program and there is time, four times as many.
-        progress: called with the change that is tried, its number, and how many there are.
+        progress: called with the change that is tried, its number, and how many are planned, which grows where more are
+            needed; `None` before that is known.
         executor: tries changes side by side there, each on one thread; `setup` then is a function that can be pickled, as one
             of a module can, and makes the same program where its random state is the same.
 

@@ -89,7 +89,7 @@ def confirmed(
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))
     with progress_of(plain_console()) as progress, optional_executor(processes, cluster) as executor:
 
-        def trying(change: str, number: int, total: int) -> None:
+        def trying(change: str, number: int, total: int | None) -> None:
             progress(f"experiments: {change}", number, total)
 
         if target is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from trainability.cli.shown import show_what_to_fix_first
 from trainability.config import RunConfig, in_range
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def map_command(
     from trainability.prescribe.phase_map import outcomes
 
     program = _program(config, target, steps)
+    if target is not None:
+        show_what_to_fix_first(target, as_json=json)
     found = maps.map_of(program, steps=steps, seconds=seconds)
     folder = dir or FOLDER / maps.name_of(program).replace(":", ".")
     made: dict[Cell, ShortRun] = maps.read_runs(folder) if runs else {}

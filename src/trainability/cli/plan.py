@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from trainability import config as configuration
+from trainability.cli.shown import show_what_to_fix_first
 from trainability.config import RunConfig, in_range
 from trainability.disk import whole
 
@@ -64,6 +65,7 @@ def plan(
     if target is not None:
         if recipe is not None or out is not None or config != RunConfig():
             raise ValueError(f"plan {target} is for what your function returns; it takes no --recipe, --out or flags of train")
+        show_what_to_fix_first(target, as_json=json)
         with optional_executor(processes, cluster) as executor, _progress() as (_, trying):
             found = _for_target(target, top, seconds, vary, executor, trying)
         return _show(found, as_json=json, flags=None)

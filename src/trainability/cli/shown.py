@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,15 @@ def show(diagnosis: Diagnosis, *, as_json: bool) -> int:
 
         print_diagnosis(plain_console(), diagnosis)
     return FAILED if diagnosis.asks_for_change else 0
+
+
+def show_what_to_fix_first(target: str, *, as_json: bool) -> None:
+    """Say in one line what is wrong with MODULE:FUNCTION that no plan helps against; beside JSON, on standard error."""
+    from trainability.checking.fix_first import fix_first_line, to_fix_first
+    from trainability.checking.program import Program
+
+    if errors := to_fix_first(Program(target=target).setup()):
+        print(fix_first_line(errors, target), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
 def show_each(diagnoses: Mapping[Path, Diagnosis], *, as_json: bool) -> int:

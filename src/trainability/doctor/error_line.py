@@ -10,6 +10,7 @@ _NOT_THE_USERS = (
     str(Path(__file__).parents[1]),
     *(sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")),
     "<frozen",
+    "<string>",  # methods that a dataclass writes for itself
 )
 _LONGEST = 300  # torch lists all backends behind an operator that a sparse tensor lacks
 

@@ -284,6 +284,7 @@ class Evidence:
         experiments: what one change at a time did to copies of the program.
         steps_of_others: of a script's optimizer that has not stepped although what it holds gets gradients, the most steps that
             another one has made; None of any other.
+        unheard_steps: of the watched optimizer, where the loop told Monitor of no backward pass, so that none was watched.
         processes: sampled steps side by side, where several processes train one model.
         has_ended: whether the watched loop is over, in whatever way.
         is_complete: whether it came to its end, and was not stopped.
@@ -303,6 +304,7 @@ class Evidence:
     rehearsal: Rehearsal | None = None
     experiments: Experiments | None = None
     steps_of_others: int | None = None
+    unheard_steps: int | None = None
     processes: Processes | None = None
     has_ended: bool = False
     is_complete: bool = False
@@ -363,6 +365,7 @@ class Evidence:
             experiments=other.experiments or self.experiments,
             processes=joining.joined_processes(self.processes, other.processes),
             steps_of_others=self.steps_of_others if other.steps_of_others is None else other.steps_of_others,
+            unheard_steps=self.unheard_steps if other.unheard_steps is None and not other.steps else other.unheard_steps,
             has_ended=other.has_ended if other.steps else self.has_ended or other.has_ended,
             is_complete=other.is_complete if other.steps else self.is_complete or other.is_complete,
         )

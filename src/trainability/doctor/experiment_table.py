@@ -98,6 +98,8 @@ def outcome_words(arm: Arm, experiments: Experiments) -> str:
     """The outcome of a change as it is shown: beside a program that learns as it is, how its loss compares."""
     if arm.outcome == "trains":
         return "confirmed"
+    if arm.outcome == "not tested" and arm.curve:  # it was stepped, and not as long, or as often, as a judgement takes
+        return "cut short" if arm.steps < experiments.steps else "one seed only"
     if arm.outcome != "no better":
         return arm.outcome
     if not math.isfinite(arm.loss if arm.loss is not None else math.nan):

@@ -112,4 +112,10 @@ class Setup:
         return found[0] if len(found) == 1 else None
 
 
-Setup.__init__ = with_near_names(Setup.__init__)  # a dataclass's own says that a name is unexpected, and no more
+def _refuse_assignment(setup: Setup, name: str, value: object = None) -> None:
+    raise AttributeError(f"a Setup cannot be changed; dataclasses.replace(setup, {name}=...) makes another one")
+
+
+# A dataclass's own say that a name is unexpected, or a field frozen, and no more.
+Setup.__init__ = with_near_names(Setup.__init__)
+Setup.__setattr__ = Setup.__delattr__ = _refuse_assignment  # type: ignore[method-assign, assignment]

@@ -22,7 +22,6 @@ from trainability.doctor.layer_table import LayerTable, field_of, layer_table, n
 if TYPE_CHECKING:
     from trainability.doctor.diagnosis import Diagnosis
 
-RULES_PAGE = "docs/rules.md"
 MOST_NAMED = 6
 """Layers that a finding names in full."""
 
@@ -109,11 +108,6 @@ def _layer(name: str) -> str:
     return f"({name})" if name.isdigit() else name  # as PyTorch prints the parts of a Sequential
 
 
-def where_to_read(rule: str, command: str) -> str:
-    """Say where a rule is explained: by which command, and on which page."""
-    return f"{command or f'trainability explain {rule}'} ({RULES_PAGE}#{rule})"
-
-
 def tested_text(tested: Any) -> str:
     """Write what experiments say of a finding; nothing where none were made."""
     return f"{field_of(tested, 'outcome')}: {field_of(tested, 'said')}" if tested else ""
@@ -140,7 +134,7 @@ def finding_view(finding: Finding | Mapping[str, Any]) -> FindingView:
         "explains": ", ".join(map(str, field_of(finding, "explains") or ())),
         "source": text("source"),
         "code": code if code != rule else "",
-        "more": where_to_read(rule, text("read_more")) if rule else "",
+        "more": text("read_more") or (f"trainability explain {rule}" if rule else ""),
     }
     return FindingView(
         severity=text("severity"),

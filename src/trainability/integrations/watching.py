@@ -14,6 +14,7 @@ from trainability.loops.attaching import Attached
 from trainability.loops.following import Follower, parts_of
 from trainability.loops.metrics import validation_numbers
 from trainability.loops.monitor import Monitor
+from trainability.loops.saying import say
 
 StopOn = Literal["doomed"]
 
@@ -30,6 +31,7 @@ class Watching:
     Attributes:
         is_on: whether a training is under way.
         most_steps: ask the trainer to stop after so many optimizer steps; `None` never does.
+        keeps_empty: see `Attached.leave`.
 
     Raises:
         ValueError: `stop_on` is something else.
@@ -42,6 +44,7 @@ class Watching:
         self._every, self._stop_on, self._settings = every, stop_on, settings
         self.is_on = False
         self.most_steps: int | None = None
+        self.keeps_empty = True
         self._handles: list[Any] = []
 
     def begin(
@@ -72,7 +75,9 @@ class Watching:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._attached.leave(error)
+        if self._has_made_most_steps:
+            say(f"the Trainer was asked to stop after {self.most_steps:,} steps")
+        self._attached.leave(error, keeps_empty=self.keeps_empty)
 
     @property
     def monitors(self) -> dict[str, Monitor]:
@@ -99,9 +104,13 @@ class Watching:
     @property
     def must_stop(self) -> bool:
         """Whether the trainer is to be asked to stop."""
-        if self.most_steps is not None and any(m.num_steps >= self.most_steps for m in self.monitors.values()):
+        if self._has_made_most_steps:
             return True
         return self._stop_on == "doomed" and any(monitor.doomed is not None for monitor in self.monitors.values())
+
+    @property
+    def _has_made_most_steps(self) -> bool:
+        return self.most_steps is not None and any(m.num_steps >= self.most_steps for m in self.monitors.values())
 
     @property
     def diagnosis(self) -> Diagnosis:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.loops.ending import is_empty
 from trainability.loops.following import Follower
 from trainability.loops.monitor import Monitor
 from trainability.loops.saying import say_finding, say_verdict
@@ -74,6 +75,7 @@ class Attached:
         heard = functools.partial(say_finding, key if is_one_of_several else "")
         # A watched script's step is recorded with its loader, by `ScriptWatch`.
         monitor = Monitor(model, optimizer, every, run=place, on_finding=heard, asks_step=False, **settings)
+        monitor.is_followed = True
         if is_sampled_next:
             monitor.sample_next()
         monitor.__enter__()
@@ -84,11 +86,12 @@ class Attached:
         self.monitors[key] = self.follower.monitors[id(optimizer)] = monitor
         return key, place
 
-    def leave(self, error: BaseException | None) -> dict[str, Diagnosis]:
+    def leave(self, error: BaseException | None, *, keeps_empty: bool = True) -> dict[str, Diagnosis]:
         """Take all monitors away and say their verdicts.
 
         Args:
             error: what ended the loop; `None` if it came to its end.
+            keeps_empty: also of what made no step and is nothing to change of; else its run directory is removed.
 
         Returns:
             The diagnoses, by part.
@@ -97,6 +100,9 @@ class Attached:
         for key, monitor in self.monitors.items():
             monitor.__exit__(type(error) if error is not None else None, error, None)
             found[key] = monitor.diagnose()
+            if not keeps_empty and is_empty(found[key]):
+                monitor.remove_run()
+                continue
             say_verdict(key if len(self.monitors) > 1 else "", found[key])
         return found
 

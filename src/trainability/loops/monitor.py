@@ -87,6 +87,7 @@ class Monitor(Watcher):
         streamed: see `Readings`; likewise.
         plateau: see `OptimizerSettings`; likewise.
         steps_of_others: see `Evidence`; likewise.
+        is_followed: whether something else tells of backward passes, and not the loop itself.
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
@@ -144,6 +145,7 @@ class Monitor(Watcher):
         self.streamed: BatchOrder | None = None
         self.plateau: PlateauCalls | None = None
         self.steps_of_others: int | None = None
+        self.is_followed = False
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
@@ -171,6 +173,11 @@ class Monitor(Watcher):
         self._guarded_look(is_last=True)
         if self._recorder is not None:
             self._recorder.end(self._num_steps, *self._ending(error))
+
+    def remove_run(self) -> None:
+        """Remove what was written of a loop that has ended and of which nothing was seen."""
+        if self._recorder is not None:
+            self._recorder.remove()
 
     def abandon(self) -> None:
         """Leave without a word and without a question to the recorded step: somebody else has said why the loop ends."""
@@ -263,10 +270,14 @@ class Monitor(Watcher):
             seen = replace(seen, facts=completed_facts(seen.facts, self.of_step))
         if self.of_loader is not None:
             seen = with_loader(seen, self.of_loader)
-        seen = replace(seen, steps_of_others=self.steps_of_others)
+        seen = replace(seen, steps_of_others=self.steps_of_others, unheard_steps=self._unheard(seen))
         if seen.optimizer is None or (self._holds is None and self.plateau is None):
             return seen
         return replace(seen, optimizer=replace(seen.optimizer, holds=self._holds, plateau=self.plateau))
+
+    def _unheard(self, seen: Evidence) -> int | None:
+        """Steps of a loop that calls nothing; one that is followed need not."""
+        return None if self.is_followed else seen.unheard_steps
 
     def sample_next(self) -> None:
         """Samples the next step, whatever its number."""

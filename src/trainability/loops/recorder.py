@@ -156,6 +156,10 @@ class LoopRecorder:
         self._sinks.clear()
         self._open.close()
 
+    def remove(self) -> None:
+        """Remove the run, once it has ended; what somebody else has put into the directory stays."""
+        self._guarded(self._record.remove)
+
     def _guarded(self, action: Callable[[], None]) -> None:
         """The loop goes on whatever happens to the disk."""
         if self.problem is not None:

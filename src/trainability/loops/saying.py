@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
-from trainability.doctor.view import finding_view, verdict_title
+from trainability.doctor.view import finding_view, finding_views, verdict_title
 from trainability.loops.recorder import is_main_process
 
 _SAID = ("seen", "change", "more")
@@ -62,11 +62,12 @@ def say_finding(part: str, step: int, finding: Finding) -> None:
 
 
 def say_verdict(part: str, diagnosis: Diagnosis) -> None:
-    """Say how it ended, and by what, which may have been said long before."""
+    """Say how it ended, and each error and warning in one line, which may have been said long before."""
     title = verdict_title(diagnosis.verdict, diagnosis.remaining_steps, diagnosis.findings)
-    first = next((f for f in diagnosis.findings if f.severity != "hint"), None)
-    cause = f" ({first.severity} {first.rule}: {first.cause})" if first is not None else ""
-    say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}{cause}")
+    say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}")
+    for view in finding_views(diagnosis.findings):
+        if view.severity != "hint" and is_main_process():
+            print(_wrapped(f"  {view.severity} {view.code}: {view.cause}", " " * 4), file=sys.stderr, flush=True)
 
 
 def say_not_looked_at(*, data: bool, evaluations: bool) -> None:

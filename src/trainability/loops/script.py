@@ -6,7 +6,6 @@ import contextlib
 import importlib.abc
 import importlib.util
 import os
-import runpy
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
@@ -14,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from trainability.loops.program import ModuleNotFound, Program
+from trainability.loops.script_error import NO_STEP_BEFORE, print_as_python
 from trainability.training.free_folder import check_is_free, check_is_writable, next_free
 
 if TYPE_CHECKING:
@@ -27,15 +28,15 @@ _NOTHING_SEEN, _INTERRUPTED = 2, 130
 
 
 def run_script(
-    script: Path, arguments: Sequence[str], *, every: int, steps: int | None, is_check: bool, folder: Path | None
+    program: Program, arguments: Sequence[str], *, every: int, steps: int | None, is_check: bool, folder: Path | None
 ) -> int:
-    """Run a script as `python SCRIPT ARGUMENTS` would, and watch what it trains.
+    """Run a script as `python SCRIPT ARGUMENTS` would, or a module as `python -m`, and watch what it trains.
 
     Output, exit code, arguments, `__main__` and `sys.path` are the script's own. torch is not imported before the script does.
 
     Args:
-        script: a Python file.
-        arguments: of the script.
+        program: a Python file, or a module.
+        arguments: of the program.
         every: sample layers at every so many optimizer steps.
         steps: stop after so many optimizer steps; `None` lets the script end by itself.
         is_check: stop after `CHECK_STEPS` steps (or `steps`) and write no run directory. Where the script's exit code is 0,
@@ -47,10 +48,10 @@ def run_script(
         The exit code of the script; where that is 0 and `is_check` is set or `steps` ended it, ours.
 
     Raises:
-        ValueError: there is no such script, `steps` or `every` is below 1, or the directory holds a run or cannot be written.
+        ValueError: there is no such script or module, `steps` or `every` is below 1, or the directory holds a run or cannot
+            be written.
     """
-    if not script.is_file():
-        raise ValueError(f"{script} is not a file; trainability run takes a Python script and its arguments")
+    program.check()
     for name, value in (("every", every), ("steps", steps)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
@@ -61,7 +62,7 @@ def run_script(
     root = Path("runs").resolve()  # the script may change directories
     if not is_check and os.environ.get("RANK", "0") == "0":  # of several processes, the others may find the first one's run
         check_is_writable(root) if folder is None else check_is_free(folder)
-    place = None if is_check else (lambda: next_free(script.stem, root)) if folder is None else folder.resolve
+    place = None if is_check else (lambda: next_free(program.run_name, root)) if folder is None else folder.resolve
 
     def install(torch: ModuleType) -> None:
         from trainability.loops.refusing import Refusing
@@ -70,17 +71,21 @@ def run_script(
         if is_check:
             refusals.append(Refusing())
         most = steps if steps is not None else CHECK_STEPS if is_check else None
-        watches.append(ScriptWatch(script, every=_CHECK_EVERY if is_check else every, most_steps=most, place=place))
+        watches.append(ScriptWatch(str(program), every=_CHECK_EVERY if is_check else every, most_steps=most, place=place))
         watches[-1].begin()
 
     actions: dict[str, Callable[[ModuleType], None]] = {"torch": install}
     for name, kind in _TRAINERS.items():
         actions[name] = lambda module, kind=kind: watches[-1].trainers.adopt(module, kind)
     with _after_import(actions):
-        code, error = _run(script, arguments)
+        try:
+            code, error = _run(program, arguments)
+        except ModuleNotFound:
+            for watch in watches:
+                watch.abandon()
+            raise
     if not watches:
-        if code == 0:
-            print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
+        _say_no_torch(program, error)
         return _NOTHING_SEEN if is_check and code == 0 else code
     for refusal in refusals:
         refusal.end()
@@ -96,6 +101,14 @@ def run_script(
     return code or int(worse)
 
 
+def _say_no_torch(program: Program, error: BaseException | None) -> None:
+    """Say that nothing could be watched, unless the script ended itself with a code, or Python could not read it."""
+    if isinstance(error, Exception) and not isinstance(error, SyntaxError):
+        print(f"trainability: {NO_STEP_BEFORE}", file=sys.stderr)
+    elif error is None or (isinstance(error, SystemExit) and not error.code):
+        print(f"trainability: {program} imported no torch: no training was seen", file=sys.stderr)
+
+
 _TRAINERS = {
     "lightning.pytorch.trainer.trainer": "lightning",
     "pytorch_lightning.trainer.trainer": "lightning",
@@ -104,40 +117,25 @@ _TRAINERS = {
 """Modules that define a Trainer -> how a callback is added to it."""
 
 
-def _run(script: Path, arguments: Sequence[str]) -> tuple[int, BaseException | None]:
-    """Run the script; an error of it is printed as Python prints it. Returns its exit code and what ended it."""
+def _run(program: Program, arguments: Sequence[str]) -> tuple[int, BaseException | None]:
+    """Run the program; an error of it is printed as Python prints it. Returns its exit code and what ended it."""
     from trainability.loops.enough import Enough
-    from trainability.loops.script_error import print_as_python
 
-    with _as_main(script, arguments):
-        try:
-            runpy.run_path(str(script.absolute()), run_name="__main__")
-        except Enough:
-            return 0, None
-        except SystemExit as stop:
-            if stop.code is None or isinstance(stop.code, int):
-                return stop.code or 0, stop
-            print(stop.code, file=sys.stderr)
-            return 1, stop
-        except BaseException as error:
-            print_as_python(error, script)
-            return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1, error
-    return 0, None
-
-
-@contextlib.contextmanager
-def _as_main(script: Path, arguments: Sequence[str]) -> Iterator[None]:
-    """`sys.argv` and `sys.path` as the script has them when Python starts it."""
-    kept = sys.argv, list(sys.path)
-    sys.argv = [str(script), *arguments]
-    first = str(script.resolve().parent)
-    # The console script's own folder, or the current one of `python -m`, stands where the script's is to be.
-    is_ours = sys.path[:1] in ([""], [os.getcwd()], [os.path.dirname(kept[0][0])])
-    sys.path[0 : int(is_ours)] = [first]
     try:
-        yield
-    finally:
-        sys.argv, sys.path[:] = kept
+        program.run(arguments)
+    except Enough:
+        return 0, None
+    except ModuleNotFound:
+        raise
+    except SystemExit as stop:
+        if stop.code is None or isinstance(stop.code, int):
+            return stop.code or 0, stop
+        print(stop.code, file=sys.stderr)
+        return 1, stop
+    except BaseException as error:
+        print_as_python(error, program.file)
+        return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1, error
+    return 0, None
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -10,9 +11,11 @@ _OURS = str(Path(__file__).parents[1])
 _CALLS_AS_CALLER = str(Path(_OURS) / "doctor" / "measure" / "warned.py")
 """What it calls runs in a frame that has the name of the caller's file."""
 _IMPORTS = "<frozen importlib"
+NO_STEP_BEFORE = "no training step was seen before the script failed"
+"""Said below the traceback."""
 
 
-def print_as_python(error: BaseException, script: Path) -> None:
+def print_as_python(error: BaseException, script: str | None) -> None:
     """Print an error of a script to standard error.
 
     Frames before the script's first are left out, and ours after it, unless the error arose in one of them: then the script
@@ -20,9 +23,9 @@ def print_as_python(error: BaseException, script: Path) -> None:
 
     Args:
         error: with its causes, whose tracebacks are shortened, too.
-        script: that was run by its absolute path.
+        script: that was run, by its absolute path; `None` of a module, which begins with the first file that is the user's.
     """
-    own = _from_script(error, str(script.absolute()))
+    own = _from_script(error, script)
     seen: set[int] = set()
     todo = [error]
     while todo:
@@ -35,13 +38,17 @@ def print_as_python(error: BaseException, script: Path) -> None:
     traceback.print_exception(error)
 
 
-def _from_script(error: BaseException, script: str) -> TracebackType | None:
+def _from_script(error: BaseException, script: str | None) -> TracebackType | None:
     """Begin with the script's first frame; with none where the script itself does not compile."""
     own = error.__traceback__
-    while own is not None and own.tb_frame.f_code.co_filename != script:
+    while own is not None and not _is_first(own.tb_frame.f_code.co_filename, script):
         own = own.tb_next
-    does_not_compile = isinstance(error, SyntaxError) and error.filename == script
+    does_not_compile = isinstance(error, SyntaxError) and script in (None, error.filename)
     return own if own is not None or does_not_compile else error.__traceback__
+
+
+def _is_first(file: str, script: str | None) -> bool:
+    return file == script if script is not None else not file.startswith((_OURS, "<frozen ", runpy.__file__))
 
 
 def _without_ours(first: TracebackType | None) -> TracebackType | None:

@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.measure.pass_scales import Divisors, PassScales
 from trainability.loops.attaching import Attached
+from trainability.loops.ending import is_empty, remove_if_empty, runs_in, say_nothing_seen
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
 from trainability.loops.held_out import HeldOut
@@ -27,7 +28,6 @@ from trainability.loops.plateaus import Plateaus
 from trainability.loops.recordings import Recordings
 from trainability.loops.saying import as_typed, say, say_command, say_not_looked_at
 from trainability.loops.trainers import Trainers
-from trainability.training.record import LOOP
 
 _FOREIGN_STEPS = 3  # steps after which an optimizer is taken to hold nothing that the script trains
 _MOST_DERIVED = 256  # losses that are kept until a step
@@ -42,7 +42,7 @@ class ScriptWatch:
     callback instead, since they know their accumulation and metrics.
 
     Args:
-        script: for the run's page.
+        script: what the run's page calls it.
         every: sample layers at every so many optimizer steps.
         most_steps: stop the script after so many; `None` never does.
         place: makes the run directory, which is asked for when there is something to watch; `None` writes none.
@@ -51,7 +51,7 @@ class ScriptWatch:
         trainers: that the script makes.
     """
 
-    def __init__(self, script: Path, *, every: int, most_steps: int | None, place: Callable[[], Path] | None) -> None:
+    def __init__(self, script: str | Path, *, every: int, most_steps: int | None, place: Callable[[], Path] | None) -> None:
         self._script, self._every, self._most_steps, self._place = script, every, most_steps, place
         self._attached = Attached(is_eager=True)
         self._follower, self._monitors = self._attached.follower, self._attached.monitors
@@ -111,12 +111,15 @@ class ScriptWatch:
         self._unhook()
         if error is None:
             self._look_again()
-        self._attached.leave(error)
+        if self._was_stopped:
+            say(f"the script was stopped after {self._most_steps:,} steps ({'--check' if self._place is None else '--steps'})")
+        self._attached.leave(error, keeps_empty=False)
         for callback in self.trainers.callbacks:
             callback.watching.end(error)
-        diagnoses = self.diagnoses
-        if not (self.has_seen_steps or self._has_failed or isinstance(error, Exception)):  # which have said why
-            say("no training was seen: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
+        diagnoses = {name: diagnosis for name, diagnosis in self.diagnoses.items() if not is_empty(diagnosis)}
+        is_told = self._has_failed or (diagnoses and isinstance(error, Exception))  # by what was said already
+        if not (self.has_seen_steps or is_told):
+            say_nothing_seen(error)
         if short := self._lookalikes.num_short:
             say(
                 f"not watched: {short:,} {'network' if short == 1 else 'networks'} like one that was trained already, as an "
@@ -129,7 +132,9 @@ class ScriptWatch:
                 evaluations=not monitors or any(m.of_script.get("held_out") for m in monitors),
             )
         if diagnoses and self._folder is not None:
-            say_command("see it with", ["trainability", "report", *map(str, _runs_in(as_typed(self._folder)))])
+            say_command("see it with", ["trainability", "report", *map(str, runs_in(as_typed(self._folder)))])
+        elif "_folder" in vars(self) and self._folder is not None:
+            remove_if_empty(self._folder)
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
     def abandon(self) -> None:
@@ -381,12 +386,6 @@ class ScriptWatch:
         if self._most_steps is not None and steps >= self._most_steps:
             self._was_stopped = True
             raise Enough
-
-
-def _runs_in(folder: Path) -> list[Path]:
-    """The run directory, and those below it where several optimizers have one each."""
-    below = [path.parent for path in sorted(folder.glob(f"*/{LOOP}"))]
-    return [folder, *below] if (folder / LOOP).exists() or not below else below
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

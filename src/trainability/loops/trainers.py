@@ -68,7 +68,7 @@ class Trainers:
         if run is not None and self.callbacks:
             run = run.with_name(f"{run.name}-{len(self.callbacks) + 1}")
         callback = getattr(integration, name)(every=self._every, run=run)
-        callback.watching.most_steps = self._most_steps
+        callback.watching.most_steps, callback.watching.keeps_empty = self._most_steps, False
         self.callbacks.append(callback)
         say(f"watching the Trainer by {name}" + (f", {as_typed(run)}" if run is not None else ""))
         return callback

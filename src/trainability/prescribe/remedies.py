@@ -14,7 +14,7 @@ from trainability.prescribe.plans import best_plan
 FIXED_BY_A_PLAN = {"gain_budget_low", "gain_budget_high", "slow_start"}
 
 # Rules whose remedy is another learning rate, and verdicts under which none is needed.
-_OF_THE_RATE = (
+OF_THE_RATE = (
     "exploding_gradient",
     "not_finite",
     "oscillation",
@@ -30,7 +30,7 @@ def asks_for_a_rate(diagnosis: Diagnosis) -> bool:
     first = next(iter(diagnosis.findings), None)
     if diagnosis.verdict in _TRAINS:
         return False
-    return diagnosis.verdict in ("too slow", "unstable") if first is None else first.rule in _OF_THE_RATE
+    return diagnosis.verdict in ("too slow", "unstable") if first is None else first.rule in OF_THE_RATE
 
 
 def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: str | None) -> Diagnosis:

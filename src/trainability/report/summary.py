@@ -242,7 +242,7 @@ def machine(run: Run) -> list[tuple[str, str]]:
     written = [
         ("Started", str(facts.get("started", NONE)).replace("T", " ").replace("+00:00", " UTC")),
         ("Command", shlex.join(facts.get("command", ()))),
-        ("Commit", facts.get("commit") or "not a source tree"),
+        ("Commit", facts.get("commit") or ("not in a git repository" if run.config is None else "not a source tree")),
         *packages,
         ("Python", facts.get("python")),
         ("Platform", facts.get("platform")),

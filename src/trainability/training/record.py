@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.disk import lock, whole
 from trainability.disk.strict_json import as_json
+from trainability.training.commit import commit_of_program, own_commit
 from trainability.training.free_folder import check_is_path, next_free
 from trainability.training.rows import read_json, read_rows
 from trainability.training.run_html import run_html
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 ENVIRONMENT = "environment.json"
-FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
+FINDINGS, FINDING_EVENTS, EVIDENCE, RESULT = "findings.json", "findings.jsonl", "evidence.json", "result.json"
 CONFIG, LOOP = "config.toml", "loop.json"
 """A run directory contains one of the two: the configuration of `train`, or a description of another training loop."""
 
@@ -100,10 +100,9 @@ class RunWriter:
         """Write the complete configuration, for `--recipe` and `--resume`."""
         whole.write(self.folder / CONFIG, configuration.to_toml(config).encode())
 
-    def write_environment(self, *, device: torch.device, world_size: int, program: str = "trainability") -> None:
-        """Write versions, device, commit and command of the run."""
-        facts = environment(device=device, world_size=world_size, program=program)
-        write_json(self.folder / ENVIRONMENT, facts)
+    def write_environment(self, *, device: torch.device, world_size: int, program: str | None = None) -> None:
+        """Write versions, device, commit and command of the run; see `environment`."""
+        write_json(self.folder / ENVIRONMENT, environment(device=device, world_size=world_size, program=program))
 
     def write_init(self, table: list[LayerInit]) -> None:
         """Write the initialisation table."""
@@ -125,7 +124,14 @@ class RunWriter:
 
     def write_result(self, **result: Any) -> None:
         """Write how the run ended; a run in progress, or killed, has no such file."""
-        write_json(self.folder / "result.json", result)
+        write_json(self.folder / RESULT, result)
+
+    def remove(self) -> None:
+        """Remove the files of a loop that is not `train`, and the directory if nothing else is in it."""
+        for name in (LOOP, ENVIRONMENT, STEPS, LAYERS, EVALUATIONS, FINDINGS, FINDING_EVENTS, EVIDENCE, RESULT, lock.FILE):
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def write_findings(self, *, step: int, **diagnosis: Any) -> None:
         """Write the diagnosis after a step, without the evidence, which has its own file."""
@@ -217,8 +223,15 @@ def write_json(path: Path, value: Any) -> None:
     whole.write(path, (as_json(value, indent=2) + "\n").encode())
 
 
-def environment(*, device: torch.device, world_size: int, program: str = "trainability") -> dict[str, Any]:
-    """Describe the software and hardware of a run; `program` and the arguments of this process are its command."""
+def environment(*, device: torch.device, world_size: int, program: str | None = None) -> dict[str, Any]:
+    """Describe the software and hardware of a run.
+
+    Args:
+        device: of the model.
+        world_size: number of processes.
+        program: of the user, followed by the arguments of this process, whose commit is that of the run; `None` for this
+            package's own.
+    """
     import torch
 
     packages: dict[str, str | None] = {}
@@ -229,7 +242,7 @@ def environment(*, device: torch.device, world_size: int, program: str = "traina
             packages[name] = None
     is_cuda = device.type == "cuda"
     return {
-        "command": [program, *sys.argv[1:]],
+        "command": [program or "trainability", *sys.argv[1:]],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -238,7 +251,7 @@ def environment(*, device: torch.device, world_size: int, program: str = "traina
         "device_type": device.type,
         "num_threads": torch.get_num_threads(),
         "world_size": world_size,
-        "commit": _commit(),
+        "commit": own_commit() if program is None else commit_of_program(),
     }
 
 
@@ -250,23 +263,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """Commit of the package's source tree, if there is one, and whether the tree has uncommitted changes."""
-    here = Path(__file__).resolve().parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
-        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=here, capture_output=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return described.stdout.strip() if described.returncode == 0 and tracked.returncode == 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ _RUNGS = (8, 3, 1)  # where there is no time for all, the steps of an arm are di
 _KEPT = 1 / 3  # ... and this share goes on
 _MOST_AGAIN = 5
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int | None], None]
 Elsewhere = Callable[[Sequence[str], int], dict[str, Arm]]
 """Steps the program with each of these changes, alone, so many steps, somewhere else; arms by the change's name."""
 
@@ -56,7 +56,8 @@ def experiment(
         seconds: about as long at most.
         max_steps: of an arm; where no change fixes the program and there is time, four times as many.
         interventions: by name, the smallest change first; None for all.
-        progress: called with the change that is tried, its number, and how many there are.
+        progress: called with the change that is tried, its number, and how many are planned, which grows where more are
+            needed; `None` before that is known.
         elsewhere: tries changes side by side, each alone; `None` tries one after the other, here.
 
     Returns:
@@ -132,7 +133,8 @@ class _Battery(Standing):
         super().__init__(source, findings, interventions)
         self.steps, self.every, self.deadline, self.progress = max_steps, max(1, max_steps // LOOKS), deadline, progress
         self.elsewhere = elsewhere
-        self.cost, self.begun, self.total = 0.0, 0, len(interventions) + 2
+        self.cost, self.begun = 0.0, 0
+        self.total: int | None = None  # copies that are planned
         self.notes: list[str] = []
         self.again: dict[tuple[str, int], float] = {}
 
@@ -184,7 +186,8 @@ class _Battery(Standing):
         )
         if self.progress is not None:
             self.begun += 1
-            self.progress(arm.change, min(self.begun, self.total), self.total)
+            self.total = None if self.total is None else max(self.total, self.begun)
+            self.progress(arm.change, self.begun, self.total)
         began = time.monotonic()
         try:
             with self.source.variant(seed) as variant:
@@ -220,7 +223,6 @@ class _Battery(Standing):
     def one_by_one(self, names: list[str]) -> None:
         """Every change that applies; by successive halving where there is no time for all."""
         names = [name for name in sorted(names, key=self.priority) if self.applies(name)]
-        self.total = len(names) + 3  # the two without a change, and the longer look at the end
         spared = (PATIENCE + 2) * self.steps * self.cost
         for_all = max(self.left_seconds() - spared, 0.4 * self.left_seconds())
         rungs = (1,) if len(names) * self.steps * self.cost <= for_all else _RUNGS
@@ -230,7 +232,10 @@ class _Battery(Standing):
             for name in names[most:]:
                 self.leave_out(name, "no time was left")
             names = names[:most]
+            if self.total is None:  # with a second seed of what helps, and a longer look at the program as it is
+                self.total = self.begun + sum(round(len(names) * _KEPT**rung) for rung in range(len(rungs))) + 2
             made = self.elsewhere(names, steps) if self.elsewhere is not None else {}
+            self.begun += len(made)
             for name in names:
                 if name in made:
                     self.arms[name] = made[name]
@@ -351,7 +356,7 @@ class _Battery(Standing):
             if name not in self.arms:
                 self.leave_out(name, "the program learns as it is" if state == "learns" else "not reached")
             elif self.is_cut_short(self.arms[name]):
-                reason = f"{self.arms[name].steps} of {self.steps} steps"
+                reason = f"cut short after {self.arms[name].steps} of {self.steps} steps"
                 self.arms[name] = dataclasses.replace(self.arms[name], outcome="not tested", reason=reason)
         return Experiments(
             arms=ordered(self.arms, self.order, self.scale),

@@ -37,6 +37,7 @@ _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
 _OF_CLASSES = ("nll", "log_softmax")  # of `LossGraph.takes`
 _LIKE_BATCHES = range(4, 7)  # samples of one class after which the next is taken half as late
 _NORMS_AT_FIRST, _NORMS_EVERY = 20, 4  # to read all gradients from memory takes a percent of a small network's step
+_FEWEST_UNCALLED = 2  # steps: behind the first one, `after_backward` may be called yet
 _MOST_PENDING = 1000  # steps whose numbers stay on the device; where steps are sampled more rarely, they are read in between
 
 
@@ -232,6 +233,7 @@ class Monitor:
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems.lines),
+            unheard_steps=None if self._was_called or self._num_uncalled < _FEWEST_UNCALLED else self._num_uncalled,
             processes=self._processes.processes(),
         )
         return replace(self._before.merge(seen), has_ended=self._has_ended, is_complete=self._is_complete)
@@ -334,7 +336,7 @@ class Monitor:
             if not self._was_called:
                 self._sampler.disarm()
                 self._num_uncalled += 1
-                if self._num_uncalled == 1:  # it may be called behind the step
+                if self._num_uncalled < _FEWEST_UNCALLED:  # it may be called behind the step
                     self._next_sample = self._num_steps
                     self._arm_if_due()
                     self._is_stepping = False

@@ -117,13 +117,17 @@ def _betas(evidence: Evidence, name: str, first: float, second: float) -> Findin
 def blind(evidence: Evidence) -> list[Finding]:
     """Monitor saw no layer run at a sampled step, so its silence means nothing.
 
-    Fires: one sampled step or more at which neither the model nor any module with weights was called.
+    Fires: one sampled step or more at which neither the model nor any module with weights was called. An error with code
+        `uncalled`: the optimizer stepped, and the loop never called monitor.after_backward, so that no step was watched.
     Why: rules on layers stay silent without measurements, and silence looks like a healthy run.
     What fools it: nothing known; at each sampled step, hooks are either called or not.
     Fix: pass the module that the loop calls to Monitor, and call it as model(images); not model.forward(images), and not a
-        function compiled from it.
+        function compiled from it. Code `uncalled`: call monitor.after_backward(loss) between loss.backward() and
+        optimizer.step().
     Source: `torch.nn.Module.register_forward_hook`: hooks fire in `__call__`, and not in code compiled before they were added.
     """
+    if evidence.unheard_steps:
+        return [_uncalled(evidence.unheard_steps)]
     samples = [s for s in evidence.samples if s.blind]
     if not samples:
         return []
@@ -138,6 +142,19 @@ def blind(evidence: Evidence) -> list[Finding]:
             source="own; hooks added after compilation never fire",
         )
     ]
+
+
+def _uncalled(num_steps: int) -> Finding:
+    return Finding(
+        rule="blind",
+        code="blind.uncalled",
+        severity="error",
+        seen=f"Monitor saw none of the optimizer's {num_steps:,} steps, as monitor.after_backward(loss) was never called",
+        measurements=(Measurement(name="steps that were not watched", value=float(num_steps), threshold=0.0),),
+        cause="the loop never calls monitor.after_backward(loss)",
+        remedy="call monitor.after_backward(loss) between loss.backward() and optimizer.step()",
+        source="own; the losses that the rules judge are those that Monitor is given",
+    )
 
 
 @rule(

@@ -64,6 +64,8 @@ _ASTRAY += ("flat_derivative.residual", "flat_derivative.mean")
 _ASTRAY += ("update_ratio.peak",)  # and comes back to where it began
 # Warnings of these explain why a constant output is as good, so that a longer run is not needed.
 _GIVEN_UP = ("sum_for_mean.beside_mean", "sum_for_mean.beside_means")
+# Comes before all else: what was known before the loop says nothing of a loop that was not watched.
+_UNHEARD = "blind.uncalled"
 # These predictions do not hold while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
 # Factor between a predicted and a measured plateau (docs/theory.md).
@@ -99,7 +101,7 @@ def diagnose(*parts: Part) -> Diagnosis:
     standing = _weighed(found, outlook)
     causes = _under_causes(standing)
     order = list(RULES)
-    causes.sort(key=lambda f: (-SEVERITIES.index(f.severity), order.index(f.rule)))
+    causes.sort(key=lambda f: (f.code != _UNHEARD, -SEVERITIES.index(f.severity), order.index(f.rule)))
     experiments = evidence.experiments if not evidence.steps else None
     predictions = [name for name, rule in RULES.items() if rule.predicts]
     if experiments is not None:
@@ -195,6 +197,8 @@ def _weighed(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
 def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None) -> tuple[Verdict, str, float | None]:
     """Certain facts, then experiments, then measurements, then theory: the first with a result decides."""
     errors = [f for f in causes if f.severity == "error"]
+    if (unheard := next((f.seen for f in errors if f.code == _UNHEARD), None)) is not None:
+        return "cannot tell", unheard, None
     certain = [f for f in errors if evidence.steps or not RULES[f.rule].predicts]
     predicted = [f for f in errors if f not in certain]
     if (found := _worst(certain)) is not None:

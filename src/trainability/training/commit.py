@@ -1,0 +1,46 @@
+"""The git commit that a program was run from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+_SECONDS = 5.0  # a folder on a slow disk does not delay the run for longer
+
+
+def own_commit() -> str | None:
+    """Return the commit of the package's source tree, with "-dirty" if it has uncommitted changes; `None` without one."""
+    here = Path(__file__).resolve()
+    if _git(here.parent, "ls-files", "--error-unmatch", str(here)) is None:  # installed into some other repository
+        return None
+    return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12")
+
+
+def commit_of_program() -> str | None:
+    """Return the commit of the user's program; `None` where that is in no repository.
+
+    It is that of the folder of the script, or else of the current one, as for a notebook, or a script that was installed.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    folders = [Path(script).resolve().parent] if script else []
+    # Tags are left out: a commit is its hash.
+    found = (_git(folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") for folder in [*folders, Path.cwd()])
+    return next(filter(None, found), None)
+
+
+def _git(folder: Path, *command: str) -> str | None:
+    try:
+        # Without optional locks, git writes nothing: it would store in the user's index what it has compared.
+        done = subprocess.run(
+            ["git", *command],
+            cwd=folder,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
