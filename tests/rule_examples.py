@@ -20,7 +20,8 @@ from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
 from trainability.doctor.graph_facts import MisreadHeads
 from trainability.doctor.layer_stats import LayerStats
-from trainability.doctor.pair_facts import IdleLoss, Misplaced, Pulls
+from trainability.doctor.opponents import IdleLoss, Opponents
+from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.readings import MisreadEdges, Overwritten, Readings, ShortLength
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
@@ -202,6 +203,11 @@ def unmoved(num: int) -> Evidence:
 def fact(**fields) -> Evidence:
     """Certain facts of a program whose outputs have rms 1."""
     return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
+
+
+def against(**fields) -> Evidence:
+    """Certain facts of models that play against each other."""
+    return fact(opponents=Opponents(**fields))
 
 
 def placed(across: float) -> Evidence:
@@ -558,23 +564,23 @@ EXAMPLES: dict[str, Example] = {
     "foreign_optimizer": Example(
         {
             "error": Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=0)),
-            "warning": fact(moved_by_judge=("critic", "maker")),
+            "warning": against(moved_by_judge=("critic", "maker")),
         },
         near=Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=1)),
     ),
     "unregistered_layers": Example({"error": hidden(1), "hint": hidden(0)}, near=fact(graph=LossGraph())),
     # moved_by_losses
-    "condition_not_judged": Example({"warning": fact(not_judged=("judge", "maker"))}, near=fact()),
+    "condition_not_judged": Example({"warning": against(not_judged=("judge", "maker"))}, near=fact()),
     "idle_loss": Example(
         {
-            "error": fact(idle_loss=IdleLoss(place=3, num_losses=3, term=None, reached=("encoder",), held=("decoder",))),
-            "warning": fact(idle_loss=IdleLoss(place=2, num_losses=2, term=2, reached=("judge",), held=("encoder",))),
+            "error": against(idle_loss=IdleLoss(place=3, num_losses=3, term=None, reached=("encoder",), held=("decoder",))),
+            "warning": against(idle_loss=IdleLoss(place=2, num_losses=2, term=2, reached=("judge",), held=("encoder",))),
         },
         near=fact(),
     ),
     # adversaries
-    "unlimited_critic": Example({"warning": fact(unlimited_critic=("critic", "maker"))}, near=fact()),
-    "fixed_noise": Example({"warning": fact(fixed_noise=("judge", "maker"))}, near=fact()),
+    "unlimited_critic": Example({"warning": against(unlimited_critic=("critic", "maker"))}, near=fact()),
+    "fixed_noise": Example({"warning": against(fixed_noise=("judge", "maker"))}, near=fact()),
     # cut_off
     "flat_derivative": Example({"warning": fact(flat_derivative=True)}, near=fact()),
     "weights_redrawn": Example({"error": rehearsed(redrawn=("0.weight",))}, near=rehearsed()),

@@ -12,6 +12,7 @@ from rule_examples import (
     FALLING,
     FLAT,
     SGD,
+    against,
     beside_the_mean,
     data,
     distilled,
@@ -33,7 +34,8 @@ from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
-from trainability.doctor.pair_facts import Company, IdleLoss, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
+from trainability.doctor.opponents import IdleLoss
+from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
 from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
@@ -783,15 +785,15 @@ CODES = {
     "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
     "wrong_sign.slopes": (fact(falls_with_slopes=True), fact()),
     "batch_leakage.reordered": (fact(output_shape=(8, 4), reordered=True), fact(output_shape=(8, 4))),
-    "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),
-    "condition_not_judged.unmoved": (fact(not_judged=("judge", "maker", "reader")), fact(not_judged=("judge", "maker"))),
+    "condition_not_judged": (against(not_judged=("judge", "maker")), fact()),
+    "condition_not_judged.unmoved": (against(not_judged=("judge", "maker", "reader")), against(not_judged=("judge", "maker"))),
     "idle_loss.detached": (
-        fact(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("maker",), is_cut=True)),
-        fact(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("maker",))),
+        against(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("maker",), is_cut=True)),
+        against(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("maker",))),
     ),
     "idle_loss.term": (
-        fact(idle_loss=IdleLoss(place=2, num_losses=2, term=1, reached=("judge",), held=("encoder",))),
-        fact(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("encoder",))),
+        against(idle_loss=IdleLoss(place=2, num_losses=2, term=1, reached=("judge",), held=("encoder",))),
+        against(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("encoder",))),
     ),
     "constant_as_good.solved": (fact(solved_by=10.0), fact()),
     "flat_loss.rounding": (fact(rounded_gradient=(1e-7, 1e-16)), fact()),

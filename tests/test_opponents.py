@@ -210,7 +210,7 @@ def test_a_structure_of_one_model_is_one_network() -> None:
         optimizer=each_by_itself(nets),
         rehearse_seconds=None,
     )
-    assert found.evidence.facts is None or found.evidence.facts.same_aim == ()
+    assert found.evidence.facts is None or found.evidence.facts.opponents.same_aim == ()
 
 
 @pytest.mark.parametrize("wanted", [0.0, 1.0])

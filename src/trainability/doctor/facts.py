@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.graph_facts import LoneWord, LossGraph, Stacked, Unreached
 from trainability.doctor.held_out_seen import HeldOutSeen
+from trainability.doctor.opponents import Opponents
 from trainability.doctor.pair_facts import (
     Company,
-    IdleLoss,
     Misaligned,
     Misplaced,
     PairForces,
@@ -226,21 +226,9 @@ class Facts:
             row, and whether the model was seen to make them of (n,) and (n, 1); or None.
         turned_quantiles: the name of quantiles that the loss holds, their levels, and those that outputs are trained for, where
             each is one minus the other; None if there are none.
-        same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
-            answers; () if there are none.
-        moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
-            maker as well, for the judge's loss; () if there are none.
-        moved_both_ways: of models that play against each other, the judge and the maker where one optimizer holds both and
-            moves one of them for two losses that want opposite answers; () if there are none.
         judged_outside: of a model that judges data and what another makes: the bounded function that makes it ("tanh",
             "sigmoid"), and the share of the data's values that are outside its range by a tenth of its half.
-        not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
-            row, and no loss goes by which row was asked for which; and, as a third, who is moved by a loss that does, where
-            it does not move the maker; () if there are none.
-        unlimited_critic: of models that play against each other, a critic and the maker, where the critic's loss is a line and
-            nothing limits its slope; () if there are none.
-        fixed_noise: likewise, where the maker is given the same numbers at every step; () if there are none.
-        idle_loss: of several optimizers' losses, one that moves nothing, or a term that does not; None if there is none.
+        opponents: what models that play against each other want of each other.
         shared: in a watched loop, parameters that two alternating optimizers hold, and parameters that none holds.
         passed_by: in a watched loop, parameters of another network that the loss depends on and no optimizer holds.
         divided_again: backward passes for each step, where losses and gradients are both divided by it, or losses twice.
@@ -434,14 +422,8 @@ class Facts:
     unpaired: bool = False
     all_pairs: tuple[int, bool, bool] | None = None
     turned_quantiles: tuple[str, tuple[float, ...], tuple[float, ...]] | None = None
-    same_aim: tuple[str, ...] = ()
-    moved_by_judge: tuple[str, ...] = ()
-    moved_both_ways: tuple[str, ...] = ()
     judged_outside: tuple[str, float] | None = None
-    not_judged: tuple[str, ...] = ()
-    idle_loss: IdleLoss | None = None
-    unlimited_critic: tuple[str, ...] = ()
-    fixed_noise: tuple[str, ...] = ()
+    opponents: Opponents = field(default_factory=Opponents)
     shared: tuple[int, int] | None = None
     passed_by: int | None = None
     was_stopped: bool = False

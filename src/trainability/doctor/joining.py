@@ -60,6 +60,7 @@ def joined_facts(earlier: Facts | None, later: Facts | None) -> Facts | None:
     if earlier.unreached and all(p.reason in told_by_monitor for p in later.unreached):
         asked.pop("unreached", None)
     asked["graph"] = _joined_graphs(earlier.graph, later.graph)
+    asked |= {name: _completed(getattr(earlier, name), getattr(later, name)) for name in ("readings", "opponents")}
     return replace(earlier, **{name: value for name, value in asked.items() if value is not False})
 
 
@@ -70,7 +71,8 @@ def completed_facts(watched: Facts | None, asked: Facts) -> Facts:
     found = _completed(watched, asked)
     if asked.graph is not None and not asked.unreached:  # found by running the step: it reaches all
         found = replace(found, unreached=())
-    return replace(found, graph=_completed(watched.graph, asked.graph), readings=_completed(watched.readings, asked.readings))
+    parts = {name: _completed(getattr(watched, name), getattr(asked, name)) for name in ("graph", "readings", "opponents")}
+    return replace(found, **parts)
 
 
 def _completed(watched: Any, asked: Any) -> Any:

@@ -4,27 +4,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdleLoss:
-    """A loss of a body with several optimizers, or a term of it, that reaches weights, and that no step uses.
-
-    Attributes:
-        place: of the loss among those of the body, from 1.
-        num_losses: of the body.
-        term: its place in the sum, from 1; None where it is the whole loss.
-        reached: parts of the models that it gives a gradient, which is cleared.
-        held: parts that the optimizer holds that steps then; of a term, those that the rest of the loss moves.
-        is_cut: whether the loss is computed of what the held parts made, without a gradient for them.
-    """
-
-    place: int
-    num_losses: int
-    term: int | None
-    reached: tuple[str, ...]
-    held: tuple[str, ...]
-    is_cut: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Pulls:
     """What a loss of pairs does to them before the first step, and how far apart their inputs are.
 

@@ -18,6 +18,7 @@ from trainability.doctor.measure.nested import modules, optimizers, players
 from trainability.doctor.measure.opponent_facts import facts_of_opponents
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
 from trainability.doctor.measure.recorded_facts import facts_of_recorded_body
+from trainability.doctor.opponents import Opponents
 
 
 def facts_of_body(
@@ -35,8 +36,7 @@ def facts_of_body(
     Returns:
         The facts, with the models' names, or places, in them; None where nothing is known.
     """
-    facts, notes, aim, moved, turned, asked, followed, of_body = None, [], None, None, None, None, None, {}
-    of_opponents: dict[str, tuple[int, int] | None] = {}
+    facts, notes = None, []
     try:
         facts = facts_of_step(model, first, step=step, optimizer=optimizer, batches=batches)
     except Exception as error:
@@ -52,46 +52,51 @@ def facts_of_body(
             facts = with_kept_targets(facts, kept_targets(modules(model)[0], optimizer, step, batches))
     except Exception as error:
         notes.append(f"targets that the loop keeps: {error_line(error)}")
+    of_body: dict[str, Any] = {}
     try:
         of_body = look_at_body(model, optimizer, step, batches) or {}
     except Exception as error:
         notes.append(f"one step of the body: {error_line(error)}")
+    of_body = {name: value for name, value in of_body.items() if value is not None}
+    opponents = _opponents(model, first, step=step, optimizer=optimizer, batches=batches, notes=notes)
+    if facts is None and not notes and not of_body and opponents == Opponents():
+        return None
+    facts = facts or Facts()
+    return dataclasses.replace(facts, **of_body, opponents=opponents, notes=(*facts.notes, *notes))
+
+
+def _opponents(
+    model: Any,
+    first: Any,
+    *,
+    step: Callable[[Any, Any, Any], Any],
+    optimizer: Any,
+    batches: Iterable[Any],
+    notes: list[str],
+) -> Opponents:
+    """What several models, or several losses, want of each other; what cannot be asked is written to `notes`."""
+    followed, found = None, dict[str, Any]()
     try:
         followed = follow_losses(model, optimizer, step, batches)
     except Exception as error:
         notes.append(f"what became of each loss: {error_line(error)}")
-    try:
-        if len(modules(model)) > 1 or (len(players(model)) > 1 and len(optimizers(optimizer)) > 1):
-            aim = same_aim(model, optimizer, step, batches)
-            moved = moved_by_judge(model, optimizer, step, batches)
-            turned = moved_both_ways(model, optimizer, step, batches)
-            of_opponents = facts_of_opponents(model, optimizer, step, batches)
-            asked = unasked_for(model, optimizer, step, first, followed.moved if followed is not None else ())
-    except Exception as error:
-        notes.append(f"models against each other: {error_line(error)}")
-    idle = followed.idle if followed is not None else None
-    nothing = (
-        facts is None
-        and not notes
-        and all(found is None for found in (aim, moved, turned, asked, idle, *of_opponents.values()))
-    )
-    if nothing and not any(value is not None for value in of_body.values()):
-        return None
+    if len(modules(model)) > 1 or (len(players(model)) > 1 and len(optimizers(optimizer)) > 1):
+        moved = followed.moved if followed is not None else ()
+        questions: dict[str, Callable[[], dict[str, tuple[int, ...] | None]]] = {
+            "what both want": lambda: {"same_aim": same_aim(model, optimizer, step, batches)},
+            "whom a judge moves": lambda: {"moved_by_judge": moved_by_judge(model, optimizer, step, batches)},
+            "who is moved twice": lambda: {"moved_both_ways": moved_both_ways(model, optimizer, step, batches)},
+            "limits and noise": lambda: facts_of_opponents(model, optimizer, step, batches),
+            "classes asked for": lambda: {"not_judged": unasked_for(model, optimizer, step, first, moved)},
+        }
+        for name, question in questions.items():
+            try:
+                found |= question()
+            except Exception as error:
+                notes.append(f"models against each other, {name}: {error_line(error)}")
     names = _names_of_players(model)
-    facts = facts or Facts()
-    same, both, one, unasked = (tuple(names[k] for k in found or ()) for found in (aim, moved, turned, asked))
-    of_body = {name: value for name, value in of_body.items() if value is not None}
-    return dataclasses.replace(
-        facts,
-        **of_body,
-        same_aim=same,
-        moved_by_judge=both,
-        moved_both_ways=one,
-        not_judged=unasked,
-        idle_loss=idle,
-        **{name: tuple(names[k] for k in pair) for name, pair in of_opponents.items() if pair is not None},
-        notes=(*facts.notes, *notes),
-    )
+    told = {name: tuple(names[k] for k in places) for name, places in found.items() if places is not None}
+    return Opponents(**told, idle_loss=followed.idle if followed is not None else None)
 
 
 def _names_of_players(model: Any) -> list[str]:

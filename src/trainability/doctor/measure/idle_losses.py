@@ -19,7 +19,7 @@ from trainability.doctor.measure.nodes import name_of, parents_of, within
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.uses import reaches, used_by
-from trainability.doctor.pair_facts import IdleLoss
+from trainability.doctor.opponents import IdleLoss
 
 _BODIES, _FEWEST = 6, 2  # runs of the body; those in which the same loss has to be cleared
 _MOST_NODES = 20_000

@@ -84,7 +84,7 @@ def _by_column(args: tuple, kwargs: dict[str, Any]) -> str | None:
     if float(told.logsumexp(dim=-1).abs().median()) <= _SUMS_TO_ONE:
         return None
     over = next((d for d in range(given.dim() - 1) if float(given.logsumexp(dim=d).abs().max()) <= _SUMS_TO_ONE), None)
-    return {0: "over_steps", 1: "over_examples"}.get(over, "elsewhere")
+    return "elsewhere" if over is None else ("over_steps", "over_examples")[over]
 
 
 def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:

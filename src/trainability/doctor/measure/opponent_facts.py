@@ -94,7 +94,7 @@ class _Noises:
 
 def facts_of_opponents(
     model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]
-) -> dict[str, tuple[int, int] | None]:
+) -> dict[str, tuple[int, ...] | None]:
     """Take some steps on copies, and look at a critic and at what the model that it judges is given.
 
     Args:
@@ -110,7 +110,7 @@ def facts_of_opponents(
         answers are not bounded. `fixed_noise`: the maker is given the same numbers in every run of the body, and the judge is
         given others. None elsewhere.
     """
-    found: dict[str, tuple[int, int] | None] = {"unlimited_critic": None, "fixed_noise": None}
+    found: dict[str, tuple[int, ...] | None] = {"unlimited_critic": None, "fixed_noise": None}
     if len(optimizers(optimizer)) < 2 or len(players(model)) < 2:
         return found
     limits, noises, derivatives = _Limits(), _Noises(), Derivatives()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,8 +23,7 @@ _TIMES = 8  # a batch, where the loop has no loader: random numbers are drawn an
 _SAME = 1e-3  # of a loss, from which the one computed again may differ
 # What a body shows that no single loss does; all else is read off the losses, one by one, while the loop runs.
 _ASKED = (
-    *("same_aim", "moved_by_judge", "moved_both_ways", "not_judged", "idle_loss", "falls_with_slopes"),
-    *("judged_outside", "one_class_asked", "drawn_beside"),
+    *("opponents", "falls_with_slopes", "judged_outside", "one_class_asked", "drawn_beside"),
     *("lowered", "credited", "index_goals", "broadcast_shape", "output_shape", "target_shape"),
     *("constant_term", "outer_product", "outer_difference", "misaligned", "unread_ends", "same_after"),
 )
@@ -93,6 +92,8 @@ def facts_of_kept_body(kept: KeptBody, batches: Iterable[Any] = ()) -> Facts | N
     found = facts_of_body(kept.models, kept.step.batch, step=body, optimizer=kept.optimizers, batches=given)
     if found is None:
         return None
+    # A recorded body writes to no weight between its steps, and what it draws with other libraries it draws once.
+    found = replace(found, opponents=replace(found.opponents, unlimited_critic=(), fixed_noise=()))
     return Facts(**{name: getattr(found, name) for name in _ASKED})
 
 

@@ -21,7 +21,7 @@ def unlimited_critic(evidence: Evidence) -> list[Finding]:
         torch.nn.utils.parametrizations.spectral_norm to its layers.
     Source: Arjovsky, Chintala and Bottou, Wasserstein GAN, ICML 2017, algorithm 1; Gulrajani et al., NeurIPS 2017.
     """
-    found = reading.facts(evidence).unlimited_critic
+    found = reading.facts(evidence).opponents.unlimited_critic
     if not found:
         return []
     judge, maker = found
@@ -52,7 +52,7 @@ def fixed_noise(evidence: Evidence) -> list[Finding]:
     Fix: draw the noise inside the loop, anew for each step: torch.randn(batch_size, size).
     Source: Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: inputs compared.
     """
-    found = reading.facts(evidence).fixed_noise
+    found = reading.facts(evidence).opponents.fixed_noise
     if not found:
         return []
     judge, maker = found

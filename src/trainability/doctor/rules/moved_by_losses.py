@@ -3,7 +3,7 @@
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.pair_facts import IdleLoss
+from trainability.doctor.opponents import IdleLoss
 from trainability.doctor.rules.rule import rule
 
 _MOST_NAMED = 4
@@ -24,7 +24,7 @@ def condition_not_judged(evidence: Evidence) -> list[Finding]:
         class.
     Source: Mirza and Osindero, Conditional Generative Adversarial Nets, 2014, section 3.2; Odena et al., ICML 2017.
     """
-    found = reading.facts(evidence).not_judged
+    found = reading.facts(evidence).opponents.not_judged
     if not found:
         return []
     judge, maker, *readers = found
@@ -81,7 +81,7 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
         .data or no_grad() between these weights and the term.
     Source: PyTorch, torch.optim; Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed.
     """
-    found = reading.facts(evidence).idle_loss
+    found = reading.facts(evidence).opponents.idle_loss
     if found is None:
         return []
     if found.is_cut:

@@ -90,10 +90,10 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
     settings = settings_of(evidence)
-    if reading.facts(evidence).moved_by_judge:
-        return [of_two(*reading.facts(evidence).moved_by_judge)]
-    if reading.facts(evidence).moved_both_ways:
-        return [of_one(*reading.facts(evidence).moved_both_ways)]
+    if reading.facts(evidence).opponents.moved_by_judge:
+        return [of_two(*reading.facts(evidence).opponents.moved_by_judge)]
+    if reading.facts(evidence).opponents.moved_both_ways:
+        return [of_one(*reading.facts(evidence).opponents.moved_both_ways)]
     if (shared := reading.facts(evidence).shared) is not None:
         return [of_the_same(*shared)]
     if (num_others := reading.facts(evidence).passed_by) is not None:

@@ -190,9 +190,9 @@ def _less_likely(facts: Facts) -> list[Finding]:
 
 def _with_one_aim(facts: Facts) -> list[Finding]:
     """A generator that is trained to help its discriminator."""
-    if not facts.same_aim:
+    if not facts.opponents.same_aim:
         return []
-    judge, maker = facts.same_aim
+    judge, maker = facts.opponents.same_aim
     return [
         Finding(
             rule="wrong_sign",

@@ -1,0 +1,48 @@
+"""What models that play against each other want of each other, and losses of several optimizers: parts of `Facts`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdleLoss:
+    """A loss of a body with several optimizers, or a term of it, that reaches weights, and that no step uses.
+
+    Attributes:
+        place: of the loss among those of the body, from 1.
+        num_losses: of the body.
+        term: its place in the sum, from 1; None where it is the whole loss.
+        reached: parts of the models that it gives a gradient, which is cleared.
+        held: parts that the optimizer holds that steps then; of a term, those that the rest of the loss moves.
+        is_cut: whether the loss is computed of what the held parts made, without a gradient for them.
+    """
+
+    place: int
+    num_losses: int
+    term: int | None
+    reached: tuple[str, ...]
+    held: tuple[str, ...]
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opponents:
+    """What some runs of a body with several models showed. Models are named: a judge, and the maker of what it judges.
+
+    Attributes:
+        same_aim: the judge and the maker whose losses want the same of the judge's answers; () if there are none.
+        moved_by_judge: where the judge's optimizer moves the maker as well, for the judge's loss; likewise.
+        moved_both_ways: where one optimizer holds both and moves one of them for two losses that want opposite answers.
+        not_judged: where the maker is told a class for each row, and no loss goes by which row was asked for which; and, as a
+            third, who is moved by a loss that does, where it does not move the maker.
+        unlimited_critic: where the judge's loss is a line in its answers and nothing limits its slope.
+        fixed_noise: where the maker is given the same numbers at every step.
+        idle_loss: of several optimizers' losses, one that moves nothing, or a term that does not; None if there is none.
+    """
+
+    same_aim: tuple[str, ...] = ()
+    moved_by_judge: tuple[str, ...] = ()
+    moved_both_ways: tuple[str, ...] = ()
+    not_judged: tuple[str, ...] = ()
+    unlimited_critic: tuple[str, ...] = ()
+    fixed_noise: tuple[str, ...] = ()
+    idle_loss: IdleLoss | None = None
