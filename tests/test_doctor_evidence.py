@@ -12,6 +12,9 @@ from torch.nn import functional as F
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose, probe
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, Sample, StepRecord
+from trainability.doctor.facts import Facts
+from trainability.doctor.opponents import Opponents
+from trainability.doctor.readings import Readings
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal, RehearsedStep
 
 CRITICAL = CriticalStep(
@@ -106,6 +109,18 @@ def test_what_is_wrong_with_evaluations_is_still_found_after_joining() -> None:
     assert {"overfit", "prediction_collapse"} <= {f.rule for f in joined.findings} | {
         rule for f in joined.findings for rule in f.explains
     }
+
+
+def test_what_an_earlier_look_read_is_kept_where_the_later_one_did_not_ask() -> None:
+    before = Evidence(
+        facts=Facts(readings=Readings(only_pools=True, short=None), opponents=Opponents(same_aim=("judge", "maker")))
+    )
+    during = Evidence(facts=Facts(readings=Readings(one_sequence=True)))
+    joined = before.merge(during).facts
+    assert joined is not None
+    assert (joined.readings.only_pools, joined.readings.one_sequence) == (True, True)
+    assert joined.opponents.same_aim == ("judge", "maker")
+    assert Evidence.from_dict(json.loads(json.dumps(before.to_dict()))) == before
 
 
 def test_records_of_two_looks_are_in_order_and_once() -> None:
