@@ -121,6 +121,11 @@ def test_what_an_earlier_look_read_is_kept_where_the_later_one_did_not_ask() -> 
     assert (joined.readings.only_pools, joined.readings.one_sequence) == (True, True)
     assert joined.opponents.same_aim == ("judge", "maker")
     assert Evidence.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+    older = before.to_dict()
+    older["facts"] |= older["facts"].pop("opponents")  # as fields of `Facts`, but for those that are newer
+    for name in ("unlimited_critic", "fixed_noise", "idle_loss"):
+        older["facts"].pop(name, None)
+    assert Evidence.from_dict(older) == before
 
 
 def test_records_of_two_looks_are_in_order_and_once() -> None:

@@ -13,6 +13,7 @@ from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
 from trainability.doctor.experimented import Experiments
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.opponents import with_opponents
 from trainability.doctor.plateau_calls import PlateauCalls
 from trainability.doctor.processes import Processes
 from trainability.doctor.rehearsed import Rehearsal
@@ -390,7 +391,8 @@ class Evidence:
         version = value.get("version", 1)
         if version not in (1, VERSION):
             raise ValueError(f"evidence of version {version!r}; this version of trainability reads 1 and {VERSION}")
-        read = from_plain(cls, {name: item for name, item in value.items() if name != "version"})
+        plain = {name: with_opponents(item) if name == "facts" else item for name, item in value.items() if name != "version"}
+        read = from_plain(cls, plain)
         if version == VERSION:
             return read
         return replace(

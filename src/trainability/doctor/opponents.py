@@ -1,6 +1,9 @@
 """What models that play against each other want of each other, and losses of several optimizers: parts of `Facts`."""
 
 from dataclasses import dataclass
+from typing import Any
+
+_ONCE_FACTS = ("same_aim", "moved_by_judge", "moved_both_ways", "not_judged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +49,11 @@ class Opponents:
     unlimited_critic: tuple[str, ...] = ()
     fixed_noise: tuple[str, ...] = ()
     idle_loss: IdleLoss | None = None
+
+
+def with_opponents(facts: Any) -> Any:
+    """Plain facts as older versions wrote them, with what were fields of `Facts` in the record of the opponents."""
+    if not isinstance(facts, dict) or not any(name in facts for name in _ONCE_FACTS):
+        return facts
+    held = {name: facts[name] for name in _ONCE_FACTS if name in facts}
+    return {name: value for name, value in facts.items() if name not in _ONCE_FACTS} | {"opponents": held}
