@@ -1,8 +1,8 @@
 """Scripts as people write them, each with its mistake and without: what `check` and `trainability run` say of them.
 
-    python benchmarks/script_faults.py ask --set sixteen --processes 2  # restartable; half a minute a script
-    python benchmarks/script_faults.py score --set sixteen                # the table
-    python benchmarks/script_faults.py score --set sixteen --wrong        # and what was said of each that went wrong
+    python benchmarks/script_faults.py ask --set eighteen --processes 2  # restartable; half a minute a script
+    python benchmarks/script_faults.py score --set eighteen                # the table
+    python benchmarks/script_faults.py score --set eighteen --wrong        # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
 `scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
@@ -36,7 +36,10 @@ told to write ordinary programs, as people post them, of the cases' kinds and fr
 wrote `fifteen` (20, 48) in the idioms of well-known tutorials; asked whole of code 09bf72ff on that day, one script twice,
 since its step had been handed its arguments in the wrong order. Two wrote `sixteen` (28, 60), one with the mistakes that people
 report most, one with those of other fields than pictures; asked whole of code d2b0e584 on that day. One wrote
-`seventeen` (12, 23), GANs and other programs of two networks; asked whole of code 779d3c50 on that day. They need scikit-learn.
+`seventeen` (12, 23), GANs and other programs of two networks; asked whole of code 779d3c50 on that day. Two wrote
+`eighteen` (40, 80), one images and tables, one sequences, text and several networks, each in eight kinds of task and more, with
+mistakes that people report and from the list of how training fails; asked whole of code 842d94f6 on that day. They need
+scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
@@ -82,6 +85,7 @@ SETS = (
     "fifteen",
     "sixteen",
     "seventeen",
+    "eighteen",
 )
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0

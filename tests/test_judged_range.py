@@ -62,6 +62,10 @@ FEW = torch.where(torch.rand(640, 6, generator=torch.Generator().manual_seed(1))
         (torch.tanh, NORMAL, lambda x: x, "tanh"),
         (lambda x: torch.tanh(x).view(-1, 6), 4 * NORMAL, lambda x: x, "tanh"),
         (torch.sigmoid, INSIDE, lambda x: x, "sigmoid"),
+        (torch.relu, NORMAL, lambda x: x, "relu"),
+        (F.softplus, NORMAL, lambda x: x, "softplus"),
+        (torch.relu, NORMAL.abs(), lambda x: x, None),
+        (torch.relu, NORMAL.abs() - 0.05, lambda x: x, None),  # noise around zero
         (torch.tanh, INSIDE, lambda x: x, None),
         (torch.tanh, INSIDE + 0.02 * NORMAL, lambda x: x, None),
         (torch.tanh, FEW, lambda x: x, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,7 +12,14 @@ from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.nodes import call_of
 
-_RANGES = {"Tanh": ("tanh", -1.0, 1.0), "Sigmoid": ("sigmoid", 0.0, 1.0)}  # nodes of autograd
+# Nodes of autograd. Of what has no upper end, half of the range is taken for the spread of the data.
+_RANGES = {
+    "Tanh": ("tanh", -1.0, 1.0),
+    "Sigmoid": ("sigmoid", 0.0, 1.0),
+    "Relu": ("relu", 0.0, math.inf),
+    "Softplus": ("softplus", 0.0, math.inf),
+    "Exp": ("exp", 0.0, math.inf),
+}
 _BEYOND = 0.1  # of the range's half: noise or a rounded scale is no other range
 _FEWEST = 256  # numbers
 
@@ -64,6 +72,7 @@ class JudgedRange:
             if len(kinds) != 1 or sum(map(len, data)) < _FEWEST:
                 continue
             name, low, high = _RANGES[next(iter(kinds))]
-            values, margin = torch.cat(data), _BEYOND * (high - low) / 2
+            values = torch.cat(data)
+            margin = _BEYOND * ((high - low) / 2 if high < math.inf else float(values.std()))
             return name, float(((values < low - margin) | (values > high + margin)).float().mean())
         return None

@@ -27,10 +27,10 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         more of the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code `one_sided`, a
         warning: everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or more of the
         targets are on the other side. Code `generated`, a warning, in a check with `step`: one model is given both data and
-        what another makes, which ends in a sigmoid or tanh, and 5 % or more of the data's values are outside its range by more
-        than a tenth of its half. Also a warning where one term of the loss, a distance of PyTorch, compares outputs of a ReLU,
-        softplus, sigmoid, softmax or tanh with targets, a quarter or more of which are outside its range. Codes: the
-        activation, `relu`, `sigmoid`, `softmax` or `softplus`.
+        what another makes, which ends in a sigmoid, tanh, ReLU, softplus or exponential, and 5 % or more of the data's values
+        are outside its range by more than a tenth of its half, or of their spread. Also a warning where one term of the loss, a
+        distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or more of
+        which are outside its range. Codes: the activation, `relu`, `sigmoid`, `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -97,6 +97,8 @@ def _of_one_term(distance: str, made: str, share: float) -> Finding:
 def _generated(made: str, share: float) -> Finding:
     """Data that a generator cannot make."""
     to = "[-1, 1]: 2 * (x - low) / (high - low) - 1" if made == "tanh" else "[0, 1]: (x - low) / (high - low)"
+    scale = f"scale the data to {to} with the data's own least and greatest value, and generated data back"
+    remove = f"remove the {made} at the end of the generator"
     return Finding(
         rule="unreachable_target",
         code="unreachable_target.generated",
@@ -105,8 +107,7 @@ def _generated(made: str, share: float) -> Finding:
         "data, and one model is given both",
         measurements=(Measurement(name="share of the values outside", value=share, threshold=0.05),),
         cause=f"the generator ends in {made}, and the real data are not scaled to its range: their size alone tells them apart",
-        remedy=f"scale the data to {to} with the data's own least and greatest value, and generated data back; or remove the "
-        f"{made} at the end of the generator",
+        remedy=f"{scale}; or {remove}" if made in ("tanh", "sigmoid") else remove,
         source="Radford, Metz and Chintala, DCGAN, ICLR 2016 (images scaled to the range of tanh); values compared",
     )
 
