@@ -167,6 +167,69 @@ def test_a_yes_may_be_a_small_energy(name: str) -> None:
     assert facts.prefers_wrong is facts.sure_of_wrong is None
 
 
+def overlap(p: Tensor, target: Tensor, others: float = 0.5, power: int = 1) -> Tensor:
+    """Tversky index of each example, which is the Dice coefficient where both mistakes weigh a half, and IoU at one."""
+    p, target = p.flatten(1), target.flatten(1).to(p.dtype)
+    both, extra, left = (p * target).sum(dim=1), (p**power * (1 - target)).sum(dim=1), ((1 - p) * target).sum(dim=1)
+    return ((both + 0.01) / (both + others * extra + (1 - others if others < 1 else 1) * left + 0.01)).mean()
+
+
+def correlation(output: Tensor, target: Tensor) -> Tensor:
+    """Pearson's, undefined where all outputs are the same."""
+    p, target = output.sigmoid().flatten(), target.flatten().float()
+    p, target = p - p.mean(), target - target.mean()
+    return (p * target).sum() / (p.norm() * target.norm())
+
+
+OVERLAPS: dict[str, Loss] = {
+    "Dice": lambda o, t: overlap(o.sigmoid(), t),
+    "IoU": lambda o, t: overlap(o.sigmoid(), t, 1.0),
+    "Tversky": lambda o, t: overlap(o.sigmoid(), t, 0.3),
+    "squares": lambda o, t: overlap(o.sigmoid(), t, power=2),
+    "F1 of the batch": lambda o, t: overlap(o.sigmoid()[None], t[None]),
+    "correlation": correlation,
+}
+
+
+def of_masks(loss: Loss, rare: float, form: str) -> tuple[float, float] | None:
+    """What is said of a convolution's logits beside masks of 0 and 1, a share of which is a yes."""
+    torch.manual_seed(0)
+    x = torch.randn(8, 1, 12, 12)
+    target = (x > torch.quantile(x, 1 - rare)).float()
+    target = {"column": target, "whole": target.long(), "pixels": target[:, 0].bool()}[form]
+
+    def compared(output: Tensor, target: Tensor) -> Tensor:
+        return loss(output.reshape(target.shape), target)
+
+    facts = facts_of(nn.Conv2d(1, 1, 3, padding=1), (x, target), loss_fn=compared)
+    assert facts.notes == ()
+    return facts.prefers_wrong
+
+
+@pytest.mark.parametrize("form", ["column", "whole", "pixels"])
+@pytest.mark.parametrize("rare", [0.05, 0.3, 0.6])
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_an_overlap_that_is_minimised_is_told_from_one_minus_it(name: str, rare: float, form: str) -> None:
+    assert of_masks(OVERLAPS[name], rare, form) is not None
+    assert of_masks(lambda o, t: 1 - OVERLAPS[name](o, t), rare, form) is None
+
+
+@pytest.mark.parametrize("rare", [0.05, 0.3, 0.6])
+@pytest.mark.parametrize("name", [name for name in OVERLAPS if name != "correlation"])
+def test_outputs_that_are_large_for_a_no_may_overlap_with_it(name: str, rare: float) -> None:
+    assert of_masks(lambda o, t: 1 - OVERLAPS[name](-o, t), rare, "column") is None
+
+
+@pytest.mark.parametrize("rare", [0.05, 0.3, 0.6])
+def test_distances_that_saturate_have_a_floor(rare: float) -> None:
+    def couples(output: Tensor, same: Tensor) -> Tensor:
+        gap = output.sigmoid()
+        return (same * gap**2 + (1 - same) * (1 - gap) ** 2).mean()
+
+    assert of_masks(couples, rare, "column") is None
+    assert of_masks(lambda o, t: couples(o, t).sqrt(), rare, "column") is None
+
+
 def triples(same_first: bool) -> tuple[Tensor, Tensor, Tensor]:
     """An anchor, one of its class and one of another, or the other way round."""
     x, y = flat()

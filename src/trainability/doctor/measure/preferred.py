@@ -16,6 +16,7 @@ from trainability.doctor.tasks import output_form
 
 _SURE = 6.0  # a logit: its probability is 0.998
 _MARGIN = 0.1
+_RARELY = 0.02  # of the range: what an undecided answer gains over wrong ones where one in fifty is a yes
 _NEARLY_NOTHING = 0.1  # of what undecided answers cost
 _SLIGHTLY = 1 / 60  # of the way from undecided to sure: a tenth of a logit
 _FAR = 20.0
@@ -38,8 +39,10 @@ def preferences(
 
     Returns:
         `prefers_wrong`: the losses of right and of wrong answers, where right ones cost more than undecided ones, and those
-        more than wrong ones, each by a tenth of the whole range; else None. Of yes and no also None where undecided answers
-        cost less than the mean of the two by as much: whether a large output is a yes is the program's to say.
+        more than wrong ones, each by a tenth of the whole range; else None. Where undecided answers cost as much as half right
+        and half wrong ones (a score of all answers, such as a Dice coefficient), a fiftieth. Of yes and no also None where
+        undecided answers cost a tenth less than that, or where yes to everything costs the most: whether a large output is a
+        yes is the program's to say.
         `sure_of_wrong`: the losses of wrong and of undecided answers to classes, or to yes and no, where right and wrong ones
         each cost less than a tenth of undecided ones, and from there the loss falls towards the wrong ones; else None.
     """
@@ -50,28 +53,61 @@ def preferences(
     form = output_form(output)
     for right, wrong in _answers(output.detach(), targets[0]):
         undecided = (right + wrong) / 2
-        dim = None if targets[0].is_floating_point() else _dim_of_classes(output, targets[0])
+        # A target of 0 and 1 beside one output each is yes or no, whatever its format.
+        dim = _dim_of_classes(output, targets[0]) if _are_classes(output, targets[0]) else None
 
         def ask(answer: Tensor, dim: int | None = dim) -> float | None:
             return _loss_of(model, batch, forward, _shaped(answer, form, dim))
 
-        losses = [ask(answer) for answer in (right, undecided, wrong)]
-        if any(loss is None for loss in losses):
+        best, worst = ask(right), ask(wrong)
+        if best is None or worst is None:
             continue
-        best, middle, worst = (loss for loss in losses if loss is not None)
+        middle = ask(undecided)
+        if middle is None:  # as a correlation with what is the same everywhere
+            middle = _half_right(ask, right, wrong)
+            if middle is None:
+                continue
         are_marks = dim is None and _are_marks(targets[0])
         if max(best, worst) < _NEARLY_NOTHING * middle and (dim is not None or are_marks):
             sides = [ask(undecided + _SLIGHTLY * (end - undecided)) for end in (right, wrong)]
             if sides[0] is not None and sides[1] is not None and sides[1] < middle < sides[0]:
                 return nothing | {"sure_of_wrong": (worst, middle)}
-        # A loss of yes or no that is cheapest in between grows towards both ends: it is turned by what a yes means (a small
-        # energy, a small distance), and has a floor. A score that is minimised has none of it.
-        if are_marks and middle < (best + worst) / 2 - _MARGIN * abs(best - worst):
-            continue
-        is_turned = min(best - middle, middle - worst) > _MARGIN * (best - worst) > 0 and best - worst > 1e-3
+        is_turned = _is_turned(ask, (right, wrong), (best, middle, worst), are_marks)
         if is_turned and not _loss_has_head(model, batch, forward):
             return nothing | {"prefers_wrong": (best, worst)}
     return nothing
+
+
+def _is_turned(
+    ask: Callable[[Tensor], float | None], answers: tuple[Tensor, Tensor], losses: tuple[float, float, float], are_marks: bool
+) -> bool:
+    """Whether right answers cost more than undecided ones, and those more than wrong ones."""
+    (right, wrong), (best, middle, worst) = answers, losses
+    spread = best - worst
+    if not (spread > 1e-3 and min(best - middle, middle - worst) > _RARELY * spread):
+        return False
+    half = _half_right(ask, right, wrong)
+    half = (best + worst) / 2 if half is None else half
+    # A loss of yes or no that is cheaper undecided than half right grows towards both ends of each answer: it is turned by
+    # what a yes means (a small energy, a small distance), and has a floor. A score that is minimised has none of it. An
+    # overlap goes by sums over all answers, so that undecided ones cost what half right ones do, little where a yes is rare.
+    if are_marks and middle < half - _MARGIN * spread:
+        return False
+    if min(best - middle, middle - worst) <= (_RARELY if abs(middle - half) < _MARGIN * spread else _MARGIN) * spread:
+        return False
+    if not are_marks:
+        return True
+    # Without a yes there is no overlap: a score costs least then. One minus the overlap of what the program calls no costs
+    # most where all is yes, and is sound.
+    all_yes, all_no = (ask(sign * _SURE * torch.ones_like(right)) for sign in (1, -1))
+    return all_yes is None or all_no is None or not all_no < all_yes - _RARELY * spread or all_yes < best - _RARELY * spread
+
+
+def _half_right(ask: Callable[[Tensor], float | None], right: Tensor, wrong: Tensor) -> float | None:
+    """The mean loss of answers of which every second is right, and of those of which every other is: drawn, but repeatable."""
+    chosen = torch.rand(right.shape, generator=torch.Generator().manual_seed(0)).to(right.device) < 0.5
+    losses = [ask(torch.where(chosen, *pair)) for pair in ((right, wrong), (wrong, right))]
+    return None if losses[0] is None or losses[1] is None else sum(losses) / 2  # type: ignore[arg-type]
 
 
 def one_output(
@@ -215,7 +251,7 @@ def _dim_of_classes(output: Tensor, target: Tensor) -> int:
 
 def _answers(output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Right and wrong answers as logits, or as values."""
-    if not target.is_floating_point() and target.dtype != torch.bool and output.dim() >= 2:
+    if _are_classes(output, target):
         dim = _dim_of_classes(output, target)
         classes = output.shape[dim]
         rows = tuple(output.movedim(dim, -1).shape[:-1])
@@ -233,6 +269,13 @@ def _answers(output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield _SURE * (2 * y - 1), _SURE * (1 - 2 * y)
     else:
         yield y, 2 * y.mean(dim=0, keepdim=True) - y
+
+
+def _are_classes(output: Tensor, target: Tensor) -> bool:
+    """Whether targets are indices of classes; whole numbers of 0 and 1 beside as many outputs are yes and no."""
+    if target.is_floating_point() or target.dtype == torch.bool or output.dim() < 2:
+        return False
+    return target.squeeze().shape != output.squeeze().shape or not _are_marks(target)
 
 
 def _are_marks(target: Tensor) -> bool:
