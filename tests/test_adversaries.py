@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import trainability
 from trainability.doctor.measure.opponent_facts import facts_of_opponents
 
 X = torch.randn(320, 4, generator=torch.Generator().manual_seed(0))
@@ -34,6 +35,9 @@ def plays(
     def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
         x = batch[0]
         for _ in range(2):
+            if limit in ("first", "wide"):
+                for p in model["critic"].parameters():
+                    p.data.clamp_(-0.01, 0.01) if limit == "first" else p.data.clamp_(-9, 9)
             made = model["maker"](noise()).detach()
             real, fake = model["critic"](x), model["critic"](made)
             loss = fake.mean() - real.mean() if kind == "line" else F.softplus(fake).mean() + F.softplus(-real).mean()
@@ -60,7 +64,7 @@ def plays(
     return step
 
 
-@pytest.mark.parametrize("limit", [None, "lost", "clip", "penalty", "norm", "tanh", "decay"])
+@pytest.mark.parametrize("limit", [None, "lost", "clip", "first", "wide", "penalty", "norm", "tanh", "decay"])
 def test_what_limits_a_wasserstein_critic(limit: str | None) -> None:
     players = models(limit)
     optimizer = optimizers_of(players, decay=1e-2 if limit == "decay" else 0.0)
@@ -82,3 +86,37 @@ def test_a_loss_with_a_floor_needs_no_limit() -> None:
 def test_noise_that_is_drawn_once(noise: Callable[[], Tensor], found: Any) -> None:
     players = models()
     assert facts_of_opponents(players, optimizers_of(players), plays(kind="floor", noise=noise), LOADER)["fixed_noise"] == found
+
+
+def test_a_maker_of_the_batch_itself_is_given_no_noise() -> None:
+    """An adversarial autoencoder that is to overfit one batch."""
+    players = {"maker": nn.Linear(4, 4), "critic": nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1))}
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        drawn, made = torch.randn(32, 4), model["maker"](batch[0])
+        optimizer["critic"].zero_grad()
+        (F.softplus(-model["critic"](drawn)).mean() + F.softplus(model["critic"](made.detach())).mean()).backward()
+        optimizer["critic"].step()
+        optimizer["maker"].zero_grad()
+        loss = F.softplus(-model["critic"](made)).mean()
+        loss.backward()
+        optimizer["maker"].step()
+        return loss
+
+    assert facts_of_opponents(players, optimizers_of(players), step, LOADER[:1] * 8)["fixed_noise"] is None
+
+
+@pytest.mark.parametrize(("limit", "codes"), [(None, {"unlimited_critic"}), ("clip", set())])
+def test_models_in_a_structure_within_a_structure_are_named(limit: str | None, codes: set[str]) -> None:
+    players = models()
+    nets = {"nets": [players["maker"], players["critic"]]}
+    body = plays(limit)
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        maker, critic = model["nets"]
+        return body({"maker": maker, "critic": critic}, optimizer, batch)
+
+    report = trainability.check(nets, LOADER, step=step, optimizer=optimizers_of(players))
+    found = {finding.rule: finding for finding in report.findings if finding.severity != "hint"}
+    assert set(found) & {"unlimited_critic", "fixed_noise", "idle_loss"} == codes
+    assert not codes or "nets.1" in found["unlimited_critic"].seen

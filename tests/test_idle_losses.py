@@ -54,6 +54,24 @@ def adversarial(trains: str = "encoder", *, clear: str = "all", cut: bool = Fals
     return step
 
 
+@pytest.mark.parametrize("wrap", [lambda parts: parts, lambda parts: nn.ModuleDict({"net": parts})])
+@pytest.mark.parametrize("order", [("encoder", "decoder", "judge"), ("judge", "decoder", "encoder")])
+def test_the_part_that_makes_is_named_before_the_one_that_judges(wrap: Callable, order: tuple[str, ...]) -> None:
+    own = parts()
+    inner = nn.ModuleDict({name: own[name] for name in order})
+    model = wrap(inner)
+    body = adversarial("decoder")
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        return body(model if "encoder" in model else model["net"], optimizer, batch)
+
+    followed = follow_losses(model, optimizers_of(inner, "decoder"), step, LOADER)
+    assert followed is not None
+    assert followed.idle is not None
+    assert [name.rpartition(".")[2] for name in followed.idle.reached] == ["encoder", "judge"]
+    assert [name.rpartition(".")[2] for name in followed.idle.held] == ["decoder"]
+
+
 def optimizers_of(model: nn.ModuleDict, trains: str) -> dict[str, torch.optim.Optimizer]:
     both = [*model["encoder"].parameters(), *model["decoder"].parameters()]
     held = {"reconstruct": both, "judge": model["judge"].parameters()}
@@ -166,4 +184,4 @@ def test_a_class_that_only_its_reader_learns(held: tuple[str, ...], found: Any) 
 
     followed = follow_losses(model, optimizer, step, LOADER)
     assert followed is not None
-    assert unasked_for(model, optimizer, step, LOADER[0], followed.moved) == found
+    assert unasked_for(model, optimizer, step, LOADER[0], followed) == found

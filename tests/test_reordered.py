@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import trainability
 from trainability.doctor.measure.influence import comes_back_in_another_order
 
 X = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
@@ -43,3 +44,24 @@ class Encoded(nn.Module):
 def test_an_order_that_is_not_put_back(model: nn.Module, found: bool) -> None:
     with torch.no_grad():
         assert comes_back_in_another_order(model, (X,)) is found
+
+
+@pytest.mark.parametrize("returns_order", [False, True])
+def test_an_order_that_is_returned_may_be_that_of_the_targets(returns_order: bool) -> None:
+    y = (X[:, 1] > 0).long()
+
+    class Ordered(Sorts):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor] | Tensor:
+            out = super().forward(x)
+            return (out, x[:, 0].argsort()) if returns_order else out
+
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        if not returns_order:
+            return nn.functional.cross_entropy(model(batch[0]), batch[1])
+        out, order = model(batch[0])
+        return nn.functional.cross_entropy(out, batch[1][order])
+
+    model = Ordered(puts_back=False)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    found = trainability.check(model, [(X, y)], optimizer=optimizer, training_step=step).findings
+    assert ("batch_leakage.reordered" in {finding.code for finding in found}) == (not returns_order)

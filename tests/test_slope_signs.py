@@ -29,6 +29,20 @@ def meta(model: nn.Module, x: Tensor) -> Tensor:
     return -(weight - 0.1 * inner).square().sum()
 
 
+class Quadratic(nn.Module):
+    """Grows with the square of what it is given: a potential of optimal transport."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).square().sum(dim=1)
+
+
+POTENTIAL = Quadratic()
+
+
 @pytest.mark.parametrize(
     ("cost", "found"),
     [
@@ -39,6 +53,7 @@ def meta(model: nn.Module, x: Tensor) -> Tensor:
         (lambda model, x: -slopes(model, x).sum(dim=1).mean(), False),  # a force that is wanted: along a line
         (lambda model, x: model(x).square().mean(), False),
         (meta, False),
+        (lambda model, x: POTENTIAL(x).mean() - POTENTIAL(slopes(model, x)).mean(), False),  # a map of optimal transport
     ],
 )
 def test_a_penalty_on_slopes_that_is_subtracted(cost: Callable[..., Tensor], found: bool) -> None:

@@ -21,15 +21,17 @@ def to_fix_first(setup: Setup) -> tuple[Finding, ...]:
     """Find what `check` finds as an error before the first step, and finds with weights drawn by the best plan too.
 
     Returns:
-        Errors, in the order of `check`; none where it cannot look at the program, which `plan` and `map` refuse as well.
+        Errors, in the order of `check`; none where no plan can draw the weights, and where `check` cannot look at the program,
+        which `plan` and `map` refuse as well.
     """
     # What validation and metric show does not keep a program from training, and a rehearsal would take as long as a check.
     program = dataclasses.replace(setup, val_loader=None, metric=None, rehearse_seconds=None)
     errors = _errors(program)
-    if errors and (drawn := _with_a_plan(program)) is not None:
-        left = {finding.code for finding in _errors(drawn)}
-        return tuple(finding for finding in errors if finding.code in left)
-    return errors
+    drawn = _with_a_plan(program) if errors else None
+    if drawn is None:
+        return ()
+    left = {finding.code for finding in _errors(drawn)}
+    return tuple(finding for finding in errors if finding.code in left)
 
 
 def fix_first_line(errors: tuple[Finding, ...], target: str) -> str:

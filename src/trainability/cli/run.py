@@ -44,7 +44,7 @@ def run(
     name, *arguments = shlex.split(command)
     if is_module := name == "-m":
         name, *arguments = arguments or [""]
-    if not name:
+    if is_module and not name:
         raise ValueError("-m needs a module, as in trainability run -m package.train")
     program = Program(name, is_module=is_module)
     return run_script(program, arguments, every=every, steps=steps, is_check=check, folder=dir)

@@ -249,7 +249,7 @@ class Facts:
             CTC, weights by which what is rare counts less ("rare_lighter"); None if there is none.
         weighs_examples: whether cross-entropy weights classes, or returns a loss per example (reduction="none").
         flat_function: the last function of what is trained whose slope is zero wherever it has one: "round() in Net.forward".
-        cut_by: where no gradient can come to any weight, the function at which the way to the loss ends: "> in the loss".
+        cut_by: where no gradient can come to any weight, the function at which the path to the loss ends: "> in the loss".
         solved_by: a number that takes the loss to zero where it is every answer, and no other number does, of a loss that is
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
         unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -112,10 +112,24 @@ class Setup:
         return found[0] if len(found) == 1 else None
 
 
-def _refuse_assignment(setup: Setup, name: str, value: object = None) -> None:
+_FIELDS = frozenset(field.name for field in fields(Setup))
+_set, _delete = Setup.__setattr__, Setup.__delattr__
+
+
+def _refuse_assignment(setup: Setup, name: str, value: object) -> None:
+    if name not in _FIELDS:
+        _set(setup, name, value)
+        return
     raise AttributeError(f"a Setup cannot be changed; dataclasses.replace(setup, {name}=...) makes another one")
+
+
+def _refuse_deletion(setup: Setup, name: str) -> None:
+    if name not in _FIELDS:
+        _delete(setup, name)
+        return
+    raise AttributeError(f"a Setup cannot be changed; dataclasses.replace(setup, {name}=None) makes another one")
 
 
 # A dataclass's own say that a name is unexpected, or a field frozen, and no more.
 Setup.__init__ = with_near_names(Setup.__init__)
-Setup.__setattr__ = Setup.__delattr__ = _refuse_assignment  # type: ignore[method-assign, assignment]
+Setup.__setattr__, Setup.__delattr__ = _refuse_assignment, _refuse_deletion  # type: ignore[method-assign, assignment]

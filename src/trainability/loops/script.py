@@ -81,6 +81,8 @@ def run_script(
         try:
             code, error = _run(program, arguments)
         except ModuleNotFound:
+            for refusal in refusals:
+                refusal.end()
             for watch in watches:
                 watch.abandon()
             raise

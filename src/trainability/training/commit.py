@@ -23,11 +23,12 @@ def commit_of_program() -> str | None:
 
     It is that of the folder of the script, or else of the current one, as for a notebook, or a script that was installed.
     """
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    folders = [Path(script).resolve().parent] if script else []
-    # Tags are left out: a commit is its hash.
-    found = (_git(folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") for folder in [*folders, Path.cwd()])
-    return next(filter(None, found), None)
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    script = Path(file).resolve() if file else None
+    # A file that the repository around it does not hold, such as an installed launcher, is of no commit.
+    is_held = script is not None and _git(script.parent, "ls-files", "--error-unmatch", str(script)) is not None
+    folder = script.parent if script is not None and is_held else Path.cwd()
+    return _git(folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")  # without tags: a commit is its hash
 
 
 def _git(folder: Path, *command: str) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
+from trainability.doctor.measure.idle_losses import Followed
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.nested import modules, players
 from trainability.doctor.measure.put_back import put_back, variables_put_back
@@ -27,7 +28,7 @@ def unasked_for(
     optimizer: Any,
     step: Callable[[Any, Any, Any], Any],
     batch: Any,
-    moved: Sequence[frozenset[int]] = (),
+    followed: Followed | None = None,
 ) -> tuple[int, ...] | None:
     """Give the rows that one model makes to another in another order, and see whether any loss of the body changes.
 
@@ -36,13 +37,13 @@ def unasked_for(
         optimizer: likewise.
         step: of (model, optimizer, batch): the loop's whole body.
         batch: of the training loader.
-        moved: of each loss, the parameters that are stepped for it, by their place in the models; empty where unknown.
+        followed: what becomes of each loss; None where unknown.
 
     Returns:
         The judge and the maker (places among the models), where the maker is told a class for each row beside other things,
         makes other rows for other classes, and all losses of the body stay as they are when its rows change places: none goes
-        by which class a row was asked for. Also, as a third place, who is moved by those that do go by it, where no loss that
-        the maker is moved by is one of them. None elsewhere, and where it cannot be asked.
+        by which class a row was asked for. Also, as a third place, who is moved by those that do go
+        by it, where the maker's gradient of them is cleared. None elsewhere, and where it cannot be asked.
     """
     whole, losses = as_one(model), list[Tensor]()
     forward = loss_of_body(model, optimizer, step, losses) if whole is not None and len(players(model)) > 1 else None
@@ -82,12 +83,13 @@ def unasked_for(
             going = [k for k, (a, b) in enumerate(zip(own, turned, strict=True)) if abs(a - b) > _SAME * max(abs(a), abs(b))]
             if not going:
                 return judge, maker
-            known = moved if len(moved) == len(own) else ()
-            of_part = _places(whole, parts)
-            if known and not any(known[k] & of_part[maker] for k in going):
-                readers = [j for j in range(len(parts)) if any(known[k] & of_part[j] for k in going)]
-                if readers and any(known[k] & of_part[maker] for k in range(len(own))):
-                    return judge, maker, readers[-1]
+            if followed is None or len(followed.moved) != len(own):
+                continue
+            of_part, moved = _places(whole, parts), followed.moved
+            is_cleared = all(followed.cleared[k] & of_part[maker] and not moved[k] & of_part[maker] for k in going)
+            readers = [j for j in range(len(parts)) if any(moved[k] & of_part[j] for k in going)]
+            if is_cleared and len(readers) == 1 and any(each & of_part[maker] for each in moved):
+                return judge, maker, readers[0]
     return None
 
 

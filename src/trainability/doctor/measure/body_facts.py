@@ -14,7 +14,7 @@ from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.certain import facts_of_step
 from trainability.doctor.measure.idle_losses import follow_losses
 from trainability.doctor.measure.kept_targets import kept_targets, with_kept_targets
-from trainability.doctor.measure.nested import modules, optimizers, players
+from trainability.doctor.measure.nested import modules, named_players, optimizers, players
 from trainability.doctor.measure.opponent_facts import facts_of_opponents
 from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
 from trainability.doctor.measure.recorded_facts import facts_of_recorded_body
@@ -81,30 +81,18 @@ def _opponents(
     except Exception as error:
         notes.append(f"what became of each loss: {error_line(error)}")
     if len(modules(model)) > 1 or (len(players(model)) > 1 and len(optimizers(optimizer)) > 1):
-        moved = followed.moved if followed is not None else ()
         questions: dict[str, Callable[[], dict[str, tuple[int, ...] | None]]] = {
             "what both want": lambda: {"same_aim": same_aim(model, optimizer, step, batches)},
             "whom a judge moves": lambda: {"moved_by_judge": moved_by_judge(model, optimizer, step, batches)},
             "who is moved twice": lambda: {"moved_both_ways": moved_both_ways(model, optimizer, step, batches)},
             "limits and noise": lambda: facts_of_opponents(model, optimizer, step, batches),
-            "classes asked for": lambda: {"not_judged": unasked_for(model, optimizer, step, first, moved)},
+            "classes asked for": lambda: {"not_judged": unasked_for(model, optimizer, step, first, followed)},
         }
         for name, question in questions.items():
             try:
                 found |= question()
             except Exception as error:
                 notes.append(f"models against each other, {name}: {error_line(error)}")
-    names = _names_of_players(model)
+    names = [name for name, _ in named_players(model)]
     told = {name: tuple(names[k] for k in places) for name, places in found.items() if places is not None}
     return Opponents(**told, idle_loss=followed.idle if followed is not None else None)
-
-
-def _names_of_players(model: Any) -> list[str]:
-    """Names of the networks: keys of the dict, names of the submodules, or `model K`."""
-    parts = players(model)
-    if isinstance(model, dict):
-        return list(model)
-    if parts != modules(model):
-        known = {id(part): name for name, part in modules(model)[0].named_children()}
-        return [known[id(part)] for part in parts]
-    return [f"model {k}" for k in range(len(parts))]

@@ -259,7 +259,7 @@ def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any], known
     unsure = layer is not None and not examples_first(seen, batches)
     found = {"leakage": mixed, "place_leakage": placed, "along_batch": layer, "maybe_steps_first": unsure}
     found["readings"] = known.readings
-    if mixed or placed:
+    if (mixed or placed) and all(tensor.is_floating_point() for tensor in seen.returned):  # it may return the order as well
         found["reordered"] = comes_back_in_another_order(model, inputs)
     if mixed:
         nodes = [tensor.grad_fn for tensor in seen.returned if tensor.grad_fn is not None]

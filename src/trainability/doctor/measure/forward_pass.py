@@ -76,7 +76,7 @@ class ForwardPass(TorchFunctionMode):
         terms: results of losses of PyTorch that are never below zero, by name.
         reduced: what a mean or a sum was taken of, to one number with a gradient, after the model's first call; not many.
         flat: where the last function was called whose slope is zero wherever it has one.
-        cuts: where the way from weights to what is computed ends.
+        cuts: where the path from weights to what is computed ends.
         asks_itself: whether the model, or a part of it that no other called, ran without gradients, as to make goals.
         adds_terms: whether two numbers with a gradient are added, as terms of a loss.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.

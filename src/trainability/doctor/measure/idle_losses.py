@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 from trainability.doctor.batches import tensors, to_device
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.graph import managed_parameters
-from trainability.doctor.measure.nested import modules, optimizers
+from trainability.doctor.measure.nested import modules, named_players, optimizers
 from trainability.doctor.measure.nodes import name_of, parents_of, within
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
@@ -41,6 +42,7 @@ class _Watch(TorchFunctionMode):
         moved: by the place of a backward pass in the body, the parameters that changed while they held its gradient.
         cleared: likewise, those whose gradient was cleared instead; in how many bodies.
         terms: likewise, for each run of the body, what each term of the loss reaches.
+        called: likewise, when each parameter was last used before it, in the last run: what makes comes before what judges.
         of: likewise, parameters that the loss was computed with, whether or not it has a gradient for them.
         stepping: likewise, the optimizers that stepped right behind it, by place.
         lost: gradients were used in another way.
@@ -53,7 +55,10 @@ class _Watch(TorchFunctionMode):
         self.terms: dict[int, list[list[frozenset[int]]]] = {}
         self.stepping: dict[int, set[int]] = {}
         self.of: dict[int, set[int]] = {}
-        self._made: dict[int, tuple[Tensor, frozenset[int]]] = {}  # kept alive, so that an id is one tensor's
+        self.called: dict[int, dict[int, int]] = {}
+        self._used: dict[int, int] = {}
+        self._count = 0
+        self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()  # parameters that a tensor was computed with
         self.lost, self.place = False, 0
         self._now: int | None = None
         self._is_aside = False
@@ -79,6 +84,7 @@ class _Watch(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             self.terms.setdefault(self._now, []).append(_reached_by_terms(args[0]))
             self.of.setdefault(self._now, set()).update(self._of(args[0]))
+            self.called[self._now] = dict(self._used)
         try:
             return func(*args, **(kwargs or {}))
         finally:
@@ -89,7 +95,6 @@ class _Watch(TorchFunctionMode):
     def begin(self) -> None:
         """The body runs once more."""
         self.place = 0
-        self._made.clear()
 
     def close(self) -> None:
         """Listen no more, and settle what is known of the last run."""
@@ -111,15 +116,17 @@ class _Watch(TorchFunctionMode):
             self.lost |= name not in _SCALES
 
     def _of(self, tensor: Tensor) -> frozenset[int]:
-        found = self._made.get(id(tensor))
-        return found[1] if found is not None else self._own.get(id(tensor), frozenset())
+        return self._made[tensor] if tensor in self._made else self._own.get(id(tensor), frozenset())
 
     def _follow(self, given: Any, result: Any) -> None:
         with torch._C.DisableTorchFunction():
-            of = frozenset().union(*(self._of(tensor) for _, tensor in tensors(given)))
+            taken = [tensor for _, tensor in tensors(given)]
+            self._count += 1
+            self._used |= {id(tensor): self._count for tensor in taken if id(tensor) in self._own}
+            of = frozenset().union(*(self._of(tensor) for tensor in taken))
             if of:
                 for _, made in tensors(result):
-                    self._made[id(made)] = made, of | self._of(made)
+                    self._made[made] = of | self._of(made)
 
     def _on_gradient(self, p: nn.Parameter) -> Callable[[Tensor], None]:
         def came(gradient: Tensor) -> None:
@@ -167,10 +174,12 @@ class Followed:
 
     Attributes:
         moved: by the place of a loss in the body, the parameters that were stepped for it, by their place in the models.
+        cleared: likewise, those whose gradient of it was cleared in each of two runs or more.
         idle: the first loss, or term of one, that reaches weights and moves none of them; None where there is none.
     """
 
     moved: tuple[frozenset[int], ...]
+    cleared: tuple[frozenset[int], ...]
     idle: IdleLoss | None
 
 
@@ -208,7 +217,11 @@ def follow_losses(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], An
         return None
     places = {key: k for k, key in enumerate(own)}
     moved = tuple(frozenset(places[key] for key in watch.moved.get(place, ())) for place in range(count))
-    return Followed(moved=moved, idle=_idle(watch, count, optimizers(steppers), dict(_named_parts(twins))))
+    cleared = tuple(
+        frozenset(places[key] for key, times in watch.cleared.get(place, {}).items() if times >= _FEWEST)
+        for place in range(count)
+    )
+    return Followed(moved=moved, cleared=cleared, idle=_idle(watch, count, optimizers(steppers), _named_parameters(twins)))
 
 
 def _idle(watch: _Watch, count: int, steppers: list[torch.optim.Optimizer], names: Mapping[int, str]) -> IdleLoss | None:
@@ -227,7 +240,8 @@ def _idle(watch: _Watch, count: int, steppers: list[torch.optim.Optimizer], name
                     term, reached = k + 1, reaches_too
                     break
         if reached:
-            parts = [tuple(dict.fromkeys(name for key, name in names.items() if key in of)) for of in (reached, held)]
+            first_called = sorted(reached, key=lambda key: watch.called[place].get(key, 0))
+            parts = _parts(first_called, [key for key in names if key in held], names)
             is_cut = term is None and bool(held & watch.of.get(place, set()))
             return IdleLoss(place=place + 1, num_losses=count, term=term, reached=parts[0], held=parts[1], is_cut=is_cut)
     return None
@@ -258,13 +272,19 @@ def _leaves(root: Any) -> frozenset[int] | None:
     return frozenset(id(leaf) for node in nodes if (leaf := getattr(node, "variable", None)) is not None)
 
 
-def _named_parts(model: Any) -> Iterable[tuple[int, str]]:
-    """Ids of parameters, and the name of the network, or of the part of the one network, that each is of."""
-    several = modules(model)
-    if len(several) == 1 or isinstance(model, nn.Module):
-        for part in several:
-            yield from ((id(p), name.split(".")[0]) for name, p in part.named_parameters())
-        return
-    keys = list(model) if isinstance(model, dict) else [f"model {k}" for k in range(len(several))]
-    for key, part in zip(keys, several, strict=True):
-        yield from ((id(p), str(key)) for p in part.parameters())
+def _named_parameters(model: Any) -> dict[int, str]:
+    """Parameters by their ids, with the names of the networks that hold them in front."""
+    if isinstance(model, nn.Module):
+        return {id(p): name for name, p in model.named_parameters()}
+    return {id(p): f"{network}.{name}" for network, part in named_players(model) for name, p in part.named_parameters()}
+
+
+def _parts(reached: Sequence[int], held: Sequence[int], names: Mapping[int, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The shortest names of parts that tell what is reached from what is held, each once, in their order."""
+    deepest = max((names[key].count(".") for key in (*reached, *held)), default=0)
+    shown: list[tuple[str, ...]] = []
+    for depth in range(1, deepest + 2):
+        shown = [tuple(dict.fromkeys(".".join(names[key].split(".")[:depth]) for key in keys)) for keys in (reached, held)]
+        if not set(shown[0]) & set(shown[1]):
+            break
+    return shown[0], shown[1]

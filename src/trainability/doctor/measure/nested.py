@@ -20,6 +20,26 @@ def players(value: Any) -> list[nn.Module]:
     return parts if len(parts) > 1 else [value]
 
 
+def named_players(value: Any) -> list[tuple[str, nn.Module]]:
+    """As `players`, with names: keys of dicts ("nets.critic"), names of the parts, or `model K` of a tuple or list."""
+    if not isinstance(value, nn.Module):
+        return list(_named_modules(value, ""))
+    parts = players(value)
+    known = {id(part): name for name, part in value.named_children()}
+    return [(known.get(id(part), "model"), part) for part in parts]
+
+
+def _named_modules(value: Any, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+    if isinstance(value, nn.Module):
+        yield prefix or "model", value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _named_modules(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, tuple | list):
+        for k, item in enumerate(value):
+            yield from _named_modules(item, f"{prefix}.{k}" if prefix else f"model {k}")
+
+
 def optimizers(value: Any) -> list[torch.optim.Optimizer]:
     """Optimizers of such a structure; an object that wraps one (Accelerate's), or holds several, is unwrapped."""
     found = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.derivatives import Derivatives
@@ -15,50 +16,58 @@ from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.nested import optimizers, players
 from trainability.doctor.measure.nodes import call_of
 from trainability.doctor.measure.opponents import watched
+from trainability.doctor.measure.randomness import generators_restored
 
-_FEWEST = 5  # steps of the critic
+_FEWEST = 5  # steps of the critic, and runs of the body
 _SAME = 1e-3  # of a slope
+_WRITES_NOTHING = frozenset({"requires_grad_", "detach_"})
 _BOUNDED = ("Sigmoid", "Tanh", "Softmax", "LogSoftmax", "LogSigmoid", "Hardtanh", "Div")  # last functions; Div: normalised
 
 
-class _Limits:
-    """What limits each model: weights that are written between its steps, a layer that is normalised, a bounded answer.
+class _Limits(TorchFunctionMode):
+    """What limits each model: weights that the loop writes to, a layer that is normalised, a bounded last function.
 
     Attributes:
         limited: places of the models of which something was seen.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.limited: set[int] = set()
-        self._left: dict[int, list[Tensor]] = {}
+        self._owner: dict[int, int] = {}  # of a parameter's storage
+        self._is_aside = False
 
     def listen(self, parts: list[nn.Module], steppers: list[torch.optim.Optimizer]) -> list[Any]:
         """Hooks on models and optimizers."""
         handles: list[Any] = []
         for k, part in enumerate(parts):
-            if any(module is not part and _is_normalised(module) for module in part.modules()) or _is_normalised(part):
+            self._owner |= {p.data_ptr(): k for p in part.parameters()}
+            if any(_is_normalised(module) for module in part.modules()):
                 self.limited.add(k)
             handles.append(part.register_forward_hook(LeftBehind(self._on_call(k))))
         for optimizer in steppers:
             held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            own = [k for k, part in enumerate(parts) if any(id(p) in held for p in part.parameters())]
             if any(group.get("weight_decay") for group in optimizer.param_groups):
-                self.limited.update(own)
-            handles.append(optimizer.register_step_post_hook(self._on_step(own, parts)))
+                self.limited.update(k for k, part in enumerate(parts) if any(id(p) in held for p in part.parameters()))
+            handles.append(optimizer.register_step_pre_hook(lambda *_: self._set_aside(True)))
+            handles.append(optimizer.register_step_post_hook(lambda *_: self._set_aside(False)))
         return handles
 
-    def _on_step(self, own: list[int], parts: list[nn.Module]) -> Callable[..., None]:
-        def stepped(*rest: Any) -> None:
-            for k in own:
-                self._left[k] = [p.detach().clone() for p in parts[k].parameters()]
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        name = getattr(func, "__name__", "")
+        is_written = name == "__setitem__" or (name.endswith("_") and not name.endswith("__") and name not in _WRITES_NOTHING)
+        if is_written and not self._is_aside:
+            with torch._C.DisableTorchFunction():
+                first = args[0] if args and isinstance(args[0], tuple | list) else args[:1]
+                owners = {self._owner.get(t.data_ptr()) for t in first if isinstance(t, Tensor)}
+                self.limited |= owners - {None}  # whether or not a number changes by it
+        return func(*args, **(kwargs or {}))
 
-        return stepped
+    def _set_aside(self, is_aside: bool) -> None:
+        self._is_aside = is_aside
 
     def _on_call(self, k: int) -> Callable[..., None]:
         def called(module: nn.Module, args: Any, output: Any) -> None:
-            left = self._left.pop(k, None)
-            if left is not None and any(not torch.equal(a, b) for a, b in zip(left, module.parameters(), strict=True)):
-                self.limited.add(k)
             if isinstance(output, Tensor) and output.grad_fn is not None and call_of(behind_views(output.grad_fn)) in _BOUNDED:
                 self.limited.add(k)
 
@@ -69,8 +78,18 @@ class _Noises:
     """What each model is given in each run of the body."""
 
     def __init__(self) -> None:
-        self._given: dict[int, list[Tensor]] = {}
+        self._batch: list[Tensor] = []
+        self._run = 0
+        self._given: dict[int, tuple[int, list[Tensor]]] = {}  # at the first call of the first run
+        self._runs: dict[int, set[int]] = {}
         self._changes: set[int] = set()
+
+    def following(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches, one for each run of the body."""
+        for batch in batches:
+            self._run += 1
+            self._batch = [tensor for _, tensor in tensors(batch)]
+            yield batch
 
     def listen(self, parts: list[nn.Module]) -> list[Any]:
         """Hooks on the models."""
@@ -78,18 +97,27 @@ class _Noises:
 
     def _on_call(self, k: int) -> Callable[..., None]:
         def called(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            given = [tensor.detach() for _, tensor in tensors((args, kwargs))]
-            known = self._given.setdefault(k, [tensor.clone() for tensor in given])
-            same = len(known) == len(given) and all(torch.equal(a, b) for a, b in zip(known, given, strict=True))
-            if not same or any(tensor.requires_grad for _, tensor in tensors((args, kwargs))):
+            given = [tensor for _, tensor in tensors((args, kwargs))]
+            if any(tensor.requires_grad or self._is_of_batch(tensor) for tensor in given):
+                self._changes.add(k)
+                return
+            self._runs.setdefault(k, set()).add(self._run)
+            run, known = self._given.setdefault(k, (self._run, [tensor.detach().clone() for tensor in given]))
+            if run != self._run and not (len(known) == len(given) and all(map(torch.equal, known, given))):
                 self._changes.add(k)
 
         return called
 
+    def _is_of_batch(self, tensor: Tensor) -> bool:
+        flat = tensor.detach().flatten().cpu()
+        return any(t.numel() == flat.numel() and torch.equal(t.flatten().cpu().to(flat.dtype), flat) for t in self._batch)
+
     def are_fixed(self, k: int) -> bool:
-        """Whether a model was given the same numbers at each call, several rows of them that differ."""
-        first = next((t for t in self._given.get(k, ()) if t.dim() > 1 and t.is_floating_point() and len(t) > 1), None)
-        return k not in self._changes and first is not None and bool((first != first[:1]).any())
+        """Whether a model was given the same numbers in several runs, rows of them that differ, and nothing of a batch."""
+        _, given = self._given.get(k, (0, []))
+        first = next((t for t in given if t.dim() > 1 and t.is_floating_point() and len(t) > 1), None)
+        is_repeated = k not in self._changes and len(self._runs.get(k, ())) >= _FEWEST
+        return is_repeated and first is not None and bool((first != first[:1]).any())
 
 
 def facts_of_opponents(
@@ -106,16 +134,17 @@ def facts_of_opponents(
     Returns:
         The judge and the maker (places among the models). `unlimited_critic`: the slope of the judge's loss is the same at all
         answers to what the maker makes, small and large, and the maker wants the opposite; no derivative is taken for a graph,
-        the judge's weights are those that its optimizer left, without decay, none of its layers is parametrised, and its
-        answers are not bounded. `fixed_noise`: the maker is given the same numbers in every run of the body, and the judge is
-        given others. None elsewhere.
+        nothing but its optimizer writes to the judge's weights, without decay, none of its layers is parametrised, and its
+        answers are not bounded. `fixed_noise`: the maker is given the same numbers in five runs of the body and more, which are
+        none of the batch's. None elsewhere.
     """
     found: dict[str, tuple[int, ...] | None] = {"unlimited_critic": None, "fixed_noise": None}
     if len(optimizers(optimizer)) < 2 or len(players(model)) < 2:
         return found
     limits, noises, derivatives = _Limits(), _Noises(), Derivatives()
-    with derivatives:
-        watch = watched(model, optimizer, step, batches, listen=lambda *of: [*limits.listen(*of), *noises.listen(of[0])])
+    with generators_restored(batches), derivatives, limits:
+        followed = noises.following(batches)
+        watch = watched(model, optimizer, step, followed, listen=lambda *of: [*limits.listen(*of), *noises.listen(of[0])])
     if watch is None:
         return found
     for pair, slopes in watch.judged.items():
@@ -126,7 +155,7 @@ def facts_of_opponents(
         is_line = signs in (({1.0}, {-1.0}), ({-1.0}, {1.0}))
         if is_line and pair[0] not in limits.limited and not derivatives.with_graph:
             found["unlimited_critic"] = pair
-        if noises.are_fixed(pair[1]) and not noises.are_fixed(pair[0]):
+        if noises.are_fixed(pair[1]):
             found["fixed_noise"] = pair
     return found
 

@@ -10,10 +10,10 @@ from trainability.doctor.rules.rule import rule
 def unlimited_critic(evidence: Evidence) -> list[Finding]:
     """The critic of a Wasserstein GAN has no limit to its slope.
 
-    Fires: in eight steps on copies, the loss of one model is a line in its answers to what another makes, whose own loss is a
-        line with the opposite slope; and nothing limits the answers: no derivative is taken for a graph (gradient penalty), the
-        critic's weights stay as its optimizer leaves them (clipping) and have no decay, none of its layers is parametrised
-        (spectral norm), and its last function is not bounded.
+    Fires: in eight steps on copies, the loss of one model is linear in its outputs for what another makes, whose own loss is
+        linear with the opposite slope; and nothing limits the outputs: no derivative is taken for a graph (gradient penalty),
+        nothing but its optimizer writes to the critic's weights (clipping), which have no decay, none of its layers is
+        parametrised (spectral norm), and its last function is not bounded.
     Why: the difference of a critic's answers is a distance of distributions only where the critic's slope is limited. Without a
         limit its loss falls without end as its weights grow, and the generator is pulled further with each step.
     What fools it: a limit that acts otherwise, for example in the critic's own forward or after many steps.
@@ -29,7 +29,7 @@ def unlimited_critic(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="unlimited_critic",
             severity="warning",
-            seen=f"the loss of {judge} is a line in its answers to what {maker} makes, and nothing limits its slope",
+            seen=f"the loss of {judge} is linear in its outputs for what {maker} makes, and nothing limits their slope",
             measurements=(Measurement(name="limits to the critic's slope", value=0.0, threshold=1.0),),
             cause="the weight clipping, gradient penalty or spectral norm of a Wasserstein critic is missing, or has no effect",
             remedy=f"after each step of {judge}: with torch.no_grad(): for p in {judge}.parameters(): p.clamp_(-0.01, 0.01); "
@@ -44,8 +44,8 @@ def unlimited_critic(evidence: Evidence) -> list[Finding]:
 def fixed_noise(evidence: Evidence) -> list[Finding]:
     """A generator is given the same noise at every step.
 
-    Fires: in eight steps on copies, a model whose outputs another model judges is given the same rows of numbers at every call,
-        while the other model is given different ones.
+    Fires: in eight steps on copies, a model whose outputs another model judges is given the same rows of numbers in five of
+        them or more, and they are none of the batch's.
     Why: the generator learns the outputs for these few rows alone, and what it makes of other noise was never judged. Values
         are compared, so this is certain.
     What fools it: a generator that is meant to make a fixed number of things.
@@ -60,7 +60,7 @@ def fixed_noise(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="fixed_noise",
             severity="warning",
-            seen=f"{maker} is given the same numbers at each of its calls, while what {judge} is given changes",
+            seen=f"{maker}, whose outputs {judge} judges, is given the same numbers at every step, none of the batch's",
             measurements=(Measurement(name="different inputs in the calls that were seen", value=1.0, threshold=2.0),),
             cause="the noise is drawn once, before the loop",
             remedy=f"draw it in the loop, for each step anew: {maker}(torch.randn(len(batch), size))",

@@ -60,7 +60,7 @@ def slopes(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.slopes",
             severity="error",
-            seen="the loss falls without end, with the square of the derivatives that it takes: steeper is better",
+            seen="the loss falls without end, with the square of the derivatives that it takes",
             measurements=(Measurement(name="times the derivatives that were tried", value=1.6e4),),
             cause="a penalty on derivatives (a gradient penalty, a residual, a curvature) is subtracted",
             remedy="add the penalty to the loss instead: loss + weight * penalty",

@@ -16,7 +16,7 @@ def condition_not_judged(evidence: Evidence) -> list[Finding]:
     Fires: of adversarial models, one changes its rows when the classes that it is given are permuted (an integer for each row,
         or one-hot), but every loss of the body stays the same, to 1e-5, when the rows that it made are permuted. Tested with
         other weights than the initial ones, so that a layer that starts at zero counts. Code `unmoved`: some loss does change,
-        but its gradient to the model that makes the rows is cleared in each of six runs of the body, and never stepped.
+        but its gradient to the model that makes the rows is cleared in two runs of the body and more, and never stepped.
     Why: a discriminator that does not know the class accepts a row of another class than the one asked for. The generator then
         makes rows of any class, and its class input means nothing. Rows are permuted and losses compared, so this is certain.
     What fools it: classes that only style the output, on purpose.
@@ -69,12 +69,12 @@ def _reader_alone(maker: str, reader: str) -> Finding:
 def idle_loss(evidence: Evidence) -> list[Finding]:
     """One of several losses moves no weights: its gradients are cleared unused.
 
-    Fires: of a body with several optimizers and backward passes, six runs of which are made on copies, an optimizer steps
+    Fires: of a body with several optimizers and backward passes, of which up to six runs are made on copies, an optimizer steps
         behind a backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An
         error. Code `detached`, an error: likewise where the loss is computed from what these weights made. Code `term`, a
         warning: likewise all weights that one term of the loss reaches, where others move for other terms.
     Why: each weight is followed from the backward pass that gives it a gradient to the step, or to zero_grad(). What is cleared
-        unused in every run has no effect on training, so this is certain.
+        unused in two runs or more, and moves nothing in any, has no effect on training.
     What fools it: gradients that the loop projects, averages or steps with by hand (it then is silent); a loss whose gradient
         is only printed.
     Fix: give the optimizer that steps for this loss the weights that are to move for it; for a term, remove the detach(),

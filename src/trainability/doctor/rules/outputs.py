@@ -97,8 +97,8 @@ def _reordered(change: float) -> Finding:
         measurements=(Measurement(name="change over rms of the output", value=change, threshold=1e-3),),
         cause="forward sorts or shuffles the examples of the batch and does not put their outputs back: each is compared with "
         "another example's target",
-        remedy="put the outputs back behind the sort: outputs = outputs[order.argsort()] with order as it was used to sort; or "
-        "leave the sort out, with enforce_sorted=False in pack_padded_sequence",
+        remedy="restore the original order after sorting: outputs = outputs[order.argsort()] with order as it was used to "
+        "sort; or leave the sort out, with enforce_sorted=False in pack_padded_sequence",
         source="PyTorch, torch.nn.utils.rnn.pack_padded_sequence; own: the same examples in another order",
     )
 

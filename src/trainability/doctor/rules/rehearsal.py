@@ -14,7 +14,6 @@ from trainability.doctor.rules.spent_rate import spent_in_rehearsal, spent_in_th
 from trainability.doctor.rules.turned_plateau import turned_plateau
 from trainability.doctor.rules.unmoved import NOT_WRITTEN, flat_step
 
-# Gradients may be accumulated over this many batches before an optimizer steps.
 CRAWLS = 1e-5  # of their size, that weights went in a rehearsal
 _LONG = 100  # steps of another optimizer in a script that has ended
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
@@ -204,8 +203,8 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
 
 def _without_cut(cut_by: str) -> str:
     """What to do about the function at which the path to the loss ends."""
-    back = "; requires_grad_(True) behind it brings no gradient back"
-    if any(word in cut_by for word in _OFF):
+    back = "; calling requires_grad_(True) afterwards does not restore the gradient"
+    if cut_by.partition(" ")[0] in _OFF:
         return f"remove {cut_by}{back}"
     return (
         f"compute the loss from the model's outputs themselves, not from {cut_by}, which has no derivative: "
@@ -218,7 +217,8 @@ def _moves_without(rehearsal: Rehearsal) -> bool:
     return len(rehearsal.without_gradient) == rehearsal.num_parameters > len(rehearsal.unmoved)
 
 
-_OFF = ("detach", ".data", "no_grad", "item", "tolist", "numpy")  # functions that only take a gradient away
+# Functions that only take a gradient away.
+_OFF = ("detach()", ".data", "torch.no_grad()", "item()", "tolist()", "numpy()", "array()")
 
 # Cause and remedy for weights that did not move, by what is known about them.
 _UNMOVED = {
