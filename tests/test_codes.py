@@ -519,6 +519,13 @@ def of_columns(now: float) -> Evidence:
     return dataclasses.replace(tried, data=data(split(same_columns=((1, 0.0), (2, 1.0), (5, 1.0)))))
 
 
+def of_filled(columns: tuple[tuple[int, float, float, float], ...]) -> Evidence:
+    """A table with columns in which one number is far from all others, and a loss that stays high."""
+    seen = Observation(step=60, loss=0.8)
+    tried = rehearsed(60, reference=(seen,), task=Task(kind="regression", chance=1.0))
+    return dataclasses.replace(tried, data=data(split(filled_columns=columns)))
+
+
 CODES = {
     "update_ratio.peak": (peaked(CHANCE), peaked(0.97 * CHANCE)),
     "update_ratio.peak of answers that differ": (peaked(2.1 * CHANCE, 0.1), peaked(1.9 * CHANCE, 0.1)),
@@ -758,6 +765,7 @@ CODES = {
     "never_steps.one": (Evidence(steps_of_others=1200), Evidence(steps_of_others=20)),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),
+    "input_scale.filled": (of_filled(((2, -14.0, 0.03, 210.0),)), of_filled(())),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
     "misread_heads.frames": (
         fact(graph=LossGraph(heads=MisreadHeads(kind="places", given=(32, 8, 16, 30), made=(32, 30, 128)))),

@@ -94,6 +94,8 @@ class SplitAudit:
         coarse: for float32 tables of at most three columns, the index of a column whose few values are multiples of a power of
             two, 64 or more, while targets have many values; that step; and the number of values. None if there is none.
         same_columns: columns of a table that are one number in all examples, and that number; () with fewer than 256.
+        filled_columns: columns of a table in which one number stands far from all others, that number, its share of the rows,
+            and its distance to the nearest other, in standard deviations of the others.
         crossed: for images with four numbers as targets, the share of the examples whose first is larger than the third, and
             whose second is larger than the fourth, as in no box of two corners; None with fewer than 64 examples.
         other_classes_later: of training: examples that were not read may be of classes that validation has and those that were
@@ -126,6 +128,7 @@ class SplitAudit:
     most_copied: float | None = None
     coarse: tuple[int, float, int] | None = None
     same_columns: tuple[tuple[int, float], ...] = ()
+    filled_columns: tuple[tuple[int, float, float, float], ...] = ()
     crossed: tuple[float, float] | None = None
     lone_target: float | None = None
     other_classes_later: bool = False

@@ -14,6 +14,7 @@ from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAu
 from trainability.doctor.measure import class_signal, torn
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.draws import redrawn
+from trainability.doctor.measure.filled_columns import FilledColumns
 from trainability.doctor.measure.later_classes import come_later
 from trainability.doctor.measure.order import OrderCounter
 from trainability.doctor.measure.row_hashes import row_hashes
@@ -59,7 +60,7 @@ class _Split:
         self.rows: list[Tensor] = []
         self.regrouped: list[Tensor] = []
         self.is_single = True
-        self.columns = SameColumns()
+        self.columns, self.filled = SameColumns(), FilledColumns()
         self.rest: Iterator[Any] | None = None  # batches that were not read
 
     def add(self, images: Tensor, labels: Any) -> None:
@@ -91,6 +92,7 @@ class _Split:
             self.pairs.append(both[(low.amin(dim=1) != high.amax(dim=1))])  # what holds one value alone is empty, and no copy
         self.is_single &= images.dtype == torch.float32
         self.columns.add(images)
+        self.filled.add(images)
         if x[0].numel() <= _MOST_COORDINATES:
             self.places.append(x.flatten(1).double())
         if x[0].numel() <= _MOST_SWITCHES:
@@ -207,6 +209,7 @@ class _Split:
             most_copied=self._most_copied(),
             coarse=coarse_column(self.places, self.targets) if self.is_single else None,
             same_columns=self.columns.found(),
+            filled_columns=self.filled.found(),
             crossed=self._crossed_corners(),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )

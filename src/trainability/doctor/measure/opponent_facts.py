@@ -59,8 +59,8 @@ class _Limits(TorchFunctionMode):
         if is_written and not self._is_aside:
             with torch._C.DisableTorchFunction():
                 first = args[0] if args and isinstance(args[0], tuple | list) else args[:1]
-                owners = {self._owner.get(t.data_ptr()) for t in first if isinstance(t, Tensor)}
-                self.limited |= owners - {None}  # whether or not a number changes by it
+                found = [t.data_ptr() for t in first if isinstance(t, Tensor)]
+                self.limited |= {self._owner[key] for key in found if key in self._owner}  # whether or not a number changes
         return func(*args, **(kwargs or {}))
 
     def _set_aside(self, is_aside: bool) -> None:

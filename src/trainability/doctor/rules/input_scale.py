@@ -17,7 +17,9 @@ from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
 OUTSIDE_UNIT, WELL_TOLD = 0.05, 0.1  # share of the targets; of the best constant answer's cost
+_FAR_FROM_OTHERS = 10.0  # of `measure.filled_columns`
 _PRECISION = 2.0**23  # a number over float32's spacing there, at least
+_SWAMPED = 20.0  # times its standard deviation, a channel's mean
 _SLIGHT = 10.0  # an input off by less only slows down the first steps
 
 
@@ -34,6 +36,7 @@ _SLIGHT = 10.0  # an input off by less only slows down the first steps
         "loss_at_start",
         "plateau",
         "dead_units",
+        "constant_output",
         "saturation",
         "activation_scale",
         "prediction_collapse",
@@ -52,16 +55,19 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         budget with this input is inside the band that trains, or the layers with weights are given it near mean 0 and standard
         deviation 1, as by a division in forward (a warning if a rehearsal is unstable and the run has not learned since); where
         mean and standard deviation are below 10; where the mean is within a fifth of a standard deviation that is at most 100;
-        and where other inputs go through an embedding. Silent where the mean is that small beside the standard deviation, a
-        normalisation follows or the budget is inside the band, and no step is too large, as with VGG's own input; and where a
-        step samples from its own outputs, like a policy, and inputs are near 0 and near each other, like the first states of
-        episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few values, all
-        multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many values; a
+        and where other inputs go through an embedding. No hint for these where every channel's mean is 20 times its standard
+        deviation and 50 rehearsed steps leave nine tenths of the loss. Silent where the mean is that small beside the standard
+        deviation, a normalisation follows or the budget is inside the band, and no step is too large, as with VGG's own input;
+        and where a step samples from its own outputs, like a policy, and inputs are near 0 and near each other, like the first
+        states of episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few values,
+        all multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many values; a
         warning wherever the size alone would be a hint, unless the run trains all the same. Code `column`: a linear layer is
-        given data in which one column has an rms of 1,000 or more, and half of the columns at most 10. Code `each`: every
-        example is scaled by its own values, to the range from 0 to 1 or to mean 0 and standard deviation 1, the loss is of a
-        difference, and 5 % or more of the targets are outside [0, 1]; a warning where a run of 100 steps or more has ended, or
-        stands still, above a tenth of the best constant answer's cost; else a hint.
+        given data in which one column has an rms of 1,000 or more, and half of the columns at most 10. Code `filled`: the least
+        or the greatest number of a column of a table occurs in 0.3 % of the rows and five of them or more, and is ten standard
+        deviations of the others from the nearest of them; a warning where 50 rehearsed steps leave the loss above half of what
+        a constant costs. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and
+        standard deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a
+        run of 100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: for `rounded`, levels set at these values on purpose. Silent where inputs are looked up in an embedding, or
@@ -72,7 +78,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     """
     found = _of_all_channels(evidence)
     found = _rounded(evidence, found) or found
-    for other in (_loud_column(evidence), _own_scale(evidence)):
+    for other in (_loud_column(evidence), _filled_columns(evidence), _own_scale(evidence)):
         found = other if other and all(finding.severity == "hint" for finding in found) else found
     return found
 
@@ -119,6 +125,9 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     fails = burst or comes_to_nothing(evidence)
     absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or not fails)
     absorbed |= inside or trains
+    # What tells examples apart is a small part of what they share, and the net does not begin to learn.
+    offset = min(abs(mean) / max(std, 1e-30) for mean, std in zip(means, stds, strict=True))
+    absorbed &= not (offset >= _SWAMPED and not trains and not inside and reading.stands_still(evidence))
     severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"
@@ -262,6 +271,33 @@ def _loud_column(evidence: Evidence) -> list[Finding]:
             "training set; or use sines and cosines of it",
             source="LeCun et al., Efficient BackProp, 1998, section 4.3",
             layers=(layer,),
+        )
+    ]
+
+
+def _filled_columns(evidence: Evidence) -> list[Finding]:
+    """Missing values that are a number far from all others: -9999, or 0 of a pressure."""
+    found = evidence.data.train.filled_columns if evidence.data is not None else ()
+    if not found:
+        return []
+    place, value, share, gap = max(found, key=lambda told: told[3])
+    others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return [
+        Finding(
+            rule="input_scale",
+            code="input_scale.filled",
+            severity="warning" if reading.stays_above_half(evidence) else "hint",
+            seen=f"column {place}{others} of the inputs: {100 * share:.1f} % of the examples hold {value:.4g}, "
+            f"{gap:.0f} standard deviations of all other values away from the nearest of them",
+            measurements=(
+                Measurement(name="distance in standard deviations of the others", value=gap, threshold=_FAR_FROM_OTHERS),
+                Measurement(name="share of the examples", value=share),
+            ),
+            cause="the number stands for a missing value, and was scaled with the others: what tells examples apart is "
+            "squeezed into a small part of the column's range",
+            remedy="before scaling, replace it by NaN, compute mean and standard deviation without it (numpy.nanmean, "
+            "numpy.nanstd), and fill with the mean, with a further column that says where",
+            source="own; values compared",
         )
     ]
 
