@@ -696,6 +696,10 @@ CODES = {
         fact(readings=Readings(overwritten=written_to("rows"))),
         fact(readings=Readings()),
     ),
+    "overwritten_data.batch": (
+        fact(readings=Readings(overwritten=written_to("batch"))),
+        fact(),
+    ),
     "overwritten_data.stored": (
         fact(readings=Readings(overwritten=written_to("stored"))),
         fact(readings=Readings()),
