@@ -40,6 +40,7 @@ from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
     ChangingWords,
+    ExchangedClasses,
     GivenTwice,
     MisreadEdges,
     NamedValues,
@@ -686,6 +687,10 @@ CODES = {
     ),
     "mirrored.apart": (
         fact(readings=Readings(apart=TurnedApart(input="[0]", target="[1]", num_pairs=24, num_apart=18))),
+        fact(readings=Readings()),
+    ),
+    "mirrored.classes": (
+        fact(readings=Readings(exchanged=ExchangedClasses(sides="left and right", place="[1]", first=0, second=1, share=0.9))),
         fact(readings=Readings()),
     ),
     "overwritten_data.shared": (

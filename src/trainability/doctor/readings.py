@@ -51,6 +51,26 @@ class TurnedApart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExchangedClasses:
+    """Two classes that are each other's mirror image, in training images that are mirrored at random.
+
+    Attributes:
+        sides: what is exchanged, "left and right" or "top and bottom".
+        place: of the labels in a batch.
+        first: one class.
+        second: the other.
+        share: of the held-out images of a class, those that are nearest to their own class's mean, and mirrored to the other's;
+            the least of both classes.
+    """
+
+    sides: str
+    place: str
+    first: int
+    second: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class MisreadEdges:
     """Edges of a graph that are edges when they are read two numbers at a time, and not by the two rows of their tensor.
 
@@ -239,6 +259,7 @@ class Readings:
 
     Attributes:
         overwritten: data that change as they are read; None if there are none.
+        exchanged: two classes that random mirroring exchanges; None if there are none.
         apart: targets that are turned otherwise than their images; None if there are none.
         edges: that are read across; None if there are none.
         short: a length that is the number of batches; None if it is not.
@@ -265,6 +286,7 @@ class Readings:
     """
 
     overwritten: Overwritten | None = None
+    exchanged: ExchangedClasses | None = None
     apart: TurnedApart | None = None
     edges: MisreadEdges | None = None
     short: ShortLength | None = None
