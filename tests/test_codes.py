@@ -40,6 +40,7 @@ from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
     ChangingWords,
+    ExchangedClasses,
     GivenTwice,
     MisreadEdges,
     NamedValues,
@@ -695,6 +696,10 @@ CODES = {
         fact(readings=Readings(apart=TurnedApart(input="[0]", target="[1]", num_pairs=24, num_apart=18))),
         fact(readings=Readings()),
     ),
+    "mirrored.classes": (
+        fact(readings=Readings(exchanged=ExchangedClasses(sides="left and right", place="[1]", first=0, second=1, share=0.9))),
+        fact(readings=Readings()),
+    ),
     "overwritten_data.shared": (
         fact(readings=Readings(overwritten=written_to("shared"))),
         fact(readings=Readings()),
@@ -702,6 +707,10 @@ CODES = {
     "overwritten_data.shared as a loop shows it": (
         fact(readings=Readings(overwritten=written_to("rows"))),
         fact(readings=Readings()),
+    ),
+    "overwritten_data.batch": (
+        fact(readings=Readings(overwritten=written_to("batch"))),
+        fact(),
     ),
     "overwritten_data.stored": (
         fact(readings=Readings(overwritten=written_to("stored"))),

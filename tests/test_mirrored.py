@@ -1,11 +1,15 @@
 """A `collate_fn` that mirrors images at random: told where targets that know left from right stay as they are."""
 
+from typing import Any
+
 import pytest
 import torch
+from small_programs import digits
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from trainability.doctor.measure.mirrored import mirrored_alone, mirrored_when_read
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.measure.mirrored import mirrored_alone, mirrored_when_read, with_mirrored
 
 RNG = torch.Generator().manual_seed(0)
 PLACE = torch.rand(200, 2, generator=RNG)
@@ -88,3 +92,56 @@ def test_data_sets_that_mirror_are_asked_beside_validation(targets: Tensor, kind
     plain = DataLoader(TensorDataset(IMAGES, targets), 16)
     assert (mirrored_when_read(train, plain) is not None) is fires
     assert mirrored_when_read(train, DataLoader(Augmented(targets, kind), 16)) is None  # validation is augmented as well
+
+
+class Flipped(Dataset):
+    """Images flipped by chance as they are read; some labels are exchanged then, where it is said which."""
+
+    def __init__(self, images: Tensor, labels: Tensor, chance: float = 0.5, exchange: Tensor | None = None) -> None:
+        self.images, self.labels, self.chance, self.exchange = images, labels, chance, exchange
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> Pair:
+        image, label = self.images[i], self.labels[i]
+        if torch.rand(()) < self.chance:
+            image, label = image.flip(-1), label if self.exchange is None else self.exchange[label]
+        return image, label
+
+
+def told_of_classes(images: Tensor, labels: Tensor, **how: Any) -> Any:
+    return mirrored_when_read(*loaders(images, labels, **how))
+
+
+def loaders(images: Tensor, labels: Tensor, **how: Any) -> tuple[DataLoader, DataLoader]:
+    train = DataLoader(Flipped(images, labels, **how), 16, shuffle=True)
+    return train, DataLoader(TensorDataset(images, labels), 16)
+
+
+SIDE, HEIGHT = (PLACE[:, 0] > 0.5).long(), (PLACE[:, 1] > 0.5).long()
+
+
+def test_classes_that_flips_exchange_are_told() -> None:
+    found = told_of_classes(IMAGES, SIDE)
+    assert (found.sides, found.place, {found.first, found.second}) == ("left and right", "[1]", {0, 1})
+    diagnosis = diagnose(Evidence(facts=with_mirrored(None, *loaders(IMAGES, SIDE))))
+    assert [f.code for f in diagnosis.findings] == ["mirrored.classes"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "how"),
+    [
+        (HEIGHT, {}),  # the mirror image is of the same class
+        (SIDE, {"chance": 0.0}),
+        (SIDE, {"exchange": torch.tensor([1, 0])}),  # labels go with their images
+        (torch.arange(200) % 2, {}),
+    ],
+)
+def test_flips_that_no_class_minds_are_left_alone(labels: Tensor, how: dict[str, Any]) -> None:
+    assert told_of_classes(IMAGES, labels, **how) is None
+
+
+def test_flipped_digits_are_no_other_digits() -> None:
+    x, y = digits()
+    assert told_of_classes(x, y) is None

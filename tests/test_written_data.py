@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, default_collate
 
-from trainability.doctor import Monitor
+from trainability.doctor import Evidence, Monitor, diagnose
+from trainability.doctor.measure.certain import facts_of
 from trainability.doctor.measure.written_data import overwritten
 
 COUNT, WIDTH = 40, 60
@@ -231,3 +233,60 @@ def test_a_watched_loop_shows_batches_of_one_row() -> None:
     assert watched([(x, torch.full((8,), k % 4)) for k, (x, _) in enumerate(alike)]) == []  # several draws of one example
     assert watched([alike[0]] * 6) == []  # one input for all, as a constant is
     assert watched([(last[k : k + 8], LABELS[:8]) for k in range(6)]) == []
+
+
+def rough(x: Tensor) -> Tensor:
+    return x.add_(0.25 * torch.randn_like(x))
+
+
+# What a step does to its batch in place, which is then the model's input and the target; only the first two are noise.
+IN_PLACE: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "noise": (rough, True),
+    "noise by the size of each value": (lambda x: x.mul_(1 + 0.3 * torch.randn_like(x)), True),
+    "a scale": (lambda x: x.mul_(2), False),
+    "normalised": (lambda x: x.sub_(x.mean()).div_(x.std()), False),
+    "a random scale of each": (lambda x: x.mul_(1 + 0.3 * torch.randn(len(x), 1, 1, 1)), False),
+    "a random level of each": (lambda x: x.add_(torch.randn(len(x), 1, 1, 1)), False),
+    "moved": (lambda x: x.copy_(x.roll(int(torch.randint(1, 8, ())), -1)), False),
+    "mirrored by chance": (lambda x: x.copy_(torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(-1), x)), False),
+    "mixed": (lambda x: x.mul_(0.7).add_(0.3 * x[torch.randperm(len(x))]), False),
+    "gaps filled": (lambda x: x.add_(torch.rand_like(x) / 4), False),
+    "as much as rounding": (lambda x: x.add_(torch.randn_like(x) / 256), False),
+}
+
+
+def left_in_batch(change: Callable[[Tensor], Tensor], step: str, *, white: bool = False) -> str | None:
+    """The code of what a step leaves in its batch; images are smooth, or white noise themselves."""
+    torch.manual_seed(0)
+    x = torch.randn(16, 1, 12, 12) if white else F.interpolate(torch.randn(16, 1, 3, 3), size=12, mode="bicubic")
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
+
+    def told(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        clean, other = batch
+        if step == "other target":
+            return F.mse_loss(model(change(clean)), other)
+        if step == "taken back":
+            noise = torch.randn_like(clean)
+            output = model(clean.add_(noise))
+            return F.mse_loss(output, clean.sub_(noise))
+        given = change(clean.clone()) if step == "clone" else change(clean)
+        return (model(given) - clean).square().mean() if step == "by hand" else F.mse_loss(model(given), clean)
+
+    facts = facts_of(model, (x, torch.randn_like(x)), training_step=told)
+    assert not any("noise" in note for note in facts.notes)  # others want to write to the input as a leaf
+    found = [f.code for f in diagnose(Evidence(facts=facts)).findings if f.rule == "overwritten_data"]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("white", [False, True])
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_noise_in_the_target_is_told_from_augmentation(name: str, white: bool) -> None:
+    change, is_noise = IN_PLACE[name]
+    assert left_in_batch(change, "itself", white=white) == ("overwritten_data.batch" if is_noise else None)
+
+
+@pytest.mark.parametrize(
+    ("step", "fires"), [("by hand", True), ("clone", False), ("other target", False), ("taken back", False)]
+)
+def test_noise_is_told_where_outputs_are_compared_with_it(step: str, fires: bool) -> None:
+    assert (left_in_batch(rough, step) == "overwritten_data.batch") is fires

@@ -15,12 +15,15 @@ class Overwritten:
     Attributes:
         kind: "stored" where what the data set keeps is written to, as by an augmentation in place, and the next reading begins
             from what the one before left; "shared" where all examples are one and the same tensor, filled anew for each; "rows"
-            where, of a watched loop, all rows of each batch's input are the same, and their classes are not.
-        place: of what is written to: of "stored" its name in the data set, of "shared" its place in an example.
+            where, of a watched loop, all rows of each batch's input are the same, and their classes are not; "batch" where a
+            step adds noise to a tensor of the batch that is the input and the target.
+        place: of what is written to: of "stored" its name in the data set, of "shared" its place in an example, of
+            "batch" in the batch.
         num_examples: that were read.
         num_changed: of "stored", those whose stored values two readings changed, each of them; of "shared" and "rows",
             those that show another's values.
-        share: of the values of a changed example, those that are others after four readings.
+        share: of the values of a changed example, those that are others after four readings; of "batch", the noise's rms over
+            the standard deviation of the values.
     """
 
     kind: str
@@ -45,6 +48,26 @@ class TurnedApart:
     target: str
     num_pairs: int
     num_apart: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangedClasses:
+    """Two classes that are each other's mirror image, in training images that are mirrored at random.
+
+    Attributes:
+        sides: what is exchanged, "left and right" or "top and bottom".
+        place: of the labels in a batch.
+        first: one class.
+        second: the other.
+        share: of the held-out images of a class, those that are nearest to their own class's mean, and mirrored to the other's;
+            the least of both classes.
+    """
+
+    sides: str
+    place: str
+    first: int
+    second: int
+    share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +259,7 @@ class Readings:
 
     Attributes:
         overwritten: data that change as they are read; None if there are none.
+        exchanged: two classes that random mirroring exchanges; None if there are none.
         apart: targets that are turned otherwise than their images; None if there are none.
         edges: that are read across; None if there are none.
         short: a length that is the number of batches; None if it is not.
@@ -262,6 +286,7 @@ class Readings:
     """
 
     overwritten: Overwritten | None = None
+    exchanged: ExchangedClasses | None = None
     apart: TurnedApart | None = None
     edges: MisreadEdges | None = None
     short: ShortLength | None = None

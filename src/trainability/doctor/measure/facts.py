@@ -44,6 +44,7 @@ from trainability.doctor.measure.influence import (
 from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
+from trainability.doctor.measure.noise_in_place import noise_in_place
 from trainability.doctor.measure.order_blind import order_blind
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, with_views
@@ -176,6 +177,10 @@ def _questions(
     """What is asked of the graph and of each example's answer, by the words that a note says it in."""
     compared = seen.against[0] if seen.against is not None else None
     return {
+        # Before other passes add more of it.
+        "noise in the batch": lambda known: {
+            "readings": replace(known.readings, overwritten=noise_in_place(plain, batch, forward, seen))
+        },
         "the graph of the loss": lambda known: {
             "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers, compared=compared)
         },

@@ -90,7 +90,7 @@ def facts_so_far(
         "shared": rivals.shared,
         "readings": replace(
             (first or Facts()).readings,
-            overwritten=sampler.pairs.one_row(),
+            overwritten=sampler.pairs.one_row() or (first or Facts()).readings.overwritten,
             coarse=sampler.pairs.coarse(),
             sorted_targets=sampler.pairs.sorted_targets(),
         ),

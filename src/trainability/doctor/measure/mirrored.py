@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.exchanged_classes import exchanged_classes
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.readings import ExchangedClasses
 
 _FEWEST, _MOST = 64, 256  # examples
 _DRAWS = 3
@@ -23,6 +26,8 @@ _MOST_NUMBERS = 64  # of a target that is a list of numbers: boxes, points
 _LEAST_SIDE = 8  # of a target that is an image
 _RIDGE = 1e-2  # of the features' variance, which is 1
 _TOLD = 0.3  # share of the variance of a number of the targets
+
+Batch = dict[str, Tensor]
 
 
 def mirrored_alone(loader: Any) -> tuple[str, str, float] | None:
@@ -50,7 +55,7 @@ def mirrored_alone(loader: Any) -> tuple[str, str, float] | None:
     return None
 
 
-def mirrored_when_read(loader: Any, held_out: Any) -> tuple[str, str, float] | None:
+def mirrored_when_read(loader: Any, held_out: Any) -> tuple[str, str, float] | ExchangedClasses | None:
     """The same of a data set that augments its examples: read several times, beside validation, which is the same each time.
 
     Args:
@@ -58,7 +63,8 @@ def mirrored_when_read(loader: Any, held_out: Any) -> tuple[str, str, float] | N
         held_out: of validation, likewise.
 
     Returns:
-        As `mirrored_alone`; validation, whose images stand as they were taken, tells whether targets tell the sides apart.
+        As `mirrored_alone`; validation, whose images stand as they were taken, tells whether targets tell the sides apart. Of
+        labels, two classes of it that are each other's mirror image.
     """
     loaders = [loader, held_out]
     if any(not isinstance(one, DataLoader) or isinstance(one.dataset, IterableDataset) for one in loaders):
@@ -70,7 +76,8 @@ def mirrored_when_read(loader: Any, held_out: Any) -> tuple[str, str, float] | N
             return None
         if any(not torch.equal(t, again) for t, again in zip(plain.values(), (_read(held_out) or {}).values(), strict=True)):
             return None
-        return _alone(plain, [each for each in drawn[1:] if each], own=drawn[0])
+        readings = [each for each in drawn[1:] if each]
+        return _alone(plain, readings, own=drawn[0]) or _exchanged(plain, readings, drawn[0] or {})
     return None
 
 
@@ -91,7 +98,12 @@ def with_mirrored(facts: Facts | None, loader: Any, held_out: Any) -> Facts | No
     if facts is not None and facts.mirrored_alone is not None:
         return facts
     found = mirrored_when_read(loader, held_out) if held_out is not None else None
-    return facts if found is None else replace(facts or Facts(), mirrored_alone=found)
+    facts = facts if found is None else facts or Facts()
+    if facts is None or found is None:
+        return facts
+    if isinstance(found, ExchangedClasses):
+        return replace(facts, readings=replace(facts.readings, exchanged=found))
+    return replace(facts, mirrored_alone=found)
 
 
 def _stacked(examples: list[Any]) -> dict[str, Tensor]:
@@ -104,22 +116,41 @@ def _alone(
 ) -> tuple[str, str, float] | None:
     """Whether images of the readings are mirrored beside those of `own`, and targets not, which tell the sides of `plain`."""
     own = plain if own is None else own
-    images = next((p for p, t in own.items() if t.dim() == 4 and t.is_floating_point() and p in drawn[0] and p in plain), None)
-    if images is None or any(each[images].shape != own[images].shape for each in drawn):
-        return None
-    for axis, words in ((-1, "left and right"), (-2, "top and bottom")):
-        apart = torch.stack([(each[images] - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
-        turned = torch.stack([(each[images].flip(axis) - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
-        if float(((turned < _NEARER * apart) & (apart > 0)).float().mean()) < _MIRRORED:
-            continue
+    for images, axis, words in _mirrored_images(plain, drawn, own):
         sides = _difference(plain[images], axis)
-        for place, target in own.items():
-            if place == images or any(place not in each or not torch.equal(each[place], target) for each in drawn):
-                continue
+        for place in _unchanged(own, drawn, images):
             told = _told(sides, plain[place], axis) if place in plain else 0.0
             if told >= _TOLD:
                 return words, place, told
     return None
+
+
+def _exchanged(plain: Batch, drawn: list[Batch], own: Batch) -> ExchangedClasses | None:
+    """Whether images are mirrored beside labels of which two are exchanged by that."""
+    for images, axis, words in _mirrored_images(plain, drawn, own):
+        for place in _unchanged(own, drawn, images):
+            if place in plain and (found := exchanged_classes(plain[images], plain[place], axis, words, place)) is not None:
+                return found
+    return None
+
+
+def _unchanged(own: Batch, drawn: list[Batch], images: str) -> Iterator[str]:
+    """What else is in the batch and stays as it is."""
+    for place, target in own.items():
+        if place != images and all(place in each and torch.equal(each[place], target) for each in drawn):
+            yield place
+
+
+def _mirrored_images(plain: Batch, drawn: list[Batch], own: Batch) -> Iterator[tuple[str, int, str]]:
+    """Images that the readings mirror: their place, the dimension, and what is exchanged."""
+    images = next((p for p, t in own.items() if t.dim() == 4 and t.is_floating_point() and p in drawn[0] and p in plain), None)
+    if images is None or any(each[images].shape != own[images].shape for each in drawn):
+        return
+    for axis, words in ((-1, "left and right"), (-2, "top and bottom")):
+        apart = torch.stack([(each[images] - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
+        turned = torch.stack([(each[images].flip(axis) - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
+        if float(((turned < _NEARER * apart) & (apart > 0)).float().mean()) >= _MIRRORED:
+            yield images, axis, words
 
 
 def _difference(images: Tensor, axis: int) -> Tensor:

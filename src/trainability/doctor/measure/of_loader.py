@@ -114,7 +114,13 @@ def with_loader(evidence: Evidence, found: OfLoader) -> Evidence:
         known,
         separated=own.separated,
         mirrored_alone=own.mirrored_alone,
-        readings=replace(known.readings, overwritten=written, short=short, same_at_scale=own.readings.same_at_scale),
+        readings=replace(
+            known.readings,
+            overwritten=written,
+            exchanged=own.readings.exchanged,
+            short=short,
+            same_at_scale=own.readings.same_at_scale,
+        ),
     )
     return replace(
         evidence,

@@ -3,7 +3,7 @@
 from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.readings import TurnedApart
+from trainability.doctor.readings import ExchangedClasses, TurnedApart
 from trainability.doctor.rules.parameters import SYMPTOMS
 
 _NO_BOX, _MIRRORED = 0.005, 0.1  # shares of the boxes
@@ -13,6 +13,8 @@ def mirrored_alone(facts: Facts) -> Finding | None:
     """A certain mismatch between randomly transformed images and their targets; None if there is none."""
     if (apart := facts.readings.apart) is not None:
         return _apart(apart)
+    if (exchanged := facts.readings.exchanged) is not None:
+        return _exchanged(exchanged)
     return _left_alone(*facts.mirrored_alone) if facts.mirrored_alone is not None else None
 
 
@@ -57,6 +59,23 @@ def _apart(found: TurnedApart) -> Finding:
         remedy="draw once for both: flip = torch.rand(()) < 0.5 (or the position of the crop), then apply it to the image "
         "and its target; or concatenate image and mask (torch.cat), transform them together, and split them again",
         source="own; the same examples read five times",
+        explains=("shuffled_labels", *SYMPTOMS, "constant_as_good", "overfit", "evaluation_path"),
+    )
+
+
+def _exchanged(found: ExchangedClasses) -> Finding:
+    """Left arrows that become right ones, and keep their label."""
+    return Finding(
+        rule="mirrored",
+        code="mirrored.classes",
+        severity="warning",
+        seen=f"training images are flipped at random ({found.sides} swapped) and keep their label, but flipping turns class "
+        f"{found.first} into class {found.second}, and back: {100 * found.share:.0f} % or more of the validation images of "
+        "each, flipped, look like the other",
+        measurements=(Measurement(name="flipped images nearest to the other class", value=found.share, threshold=0.8),),
+        cause="these classes differ only in which side is which, and random flips exchange them",
+        remedy="leave out the flip, or exchange the two labels whenever an image is flipped",
+        source="own; validation images compared with the mean of each class, as they are and flipped",
         explains=("shuffled_labels", *SYMPTOMS, "constant_as_good", "overfit", "evaluation_path"),
     )
 

@@ -28,18 +28,21 @@ def overwritten_data(evidence: Evidence) -> list[Finding]:
         from batch to batch, and have different classes. A warning with code `stored`: in two or more of four reads, the stored
         values of an example change, and not only their order; the returned example has the changed values; other values,
         written there, come back at the next read; and the other parts of the example, such as a label, do not change, or three
-        quarters of the changed values become equal.
+        quarters of the changed values become equal. A warning with code `batch`: the step adds noise in place, drawn anew each
+        time for every number, with mean zero and a tenth of the values' standard deviation or more, to a tensor of the batch
+        that the model is then given and that the loss takes the difference of outputs to.
     Why: an index or a slice of a tensor or an array is a view: writing to it writes to the data. An in-place augmentation adds
         to those of earlier epochs, until nothing is left. A tensor that is filled again for each example is in the batch's list
         once per example, and holds the values of the last one.
     What fools it: data that advances from read to read on purpose, like a simulation, with a label that does not change;
         `shared` is determined from memory and values, and nothing is known to fool it. Worker processes that end with each pass
-        read copies: `stored` is then silent.
-    Fix: change a copy: x = self.x[i].clone() (x = self.x[i].copy() for an array) in __getitem__, before writing to it.
+        read copies: `stored` is then silent. An autoencoder that is to reconstruct the noise as well would show as `batch`.
+    Fix: change a copy: x = self.x[i].clone() (x = self.x[i].copy() for an array) in __getitem__, before writing to it; add
+        noise to a new tensor: noisy = clean + noise.
     Source: PyTorch, Tensor Views; own: the same examples read again and again, and what is stored compared.
     """
     found = reading.facts(evidence).readings.overwritten
-    told = {"shared": _shared, "rows": _rows, "stored": _stored}
+    told = {"shared": _shared, "rows": _rows, "stored": _stored, "batch": _batch}
     return [] if found is None else [told[found.kind](found)]
 
 
@@ -90,4 +93,21 @@ def _stored(found: Overwritten) -> Finding:
         "changes add up from epoch to epoch",
         remedy=f"change a copy: take {name}[i].clone() (.copy() of an array) in __getitem__, or before collate_fn changes it",
         source=_SOURCE,
+    )
+
+
+def _batch(found: Overwritten) -> Finding:
+    return Finding(
+        rule="overwritten_data",
+        code="overwritten_data.batch",
+        severity="warning",
+        seen=f"the step adds noise ({found.share:.2g} standard deviations) in place to batch{found.place}, which is both the "
+        "model's input and the target: the target has the noise that the model should remove",
+        measurements=(
+            Measurement(name="noise over standard deviation of the target", value=found.share, threshold=0.1),
+            Measurement(name="examples changed", value=float(found.num_changed)),
+        ),
+        cause="an in-place operation (add_, +=) changes the batch itself, so that input and target are the same tensor",
+        remedy="add the noise to a new tensor: noisy = clean + noise, or clean.clone().add_(noise)",
+        source="own; the step run twice on copies of a batch, which are compared with it",
     )
