@@ -253,3 +253,35 @@ def test_what_steps_and_clears_in_the_backward_pass_means_it() -> None:
         monitor.after_backward(loss)
         optimizer.step()
     assert "untrained_parameter.gradient_lost" not in codes(monitor.diagnose())
+
+
+class Adversarial(nn.Module):
+    """A generator, which a call of the whole runs, and its discriminator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator, self.discriminator = nn.Linear(4, 6), nn.Linear(6, 1)
+
+    def forward(self, noise: torch.Tensor) -> torch.Tensor:
+        return self.generator(noise)
+
+
+def test_a_discriminator_that_is_frozen_for_the_other_turn_has_no_old_gradients() -> None:
+    torch.manual_seed(0)
+    model, x, watch = Adversarial(), torch.randn(32, 6), follow()
+    optimizers = [torch.optim.Adam(part.parameters(), lr=1e-3) for part in (model.generator, model.discriminator)]
+    for _ in range(300):
+        made = model(torch.randn(32, 4))
+        model.discriminator.requires_grad_(True)
+        optimizers[1].zero_grad()
+        loss = nn.functional.softplus(-model.discriminator(x)).mean() + nn.functional.softplus(model.discriminator(made)).mean()
+        loss.backward()
+        optimizers[1].step()
+        model.discriminator.requires_grad_(False)
+        optimizers[0].zero_grad()
+        nn.functional.softplus(-model.discriminator(model(torch.randn(32, 4)))).mean().backward()
+        optimizers[0].step()
+    watch.end(None)
+    found = [diagnosis for diagnosis in watch.diagnoses.values() if diagnosis.evidence.samples]
+    assert found
+    assert all("missing_zero_grad" not in codes(diagnosis) for diagnosis in found)

@@ -57,6 +57,7 @@ class LayerSampler:
         self.answer_leaves: set[int] | None = None
         self.answer_nodes: tuple[Any, ...] = ()
         self.gauges: Sequence[Tensor] = ()
+        self._looked_at: Sequence[Tensor] = ()
         self.own_number: Tensor | None = None
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
         self.on_call: Callable[[Any, Any], None] = lambda inputs, output: None
@@ -105,7 +106,9 @@ class LayerSampler:
             self.tape = Tape(self.model)
             self.tape.own_tokens.ahead = self.ahead
             self.tape.attach()
-        self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self.gauges if p.requires_grad]
+        # What is frozen now, for another phase, calls no hook when a backward pass writes to it later in the step.
+        self._looked_at = [p for p in self.gauges if p.requires_grad]
+        self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self._looked_at]
 
     def disarm(self) -> None:
         """Remove the hook; what it saw stays."""
@@ -329,7 +332,7 @@ class LayerSampler:
         return lambda _: self._guard(lambda: self._look_at_gauge(gauge))
 
     def _look_at_gauges(self) -> None:
-        for gauge in self.gauges:
+        for gauge in self._looked_at:
             self._look_at_gauge(gauge)
 
     def _look_at_gauge(self, gauge: Tensor) -> None:
@@ -337,6 +340,8 @@ class LayerSampler:
 
         The least of all passes counts: a GAN's other phase goes back through this model, too, before its gradients are cleared.
         """
+        if not gauge.requires_grad:  # frozen for the other phase, whose backward pass adds nothing to what is left there
+            return
         found = gauge.grad
         norm = torch.zeros((), device=gauge.device)
         if found is not None:
