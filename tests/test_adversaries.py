@@ -120,3 +120,27 @@ def test_models_in_a_structure_within_a_structure_are_named(limit: str | None, c
     found = {finding.rule: finding for finding in report.findings if finding.severity != "hint"}
     assert set(found) & {"unlimited_critic", "fixed_noise", "idle_loss"} == codes
     assert not codes or "nets.1" in found["unlimited_critic"].seen
+
+
+@pytest.mark.parametrize("thaws", [False, True])
+def test_a_critic_that_is_never_thawed(thaws: bool) -> None:
+    players = models()
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        if thaws:
+            model["critic"].requires_grad_(True)
+        made = model["maker"](torch.randn(32, 3))
+        optimizer["critic"].zero_grad()
+        (F.softplus(model["critic"](made)).mean() + F.softplus(-model["critic"](batch[0])).mean()).backward()
+        optimizer["critic"].step()
+        model["critic"].requires_grad_(False)
+        optimizer["maker"].zero_grad()
+        loss = F.softplus(-model["critic"](model["maker"](torch.randn(32, 3)))).mean()
+        loss.backward()
+        optimizer["maker"].step()
+        return loss
+
+    optimizer = optimizers_of(players)
+    report = trainability.check(players, LOADER * 4, step=step, optimizer=optimizer)
+    codes = {finding.code for finding in report.findings if finding.severity != "hint"}
+    assert codes == (set() if thaws else {"unmoved_parameter.frozen"})

@@ -239,6 +239,7 @@ class Rehearsal:
         not_written: of these, those that the gradient alone, times the learning rate, would have changed at one of the first
             steps: they do not round to nothing.
         without_gradient: trainable parameters that had no gradient at any step of an optimizer.
+        frozen: of the unmoved ones, those that the loop itself froze: requires_grad is False after the last step.
         idle: trainable parameters that got a gradient, and whose optimizer never stepped while another did.
         zero_rate: trainable parameters in an optimizer's group whose learning rate was 0 at every step.
         num_parameters: trainable parameters, as tensors.
@@ -300,6 +301,7 @@ class Rehearsal:
     unmoved: tuple[str, ...] = ()
     not_written: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     zero_rate: tuple[str, ...] = ()
     num_parameters: int = 0

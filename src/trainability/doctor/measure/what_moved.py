@@ -21,6 +21,7 @@ def of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[int
         "without_gradient": tuple(
             n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached and n not in idle
         ),
+        "frozen": tuple(name for name in unmoved if not loop.parameters[name].requires_grad),
         "idle": idle,
         "zero_rate": tuple(n for n, p in loop.parameters.items() if id(p) in managed - with_rate),
         "num_parameters": len(loop.parameters),

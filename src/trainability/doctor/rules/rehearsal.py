@@ -227,6 +227,10 @@ _UNMOVED = {
         "let the loss that their optimizer steps for reach them: no detach(), .data, no_grad() or argmax on the way; and use "
         "them in forward, or remove them",
     ),
+    "frozen": (
+        "the loop sets their requires_grad to False, as for the turn of another model, and never back to True",
+        "requires_grad_(True) of this model before its own loss is computed, in every step",
+    ),
     "rounding": ("their steps are smaller than their number format resolves", ""),
     "not_written": NOT_WRITTEN,
     "with_gradient": (
@@ -248,13 +252,14 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
         An error where no parameter changed, a hint where some did and the steps of the others round to nothing. For adversarial
         models, a warning where everything that one optimizer holds moved by less than 1e-5 of its size.
     Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
-        pass does not use it, or its output is cut off. Code `rounding`: it had a gradient and the optimizer holds it, so the
-        steps are smaller than its number format resolves, as with a vanishing gradient. Code `step_function`: its gradient is
-        exactly zero, and the model rounds, or takes the sign of, a trained value. Code `not_written`: no parameter changed,
-        though the gradient alone, times the learning rate, would have changed them. Code `with_gradient`: it had a gradient,
-        and it is not known whether the optimizer holds it; or, for most parameters, less than a hundredth of each update is
-        left when the next one begins, over several steps; or all parameters are as before the first step, and steps moved them;
-        or, a warning, between steps most are moved back by the same share of the way to what they were before the first.
+        pass does not use it, or its output is cut off. Code `frozen`: likewise, and after the last step it does not require a
+        gradient. Code `rounding`: it had a gradient and the optimizer holds it, so the steps are smaller than its number format
+        resolves, as with a vanishing gradient. Code `step_function`: its gradient is exactly zero, and the model rounds, or
+        takes the sign of, a trained value. Code `not_written`: no parameter changed, though the gradient alone, times the
+        learning rate, would have changed them. Code `with_gradient`: it had a gradient, and it is not known whether the
+        optimizer holds it; or, for most parameters, less than a hundredth of each update is left when the next one begins, over
+        several steps; or all parameters are as before the first step, and steps moved them; or, a warning, between steps most
+        are moved back by the same share of the way to what they were before the first.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
         is left out; so are parameters that untrained_parameter reports, modules that forward does not call, and outputs that
         are not used in the loss.
@@ -284,6 +289,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     crawls = any(0 < distance < CRAWLS for distance in rehearsal.distances)
     is_held |= crawls
     reason = "without_gradient" if lost else "rounding" if is_held else "with_gradient"
+    if lost and set(lost) <= set(rehearsal.frozen):
+        reason = "frozen"
     if reason == "rounding" and nothing and set(concerned) <= set(rehearsal.not_written):
         reason = "not_written"
     cause, remedy = _UNMOVED[reason]
