@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import trainability
 from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.idle_losses import follow_losses
 
@@ -185,3 +186,27 @@ def test_a_class_that_only_its_reader_learns(held: tuple[str, ...], found: Any) 
     followed = follow_losses(model, optimizer, step, LOADER)
     assert followed is not None
     assert unasked_for(model, optimizer, step, LOADER[0], followed) == found
+
+
+@pytest.mark.parametrize(("held", "found"), [("judge", (2, 2)), ("maker", None)])
+def test_two_optimizers_for_one_network_and_none_for_another(held: str, found: Any) -> None:
+    model = nn.ModuleDict({"maker": nn.Linear(6, 6), "judge": nn.Linear(6, 1)})
+    optimizer = {"maker": model[held], "judge": model["judge"]}
+    optimizer = {name: torch.optim.Adam(part.parameters(), lr=1e-3) for name, part in optimizer.items()}
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        made = model["maker"](torch.randn(len(batch[0]), 6))
+        optimizer["judge"].zero_grad()
+        (F.softplus(-model["judge"](batch[0])).mean() + F.softplus(model["judge"](made.detach())).mean()).backward()
+        optimizer["judge"].step()
+        optimizer["maker"].zero_grad()
+        loss = F.softplus(-model["judge"](made)).mean()
+        loss.backward()
+        optimizer["maker"].step()
+        return loss
+
+    followed = follow_losses(model, optimizer, step, LOADER)
+    assert followed is not None
+    assert followed.held_twice == found
+    report = trainability.check(model, LOADER * 2, step=step, optimizer=optimizer)
+    assert (report.findings[0].code == "foreign_optimizer.twice" if report.findings else False) == (found is not None)

@@ -39,6 +39,8 @@ class Opponents:
             third, who is moved by a loss that does, where it does not move the maker.
         unlimited_critic: where the judge's loss is a line in its answers and nothing limits its slope.
         fixed_noise: where the maker is given the same numbers at every step.
+        held_twice: how many parameters two optimizers hold, and how many others, which get a gradient, none holds; None unless
+            both occur.
         idle_loss: of several optimizers' losses, one that moves nothing, or a term that does not; None if there is none.
     """
 
@@ -48,6 +50,7 @@ class Opponents:
     not_judged: tuple[str, ...] = ()
     unlimited_critic: tuple[str, ...] = ()
     fixed_noise: tuple[str, ...] = ()
+    held_twice: tuple[int, int] | None = None
     idle_loss: IdleLoss | None = None
 
 

@@ -94,5 +94,7 @@ def _opponents(
             except Exception as error:
                 notes.append(f"models against each other, {name}: {error_line(error)}")
     names = [name for name, _ in named_players(model)]
-    told = {name: tuple(names[k] for k in places) for name, places in found.items() if places is not None}
-    return Opponents(**told, idle_loss=followed.idle if followed is not None else None)
+    told: dict[str, Any] = {name: tuple(names[k] for k in places) for name, places in found.items() if places is not None}
+    if followed is not None:
+        told |= {"idle_loss": followed.idle, "held_twice": followed.held_twice}
+    return Opponents(**told)

@@ -45,6 +45,7 @@ class _Watch(TorchFunctionMode):
         called: likewise, when each parameter was last used before it, in the last run: what makes comes before what judges.
         of: likewise, parameters that the loss was computed with, whether or not it has a gradient for them.
         stepping: likewise, the optimizers that stepped right behind it, by place.
+        got: parameters that any loss gave a gradient.
         lost: gradients were used in another way.
     """
 
@@ -59,6 +60,7 @@ class _Watch(TorchFunctionMode):
         self._used: dict[int, int] = {}
         self._count = 0
         self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()  # parameters that a tensor was computed with
+        self.got: set[int] = set()
         self.lost, self.place = False, 0
         self._now: int | None = None
         self._is_aside = False
@@ -137,6 +139,7 @@ class _Watch(TorchFunctionMode):
             if p.grad is None or not bool(p.grad.any()) or has_moved:
                 self._settle(p)
             if bool(gradient.any()):
+                self.got.add(id(p))
                 self._held.setdefault(id(p), set()).add(self._now)
                 self._values[id(p)] = p.detach().clone()
 
@@ -176,11 +179,13 @@ class Followed:
         moved: by the place of a loss in the body, the parameters that were stepped for it, by their place in the models.
         cleared: likewise, those whose gradient of it was cleared in each of two runs or more.
         idle: the first loss, or term of one, that reaches weights and moves none of them; None where there is none.
+        held_twice: how many parameters two optimizers hold, and how many with a gradient none holds; None unless both occur.
     """
 
     moved: tuple[frozenset[int], ...]
     cleared: tuple[frozenset[int], ...]
     idle: IdleLoss | None
+    held_twice: tuple[int, int] | None
 
 
 def follow_losses(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]) -> Followed | None:
@@ -221,7 +226,10 @@ def follow_losses(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], An
         frozenset(places[key] for key, times in watch.cleared.get(place, {}).items() if times >= _FEWEST)
         for place in range(count)
     )
-    return Followed(moved=moved, cleared=cleared, idle=_idle(watch, count, optimizers(steppers), _named_parameters(twins)))
+    idle = _idle(watch, count, optimizers(steppers), _named_parameters(twins))
+    held = [managed_parameters(stepper) & set(own) for stepper in optimizers(steppers)]
+    twice, left = sum(sum(key in each for each in held) > 1 for key in own), len(watch.got - set().union(*held))
+    return Followed(moved=moved, cleared=cleared, idle=idle, held_twice=(twice, left) if twice and left else None)
 
 
 def _idle(watch: _Watch, count: int, steppers: list[torch.optim.Optimizer], names: Mapping[int, str]) -> IdleLoss | None:

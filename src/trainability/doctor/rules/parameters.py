@@ -94,7 +94,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
         return [of_two(*reading.facts(evidence).opponents.moved_by_judge)]
     if reading.facts(evidence).opponents.moved_both_ways:
         return [of_one(*reading.facts(evidence).opponents.moved_both_ways)]
-    if (shared := reading.facts(evidence).shared) is not None:
+    if (shared := reading.facts(evidence).shared or reading.facts(evidence).opponents.held_twice) is not None:
         return [of_the_same(*shared)]
     if (num_others := reading.facts(evidence).passed_by) is not None:
         name, lr = (settings.name, settings.lr) if settings is not None else (None, None)
