@@ -31,7 +31,7 @@ class Encoded(nn.Module):
         return x + torch.arange(len(x))[:, None]
 
 
-@pytest.mark.parametrize(
+ORDERS = pytest.mark.parametrize(
     ("model", "found"),
     [
         (Sorts(puts_back=False), True),
@@ -41,6 +41,19 @@ class Encoded(nn.Module):
         (Encoded(), False),
     ],
 )
+
+
+@ORDERS
+def test_an_order_of_rows_of_one_number(model: nn.Module, found: bool) -> None:
+    class First(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model(x)[:, 0]
+
+    with torch.no_grad():
+        assert comes_back_in_another_order(First(), (X,)) is found
+
+
+@ORDERS
 def test_an_order_that_is_not_put_back(model: nn.Module, found: bool) -> None:
     with torch.no_grad():
         assert comes_back_in_another_order(model, (X,)) is found

@@ -128,7 +128,7 @@ def comes_back_in_another_order(model: nn.Module, inputs: tuple[Any, ...]) -> bo
     whole, turned = _of_rows(model, inputs, rows), _of_rows(model, inputs, [*rows[1:], *rows[:1]])
     if whole is None or turned is None or len(whole) != size or whole.shape != turned.shape:
         return False
-    one, other = whole.flatten(1).double(), turned.flatten(1).double()
+    one, other = whole.reshape(size, -1).double(), turned.reshape(size, -1).double()
     apart = torch.cdist(one, other)
     near = apart <= _SAME_ROW * one.norm(dim=1, keepdim=True).clamp(min=1e-30)
     if not bool((near.sum(dim=1) == 1).all() and (near.sum(dim=0) == 1).all()):  # each row is found once, and each is one's
