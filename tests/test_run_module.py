@@ -10,6 +10,7 @@ import pytest
 
 import trainability
 from trainability.cli.program import main
+from trainability.loops.program import Program
 
 FILES = {
     "__init__.py": "import sys\n\nSEEN = list(sys.argv)\n",
@@ -102,3 +103,8 @@ def test_a_module_that_does_not_compile_is_told_as_python_tells_it(package: str,
     error = capsys.readouterr().err
     assert error.startswith(f'  File "{Path(package, "broken.py").absolute()}", line 1')
     assert "Traceback" not in error
+
+
+def test_an_empty_name_is_shown_as_one() -> None:
+    with pytest.raises(ValueError, match="^'' is not a file; "):
+        Program("").check()

@@ -43,7 +43,7 @@ class Program:
         """Raise a one-line `ValueError` if there is no such script; a module is looked for when it is run."""
         if not self.is_module and not Path(self.name).is_file():
             raise ValueError(
-                f"{self.name} is not a file; trainability run takes a Python script and its arguments, or -m MODULE"
+                f"{self.name or repr('')} is not a file; trainability run takes a Python script and its arguments, or -m MODULE"
             )
 
     def run(self, arguments: Sequence[str]) -> None:
