@@ -106,5 +106,5 @@ def test_a_module_that_does_not_compile_is_told_as_python_tells_it(package: str,
 
 
 def test_an_empty_name_is_shown_as_one() -> None:
-    with pytest.raises(ValueError, match="^'' is not a file; "):
+    with pytest.raises(ValueError, match=r"^'' is not a file; "):
         Program("").check()
