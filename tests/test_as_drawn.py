@@ -1,5 +1,6 @@
 """Frozen layers that are still as PyTorch drew them, beside frozen layers that are meant."""
 
+import copy
 import itertools
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ import trainability
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.measure.as_drawn import frozen_as_drawn
+from trainability.doctor.measure.drawn_teacher import drawn_teacher
 from trainability.doctor.measure.frozen_tables import random_tables
 
 
@@ -185,3 +187,53 @@ def test_random_layers_that_what_is_trained_learns_from_are_a_hint(width: int, d
     optimizer = torch.optim.Adam(model.head.parameters(), 1e-2)
     said = trainability.check(model, loader, loss_fn=F.cross_entropy, optimizer=optimizer, rehearse_seconds=4)
     assert {f.code: f.severity for f in said.findings}.get("untrained_parameter.as_drawn") == severity
+
+
+def taught_by(teacher: nn.Module, **options: bool) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], torch.Tensor]:
+    """A step that learns what a teacher says of the batch."""
+
+    def step(model: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        with torch.set_grad_enabled(options.get("by_gradient", False)):
+            wanted = teacher(batch[0])
+        loss = F.mse_loss(model(batch[0]), wanted if options.get("used", True) else torch.zeros_like(wanted))
+        return loss + F.cross_entropy(model(batch[0]), batch[1]) if options.get("labels") else loss
+
+    return step
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_teacher_without_loaded_weights_is_found(labels: bool) -> None:
+    torch.manual_seed(0)
+    batch = (torch.randn(32, 12), torch.randint(0, 4, (32,)))
+    teacher = nn.Sequential(*dense(), nn.Linear(16, 4)).eval()
+    found = drawn_teacher(nn.Linear(12, 4), batch, taught_by(teacher, labels=labels))
+    assert found == ("Sequential", 5)
+
+
+@pytest.mark.parametrize("kind", ["trained", "copy", "no labels", "trained with the model", "unused", "one layer"])
+def test_teachers_that_may_be_meant_are_left_out(kind: str) -> None:
+    torch.manual_seed(0)
+    batch = (torch.randn(32, 12), torch.randint(0, 4, (32,)))
+    teacher = nn.Sequential(*(trained(dense()) if kind == "trained" else dense()), nn.Linear(16, 4))
+    model: nn.Module = nn.Linear(12, 4)
+    if kind == "copy":
+        model = copy.deepcopy(teacher)
+    if kind == "one layer":
+        teacher = nn.Sequential(nn.Linear(12, 4))
+    step = taught_by(teacher, used=kind != "unused", by_gradient=kind == "trained with the model")
+    assert drawn_teacher(model, batch[:1] if kind == "no labels" else batch, step) is None
+
+
+def test_a_check_says_that_the_teacher_was_never_trained() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(256, 12)
+    loader = DataLoader(TensorDataset(x, (x @ torch.randn(12, 4)).argmax(dim=1)), 32, shuffle=True)
+    model, teacher = nn.Linear(12, 4), nn.Sequential(*dense(), nn.Linear(16, 4))
+    said = trainability.check(
+        model,
+        loader,
+        training_step=taught_by(teacher),
+        optimizer=torch.optim.Adam(model.parameters(), 1e-2),
+        rehearse_seconds=2,
+    )
+    assert {f.code: f.severity for f in said.findings}.get("untrained_parameter.teacher") == "warning"

@@ -225,7 +225,7 @@ class GivenTwice:
         given: its place in the batch.
         unread: place of the other.
         layer: module that gets the copies; "" is the model.
-        how: "joined" to one input, as two "arguments", or in two "calls".
+        how: "joined" to one input, as two "arguments", in two "calls", or in two "tables" of embeddings.
     """
 
     given: str
@@ -283,6 +283,8 @@ class Readings:
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
         twice: of a batch with two tensors of a kind, that the step takes one in the place of both; None where it does not.
+        drawn_teacher: the class of a network outside the model that makes its targets with PyTorch's initial weights, and how
+            many layers it has; None if there is none.
     """
 
     overwritten: Overwritten | None = None
@@ -301,6 +303,7 @@ class Readings:
     asked: AskedWords | None = None
     changing: ChangingWords | None = None
     twice: GivenTwice | None = None
+    drawn_teacher: tuple[str, int] | None = None
     same_within: SameWithin | None = None
     kept: KeptTargets | None = None
     only_pools: bool = False

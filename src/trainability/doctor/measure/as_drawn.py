@@ -62,6 +62,16 @@ def _takes(behind: nn.Module, last: nn.Module, first: nn.Module) -> bool:
     return bool(made and wanted) and wanted % made == 0 and shapes[0] != shapes[1]
 
 
+def is_read(module: nn.Module) -> bool:
+    """Whether it can be told of a layer's weight if it is as PyTorch drew it: a linear layer or convolution of some size."""
+    return isinstance(module, _LAYERS) and module.weight.numel() >= _FEWEST_WEIGHTS
+
+
+def is_as_drawn(layer: nn.Module) -> bool:
+    """Whether the weight of a layer is what PyTorch draws for it."""
+    return isinstance(layer, _LAYERS) and _is_as_drawn(local(layer.weight.detach()))
+
+
 def _is_as_drawn(weight: Tensor) -> bool:
     """Whether numbers are spread evenly up to the bound of PyTorch's draw, and none is beyond."""
     if weight.dim() < 2 or weight.numel() < _FEWEST_WEIGHTS or not weight.is_floating_point() or weight.is_meta:

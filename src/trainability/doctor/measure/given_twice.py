@@ -207,7 +207,7 @@ def _passed(model: nn.Module, batch: Any, forward: Forward, seed: int = 0, left_
                 t.detach().clone()
                 for part in (*args, *kwargs.values())
                 for _, t in tensors(part)
-                if not t.requires_grad and (t is part or t is not left_out)
+                if not t.requires_grad and t is not left_out
             ]
             running.append(_Call(name=name, module=module, is_outermost=not running, given=given))
             calls.append(running[-1])

@@ -24,6 +24,7 @@ from trainability.doctor.measure.conditions import counted_condition
 from trainability.doctor.measure.copying import can_copy
 from trainability.doctor.measure.densities import volume_turned
 from trainability.doctor.measure.derivatives import Derivatives, has_constant_slope, is_constant_term
+from trainability.doctor.measure.drawn_teacher import drawn_teacher
 from trainability.doctor.measure.ends import ends_facts
 from trainability.doctor.measure.filled import filled
 from trainability.doctor.measure.forward_pass import ForwardPass
@@ -52,6 +53,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.redrawn import redrawn
 from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.same_after import same_after
+from trainability.doctor.measure.same_words import same_words
 from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.short_length import short_length
 from trainability.doctor.measure.shown_places import asks_shown_values
@@ -216,6 +218,12 @@ def questions_of_pairs(
         },
         "tensors that are given twice": lambda known: {
             "readings": replace(known.readings, twice=given_twice(plain, batch, forward))
+        },
+        "tables that are given the same words": lambda known: {
+            "readings": replace(known.readings, twice=known.readings.twice or same_words(plain, batch, forward))
+        },
+        "networks outside the model": lambda known: {
+            "readings": replace(known.readings, drawn_teacher=drawn_teacher(plain, batch, forward))
         },
         "edges in memory order": lambda known: {
             "readings": replace(known.readings, edges=misread_edges(plain, batch, forward))

@@ -42,6 +42,26 @@ def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding
     ]
 
 
+def drawn_teacher(found: tuple[str, int] | None) -> list[Finding]:
+    """A teacher that never learned anything."""
+    if found is None:
+        return []
+    kind, layers = found
+    return [
+        Finding(
+            rule="untrained_parameter",
+            code="untrained_parameter.teacher",
+            severity="warning",
+            seen=f"{kind}, a network outside the model whose outputs are targets, has PyTorch's random initial weights in all "
+            f"of its {layers} layers",
+            measurements=(Measurement(name="layers with initial weights", value=float(layers), threshold=float(layers)),),
+            cause="the model learns the outputs of a network into which no trained weights were loaded",
+            remedy=f"load them before the first step: load_state_dict(state), called on the {kind}",
+            source="PyTorch, torch.nn.Module.load_state_dict; weights compared with the default distribution",
+        )
+    ]
+
+
 def _noise(names: tuple[str, ...], *, is_needed: bool) -> Finding:
     """Tables of random numbers; a hint where what is trained learns beside them."""
     return Finding(

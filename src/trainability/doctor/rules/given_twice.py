@@ -7,11 +7,12 @@ _HOW = {
     "joined": "{layer} is given batch{given} joined to itself",
     "arguments": "{layer} is given batch{given} as two arguments",
     "calls": "{layer} is called twice with batch{given}, and the loss compares the two outputs",
+    "tables": "{layer} and another table are both looked up by batch{given}",
 }
 
 
-def given_twice(found: GivenTwice | None) -> list[Finding]:
-    """A pair that consists of one of its two parts."""
+def given_twice(found: GivenTwice | None, *, is_flat: bool) -> list[Finding]:
+    """A pair that consists of one of its two parts; where no weight has a gradient for that, it is an error."""
     if found is None:
         return []
     seen = _HOW[found.how].format(layer=found.layer or "the model", given=found.given)
@@ -19,7 +20,7 @@ def given_twice(found: GivenTwice | None) -> list[Finding]:
         Finding(
             rule="constant_input",
             code="constant_input.twice",
-            severity="warning",
+            severity="error" if is_flat else "warning",
             seen=f"{seen}; batch{found.unread}, which is of the same kind, is not used: with other values in it the loss is "
             "the same",
             measurements=(
@@ -31,5 +32,6 @@ def given_twice(found: GivenTwice | None) -> list[Finding]:
             remedy=f"pass batch{found.unread} in place of the second batch{found.given}",
             source="own; values replaced, inputs and losses compared",
             layers=(found.layer,) if found.layer else (),
+            explains=("flat_loss", "zero_gradient") if is_flat else (),
         )
     ]

@@ -243,12 +243,13 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         of the places or more look up the same word, and a tenth of the table's words or fewer are looked up at all; a warning
         where inputs do not determine their targets, or the run stays at chance, else a hint. Code `twice`: a module is given
         two copies of a tensor of the batch, as halves of one input, as two arguments, or in two calls whose outputs the loss
-        sets against each other, whatever values are in it; other values in another tensor of the batch, of the same shape and
-        size, or with the same words, change neither the loss nor the input of any module; and beside its copies the loss does
-        not depend on the first. Code `columns`: columns of a table hold one number in 256 examples or more; a warning where
-        several hold another number than 0 and the loss stays above half of chance, else a hint; the same of a channel of a
-        series, with any number. Code `batch`: a tensor of the batch holds one row for all of its examples, and another in other
-        batches; a warning and a hint likewise.
+        sets against each other, or two tables of one width are looked up by the same column, whatever values are in it; other
+        values in another tensor of the batch, of the same shape and size, or with the same words, change neither the loss nor
+        the input of any module; and beside its copies the loss does not depend on the first; an error where no weight has a
+        gradient. Code `columns`: columns of a table hold one number in 256 examples or more; a warning where several hold
+        another number than 0 and the loss stays above half of chance, else a hint; the same of a channel of a series, with any
+        number. Code `batch`: a tensor of the batch holds one row for all of its examples, and another in other batches; a
+        warning and a hint likewise.
     Why: an input that is the same for every example carries no information. A decoder that is fed zeros instead of the target
         learns from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition dropped for the whole batch, or a second view
@@ -263,7 +264,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         unused = any(p.name == facts.order_blind for p in facts.unreached)  # unreached_parameter says this of a table
         found = found or _one_class(facts.one_class_asked) or same_places(None if unused else facts.order_blind)
         found = found or lone_word(evidence)
-        return found or given_twice(facts.readings.twice) or same_columns(evidence) or says_nothing(evidence)
+        found = found or given_twice(facts.readings.twice, is_flat=facts.no_weight_moves)
+        return found or same_columns(evidence) or says_nothing(evidence)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [

@@ -97,13 +97,13 @@ def dead_units(evidence: Evidence) -> list[Finding]:
         where all units of a layer are dead, because nothing passes; a hint once the loss is below chance. Silent on units that
         died during training if, before the first step, the first layer's gradient was below 1e-4 and below 1e-3 of the last
         layer's: a layer that no signal reached was not killed by a step. Codes `start`: at step 0; `bias`: by biases below
-        zero; `large_step`: after a step that was too large.
+        zero; `scale`: by a normalisation whose weights start at zero; `large_step`: after a step that was too large.
     Why: without biases, when all examples look alike, a unit is dead with probability one half, so half is normal at the start;
         the rest are three binomial standard errors for the layer's width. A published limit of 50 % raises false alarms on
         small healthy layers.
     What fools it: units that respond to one class only, in a batch without it, and spare units of a net that has learned.
     Fix: lower the learning rate; where units were dead from the start, draw weights with std sqrt(2 / fan_in) and start biases
-        at zero.
+        at zero. Of a residual block, only the last normalisation before the sum may start at zero.
     Source: TheDeepChecker, TOSEM 2022; own threshold by width.
     """
     if (reading.latest_batch_size(evidence) or 0) < 16:
@@ -140,7 +140,13 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
     biased = evidence.facts is not None and layer.name in evidence.facts.biases_dead
     first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
     probed = evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
-    at_start = any(s.name == layer.name and (s.dead_fraction or 0.0) > limit for s in (*first, *probed))
+    at_start = [s for s in (*first, *probed) if s.name == layer.name and (s.dead_fraction or 0.0) > limit]
+    if any(s.kind == "norm" and s.weight_rms == 0.0 for s in at_start):
+        return (
+            "scale",
+            "normalisations start with weights of zero, and return zeros whatever they are given",
+            f"torch.nn.init.ones_({layer.name}.weight), and of every other normalisation but the last of each residual branch",
+        )
     if biased:
         return "bias", "its biases start so far below zero that no signal passes", f"start the bias of {layer.name} at zero"
     if at_start:

@@ -9,7 +9,7 @@ from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
-from trainability.doctor.rules.as_drawn import frozen_as_drawn
+from trainability.doctor.rules.as_drawn import drawn_teacher, frozen_as_drawn
 from trainability.doctor.rules.cut_off import (
     UNREACHED,
     alone_with_gradient,
@@ -206,8 +206,10 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         run gets no lower than the best constant answer's cost. Code `as_drawn`: two frozen layers or more before the trained
         part have PyTorch's initial weights; a warning from eight, and from three where the rehearsal predicts no training, or
         100 steps of a run leave 0.8 of the best constant answer's cost. Or the table of a frozen embedding is of independent
-        random numbers, normal or uniform; a warning in the same two cases. Codes of the others: `unmanaged` (in no optimizer),
-        `frozen`, `no_gradient`, `zero_gradient`, `zero_input`, `lr_zero`.
+        random numbers, normal or uniform; a warning in the same two cases. Code `teacher`: a network outside the model has
+        PyTorch's initial weights in all of two linear layers or more, the loss changes with its outputs, which need no
+        gradient, and the batch holds a label for each example. Codes of the others: `unmanaged` (in no optimizer), `frozen`,
+        `no_gradient`, `zero_gradient`, `zero_input`, `lr_zero`.
     Why: everything is counted, nothing is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a
         learning rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`: the gradient is
         gone at the step; one step is enough where all gradients are cleared before it. Code `not_written`: the optimizer gets a
@@ -222,6 +224,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     settings = settings_of(evidence)
     unmanaged, frozen = (settings.unmanaged, settings.frozen) if settings is not None else ((), ())
     found = [_in_no_optimizer(evidence, unmanaged)] if unmanaged else []
+    found += drawn_teacher(reading.facts(evidence).readings.drawn_teacher)
     found += _of_criterion((reading.facts(evidence).graph or LossGraph()).criterion)
     if not unmanaged and (still := unmoved(evidence, (*frozen, *(p.name for p in reading.facts(evidence).unreached)))):
         found += _unmoved(evidence, still)

@@ -1,0 +1,95 @@
+"""A network outside the model that makes its targets, and into which no weights were loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.modules.module as module_hooks
+from torch import Tensor, nn
+
+from trainability.doctor.batches import tensors
+from trainability.doctor.measure.as_drawn import is_as_drawn, is_read
+from trainability.doctor.measure.randomness import randomness_restored
+
+_FEWEST_LAYERS, _FEWEST_ROWS = 2, 8
+
+Forward = Callable[[Any, Any], Tensor]
+
+
+def drawn_teacher(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, int] | None:
+    """Find a network outside the model, with PyTorch's initial weights, whose outputs the loss goes by.
+
+    Left out is one that holds a copy of a weight of the model's, as a target network does at the start, one whose outputs need
+    a gradient, and a batch without a label for each example: there, random targets may be meant (random network distillation).
+
+    Args:
+        model: plain.
+        batch: holds whole numbers, one for each example.
+        forward: of (model, batch), the loss.
+
+    Returns:
+        The class of the network, and how many linear layers and convolutions it has, all as drawn; None if there is none.
+    """
+    if not any(_are_labels(t) for _, t in tensors(batch)):
+        return None
+    inside = {id(m) for m in model.modules()}
+    weights = {tuple(p.shape): p for p in model.parameters()}
+    called: dict[int, nn.Module] = {}
+    depth = 0
+
+    def enter(module: nn.Module, args: Any) -> None:
+        nonlocal depth
+        if id(module) not in inside:
+            depth += 1
+
+    def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        nonlocal depth
+        if id(module) in inside:
+            return
+        depth -= 1
+        made = list(tensors(output))
+        if depth == 0 and made and not any(t.requires_grad for _, t in made):
+            called.setdefault(id(module), module)
+
+    own = _loss_of(model, batch, forward, enter, leave)
+    for module in called.values():
+        layers = [m for m in module.modules() if is_read(m)]
+        drawn = [m for m in layers if is_as_drawn(m)]
+        copied = any(_is_copy(weights.get(tuple(p.shape)), p) for p in module.parameters())
+        if len(layers) < _FEWEST_LAYERS or len(drawn) < len(layers) or copied:
+            continue
+        if _loss_of(model, batch, forward, None, _exchange(module)) != own:
+            return type(module).__name__, len(layers)
+    return None
+
+
+def _are_labels(t: Tensor) -> bool:
+    return t.dtype == torch.int64 and t.dim() == 1 and len(t) >= _FEWEST_ROWS and 1 < len(t.unique()) < len(t)
+
+
+def _is_copy(own: Tensor | None, other: Tensor) -> bool:
+    return own is not None and other.dim() > 1 and torch.equal(own, other)
+
+
+def _exchange(module: nn.Module) -> Callable[..., Any]:
+    """A hook by which a module returns another example's answers."""
+    return lambda called, args, kwargs, output: (
+        output.roll(1, dims=0) if called is module and isinstance(output, Tensor) and output.dim() > 0 else None
+    )
+
+
+def _loss_of(
+    model: nn.Module, batch: Any, forward: Forward, enter: Callable[..., Any] | None, leave: Callable[..., Any]
+) -> float:
+    handles = [module_hooks.register_module_forward_hook(leave, with_kwargs=True)]
+    if enter is not None:
+        handles.append(module_hooks.register_module_forward_pre_hook(enter))
+    try:
+        with torch.enable_grad(), randomness_restored():
+            torch.manual_seed(0)
+            return float(forward(model, batch).detach().sum())
+    finally:
+        for handle in handles:
+            handle.remove()
