@@ -564,7 +564,7 @@ EXAMPLES: dict[str, Example] = {
     "foreign_optimizer": Example(
         {
             "error": Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=0)),
-            "warning": against(moved_by_judge=("critic", "maker")),
+            "warning": against(moved_by_critic=("critic", "maker")),
         },
         near=Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=1)),
     ),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import check
-from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge
+from trainability.doctor.measure.opponents import moved_both_ways, moved_by_critic
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -66,7 +66,7 @@ def models() -> dict[str, nn.Module]:
 )
 def test_an_optimizer_that_moves_the_opponent_is_seen(holds: Any, step: Any, found: Any) -> None:
     nets = models()
-    assert moved_by_judge(nets, holds(nets), step, batches(digits()[0].flatten(1))) == found
+    assert moved_by_critic(nets, holds(nets), step, batches(digits()[0].flatten(1))) == found
 
 
 def test_two_optimizers_of_one_encoder_are_no_game() -> None:
@@ -93,7 +93,7 @@ def test_two_optimizers_of_one_encoder_are_no_game() -> None:
         go("encoder", against(1.0)(model["judge"](model["encoder"](batch[0]))))
         return loss
 
-    assert moved_by_judge(nets, taken, step, batches(digits()[0].flatten(1))) is None
+    assert moved_by_critic(nets, taken, step, batches(digits()[0].flatten(1))) is None
 
 
 def test_check_says_whose_optimizer_it_is() -> None:

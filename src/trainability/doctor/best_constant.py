@@ -121,7 +121,7 @@ def standing(evidence: Evidence) -> Standing | None:
     """A run of `FEWEST_STEPS` and more beside the best constant answer; None where one of the two is not known.
 
     Costs that were told batch by batch are held against the losses of the same batches, so that luck of the draw counts for
-    nothing. Of losses against each other a judge that cannot tell is where the game rests.
+    nothing. Of losses against each other a critic that cannot tell is where the game rests.
     """
     constant, recent = best_constant(evidence), reading.recent_loss(evidence)
     if constant is None or recent is None or reading.num_steps(evidence) < FEWEST_STEPS or not constant[0] > 0:

@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-_ONCE_FACTS = ("same_aim", "moved_by_judge", "moved_both_ways", "not_judged")
+_ONCE_FACTS = {  # what were fields of `Facts`, and what they are called now
+    "same_aim": "same_aim",
+    "moved_by_judge": "moved_by_critic",
+    "moved_both_ways": "moved_both_ways",
+    "not_judged": "not_judged",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,23 +34,24 @@ class IdleLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class Opponents:
-    """What some runs of a body with several models showed. Models are named: a judge, and the maker of what it judges.
+    """What some runs of a body with several models showed. Models are named: a critic, and the generator of what it judges.
 
     Attributes:
-        same_aim: the judge and the maker whose losses want the same of the judge's answers; () if there are none.
-        moved_by_judge: where the judge's optimizer moves the maker as well, for the judge's loss; likewise.
+        same_aim: the critic and the generator whose losses want the same of the critic's answers; () if there are none.
+        moved_by_critic: where the critic's optimizer moves the generator as well, for the critic's loss; likewise.
         moved_both_ways: where one optimizer holds both and moves one of them for two losses that want opposite answers.
-        not_judged: where the maker is told a class for each row, and no loss goes by which row was asked for which; and, as a
-            third, who is moved by a loss that does, where it does not move the maker.
-        unlimited_critic: where the judge's loss is a line in its answers and nothing limits its slope.
-        fixed_noise: where the maker is given the same numbers at every step.
+        not_judged: where the generator is told a class for each row, and no loss goes by which row was asked for which; and, as
+        a
+            third, who is moved by a loss that does, where it does not move the generator.
+        unlimited_critic: where the critic's loss is a line in its answers and nothing limits its slope.
+        fixed_noise: where the generator is given the same numbers at every step.
         held_twice: how many parameters two optimizers hold, and how many others, which get a gradient, none holds; None unless
             both occur.
         idle_loss: of several optimizers' losses, one that moves nothing, or a term that does not; None if there is none.
     """
 
     same_aim: tuple[str, ...] = ()
-    moved_by_judge: tuple[str, ...] = ()
+    moved_by_critic: tuple[str, ...] = ()
     moved_both_ways: tuple[str, ...] = ()
     not_judged: tuple[str, ...] = ()
     unlimited_critic: tuple[str, ...] = ()
@@ -58,5 +64,5 @@ def with_opponents(facts: Any) -> Any:
     """Plain facts as older versions wrote them, with what were fields of `Facts` in the record of the opponents."""
     if not isinstance(facts, dict) or not any(name in facts for name in _ONCE_FACTS):
         return facts
-    held = {name: facts[name] for name in _ONCE_FACTS if name in facts}
+    held = {now: facts[once] for once, now in _ONCE_FACTS.items() if once in facts}
     return {name: value for name, value in facts.items() if name not in _ONCE_FACTS} | {"opponents": held}

@@ -40,10 +40,10 @@ def unasked_for(
         followed: what becomes of each loss; None where unknown.
 
     Returns:
-        The judge and the maker (places among the models), where the maker is told a class for each row beside other things,
-        makes other rows for other classes, and all losses of the body stay as they are when its rows change places: none goes
-        by which class a row was asked for. Also, as a third place, who is moved by those that do go
-        by it, where the maker's gradient of them is cleared. None elsewhere, and where it cannot be asked.
+        The critic and the generator (places among the models), where the generator is told a class for each row beside other
+        things, makes other rows for other classes, and all losses of the body stay as they are when its rows change places:
+        none goes by which class a row was asked for. Also, as a third place, who is moved by those that do go by it, where the
+        generator's gradient of them is cleared. None elsewhere, and where it cannot be asked.
     """
     whole, losses = as_one(model), list[Tensor]()
     forward = loss_of_body(model, optimizer, step, losses) if whole is not None and len(players(model)) > 1 else None
@@ -74,22 +74,22 @@ def unasked_for(
         again, _ = ask()
         if own != again:
             return None
-        for judge, maker in calls.judged:
-            if not _goes_by_class(parts[maker], calls.given[maker]):
+        for critic, generator in calls.judged:
+            if not _goes_by_class(parts[generator], calls.given[generator]):
                 continue
-            turned, _ = ask(parts[maker])
+            turned, _ = ask(parts[generator])
             if len(turned) != len(own):
                 continue
             going = [k for k, (a, b) in enumerate(zip(own, turned, strict=True)) if abs(a - b) > _SAME * max(abs(a), abs(b))]
             if not going:
-                return judge, maker
+                return critic, generator
             if followed is None or len(followed.moved) != len(own):
                 continue
             of_part, moved = _places(whole, parts), followed.moved
-            is_cleared = all(followed.cleared[k] & of_part[maker] and not moved[k] & of_part[maker] for k in going)
+            is_cleared = all(followed.cleared[k] & of_part[generator] and not moved[k] & of_part[generator] for k in going)
             readers = [j for j in range(len(parts)) if any(moved[k] & of_part[j] for k in going)]
-            if is_cleared and len(readers) == 1 and any(each & of_part[maker] for each in moved):
-                return judge, maker, readers[0]
+            if is_cleared and len(readers) == 1 and any(each & of_part[generator] for each in moved):
+                return critic, generator, readers[0]
     return None
 
 
@@ -114,9 +114,9 @@ class _Calls:
         def seen(module: nn.Module, args: Any, output: Any) -> Tensor | None:
             first = args[0] if args and isinstance(args[0], Tensor) else None
             self.given.setdefault(k, args)
-            for maker, made in self._made:
-                if first is not None and made.data_ptr() == first.data_ptr() and maker != k:
-                    self.judged[k, maker] = None
+            for generator, made in self._made:
+                if first is not None and made.data_ptr() == first.data_ptr() and generator != k:
+                    self.judged[k, generator] = None
             if not isinstance(output, Tensor):
                 return None
             answer = output.roll(1 + len(output) // 3, dims=0) if is_turned and output.dim() > 1 else output
@@ -171,7 +171,7 @@ def _with_other_classes(given: tuple[Any, ...], rows: int) -> list[Any] | None:
     return None
 
 
-def _goes_by_class(maker: nn.Module, given: tuple[Any, ...]) -> bool:
+def _goes_by_class(generator: nn.Module, given: tuple[Any, ...]) -> bool:
     """Whether a model makes other rows where their classes change places, and nothing else of what it is given does."""
     first = next((x for x in given if isinstance(x, Tensor) and x.dim() > 0), None)
     rows = len(first) if first is not None else 0
@@ -182,7 +182,7 @@ def _goes_by_class(maker: nn.Module, given: tuple[Any, ...]) -> bool:
         made = []
         for asked in (given, given, other):
             torch.manual_seed(0)
-            made.append(maker(*asked))
+            made.append(generator(*asked))
     one, same, moved = made
     if not all(isinstance(x, Tensor) and len(x) == rows for x in made) or not torch.equal(one, same):
         return False

@@ -16,7 +16,7 @@ from trainability.doctor.measure.idle_losses import follow_losses
 from trainability.doctor.measure.kept_targets import kept_targets, with_kept_targets
 from trainability.doctor.measure.nested import modules, named_players, optimizers, players
 from trainability.doctor.measure.opponent_facts import facts_of_opponents
-from trainability.doctor.measure.opponents import moved_both_ways, moved_by_judge, same_aim
+from trainability.doctor.measure.opponents import moved_both_ways, moved_by_critic, same_aim
 from trainability.doctor.measure.recorded_facts import facts_of_recorded_body
 from trainability.doctor.opponents import Opponents
 
@@ -83,7 +83,7 @@ def _opponents(
     if len(modules(model)) > 1 or (len(players(model)) > 1 and len(optimizers(optimizer)) > 1):
         questions: dict[str, Callable[[], dict[str, tuple[int, ...] | None]]] = {
             "what both want": lambda: {"same_aim": same_aim(model, optimizer, step, batches)},
-            "whom a judge moves": lambda: {"moved_by_judge": moved_by_judge(model, optimizer, step, batches)},
+            "whom a critic moves": lambda: {"moved_by_critic": moved_by_critic(model, optimizer, step, batches)},
             "who is moved twice": lambda: {"moved_both_ways": moved_both_ways(model, optimizer, step, batches)},
             "limits and noise": lambda: facts_of_opponents(model, optimizer, step, batches),
             "classes asked for": lambda: {"not_judged": unasked_for(model, optimizer, step, first, followed)},

@@ -66,9 +66,9 @@ class JudgedRange:
 
         None where no model judges both data and what a single bounded function makes, or of data of another shape.
         """
-        for judge, kinds in self._judged.items():
+        for critic, kinds in self._judged.items():
             shapes = {tuple(made.shape[1:]) for _, made, kind in self._made if kind in kinds}
-            data = [x.flatten() for x in self._given.get(judge, ()) if tuple(x.shape[1:]) in shapes]
+            data = [x.flatten() for x in self._given.get(critic, ()) if tuple(x.shape[1:]) in shapes]
             if len(kinds) != 1 or sum(map(len, data)) < _FEWEST:
                 continue
             name, low, high = _RANGES[next(iter(kinds))]

@@ -132,11 +132,11 @@ def facts_of_opponents(
         batches: of the training loader.
 
     Returns:
-        The judge and the maker (places among the models). `unlimited_critic`: the slope of the judge's loss is the same at all
-        answers to what the maker makes, small and large, and the maker wants the opposite; no derivative is taken for a graph,
-        nothing but its optimizer writes to the judge's weights, without decay, none of its layers is parametrised, and its
-        answers are not bounded. `fixed_noise`: the maker is given the same numbers in five runs of the body and more, which are
-        none of the batch's. None elsewhere.
+        The critic and the generator (places among the models). `unlimited_critic`: the slope of the critic's loss is the same
+        at all answers to what the generator makes, small and large, and the generator wants the opposite; no derivative is
+        taken for a graph, nothing but its optimizer writes to the critic's weights, without decay, none of its layers is
+        parametrised, and its answers are not bounded. `fixed_noise`: the generator is given the same numbers in five runs of
+        the body and more, which are none of the batch's. None elsewhere.
     """
     found: dict[str, tuple[int, ...] | None] = {"unlimited_critic": None, "fixed_noise": None}
     if len(optimizers(optimizer)) < 2 or len(players(model)) < 2:

@@ -18,7 +18,7 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 from trainability.doctor.measure.uses import reaches, used_by
 
 _STEPS, _FEWEST = 8, 5
-# Answers are spread over these in place of the judge's own: a loss that pulls to a target, as of least squares, wants the same
+# Answers are spread over these in place of the critic's own: a loss that pulls to a target, as of least squares, wants the same
 # as its opponent on one side of both targets, and the opposite between them.
 _SPREAD, _CHANCES = (-3.0, 3.0), (0.02, 0.98)
 
@@ -31,9 +31,9 @@ class Watch:
     """Gradients that answers of all sizes to another model's outputs get, by whose optimizer steps then.
 
     Attributes:
-        judged: by judge and maker, those for which the judge's optimizer steps, and not the maker's.
-        asked: likewise, those for which the maker's steps.
-        moved: as `judged`, by an optimizer that holds the maker as well.
+        judged: by critic and generator, those for which the critic's optimizer steps, and not the generator's.
+        asked: likewise, those for which the generator's steps.
+        moved: as `judged`, by an optimizer that holds the generator as well.
         both: likewise, of an optimizer that holds both.
         handles: of its hooks.
     """
@@ -60,14 +60,14 @@ class Watch:
             given = args[0] if args and isinstance(args[0], Tensor) else None
             if not isinstance(output, Tensor):
                 return None
-            maker = next((j for j, made in self.made if given is not None and made.data_ptr() == given.data_ptr()), None)
+            generator = next((j for j, made in self.made if given is not None and made.data_ptr() == given.data_ptr()), None)
             self.made.append((k, output))
-            if maker is None or maker == k or not output.requires_grad or output.numel() != len(output):
+            if generator is None or generator == k or not output.requires_grad or output.numel() != len(output):
                 return None
             low, high = _CHANCES if bool(((output > 0) & (output < 1)).all()) else _SPREAD
             spread = torch.linspace(low, high, len(output), dtype=output.dtype, device=output.device).view_as(output)
             answers = output - output.detach() + spread
-            answers.register_hook(lambda g, maker=maker: self.pending.append((k, maker, g.detach().flatten())))
+            answers.register_hook(lambda g, generator=generator: self.pending.append((k, generator, g.detach().flatten())))
             return answers
 
         return seen
@@ -75,16 +75,16 @@ class Watch:
     def _on_step(self, held: set[int | None]) -> Callable[..., None]:
         def stepped(optimizer: Any, args: Any, kwargs: Any) -> None:
             self.step += 1
-            for judge, maker, slope in self.pending:
-                if judge in held and maker in held:
-                    moves = frozenset(k for k in (judge, maker) if self._has_gradient(k))
-                    self.both.setdefault((judge, maker), []).append((self.batch, self.step, slope, moves))
-                if judge in held and maker not in held:
-                    self.judged.setdefault((judge, maker), []).append(slope)
-                elif maker in held and judge not in held:
-                    self.asked.setdefault((judge, maker), []).append(slope)
-                elif judge in held and self._has_gradient(maker):
-                    self.moved.setdefault((judge, maker), []).append(slope)
+            for critic, generator, slope in self.pending:
+                if critic in held and generator in held:
+                    moves = frozenset(k for k in (critic, generator) if self._has_gradient(k))
+                    self.both.setdefault((critic, generator), []).append((self.batch, self.step, slope, moves))
+                if critic in held and generator not in held:
+                    self.judged.setdefault((critic, generator), []).append(slope)
+                elif generator in held and critic not in held:
+                    self.asked.setdefault((critic, generator), []).append(slope)
+                elif critic in held and self._has_gradient(generator):
+                    self.moved.setdefault((critic, generator), []).append(slope)
             self.pending.clear()
 
         return stepped
@@ -96,7 +96,7 @@ class Watch:
 def same_aim(
     model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]
 ) -> tuple[int, int] | None:
-    """Take some steps on copies, and compare what both losses want of the judge's answers to what the other model makes.
+    """Take some steps on copies, and compare what both losses want of the critic's answers to what the other model makes.
 
     Args:
         model: a dict, tuple or list of several, or one that holds them.
@@ -105,26 +105,26 @@ def same_aim(
         batches: of the training loader.
 
     Returns:
-        The judge and the maker (places among the models), where the gradients of both losses have the same sign at all answers;
-        None where they differ at some, or nothing can be compared.
+        The critic and the generator (places among the models), where the gradients of both losses have the same sign at all
+        answers; None where they differ at some, or nothing can be compared.
     """
     watch = watched(model, optimizer, step, batches)
     if watch is None:
         return None
-    for (judge, maker), slopes in watch.judged.items():
-        pairs = _paired(slopes, watch.asked.get((judge, maker), ()))
+    for (critic, generator), slopes in watch.judged.items():
+        pairs = _paired(slopes, watch.asked.get((critic, generator), ()))
         if len(pairs) < _FEWEST:
             continue
         of_judge, of_maker = (torch.cat(each) for each in zip(*pairs, strict=True))
         signs = set(torch.cat([of_judge, of_maker]).sign().unique().tolist()) - {0.0}
         if len(signs) == 1 and all(bool(a.any()) and bool(b.any()) for a, b in pairs):
-            return judge, maker
+            return critic, generator
         if len(signs) == 2 and bool((of_judge.sign() == of_maker.sign()).all()):  # both pull to one target
-            return judge, maker
+            return critic, generator
     return None
 
 
-def moved_by_judge(
+def moved_by_critic(
     model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]
 ) -> tuple[int, int] | None:
     """Ask whether a model is moved for its opponent's loss, and against that by an optimizer of its own.
@@ -136,9 +136,9 @@ def moved_by_judge(
         batches: of the training loader.
 
     Returns:
-        The judge and the maker (places among the models), where an optimizer that holds weights of both steps for the judge's
-        loss, with a gradient for the maker, and another that holds the maker's alone steps for a loss that wants other answers
-        of the judge. None elsewhere; without a run, where no two optimizers hold weights of one model.
+        The critic and the generator (places among the models), where an optimizer that holds weights of both steps for the
+        critic's loss, with a gradient for the generator, and another that holds the generator's alone steps for a loss that
+        wants other answers of the critic. None elsewhere; without a run, where no two optimizers hold weights of one model.
     """
     owner = {id(p): k for k, part in enumerate(players(model)) for p in part.parameters()}
     held = [{owner.get(id(p)) for group in o.param_groups for p in group["params"]} for o in optimizers(optimizer)]
@@ -147,10 +147,10 @@ def moved_by_judge(
     watch = watched(model, optimizer, step, batches)
     if watch is None:
         return None
-    for (judge, maker), slopes in watch.moved.items():
-        pairs = _paired(slopes, watch.asked.get((judge, maker), ()))
+    for (critic, generator), slopes in watch.moved.items():
+        pairs = _paired(slopes, watch.asked.get((critic, generator), ()))
         if len(pairs) >= _FEWEST and not all(bool((a.sign() == b.sign()).all()) for a, b in pairs):
-            return judge, maker
+            return critic, generator
     return None
 
 
@@ -166,11 +166,11 @@ def moved_both_ways(
         batches: of the training loader.
 
     Returns:
-        The judge and the maker (places among the models), where in each of five batches and more the optimizer steps for two
-        losses that pull all of the judge's answers to what the maker makes to one value each, to different sides, and one of
-        the models has a gradient in both. None elsewhere: labels pull answers to values of their own, a reversed gradient takes
-        one step, and where only the model whose turn it is has a gradient, nothing is undone. Without a run, where no optimizer
-        holds weights of two models.
+        The critic and the generator (places among the models), where in each of five batches and more the optimizer steps for
+        two losses that pull all of the critic's answers to what the generator makes to one value each, to different sides, and
+        one of the models has a gradient in both. None elsewhere: labels pull answers to values of their own, a reversed
+        gradient takes one step, and where only the model whose turn it is has a gradient, nothing is undone. Without a run,
+        where no optimizer holds weights of two models.
     """
     owner = {id(p): k for k, part in enumerate(players(model)) for p in part.parameters()}
     held = [{owner.get(id(p)) for group in o.param_groups for p in group["params"]} for o in optimizers(optimizer)]
@@ -179,13 +179,13 @@ def moved_both_ways(
     watch = watched(model, optimizer, step, batches)
     if watch is None:
         return None
-    for (judge, maker), looks in watch.both.items():
+    for (critic, generator), looks in watch.both.items():
         by_batch: dict[int, list[_Look]] = {}
         for look in looks:
             by_batch.setdefault(look[0], []).append(look)
         turns = [any(_undoes(a, b) for a, b in combinations(each, 2)) for each in by_batch.values()]
         if len(turns) >= _FEWEST and all(turns):
-            return judge, maker
+            return critic, generator
     return None
 
 

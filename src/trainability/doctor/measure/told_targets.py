@@ -90,7 +90,7 @@ def _classes_of(rows: Tensor, slopes: Tensor, is_asked: Tensor, loss: Tensor) ->
     # With few examples a class, those that the batch lacks are not known: what knows nothing costs is the bound then.
     is_known = torch.count_nonzero(share) <= asked / _ROWS_OF_A_CLASS
     entropy = torch.where(is_known, entropy, math.inf).clamp(max=math.log(rows.shape[1]))
-    # A batch of one class does not tell the classes of the data: a sorted loader's, or a judge's of nothing but real examples.
+    # A batch of one class does not tell the classes of the data: a sorted loader's, or a critic's of nothing but real examples.
     is_told = (((told - marks).abs().amax(dim=1) < _NEAR) | ~is_asked).all() & (torch.count_nonzero(share) > 1)
     each = F.cross_entropy(rows, labels, reduction="none")
     again = (each * is_asked).sum() / asked

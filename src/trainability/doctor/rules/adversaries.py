@@ -24,15 +24,15 @@ def unlimited_critic(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).opponents.unlimited_critic
     if not found:
         return []
-    judge, maker = found
+    critic, generator = found
     return [
         Finding(
             rule="unlimited_critic",
             severity="warning",
-            seen=f"the loss of {judge} is linear in its outputs for what {maker} makes, and nothing limits their slope",
+            seen=f"the loss of {critic} is linear in its outputs for what {generator} makes, and nothing limits their slope",
             measurements=(Measurement(name="limits to the critic's slope", value=0.0, threshold=1.0),),
             cause="the weight clipping, gradient penalty or spectral norm of a Wasserstein critic is missing, or has no effect",
-            remedy=f"after each step of {judge}: with torch.no_grad(): for p in {judge}.parameters(): p.clamp_(-0.01, 0.01); "
+            remedy=f"after each step of {critic}: with torch.no_grad(): for p in {critic}.parameters(): p.clamp_(-0.01, 0.01); "
             "or add 10 * ((gradient norm at points between real and generated ones) - 1) ** 2 to its loss; or use "
             "binary_cross_entropy_with_logits of its answers",
             source="Wasserstein GAN, 2017, algorithm 1; own: slopes of the losses, and weights between steps",
@@ -55,15 +55,15 @@ def fixed_noise(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).opponents.fixed_noise
     if not found:
         return []
-    judge, maker = found
+    critic, generator = found
     return [
         Finding(
             rule="fixed_noise",
             severity="warning",
-            seen=f"{maker}, whose outputs {judge} judges, is given the same numbers at every step, none of the batch's",
+            seen=f"{generator}, whose outputs {critic} judges, is given the same numbers at every step, none of the batch's",
             measurements=(Measurement(name="different inputs in the calls that were seen", value=1.0, threshold=2.0),),
             cause="the noise is drawn once, before the loop",
-            remedy=f"draw it in the loop, for each step anew: {maker}(torch.randn(len(batch), size))",
+            remedy=f"draw it in the loop, for each step anew: {generator}(torch.randn(len(batch), size))",
             source="Generative Adversarial Nets, 2014, algorithm 1; own: inputs compared",
         )
     ]

@@ -6,33 +6,34 @@ from trainability.doctor.finding import Finding, Measurement
 _MOST_NAMED = 3
 
 
-def of_two(judge: str, maker: str) -> Finding:
+def of_two(critic: str, generator: str) -> Finding:
     """A generator that its discriminator's optimizer makes worse."""
     return Finding(
         rule="foreign_optimizer",
         code="foreign_optimizer.opponent",
         severity="warning",
-        seen=f"the optimizer of {judge} holds the parameters of {maker} as well, and steps them for the loss of {judge}; the "
-        f"optimizer of {maker} steps them for an opposing loss",
+        seen=f"the optimizer of {critic} holds the parameters of {generator} as well, and steps them for the loss of {critic}; "
+        f"the optimizer of {generator} steps them for an opposing loss",
         measurements=(Measurement(name="optimizers that move the same parameters", value=2.0, threshold=1.0),),
-        cause=f"the parameters of both models are in one optimizer: each of its steps undoes what {maker} learned",
-        remedy=f"give the optimizer of {judge} only the parameters of {judge}, and detach the outputs of {maker} in its loss",
+        cause=f"the parameters of both models are in one optimizer: each of its steps undoes what {generator} learned",
+        remedy=f"give the optimizer of {critic} only the parameters of {critic}, and detach the outputs of {generator} in its "
+        "loss",
         source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
     )
 
 
-def of_one(judge: str, maker: str) -> Finding:
+def of_one(critic: str, generator: str) -> Finding:
     """One optimizer for a generator and its discriminator, which steps for the losses of both."""
     return Finding(
         rule="foreign_optimizer",
         code="foreign_optimizer.opponent",
         severity="warning",
-        seen=f"one optimizer holds the parameters of {judge} and {maker}, and steps for two losses that want opposite outputs "
-        f"of {judge}, with gradients for the same parameters",
+        seen=f"one optimizer holds the parameters of {critic} and {generator}, and steps for two losses that want opposite "
+        f"outputs of {critic}, with gradients for the same parameters",
         measurements=(Measurement(name="losses that move the same parameters", value=2.0, threshold=1.0),),
-        cause=f"the parameters of both models are in one optimizer: one loss undoes what {judge} learns from the other",
-        remedy=f"one optimizer for {judge} and another for {maker}, each with its own model's parameters; and detach the "
-        f"outputs of {maker} in the loss of {judge}",
+        cause=f"the parameters of both models are in one optimizer: one loss undoes what {critic} learns from the other",
+        remedy=f"one optimizer for {critic} and another for {generator}, each with its own model's parameters; and detach the "
+        f"outputs of {generator} in the loss of {critic}",
         source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
     )
 
@@ -58,7 +59,7 @@ def of_the_same(num_shared: int, num_left: int) -> Finding:
 
 def of_another(settings: OptimizerSettings) -> Finding:
     """An optimizer with another network's parameters; the network is named where the program has a name for it."""
-    maker, holds = f"torch.optim.{settings.name}(model.parameters(), lr={settings.lr:g})", settings.holds
+    anew, holds = f"torch.optim.{settings.name}(model.parameters(), lr={settings.lr:g})", settings.holds
     return Finding(
         rule="foreign_optimizer",
         severity="error",
@@ -72,9 +73,9 @@ def of_another(settings: OptimizerSettings) -> Finding:
         cause=f"the optimizer was given the parameters of {holds}, but the loss is computed by another network"
         if holds
         else "the model, or the part of it that trains, was built, copied or replaced after the optimizer was made",
-        remedy=f"give it the parameters of the network that computes the loss, instead of those of {holds}: {maker}"
+        remedy=f"give it the parameters of the network that computes the loss, instead of those of {holds}: {anew}"
         if holds
-        else f"make the optimizer after the last change to the model: {maker}",
+        else f"make the optimizer after the last change to the model: {anew}",
         source="PyTorch, torch.optim",
         layers=settings.unmanaged,
     )
@@ -82,7 +83,7 @@ def of_another(settings: OptimizerSettings) -> Finding:
 
 def of_the_last(name: str | None, lr: float | None, num_others: int) -> Finding:
     """An optimizer of the network that the loop trained before it went on with another."""
-    maker = f"torch.optim.{name}(model.parameters(), lr={lr:g})" if name and lr is not None else "type(optimizer)(...)"
+    anew = f"torch.optim.{name}(model.parameters(), lr={lr:g})" if name and lr is not None else "type(optimizer)(...)"
     return Finding(
         rule="foreign_optimizer",
         code="foreign_optimizer.last",
@@ -95,7 +96,7 @@ def of_the_last(name: str | None, lr: float | None, num_others: int) -> Finding:
         ),
         cause="the loop goes on with another network (loaded, copied or built again), and its optimizer still holds the "
         "parameters of the one before",
-        remedy=f"make the optimizer anew, of the network that computes the loss: {maker}",
+        remedy=f"make the optimizer anew, of the network that computes the loss: {anew}",
         source="PyTorch, torch.optim; read from the graph of the loss",
     )
 

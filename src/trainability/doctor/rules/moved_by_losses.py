@@ -27,18 +27,18 @@ def condition_not_judged(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).opponents.not_judged
     if not found:
         return []
-    judge, maker, *readers = found
+    critic, generator, *readers = found
     if readers:
-        return [_reader_alone(maker, readers[0])]
+        return [_reader_alone(generator, readers[0])]
     return [
         Finding(
             rule="condition_not_judged",
             severity="warning",
-            seen=f"{maker} is given a class for each example, and no loss changes when its outputs are permuted between "
+            seen=f"{generator} is given a class for each example, and no loss changes when its outputs are permuted between "
             "examples",
             measurements=(Measurement(name="change of the losses", value=0.0, threshold=0.0),),
-            cause=f"{judge} is not given the class, or does not use it",
-            remedy=f"give {judge} the class together with the row: torch.cat([row, torch.nn.functional.one_hot(label, "
+            cause=f"{critic} is not given the class, or does not use it",
+            remedy=f"give {critic} the class together with the row: torch.cat([row, torch.nn.functional.one_hot(label, "
             "classes)], 1), with the true class for real rows and the requested class for generated ones; or add a "
             "classification loss on its outputs",
             source="Conditional Generative Adversarial Nets, 2014, section 3.2; own: rows permuted",
@@ -46,18 +46,18 @@ def condition_not_judged(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def _reader_alone(maker: str, reader: str) -> Finding:
+def _reader_alone(generator: str, reader: str) -> Finding:
     """A part learns to read the class in what a generator makes, and the generator does not learn to show it."""
     return Finding(
         rule="condition_not_judged",
         code="condition_not_judged.unmoved",
         severity="warning",
-        seen=f"{maker} is given a class for each example; the only loss that goes by which one trains {reader}, and its "
-        f"gradient to {maker} is cleared unused",
-        measurements=(Measurement(name=f"losses by the class that move {maker}", value=0.0, threshold=1.0),),
-        cause=f"the optimizer of that loss holds {reader}, and not {maker}",
-        remedy=f"give the optimizer of that loss the parameters of {maker} as well as those of {reader}, or add the loss to "
-        f"that of {maker}",
+        seen=f"{generator} is given a class for each example; the only loss that goes by which one trains {reader}, and its "
+        f"gradient to {generator} is cleared unused",
+        measurements=(Measurement(name=f"losses by the class that move {generator}", value=0.0, threshold=1.0),),
+        cause=f"the optimizer of that loss holds {reader}, and not {generator}",
+        remedy=f"give the optimizer of that loss the parameters of {generator} as well as those of {reader}, or add the loss "
+        f"to that of {generator}",
         source="Chen et al., InfoGAN, NeurIPS 2016, section 5; own: rows permuted, gradients followed to the step",
     )
 

@@ -90,8 +90,8 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
     settings = settings_of(evidence)
-    if reading.facts(evidence).opponents.moved_by_judge:
-        return [of_two(*reading.facts(evidence).opponents.moved_by_judge)]
+    if reading.facts(evidence).opponents.moved_by_critic:
+        return [of_two(*reading.facts(evidence).opponents.moved_by_critic)]
     if reading.facts(evidence).opponents.moved_both_ways:
         return [of_one(*reading.facts(evidence).opponents.moved_both_ways)]
     if (shared := reading.facts(evidence).shared or reading.facts(evidence).opponents.held_twice) is not None:

@@ -107,7 +107,7 @@ def _of_an_opponent(parameter: str) -> Finding:
         "has already stepped",
         measurements=(Measurement(name="optimizers with a gradient of two losses", value=1.0, threshold=0.0),),
         cause="a loss of one model flows back into the other, whose gradients are not cleared before its own backward pass",
-        remedy="detach what the one model is given of the other, judge(made.detach()), or call zero_grad() of this optimizer "
+        remedy="detach what the one model is given of the other, critic(made.detach()), or call zero_grad() of this optimizer "
         "right before its own loss.backward()",
         source="Goodfellow et al., Generative Adversarial Nets (alternating steps); own: gradients followed in the rehearsal",
     )

@@ -192,16 +192,17 @@ def _with_one_aim(facts: Facts) -> list[Finding]:
     """A generator that is trained to help its discriminator."""
     if not facts.opponents.same_aim:
         return []
-    judge, maker = facts.opponents.same_aim
+    critic, generator = facts.opponents.same_aim
     return [
         Finding(
             rule="wrong_sign",
             code="wrong_sign.together",
             severity="error",
-            seen=f"the losses of {maker} and {judge} want the same output of {judge} for what {maker} generates",
+            seen=f"the losses of {generator} and {critic} want the same output of {critic} for what {generator} generates",
             measurements=(Measurement(name="losses that agree", value=2.0, threshold=1.0),),
-            cause=f"the target or sign in the loss of {maker} is the same as in the loss of {judge}: the two do not compete",
-            remedy=f"use the opposite target for the outputs of {maker} in its own loss (ones, where {judge} is given zeros)",
+            cause=f"the target or sign in the loss of {generator} is the same as in that of {critic}: the two do not compete",
+            remedy=f"use the opposite target for the outputs of {generator} in its own loss (ones, where {critic} is given "
+            "zeros)",
             source="Goodfellow et al., Generative Adversarial Nets, 2014; signs of gradients compared over eight steps",
         )
     ]
