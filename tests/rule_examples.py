@@ -630,7 +630,10 @@ EXAMPLES: dict[str, Example] = {
         {"warning": drawn(varies=True, epochs_alike=True)}, near=drawn(varies=False, workers_alike=True, epochs_alike=True)
     ),
     "split_shift": Example(
-        {"warning": Evidence(data=data(validation=split("validation", channel_means=(0.0, 0.1, 0.4))))},
+        {
+            "warning": Evidence(data=data(validation=split("validation", channel_means=(0.0, 0.1, 0.4)))),
+            "hint": Evidence(data=data(split(is_windowed=True), split("validation", channel_means=(0.0, 0.1, 0.4)))),
+        },
         near=Evidence(data=data(validation=split("validation", channel_means=(0.0, 0.1, 0.34)))),
     ),
     "split_size": Example(

@@ -288,3 +288,24 @@ def test_rows_of_few_levels_and_repeated_values_are_told_apart():
     for repeats in (1, 2, 4):
         wide = rows.repeat_interleave(repeats, dim=1)
         assert len(set(row_hashes(wide).tolist())) == len(rows)
+
+
+def windows(of: torch.Tensor, steps: int = 12) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of windows of a series, in random order, each with the value that comes next."""
+    x = of.unfold(0, steps + 1, 1)
+    order = torch.randperm(len(x))
+    return [(x[k, :steps, None], x[k, steps]) for k in order.split(16)]
+
+
+@pytest.mark.parametrize(("kind", "severity"), [("series", "hint"), ("rows", "warning")])
+def test_a_series_that_has_moved_on_is_a_hint_and_rows_of_another_scale_are_a_warning(kind: str, severity: str) -> None:
+    torch.manual_seed(0)
+    t = torch.arange(200.0)
+    series = t / 50 + torch.sin(t / 2)
+    train, validation = windows(series[:140]), windows(series[140:])
+    if kind == "rows":
+        train, validation = ([(torch.randn(16, 12, 1) + k, torch.randn(16)) for _ in range(8)] for k in (0, 3))
+    audit = audit_data(train, validation)
+    assert audit.train.is_windowed is (kind == "series")
+    found = {f.rule: f.severity for f in diagnose(Evidence(data=audit)).findings}
+    assert found["split_shift"] == severity

@@ -101,6 +101,7 @@ class SplitAudit:
         other_classes_later: of training: examples that were not read may be of classes that validation has and those that were
             read lack, because the loader was not read to its end and is not known to draw at random.
         target_order: of training, float targets of up to eight numbers that come sorted, and again in the next pass; else None.
+        is_windowed: examples are windows of one series, some of which go on where others begin.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -130,6 +131,7 @@ class SplitAudit:
     same_columns: tuple[tuple[int, float], ...] = ()
     filled_columns: tuple[tuple[int, float, float, float], ...] = ()
     crossed: tuple[float, float] | None = None
+    is_windowed: bool = False
     lone_target: float | None = None
     other_classes_later: bool = False
     target_order: TargetOrder | None = None

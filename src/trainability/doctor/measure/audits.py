@@ -15,6 +15,7 @@ from trainability.doctor.measure import class_signal, torn
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.draws import redrawn
 from trainability.doctor.measure.filled_columns import FilledColumns
+from trainability.doctor.measure.held import are_windows
 from trainability.doctor.measure.later_classes import come_later
 from trainability.doctor.measure.order import OrderCounter
 from trainability.doctor.measure.row_hashes import row_hashes
@@ -27,6 +28,7 @@ _MOST_TARGETS = 256  # values of one example's target
 _MOST_COORDINATES = 3  # of an example that is a place
 _MOST_SWITCHES, _MOST_LEVELS = 16, 8  # columns of a table all of whose combinations may be there; values of each
 _MOST_LEFT_OUT = 100  # points of a grid in a row; of 2,000 random numbers the widest gap is thousands of times the narrowest
+_MOST_WINDOWS, _LONGEST = 1024, 1024  # examples, and numbers of each, in which windows of a series are looked for
 _FEWEST_BOXES, _FEWEST_BLANK = 64, 5  # blank images: with ten classes, equal targets by chance are one case in ten thousand
 _MIRROR_IMAGES = 200  # the largest of some forty differences, each with standard error 0.07, stays below 0.25
 
@@ -61,6 +63,7 @@ class _Split:
         self.regrouped: list[Tensor] = []
         self.is_single = True
         self.columns, self.filled = SameColumns(), FilledColumns()
+        self.series: list[Tensor] = []
         self.rest: Iterator[Any] | None = None  # batches that were not read
 
     def add(self, images: Tensor, labels: Any) -> None:
@@ -97,6 +100,8 @@ class _Split:
             self.places.append(x.flatten(1).double())
         if x[0].numel() <= _MOST_SWITCHES:
             self.rows.append(x.flatten(1))
+        if images.is_floating_point() and images.dim() in (2, 3) and x[0].numel() <= _LONGEST and self.count <= _MOST_WINDOWS:
+            self.series.append(images.detach().cpu())
         good = flat if bool(finite.all()) else flat[finite]
         if len(good) and (images.is_floating_point() or images.dim() >= 4):  # numbers of words have no scale
             self._moments(good)
@@ -211,6 +216,7 @@ class _Split:
             same_columns=self.columns.found(),
             filled_columns=self.filled.found(),
             crossed=self._crossed_corners(),
+            is_windowed=self._is_windowed(),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
 
@@ -221,6 +227,13 @@ class _Split:
             return None
         x1, y1, x2, y2 = torch.cat(self.targets).T
         return float((x1 > x2).float().mean()), float((y1 > y2).float().mean())
+
+    def _is_windowed(self) -> bool:
+        """Whether examples are overlapping windows of a series, of one number a step or several."""
+        if not self.series or len({t.shape[1:] for t in self.series}) != 1:
+            return False
+        rows = torch.cat(self.series)
+        return are_windows(rows) if rows.dim() == 2 else are_windows(rows[:, :, 0]) or are_windows(rows[:, 0])
 
     def _one_blank_target(self) -> bool | None:
         """Whether blank images all have the same target, as for empty images, and other images have others."""

@@ -39,14 +39,15 @@ def held_at(inputs: Tensor, targets: Tensor) -> tuple[str, str] | None:
     shape = inputs.shape[1:]
     index = [last] if len(shape) == 1 else [last // int(shape[1]), last % int(shape[1])]
     shown = "[:, " + ", ".join(map(str, index)) + "]"
-    rows = [inputs] if inputs.dim() == 2 else [inputs[:, :, index[1]], inputs[:, index[0]]]
-    if any(_are_windows(each) for each in rows):
+    if are_windows(inputs if inputs.dim() == 2 else inputs[:, :, index[1]]) or (
+        inputs.dim() == 3 and are_windows(inputs[:, index[0]])
+    ):
         return "windows", shown
     return ("table", shown) if inputs.dim() == 2 and _goes_with_others(flat, places) else None
 
 
-def _are_windows(rows: Tensor) -> bool:
-    """Whether rows are windows of one series: some of them go on where others begin."""
+def are_windows(rows: Tensor) -> bool:
+    """Whether rows (examples, steps) are windows of one series: some of them go on where others begin."""
     length = rows.shape[1]
     telling = rows[(rows != rows[:, :1]).any(dim=1)].contiguous()
     found: set[int] = set()

@@ -14,6 +14,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.split_meaning import means_otherwise, words_change, words_mean_otherwise
 from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_training
 
+_SAME_STATISTICS = "normalise both with the training set's statistics, as the last step"
 _SHIFT, _SPREAD = 0.5, 2.0  # standard deviations of a channel; times
 _CHANCE = 5.0  # standard errors
 _BY_NATURE = 0.2  # of validation, that occurs in training too: a split with replacement shares more
@@ -213,32 +214,33 @@ def _is_shuffled(compared: LabelsCompared) -> bool:
     return is_alike and compared.fall_z > 5 and compared.own_signal_z < 2 and compared.training_signal_z > 5
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning", "hint"))
 def split_shift(evidence: Evidence) -> list[Finding]:
     """Training and validation differ in mean, spread or meaning, or training lacks classes.
 
     Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2,
         and both by more than five standard errors of a mean over that many examples; silent where the model answers training's
-        inputs alike when they are given validation's mean and spread, as one does that standardises each example. Code
-        `classes`: every training class occurs in validation, together with others for which the model has outputs but no
-        training example was read: 20 examples and a twentieth of validation, so many that a random split would leave them out
-        less than once in a million. Labels are read to the loader's end, for three seconds at most, unless its sampler draws
-        at random; silent where the end was not reached, where training is not in random order, and where two training classes
-        are five times rarer in training than in validation, relative to the typical class, so that other classes may be rare
-        too. Code `meaning`: ridge regression on training explains three tenths or more of the variance of other training
-        targets, and at most a third of that in validation, though inputs look alike (means, spreads, names) and validation's
-        own inputs explain its targets. The same where training's word counts predict its classes and validation's no better
-        than chance, though validation's own words do, and no renaming of the classes helps. In a watched script: within three
-        passes over the training data, cross-entropy is half of the best constant answer's cost or less, while in evaluation
-        passes validation is predicted no better than by its most frequent class, at a loss above the constant's, then and
-        later; silent where a label stands for several classes, and where the passes skip trained layers, as in a comparison of
-        features, or need gradients, as in an attack. Code `chunks`: in the order of the data set, pairs of examples close to
-        each other that share words share classes, by 8 standard deviations; of pairs half of the data apart that share the same
-        words, at most three tenths of that is left, three standard errors added; all words occur all through the data, and none
-        marks a stretch of it; silent where validation is predicted better than by a constant. Code `channels`: for the
-        classifier of `validation_labels`, another order of validation's three channels, found on half of it, gains 5 standard
-        errors on the other half, and keeps 90 % of the accuracy on training and at least as much as any renaming of the
-        classes; or the splits' means and spreads differ, and another order leaves a fifth of the difference or less.
+        inputs alike when they are given validation's mean and spread, as one does that standardises each example; a hint where
+        examples are overlapping windows of one series. Code `classes`: every training class occurs in validation, together with
+        others for which the model has outputs but no training example was read: 20 examples and a twentieth of validation, so
+        many that a random split would leave them out less than once in a million. Labels are read to the loader's end, for
+        three seconds at most, unless its sampler draws at random; silent where the end was not reached, where training is not
+        in random order, and where two training classes are five times rarer in training than in validation, relative to the
+        typical class, so that other classes may be rare too. Code `meaning`: ridge regression on training explains three tenths
+        or more of the variance of other training targets, and at most a third of that in validation, though inputs look alike
+        (means, spreads, names) and validation's own inputs explain its targets. The same where training's word counts predict
+        its classes and validation's no better than chance, though validation's own words do, and no renaming of the classes
+        helps. In a watched script: within three passes over the training data, cross-entropy is half of the best constant
+        answer's cost or less, while in evaluation passes validation is predicted no better than by its most frequent class, at
+        a loss above the constant's, then and later; silent where a label stands for several classes, and where the passes skip
+        trained layers, as in a comparison of features, or need gradients, as in an attack. Code `chunks`: in the order of the
+        data set, pairs of examples close to each other that share words share classes, by 8 standard deviations; of pairs half
+        of the data apart that share the same words, at most three tenths of that is left, three standard errors added; all
+        words occur all through the data, and none marks a stretch of it; silent where validation is predicted better than by a
+        constant. Code `channels`: for the classifier of `validation_labels`, another order of validation's three channels,
+        found on half of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and at least
+        as much as any renaming of the classes; or the splits' means and spreads differ, and another order leaves a fifth of the
+        difference or less.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter change both numbers
         by far less than these limits. For a class that it has not seen, no prediction is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes to be detected as new), and examples
@@ -274,18 +276,22 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         return []
     if (reordered := other_statistics(a, b)) is not None:
         return [reordered]
+    cause, remedy = "the splits are normalised differently, or augmentation changes more than it should", _SAME_STATISTICS
+    if a.is_windowed:
+        cause = "the series rises or falls from one split to the next, or the splits are normalised differently"
+        remedy = f"subtract from each window, and from its target, the window's last value; and {_SAME_STATISTICS}"
     return [
         Finding(
             rule="split_shift",
-            severity="warning",
+            severity="hint" if a.is_windowed else "warning",
             seen=f"training and validation images differ: means by {max(shifts):.2f} standard deviations, spread by a "
             f"factor {widest:.2g}",
             measurements=(
                 Measurement(name="shift of a channel's mean", value=max(shifts), unit="standard deviations", threshold=limit),
                 Measurement(name="train over validation std", value=widest, threshold=factor),
             ),
-            cause="the splits are normalised differently, or augmentation changes more than it should",
-            remedy="normalise both with the training set's statistics, as the last step",
+            cause=cause,
+            remedy=remedy,
             source="own",
         )
     ]
