@@ -919,6 +919,8 @@ def test_what_mends_and_what_is_only_faster() -> None:
     assert fixes(0.1, 0.3, is_certain=True)  # but where a counted fact calls for the change
     assert not fixes(0.2, 0.3, is_certain=True)
     assert not fixes(0.001, 0.1)  # nothing is left to fix
+    assert not fixes(0.05, 0.3, is_game=True)  # a game that comes nearer is slow
+    assert fixes(0.2, 1.0, is_game=True)
     assert not fixes(0.6, 1.0, blind=True)
     assert fixes(0.2, math.inf)
     assert not fixes(math.inf, math.inf)

@@ -16,13 +16,17 @@ from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.players import energy_distance, judge_of
 from trainability.doctor.experiments.sources import Source
+from trainability.doctor.facts import Facts
 from trainability.doctor.rehearsed import Rehearsal
 
 MIDDLES = torch.tensor([[2.0, 0.0], [-2.0, 1.0], [0.0, -2.0]])
 
 
-def duel(detaches: bool = False, makes: int = 2) -> Setup:
-    """A GAN of points in three heaps; a maker of other points than there are has nothing to be held against."""
+def duel(detaches: bool = False, makes: int = 2, as_one: bool = False) -> Setup:
+    """A GAN of points in three heaps; a maker of other points than there are has nothing to be held against.
+
+    Its networks are a dict of two, or one module that holds both.
+    """
     torch.manual_seed(0)
     points = MIDDLES[torch.randint(3, (960,))] + 0.2 * torch.randn(960, 2)
     models = {"maker": planted.mlp(6, 32, 32, makes), "critic": planted.mlp(2, 32, 32, 1, act=nn.LeakyReLU)}
@@ -46,7 +50,32 @@ def duel(detaches: bool = False, makes: int = 2) -> Setup:
         optimizer["maker"].step()
         return loss
 
-    return Setup(model=models, train_loader=planted.loader(points), optimizer=optimizers, step=step, rehearse_seconds=1)
+    model = nn.ModuleDict(models) if as_one else models
+    return Setup(model=model, train_loader=planted.loader(points), optimizer=optimizers, step=step, rehearse_seconds=1)
+
+
+def side_by_side(apart: bool = True) -> Setup:
+    """A teacher that learns labels, and a student that learns its answers; or both of them for the sum of both losses."""
+    torch.manual_seed(0)
+    x = torch.randn(320, 6)
+    pair = nn.ModuleDict({"teacher": planted.mlp(6, 32, 4), "student": planted.mlp(6, 8, 4)})
+    optimizers = {name: torch.optim.Adam(model.parameters(), 1e-2) for name, model in pair.items()}
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        answers = model["teacher"](batch[0])
+        for each in optimizer.values():
+            each.zero_grad()
+        first = F.cross_entropy(answers, batch[1])
+        wanted = answers.softmax(1)
+        second = F.kl_div(model["student"](batch[0]).log_softmax(1), wanted.detach(), reduction="batchmean")
+        for loss in (first, second) if apart else (first + second,):
+            loss.backward()
+        for each in optimizer.values():
+            each.step()
+        return second
+
+    data = planted.loader(x, (x @ torch.randn(6, 4)).argmax(1))
+    return Setup(model=pair, train_loader=data, optimizer=optimizers, step=step, rehearse_seconds=1)
 
 
 OPPOSED = Evidence(rehearsal=Rehearsal(steps=(), opposed=True))
@@ -82,7 +111,22 @@ def test_models_of_which_none_makes_what_the_batch_holds_are_not_tried() -> None
     assert len(found.notes) == 1
 
 
-@pytest.mark.parametrize(("setup", "cause"), [(lambda: duel(detaches=True), ["detach_off"]), (duel, [])])
+@pytest.mark.parametrize("apart", [False, True])
+def test_of_losses_that_move_different_networks_none_tells_how_the_program_trains(apart: bool) -> None:
+    program = side_by_side(apart)
+    evidence = check_setup(program).evidence
+    assert evidence.rehearsal is not None
+    assert not evidence.rehearsal.opposed
+    assert (evidence.facts or Facts()).opponents.separate_losses == (2 if apart else 0)
+    table = {"rate_tenth": INTERVENTIONS["rate_tenth"]}
+    found = experiment(program, evidence, seconds=600, max_steps=20, interventions=table)
+    assert (found.arms == ()) is apart
+
+
+@pytest.mark.parametrize(
+    ("setup", "cause"),
+    [(lambda: duel(detaches=True), ["detach_off"]), (duel, []), (lambda: duel(as_one=True), [])],
+)
 def test_a_gan_is_experimented_on(setup: Callable[[], Setup], cause: list[str]) -> None:
     program = setup()
     evidence = check_setup(program).evidence

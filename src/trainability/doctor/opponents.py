@@ -47,6 +47,7 @@ class Opponents:
         fixed_noise: where the generator is given the same numbers at every step.
         held_twice: how many parameters two optimizers hold, and how many others, which get a gradient, none holds; None unless
             both occur.
+        separate_losses: how many losses of a body move different parameters, each some; 0 where there is one, or it is unknown.
         idle_loss: of several optimizers' losses, one that moves nothing, or a term that does not; None if there is none.
     """
 
@@ -57,6 +58,7 @@ class Opponents:
     unlimited_critic: tuple[str, ...] = ()
     fixed_noise: tuple[str, ...] = ()
     held_twice: tuple[int, int] | None = None
+    separate_losses: int = 0
     idle_loss: IdleLoss | None = None
 
 

@@ -31,11 +31,13 @@ class Scale:
         chance: loss of the best constant answer; the first loss, where that is not known.
         ideal: lowest loss of unbounded outputs; 0 where that is not known.
         blind: chance is not known.
+        is_game: of models that play against each other, what one makes is measured: it comes nearer slowly, and by turns.
     """
 
     chance: float
     ideal: float
     blind: bool = False
+    is_game: bool = False
 
     def left(self, loss: float | None) -> float:
         """What is left of the way from chance to the ideal; infinite where the loss is not finite."""
@@ -54,17 +56,18 @@ class Scale:
         return self.left(min(seen[-3:])) if seen and math.isfinite(seen[-1]) else math.inf
 
 
-def fixes(changed: float, unchanged: float, *, blind: bool = False, is_certain: bool = False) -> bool:
+def fixes(changed: float, unchanged: float, *, blind: bool = False, is_game: bool = False, is_certain: bool = False) -> bool:
     """Whether a change makes a program learn that otherwise does not, or stays far above.
 
     Args:
         changed: what is left with the change.
         unchanged: what is left without it, at best.
         blind: chance is not known.
+        is_game: then only what does not come nearer at all can be fixed.
         is_certain: a counted fact calls for the change.
     """
     if not changed <= (LEARNED_BLIND if blind else LEARNED):
         return False
     if unchanged >= AT_CHANCE:
         return changed <= BESIDE_CHANCE * unchanged
-    return unchanged >= FAR_LEFT and unchanged >= (FAR_OF_A_FACT if is_certain else FAR) * max(changed, LEAST)
+    return not is_game and unchanged >= FAR_LEFT and unchanged >= (FAR_OF_A_FACT if is_certain else FAR) * max(changed, LEAST)

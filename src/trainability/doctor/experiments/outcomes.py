@@ -101,7 +101,10 @@ class Witness:
         changed = self.scale.left(loss)
         ahead = min(unchanged, 1.0) - changed
         is_ahead = arm.is_certain or ahead > self.apart(arm.steps) or unchanged >= OUT_OF_REACH * max(changed, LEAST)
-        return fixes(changed, unchanged, blind=self.scale.blind, is_certain=arm.is_certain) and is_ahead
+        return (
+            fixes(changed, unchanged, blind=self.scale.blind, is_game=self.scale.is_game, is_certain=arm.is_certain)
+            and is_ahead
+        )
 
     def gets_further(self, arm: Arm) -> bool:
         """Whether a change is ahead of the better seed by more than both are apart, and by a tenth of what that leaves."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import cloned, tensors
 from trainability.doctor.experiments.variant import Variant, look
-from trainability.doctor.measure.nested import modules
+from trainability.doctor.measure.nested import players
 from trainability.doctor.measure.randomness import random_state
 
 _FEWEST = 16  # examples
@@ -38,7 +38,7 @@ def judge_of(variant: Variant) -> Callable[[Any, Any], Tensor] | None:
         return lambda module, args, words, output: calls.__setitem__(place, (args, words, output))
 
     with contextlib.ExitStack() as stack:
-        for place, model in enumerate(modules(variant.model)):
+        for place, model in enumerate(players(variant.model)):
             stack.callback(model.register_forward_hook(called(place), with_kwargs=True).remove)
         look(variant, variant.loop(), variant.reference, random_state())
     parts = [(path, part) for path, part in tensors(variant.reference) if part.is_floating_point() and part.dim() >= 2]
@@ -56,7 +56,7 @@ def judge_of(variant: Variant) -> Callable[[Any, Any], Tensor] | None:
 
     def judge(model: Any, batch: Any) -> Tensor:
         true = _rows(dict(tensors(batch))[path])
-        made = _rows(_called(modules(model)[place], args, words))
+        made = _rows(_called(players(model)[place], args, words))
         mean = true.mean(dim=0, keepdim=True).expand_as(true)
         return energy_distance(made, true) / energy_distance(mean, true)
 

@@ -19,6 +19,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.players import judge_of
 from trainability.doctor.experiments.variant import Variant, look
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.constants import constant_and_own
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.loss_number import scalar
@@ -91,7 +92,8 @@ class Source:
         task: recognised; its `chance` is that of the reference.
         ideal: the lowest loss that unbounded outputs can reach.
         output: of the program on the reference, before the first step; None of several models.
-        plays: whether several models have losses of their own, as in a GAN.
+        plays: whether several losses move different parts, as in a GAN: what one of them costs depends on the others' parts,
+            and says nothing of how well the program trains.
         judge: then, how far what one of them makes is from the reference; None where none makes such.
         notes: what the variants differ in from the program.
     """
@@ -112,7 +114,9 @@ class Source:
         """
         self.setup, self.evidence, self.batches, self.make = setup, evidence, batches, make
         self.task, self.ideal, self.output = Task(), 0.0, None
-        self.plays = len(modules(setup.model)) > 1 and evidence.rehearsal is not None and evidence.rehearsal.opposed
+        opponents = (evidence.facts or Facts()).opponents
+        opposed = evidence.rehearsal is not None and evidence.rehearsal.opposed
+        self.plays = opposed or opponents.separate_losses > 1
         self.judge: Callable[[Any, Any], Tensor] | None = None
         self.notes: list[str] = []
         errors: list[Exception] = []

@@ -44,7 +44,11 @@ class Standing:
         if task.chance is not None and task.chance > ideal + 1e-9:
             return Scale(chance=task.chance, ideal=ideal)
         first = self.arms[UNCHANGED].curve[0][1]
-        return Scale(chance=first, ideal=0.0, blind=True) if math.isfinite(first) and first > 0 else None
+        return (
+            Scale(chance=first, ideal=0.0, blind=True, is_game=self.source.plays)
+            if math.isfinite(first) and first > 0
+            else None
+        )
 
     def witness(self, fixed_in: int | None = None) -> Witness:
         assert self.scale is not None

@@ -187,6 +187,12 @@ class Followed:
     idle: IdleLoss | None
     held_twice: tuple[int, int] | None
 
+    @property
+    def num_separate(self) -> int:
+        """How many losses move different parameters; 0 where all move the same."""
+        kinds = len({each for each in self.moved if each})
+        return kinds if kinds > 1 else 0
+
 
 def follow_losses(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]) -> Followed | None:
     """Take some steps on copies, and follow the gradient of each loss.
