@@ -836,6 +836,10 @@ CODES = {
         fact(readings=Readings()),
     ),
     "constant_input.row": (fact(one_row=("maker",)), fact()),
+    "idle_loss.cleared": (
+        against(idle_loss=IdleLoss(place=1, num_losses=2, term=None, reached=("judge",), held=("judge",), before_step=True)),
+        against(idle_loss=None),
+    ),
     "dead_units.scale": (
         seen((layer(kind="norm", weight_rms=0.0, dead_fraction=1.0),)),
         seen((layer(kind="norm", weight_rms=1e-3, dead_fraction=1.0),)),

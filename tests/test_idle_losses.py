@@ -210,3 +210,41 @@ def test_two_optimizers_for_one_network_and_none_for_another(held: str, found: A
     assert followed.held_twice == found
     report = trainability.check(model, LOADER * 2, step=step, optimizer=optimizer)
     assert (report.findings[0].code == "foreign_optimizer.twice" if report.findings else False) == (found is not None)
+
+
+def two_losses(form: str) -> Callable:
+    """Two backward passes and one step; what stands between them is the form's."""
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        x = batch[0].clone().requires_grad_(form == "attack")
+        optimizer.zero_grad()
+        code = model["encoder"](x)
+        loss = F.mse_loss(model["decoder"](code), batch[0])
+        loss.backward(retain_graph=True)
+        if form in ("cleared", "attack"):
+            model.zero_grad()
+        if form == "stepped":
+            optimizer.step()
+            optimizer.zero_grad()
+        if form == "attack":
+            code = model["encoder"](x.detach() + 0.1 * x.grad.sign())
+        else:
+            code = model["encoder"](x)
+        F.softplus(-model["judge"](code)).mean().backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+@pytest.mark.parametrize("form", ["cleared", "added", "stepped", "attack"])
+def test_a_gradient_that_is_cleared_before_the_step_is_told_from_others(form: str) -> None:
+    model = parts()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    followed = follow_losses(model, optimizer, two_losses(form), LOADER)
+    idle = followed.idle if followed is not None else None
+    assert (idle is not None) is (form == "cleared")
+    if idle is not None:
+        assert (idle.place, idle.num_losses, idle.before_step, idle.reached) == (1, 2, True, ("encoder", "decoder"))
+        said = trainability.check(model, LOADER, optimizer=optimizer, step=two_losses(form), rehearse_seconds=1)
+        assert {f.code: f.severity for f in said.findings}.get("idle_loss.cleared") == "error"

@@ -13,7 +13,7 @@ _ONCE_FACTS = {  # what were fields of `Facts`, and what they are called now
 
 @dataclass(frozen=True, kw_only=True)
 class IdleLoss:
-    """A loss of a body with several optimizers, or a term of it, that reaches weights, and that no step uses.
+    """A loss of a body with several losses, or a term of it, that reaches weights, and that no step uses.
 
     Attributes:
         place: of the loss among those of the body, from 1.
@@ -22,6 +22,7 @@ class IdleLoss:
         reached: parts of the models that it gives a gradient, which is cleared.
         held: parts that the optimizer holds that steps then; of a term, those that the rest of the loss moves.
         is_cut: whether the loss is computed of what the held parts made, without a gradient for them.
+        before_step: whether its gradient is cleared before any optimizer steps, and another loss's takes its place.
     """
 
     place: int
@@ -30,6 +31,7 @@ class IdleLoss:
     reached: tuple[str, ...]
     held: tuple[str, ...]
     is_cut: bool = False
+    before_step: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class Opponents:
         fixed_noise: where the generator is given the same numbers at every step.
         held_twice: how many parameters two optimizers hold, and how many others, which get a gradient, none holds; None unless
             both occur.
-        separate_losses: how many losses of a body move different parameters, each some; 0 where there is one, or it is unknown.
+        separate_losses: of a body with several optimizers, how many losses move parameters that none of the others moves
+            together with the rest of its own; 0 where there is one, or it is unknown.
         idle_loss: of several optimizers' losses, one that moves nothing, or a term that does not; None if there is none.
     """
 

@@ -96,5 +96,6 @@ def _opponents(
     names = [name for name, _ in named_players(model)]
     told: dict[str, Any] = {name: tuple(names[k] for k in places) for name, places in found.items() if places is not None}
     if followed is not None:
-        told |= {"idle_loss": followed.idle, "held_twice": followed.held_twice, "separate_losses": followed.num_separate}
+        separate = followed.num_separate if len(optimizers(optimizer)) > 1 else 0
+        told |= {"idle_loss": followed.idle, "held_twice": followed.held_twice, "separate_losses": separate}
     return Opponents(**told)

@@ -47,6 +47,7 @@ class _Watch(TorchFunctionMode):
         stepping: likewise, the optimizers that stepped right behind it, by place.
         got: parameters that any loss gave a gradient.
         lost: gradients were used in another way.
+        own: of each parameter of the models by its id, the set that holds this id alone.
     """
 
     def __init__(self, parameters: list[nn.Parameter], own_optimizers: list[torch.optim.Optimizer]) -> None:
@@ -65,7 +66,7 @@ class _Watch(TorchFunctionMode):
         self._now: int | None = None
         self._is_aside = False
         self._parameters = parameters
-        self._own = {id(p): frozenset((id(p),)) for p in parameters}
+        self.own = {id(p): frozenset((id(p),)) for p in parameters}
         self._held: dict[int, set[int]] = {}  # backward passes whose gradient a parameter holds
         self._values: dict[int, Tensor] = {}  # of a parameter when it last got one
         self._gradients: dict[int, Tensor] = {}
@@ -118,13 +119,13 @@ class _Watch(TorchFunctionMode):
             self.lost |= name not in _SCALES
 
     def _of(self, tensor: Tensor) -> frozenset[int]:
-        return self._made[tensor] if tensor in self._made else self._own.get(id(tensor), frozenset())
+        return self._made[tensor] if tensor in self._made else self.own.get(id(tensor), frozenset())
 
     def _follow(self, given: Any, result: Any) -> None:
         with torch._C.DisableTorchFunction():
             taken = [tensor for _, tensor in tensors(given)]
             self._count += 1
-            self._used |= {id(tensor): self._count for tensor in taken if id(tensor) in self._own}
+            self._used |= {id(tensor): self._count for tensor in taken if id(tensor) in self.own}
             of = frozenset().union(*(self._of(tensor) for tensor in taken))
             if of:
                 for _, made in tensors(result):
@@ -189,9 +190,10 @@ class Followed:
 
     @property
     def num_separate(self) -> int:
-        """How many losses move different parameters; 0 where all move the same."""
-        kinds = len({each for each in self.moved if each})
-        return kinds if kinds > 1 else 0
+        """How many losses move parameters that no other moves together with its own; 0 where one moves all that others do."""
+        kinds = {each for each in self.moved if each}
+        widest = [each for each in kinds if not any(each < other for other in kinds)]
+        return len(widest) if len(widest) > 1 else 0
 
 
 def follow_losses(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]) -> Followed | None:
@@ -204,10 +206,10 @@ def follow_losses(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], An
         batches: of the training loader.
 
     Returns:
-        None where there is one optimizer or one loss, where the loop uses gradients in a way of its own (projects or averages
+        None where there is one loss, where the loop uses gradients in a way of its own (projects or averages
         them), and where the body reaches the models by itself.
     """
-    if reaches(step, model, optimizer) or len(optimizers(optimizer)) < 2:
+    if reaches(step, model, optimizer) or not optimizers(optimizer):
         return None
     twins, steppers = copied(model, optimizer)
     own = {id(p): p for part in modules(twins) for p in part.parameters()}
@@ -242,7 +244,9 @@ def _idle(watch: _Watch, count: int, steppers: list[torch.optim.Optimizer], name
     for place in range(count):
         moved, times = watch.moved.get(place, set()), watch.cleared.get(place, {})
         holders = sorted(watch.stepping.get(place, set()))
-        if not holders:  # something else than a step comes behind it: losses that are added up, or one to look at
+        if not holders:  # losses that are added up, one to look at, or one whose gradient is cleared before the step
+            if (early := _cleared_early(watch, place, count, steppers, names)) is not None:
+                return early
             continue
         term, reached, held = None, frozenset[int](), set().union(*(managed_parameters(steppers[k]) for k in holders))
         if not moved and times and min(times.values()) >= _FEWEST:
@@ -259,6 +263,24 @@ def _idle(watch: _Watch, count: int, steppers: list[torch.optim.Optimizer], name
             is_cut = term is None and bool(held & watch.of.get(place, set()))
             return IdleLoss(place=place + 1, num_losses=count, term=term, reached=parts[0], held=parts[1], is_cut=is_cut)
     return None
+
+
+def _cleared_early(
+    watch: _Watch, place: int, count: int, steppers: list[torch.optim.Optimizer], names: Mapping[int, str]
+) -> IdleLoss | None:
+    """A loss whose gradient is cleared between its backward pass and that of the next loss, which is stepped for.
+
+    One that reaches a leaf that is no parameter, such as an image that an attack changes, is there for that leaf's gradient.
+    """
+    times, runs = watch.cleared.get(place, {}), watch.terms[place]
+    holders = watch.stepping.get(place + 1, set())
+    held = set().union(*(managed_parameters(steppers[k]) for k in holders)) & set(times)
+    if watch.moved.get(place) or not held or min(times.values()) < _FEWEST:
+        return None
+    if not all(run and all(leaf in watch.own for term in run for leaf in term) for run in runs):
+        return None
+    parts = _parts(sorted(times, key=list(names).index), [], names)
+    return IdleLoss(place=place + 1, num_losses=count, term=None, reached=parts[0], held=parts[0], before_step=True)
 
 
 def _reached_by_terms(loss: Tensor) -> list[frozenset[int]]:

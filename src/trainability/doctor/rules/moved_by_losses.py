@@ -69,10 +69,12 @@ def _reader_alone(generator: str, reader: str) -> Finding:
 def idle_loss(evidence: Evidence) -> list[Finding]:
     """One of several losses moves no weights: its gradients are cleared unused.
 
-    Fires: of a body with several optimizers and backward passes, of which up to six runs are made on copies, an optimizer steps
-        behind a backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An
-        error. Code `detached`, an error: likewise where the loss is computed from what these weights made. Code `term`, a
-        warning: likewise all weights that one term of the loss reaches, where others move for other terms.
+    Fires: of a body with several backward passes, of which up to six runs are made on copies, an optimizer steps behind a
+        backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An error.
+        Code `detached`, an error: likewise where the loss is computed from what these weights made. Code `term`, a warning:
+        likewise all weights that one term of the loss reaches, where others move for other terms. Code `cleared`, an error: the
+        gradients of a loss that reaches nothing but weights are cleared between its backward pass and the next loss's, for
+        which an optimizer that holds these weights steps; one optimizer is enough.
     Why: each weight is followed from the backward pass that gives it a gradient to the step, or to zero_grad(). What is cleared
         unused in two runs or more, and moves nothing in any, has no effect on training.
     What fools it: gradients that the loop projects, averages or steps with by hand (it then is silent); a loss whose gradient
@@ -84,6 +86,8 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).opponents.idle_loss
     if found is None:
         return []
+    if found.before_step:
+        return [_cleared(found)]
     if found.is_cut:
         return [_detached(found)]
     return [_of_a_term(found) if found.term is not None else _of_a_loss(found)]
@@ -123,6 +127,22 @@ def _detached(found: IdleLoss) -> Finding:
         f"what {held} makes with its graph (detach() belongs into the loss that trains {reached})",
         source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed",
         layers=found.held,
+    )
+
+
+def _cleared(found: IdleLoss) -> Finding:
+    return Finding(
+        rule="idle_loss",
+        code="idle_loss.cleared",
+        severity="error",
+        seen=f"loss {found.place} of the {found.num_losses} of a step gives {_listed(found.reached)} gradients, which are "
+        f"cleared before the backward pass of loss {found.place + 1}; the step then uses those of loss {found.place + 1} alone",
+        measurements=(Measurement(name="steps that use the gradients of this loss", value=0.0, threshold=1.0),),
+        cause=f"zero_grad() is called between the backward passes of losses {found.place} and {found.place + 1}",
+        remedy=f"call zero_grad() once, before the backward pass of loss {found.place}, so that the gradients of both losses "
+        "add up; or step after each",
+        source="PyTorch, torch.optim.Optimizer.zero_grad; own: gradients followed from backward() to step()",
+        layers=found.reached,
     )
 
 
