@@ -138,6 +138,23 @@ def test_ends_that_no_goal_goes_by(ends: bool, fresh: bool, marks: Tensor, found
     assert seen == (None if found is None else ("[3]", pytest.approx(10.0 if found == "far" else 1.0, rel=0.5)))
 
 
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize(("mask", "found"), [("done", "[3]"), ("going on", None), ("none", None)])
+def test_goals_that_go_on_at_the_ends_alone(mask: str, found: str | None, outside: bool) -> None:
+    model, target = Twin(), Twin()
+    done = (torch.arange(64) % 5 == 0).float()
+
+    def step(own: Any, batch: Any) -> Tensor:
+        state, reward, after, end = batch
+        with torch.no_grad():
+            value = (target if outside else own)(after)[:, 0]
+        used = {"done": end, "going on": 1 - end, "none": torch.ones(64)}[mask]
+        return F.mse_loss(own(state)[:, 0], reward + 0.9 * used * value)
+
+    seen = asked(model, step, (X, X[:, 0], X + 0.1 * X.roll(1, dims=0), done)).reversed_ends
+    assert seen == (None if found is None else (found, pytest.approx(0.2, abs=0.01)))
+
+
 def corridor(after_end: str, chance: bool = False, count: int = 2048) -> list[tuple[Tensor, ...]]:
     """Walks along eight places, of which the last ends an episode; the first batch has no end."""
     draws = torch.Generator().manual_seed(0)

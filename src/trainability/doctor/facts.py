@@ -254,6 +254,8 @@ class Facts:
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
         unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
             how much further what comes after is from what was before where they are 1; None if there are none.
+        reversed_ends: such marks where alone these goals go by what comes after, and the share of the examples that have one;
+            None if there are none.
         index_goals: number of outputs whose arg-max, added to a number of the batch, is a target; None if there is none.
         fresh_starts: at how many such marks something else comes after the same state and action than another time, and of how
             many that can be compared, where the same always comes after them elsewhere; None if there are too few.
@@ -445,6 +447,7 @@ class Facts:
     solved_by: float | None = None
     differentiates: bool = False
     unread_ends: tuple[str, float] | None = None
+    reversed_ends: tuple[str, float] | None = None
     index_goals: int | None = None
     fresh_starts: tuple[int, int] | None = None
     rounded_gradient: tuple[float, float] | None = None

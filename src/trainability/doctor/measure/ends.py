@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+import torch.nn.modules.module as module_hooks
 from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors, to_device
@@ -31,7 +32,7 @@ def ends_facts(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
         batches: of the training loader.
 
     Returns:
-        Fields of `Facts`: `unread_ends`, and `fresh_starts` of the batches.
+        Fields of `Facts`: `unread_ends`, and `fresh_starts` of the batches; or else `reversed_ends`.
     """
     held = {name for name, t in tensors(batch) if _are_marks(t, len(t) if t.dim() else 0)}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -42,10 +43,16 @@ def ends_facts(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
             asked = to_device(other, device)
             found = unread_ends(model, asked, forward)
             break
-    if found is None:
-        return {}
     state, after = _given(model, asked, forward)
+    if found is None:
+        return {"reversed_ends": reversed_ends(model, asked, forward, state, after)}
     return {"unread_ends": found, "fresh_starts": fresh_starts(asked, state, after, found[0], batches)}
+
+
+def holds_two_states(batch: Any) -> bool:
+    """Whether two tensors of a batch have one shape, as states before and after a step: another network may be given one."""
+    shapes = [t.shape for _, t in tensors(batch) if t.is_floating_point() and t.dim() > 1]
+    return len(set(shapes)) < len(shapes)
 
 
 def fresh_starts(
@@ -124,6 +131,42 @@ def unread_ends(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, fl
     return name, float(apart[at].mean() / apart[~at].mean())
 
 
+def reversed_ends(
+    model: nn.Module, batch: Any, forward: Forward, state: Tensor | None, after: Tensor | None
+) -> tuple[str, float] | None:
+    """Look for marks where alone the goals go by what comes after, while the loss goes by the first state everywhere.
+
+    Args:
+        model: see `unread_ends`.
+        batch: likewise.
+        forward: likewise.
+        state: the tensor that is given with gradients; None where there is no such, or several.
+        after: the tensor of the same shape that is given without them.
+
+    Returns:
+        The marks' place in the batch, and the share of the examples that are marked, at most half; None where there are none.
+    """
+    if state is None or after is None or len(state) < _FEWEST:
+        return None
+    own = _ask(model, batch, forward)
+    for name, t in tensors(batch):
+        if not _are_marks(t, len(state)) or float(share := t.flatten().float().mean()) > _MOST_ENDS:
+            continue
+        at = t.flatten().bool()
+        parts = [_ask(model, exchanged(batch, after, _moved(after, rows)), forward) for rows in (at, ~at)]
+        first = _ask(model, exchanged(batch, state, _moved(state, ~at)), forward)
+        if parts[0] != own == parts[1] and first != own and own == _ask(model, batch, forward):
+            return name, float(share)
+    return None
+
+
+def _moved(tensor: Tensor, rows: Tensor) -> Tensor:
+    """The same, with the rows of some examples as large as those of two."""
+    moved = tensor.clone()
+    moved[rows] = moved[rows] + moved.roll(1, dims=0)[rows] + 1
+    return moved
+
+
 def _are_marks(tensor: Tensor, size: int) -> bool:
     """Whether a tensor holds a 0 or a 1 for each example, and both."""
     if tensor.numel() != size or tensor.dim() == 0 or len(tensor) != size or tensor.is_complex():
@@ -148,12 +191,11 @@ def _given(model: nn.Module, batch: Any, forward: Forward) -> tuple[Tensor | Non
         if kept is not None and not any(t is kept for t in seen[torch.is_grad_enabled()]):
             seen[torch.is_grad_enabled()].append(kept)
 
-    handles = [module.register_forward_pre_hook(look) for module in model.modules()]
+    handle = module_hooks.register_module_forward_pre_hook(look)  # of a target network outside the model, too
     try:
         _ask(model, batch, forward)
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
     with_gradients, without = seen[True], [t for t in seen[False] if not any(t is each for each in seen[True])]
     if len(with_gradients) != 1 or len(without) != 1 or with_gradients[0].shape != without[0].shape:
         return None, None

@@ -25,7 +25,7 @@ from trainability.doctor.measure.copying import can_copy
 from trainability.doctor.measure.densities import volume_turned
 from trainability.doctor.measure.derivatives import Derivatives, has_constant_slope, is_constant_term
 from trainability.doctor.measure.drawn_teacher import drawn_teacher
-from trainability.doctor.measure.ends import ends_facts
+from trainability.doctor.measure.ends import ends_facts, holds_two_states
 from trainability.doctor.measure.filled import filled
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.given_twice import given_twice
@@ -114,7 +114,9 @@ def questions_of_loss(
         "one target for several outputs": lambda known: {"one_target": one_target(plain, batch, forward, seen.beside_column)},
         "states that stand still": lambda known: {"same_after": same_after(plain, batch, forward, batches)},
         "actions that nothing reads": lambda known: {"largest_output": largest_output(plain, batch, forward)},
-        "ends of episodes": lambda known: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
+        "ends of episodes": lambda known: (
+            ends_facts(plain, batch, forward, batches) if seen.asks_itself or holds_two_states(batch) else {}
+        ),
         "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},
         "gradients that are rounding": lambda known: {"rounded_gradient": rounded_gradient(plain, batch, forward, cost)},
         "terms that are sums and means": lambda known: {

@@ -63,10 +63,10 @@ def unreached(
     for name, p in list(missing.items())[:MOST_ASKED]:
         if not repeats:
             reason = "unknown"
+        elif _changes_loss(p, ask, before):  # of what the model returns, too: item() and float() leave the value
+            reason = "turn" if name in waiting else "detached"
         elif id(p) in returned:
             reason = "not in the loss"
-        elif _changes_loss(p, ask, before):
-            reason = "turn" if name in waiting else "detached"
         else:
             spare = p.dim() < 2 and _is_used(model, name, reached)
             reason = "spare" if spare else "dropped" if _was_computed(model, name, seen) else "unused"

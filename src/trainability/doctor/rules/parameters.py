@@ -351,8 +351,8 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     Why: the reason is found by a test: the parameter is changed, and the loss is computed again with the same random numbers.
     What fools it: experts to which no example of this batch was routed, and parts used in a later phase of training; an online
         probe of more than one layer on features whose own loss has no weights.
-    Fix: use the module's result (add the positions to the embeddings), or remove detach(), .data, no_grad() or argmax between
-        the parameter and the loss.
+    Fix: use the module's result (add the positions to the embeddings), or remove detach(), item(), .data, no_grad() or argmax
+        between the parameter and the loss.
     Source: PyTorch, `DistributedDataParallel`, find_unused_parameters; own check of the reason.
     """
     found = tuple(p for p in reading.facts(evidence).unreached if not reached_later(evidence, p.name))

@@ -7,7 +7,7 @@ from trainability.doctor.layer_table import number
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
-FRESH = 3.0  # times as far
+FRESH, _HALF = 3.0, 0.5  # times as far; of the examples
 
 
 @rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
@@ -62,7 +62,8 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         each row's largest number, as returned by `argmax` or as second result of `max(dim=1)`, is added to numbers of the
         batch, and outputs are compared with the sum. A warning with code `drawn_again`: weights multiply log-probabilities of
         draws from which nothing else is computed, while other draws of the same shape are used whose log-probability is not
-        asked for.
+        asked for. A warning with code `reversed`: other rows of the second tensor change the loss where the mark is 1, at half
+        of the examples or fewer, and leave it bitwise the same where it is 0.
     Why: after the end of an episode there is no more reward. Targets that continue add the value of another episode, so failing
         costs nothing, and values grow to those of an episode without an end. Marks are flipped and losses compared, so this is
         certain.
@@ -82,6 +83,8 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         return [_of_another_draw()]
     if same is not None:
         return [_stands_still(*same)]
+    if (turned := reading.facts(evidence).reversed_ends) is not None:
+        return [_turned_round(*turned)]
     if found is None:
         return []
     place, apart = found
@@ -121,6 +124,21 @@ def _of_a_place(choices: int) -> Finding:
         cause="max(dim=1) returns values and indices, and the indices were used; or argmax(dim=1) is used instead of the value",
         remedy="target = reward + gamma * (1 - done) * value.max(dim=1).values, the first result of max",
         source="PyTorch, torch.max; Mnih et al., Nature 2015, algorithm 1",
+    )
+
+
+def _turned_round(place: str, share: float) -> Finding:
+    """Values of the next state that are kept where there is none, and left out where there is one."""
+    return Finding(
+        rule="unread_ends",
+        code="unread_ends.reversed",
+        severity="warning",
+        seen=f"the targets depend on the next state only where batch{place} is 1, for {100 * share:.0f} % of the examples; "
+        "where it is 0 other next states change nothing",
+        measurements=(Measurement(name="share of examples whose next state is used", value=share, threshold=_HALF),),
+        cause=f"the next state's value is multiplied by batch{place}, and not by 1 - batch{place}",
+        remedy="target = reward + gamma * (1 - done) * value_of_next",
+        source="Mnih et al., Nature 2015, algorithm 1; own: next states replaced, losses compared",
     )
 
 
