@@ -237,3 +237,36 @@ def test_a_check_says_that_the_teacher_was_never_trained() -> None:
         rehearse_seconds=2,
     )
     assert {f.code: f.severity for f in said.findings}.get("untrained_parameter.teacher") == "warning"
+
+
+@pytest.mark.parametrize(("kind", "severity"), [("loaded", "hint"), ("drawn", "warning"), ("he", "warning")])
+def test_a_loaded_network_whose_new_head_alone_is_trained_is_a_hint(kind: str, severity: str) -> None:
+    torch.manual_seed(0)
+    encoder = trained(dense()) if kind == "loaded" else dense()
+    for layer in encoder if kind == "he" else ():
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    model = nn.Sequential(encoder, nn.Linear(16, 4))
+    x = torch.randn(256, 12)
+    loader = DataLoader(TensorDataset(x, (x @ torch.randn(12, 4)).argmax(dim=1)), 32, shuffle=True)
+    optimizer = torch.optim.Adam(model[1].parameters(), 1e-2)
+    said = trainability.check(model, loader, loss_fn=F.cross_entropy, optimizer=optimizer, rehearse_seconds=2)
+    assert {f.code: f.severity for f in said.findings}.get("untrained_parameter.unmanaged") == severity
+
+
+def test_a_parameter_in_no_optimizer_is_said_beside_a_rate_that_dies() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(dense(), nn.Linear(16, 4))
+    x = torch.randn(512, 12)
+    loader = DataLoader(TensorDataset(x, (x @ torch.randn(12, 4)).argmax(dim=1)), 32, shuffle=True)
+    optimizer = torch.optim.SGD(model[0].parameters(), 0.05)
+    said = trainability.check(
+        model,
+        loader,
+        loss_fn=F.cross_entropy,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5),
+        rehearse_seconds=2,
+    )
+    assert {"rate_dies", "untrained_parameter.unmanaged"} <= {f.code for f in said.findings}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import planted_programs as planted
@@ -12,8 +13,11 @@ from torch.nn import functional as F
 
 from trainability import Evidence, Setup
 from trainability.checking.check import check_setup
+from trainability.doctor.experimented import Arm
 from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
+from trainability.doctor.experiments.judging import Scale
+from trainability.doctor.experiments.outcomes import Witness
 from trainability.doctor.experiments.players import energy_distance, judge_of
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.facts import Facts
@@ -102,6 +106,18 @@ def test_a_maker_is_judged_by_how_far_its_rows_lie_from_the_batch() -> None:
         with torch.no_grad():
             maker[-1].bias.copy_(mean + 10)
         assert float(judge(variant.model, variant.reference)) > 3
+
+
+def test_weights_that_make_something_nearer_and_learn_nothing_fix_no_game() -> None:
+    flat, nearer = ((0, 0.9), (10, 0.9), (20, 0.9)), ((0, 0.15), (10, 0.15), (20, 0.15))
+    arms = [Arm(name=name, change=name, curve=curve) for name, curve in (("as", flat), ("he", nearer))]
+    for curve, is_fixed in ((nearer, False), (((0, 0.9), (10, 0.3), (20, 0.15)), True)):
+        arm = replace(arms[1], curve=curve, again=0.15)
+        scale = Scale(chance=0.9, ideal=0.0, blind=True, is_game=True)
+        witness = Witness(
+            unchanged=arms[0], other=arms[0], scale=scale, vary=None, planned_steps=None, evidence=Evidence(), fixed_in=None
+        )
+        assert witness.is_fixed_by(arm) is is_fixed
 
 
 def test_models_of_which_none_makes_what_the_batch_holds_are_not_tried() -> None:

@@ -44,6 +44,8 @@ class OptimizerSettings:
         planned_steps: length of the run in optimizer steps, where known.
         unmanaged: trainable parameters in no group of this optimizer, nor of any other of the process.
         unmanaged_share: of the trainable numbers, those in `unmanaged`; None if unknown.
+        unmanaged_trained: whether the layers of these parameters, two or more, have been trained before, as those of a loaded
+            network have whose new head alone is trained.
         managed: how many of the model's trainable parameters are in its groups; None if the model is unknown.
         holds: what the program calls the network whose parameters it holds in their place; None if none was found.
         frozen: parameters that do not require a gradient.
@@ -68,6 +70,7 @@ class OptimizerSettings:
     planned_steps: int | None = None
     unmanaged: tuple[str, ...] = ()
     unmanaged_share: float | None = None
+    unmanaged_trained: bool = False
     managed: int | None = None
     holds: str | None = None
     frozen: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from trainability.doctor.outlook import judge_rehearsal
 _FEWEST_LOOKS = 4
 _LOST = 1.2  # more is left than at chance: not waiting there
 _FURTHER = 0.1
+_OWN_FALL = 0.7  # of what is left at the change's own start
 _FAILS = {"dead", "unstable", "too slow", "stalled"}  # verdicts on a rehearsal
 _RANK = {"as it is": 0, "trains": 1, "also helps": 2, "faster": 3, "no better": 4, "control": 5, "not tested": 6}
 
@@ -100,6 +101,8 @@ class Witness:
         """
         changed = self.scale.left(loss)
         ahead = min(unchanged, 1.0) - changed
+        if self.scale.is_game and not changed <= _OWN_FALL * self.scale.left(arm.curve[0][1]):
+            return False  # other weights may make something nearer before any step, and learn nothing
         is_ahead = arm.is_certain or ahead > self.apart(arm.steps) or unchanged >= OUT_OF_REACH * max(changed, LEAST)
         return (
             fixes(changed, unchanged, blind=self.scale.blind, is_game=self.scale.is_game, is_certain=arm.is_certain)

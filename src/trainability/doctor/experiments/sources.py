@@ -219,6 +219,8 @@ class Source:
     def _recognise(self, variant: Variant) -> None:
         if self.plays:
             self.judge = judge_of(variant)
+            if self.judge is not None:
+                self._note("loss: energy distance between what is generated and the batch, over that of the batch's mean")
             return
         loss, output = _looked_at(variant)
         self.output = output if len(modules(variant.model)) == 1 else None

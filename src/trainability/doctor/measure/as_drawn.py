@@ -50,6 +50,21 @@ def frozen_as_drawn(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for _, name, _ in found)
 
 
+def were_trained(model: nn.Module, parameters: set[int]) -> bool:
+    """Whether linear layers and convolutions look as if they had been trained: two or more, and none as it was drawn.
+
+    What was only drawn, by PyTorch or by a scheme such as He's, has weights as drawn, or biases that are all one number.
+
+    Args:
+        model: plain.
+        parameters: ids of those whose layers are meant.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _LAYERS) and is_read(m) and id(m.weight) in parameters]
+    biases = [m.bias.detach() for m in layers if isinstance(m.bias, Tensor) and m.bias.numel() > 1]
+    varied = [bool(torch.ne(bias, bias[0]).any()) for bias in biases]
+    return len(biases) > 1 and all(varied) and not any(map(is_as_drawn, layers))
+
+
 def _own(module: nn.Module, *, is_trained: bool) -> bool:
     return any(p.requires_grad is is_trained for p in module.parameters(recurse=False))
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from trainability.doctor.evidence import OptimizerSettings
-from trainability.doctor.measure.as_drawn import frozen_as_drawn
+from trainability.doctor.measure.as_drawn import frozen_as_drawn, were_trained
 from trainability.doctor.measure.factors import largest_factor, scheduler_of
 from trainability.doctor.measure.frozen_tables import random_tables
 from trainability.doctor.measure.graph import held_by_any_optimizer, managed_parameters
@@ -60,6 +60,7 @@ def optimizer_settings(
         unmanaged_share=_numbers(unmanaged) / max(_numbers([(n, p) for n, p in named if p.requires_grad]), 1)
         if named
         else None,
+        unmanaged_trained=model is not None and were_trained(model, {id(p) for _, p in unmanaged}),
         managed=sum(id(p) in managed for _, p in named if p.requires_grad) if model is not None else None,
         # What the optimizer has stepped is frozen for a part of each step only, as a discriminator is in the generator's.
         frozen=tuple(name for name, p in named if not p.requires_grad and not optimizer.state.get(p)),

@@ -196,20 +196,21 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     Fires: a trainable parameter is in no optimizer of the process, of the model or of a loss module that holds it by itself or
         is PyTorch's (an adaptive softmax); or a layer's weight is bitwise unchanged at each of the last three sampled steps. An
         error where no layer moves, or where only parameters in no optimizer have a gradient that is not exactly zero, as before
-        a head of zeros. A hint where requires_grad is False, or a part in no optimizer runs under no_grad, which is usually
-        intended (a warning where this is half of the weights and the loss gets no lower than the best constant answer's cost,
-        or gets lower at no learning rate); where no gradient reaches a layer that may be unused (a warning where it is half of
-        the weights, and 100 steps have not learned); where a run learns with the other layers, and these and their outputs have
-        a gradient of exactly zero, as a part that is faded in later; where a run that has learned comes to rest; and where the
-        parameters in no optimizer are tables or vectors of the model itself, not of a layer, and at most a tenth of its
-        weights: the rest of the model adapts to their initial values (a codebook, proxies, a random code), unless the loss of a
-        run gets no lower than the best constant answer's cost. Code `as_drawn`: two frozen layers or more before the trained
-        part have PyTorch's initial weights; a warning from eight, and from three where the rehearsal predicts no training, or
-        100 steps of a run leave 0.8 of the best constant answer's cost. Or the table of a frozen embedding is of independent
-        random numbers, normal or uniform; a warning in the same two cases. Code `teacher`: a network outside the model has
-        PyTorch's initial weights in all of two linear layers or more, the loss changes with its outputs, which need no
-        gradient, and the batch holds a label for each example. Codes of the others: `unmanaged` (in no optimizer), `frozen`,
-        `no_gradient`, `zero_gradient`, `zero_input`, `lr_zero`.
+        a head of zeros. A hint where requires_grad is False, where a part in no optimizer runs under no_grad, and where the
+        layers in no optimizer, two or more, were trained before, which is usually intended (a warning where this is half of the
+        weights and the loss gets no lower than the best constant answer's cost, or gets lower at no learning rate); where no
+        gradient reaches a layer that may be unused (a warning where it is half of the weights, and 100 steps have not learned);
+        where a run learns with the other layers, and these and their outputs have a gradient of exactly zero, as a part that is
+        faded in later; where a run that has learned comes to rest; and where the parameters in no optimizer are tables or
+        vectors of the model itself, not of a layer, and at most a tenth of its weights: the rest of the model adapts to their
+        initial values (a codebook, proxies, a random code), unless the loss of a run gets no lower than the best constant
+        answer's cost. Code `as_drawn`: two frozen layers or more before the trained part have PyTorch's initial weights; a
+        warning from eight, and from three where the rehearsal predicts no training, or 100 steps of a run leave 0.8 of the best
+        constant answer's cost. Or the table of a frozen embedding is of independent random numbers, normal or uniform; a
+        warning in the same two cases. Code `teacher`: a network outside the model has PyTorch's initial weights in all of two
+        linear layers or more, the loss changes with its outputs, which need no gradient, and the batch holds a label for each
+        example. Codes of the others: `unmanaged` (in no optimizer), `frozen`, `no_gradient`, `zero_gradient`, `zero_input`,
+        `lr_zero`.
     Why: everything is counted, nothing is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a
         learning rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`: the gradient is
         gone at the step; one step is enough where all gradients are cleared before it. Code `not_written`: the optimizer gets a
@@ -248,7 +249,9 @@ def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
     graph = reading.facts(evidence).graph or LossGraph()
     alone = alone_with_gradient(evidence, names)
     # Parts that run under no_grad and are in no optimizer are frozen, in two ways.
-    is_meant = set(names) <= set(graph.outside) or stays_as_drawn(evidence, names)
+    settings = settings_of(evidence)
+    is_loaded = settings is not None and settings.unmanaged_trained  # a new head alone is trained
+    is_meant = set(names) <= set(graph.outside) or stays_as_drawn(evidence, names) or is_loaded
     return _untrained(
         "unmanaged",
         names,

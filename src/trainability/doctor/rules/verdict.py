@@ -50,6 +50,7 @@ PRECEDENCE: tuple[Verdict, ...] = (
     "cannot tell",
 )
 # Warnings of these mean that a part of the model is not trained, or all of it no longer, whatever the loss does.
+_OF_OPTIMIZERS = ("foreign_optimizer", "unregistered_layers", "unreached_parameter", "weights_redrawn", "unusable_setting")
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter", "rate_dies")
 # These predict what happens between the examples, which the training loss does not show.
 _BETWEEN = ("activation_scale.third_sine",)
@@ -160,6 +161,7 @@ def _under_causes(found: list[Finding]) -> list[Finding]:
             if symptom in present
             and (weight > 0 or present[symptom].severity == "hint")
             and cause not in present[symptom].explains  # what a finding's own numbers explain is its symptom
+            and not (_stands_alone(present[symptom]) and cause not in _OF_OPTIMIZERS)
             and cause
             not in explained.get(symptom, set())  # of two findings that could be each other's cause, the first is the cause
         }
@@ -176,6 +178,11 @@ def _under_causes(found: list[Finding]) -> list[Finding]:
                 todo.extend(explained.get(symptom, ()))
         result.append(replace(finding, explains=tuple(sorted(chain))))
     return result
+
+
+def _stands_alone(finding: Finding) -> bool:
+    """Whether a finding is a mistake of its own, whatever else is wrong: no rate or gradient explains a forgotten parameter."""
+    return finding.code == "untrained_parameter.unmanaged" and finding.severity != "hint"
 
 
 def _worse_than_their_causes(found: list[Finding], causes: list[Finding]) -> list[Finding]:
