@@ -98,3 +98,15 @@ def test_nothing_bends_behind_tables(name: str) -> None:
     facts = look(model, batch, lambda model, batch: (model(batch[0]) - batch[1]).pow(2).mean())
     (found, *_) = [f for f in diagnose(Evidence(facts=facts)).findings if f.rule == "linear_stack"] or [None]
     assert (found.severity if found is not None else None) == severity
+
+
+@pytest.mark.parametrize(("bent", "severity"), [(False, "hint"), (True, "warning")])
+def test_deep_linear_nets_are_meant_where_the_targets_are_linear(bent: bool, severity: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Linear(a, b, bias=False) for a, b in ((6, 24), (24, 24), (24, 4))))
+    x = torch.randn(512, 6)
+    y = (x * x if bent else x) @ torch.randn(6, 4)
+    batches = list(zip(x.split(64), y.split(64), strict=True))
+    facts = look(net, batches[0], lambda model, batch: nn.functional.mse_loss(model(batch[0]), batch[1]), batches=batches)
+    found = {f.rule: f.severity for f in diagnose(Evidence(facts=facts)).findings}
+    assert found["linear_stack"] == severity

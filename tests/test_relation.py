@@ -283,3 +283,23 @@ def test_too_few_labels_tell_no_relation(labelled: int, is_told: bool) -> None:
     y = torch.full((600,), -1)
     y[:labelled] = 1  # of one class alone, so that -1 could be the other
     assert (read_relation([(x, y)]) is not None) == is_told
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_two_pictures_are_related_to_whether_they_show_one_thing(seed: int) -> None:
+    draws = torch.Generator().manual_seed(seed)
+    things = torch.randn(10, 8, 8, generator=draws)
+    left, same = torch.randint(10, (N,), generator=draws), torch.rand(N, generator=draws) < 0.5
+    right = torch.where(same, left, (left + torch.randint(1, 10, (N,), generator=draws)) % 10)
+    pairs = torch.stack([things[left], things[right]], dim=1) + 0.3 * torch.randn(N, 2, 8, 8, generator=draws)
+    own, shuffled = (relation(pairs, same.float()[order]) for order in (torch.arange(N), torch.randperm(N, generator=draws)))
+    assert own is not None
+    assert shuffled is not None
+    assert own.z >= 8
+    assert shuffled.z < 4
+
+
+def test_a_number_of_its_own_for_each_example_is_related_to_nothing() -> None:
+    x, own = drawn(N, 8), torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    assert read_relation(list(zip(x.split(50), own.split(50), strict=True))) is None
+    assert read_relation(list(zip(x.split(50), (own // 40).split(50), strict=True))) is not None

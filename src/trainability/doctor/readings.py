@@ -279,6 +279,7 @@ class Readings:
         lengths_differ: and the loader's first batches have three lengths or more, as sequences have and batches have not.
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
         only_pools: maxima of pooling are all that is nonlinear in the model, in evaluation.
+        told_by_a_line: a linear map of the input explains the targets of a model whose trace shows that nothing in it bends.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
@@ -308,6 +309,7 @@ class Readings:
     kept: KeptTargets | None = None
     only_pools: bool = False
     affine: AffineWhole | None = None
+    told_by_a_line: bool = False
     sorted_targets: TargetOrder | None = None
     one_sequence: bool = False
     lengths_differ: bool = False

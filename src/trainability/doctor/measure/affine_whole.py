@@ -323,6 +323,15 @@ def _together(answer: Callable[[Tensor], Tensor], at: Tensor, first: Tensor, sec
     return float((both - one - other + own).abs().max()) / moved if moved > 0 else 0.0
 
 
+def is_told_by_a_line(seen: ForwardPass, known: Facts, batches: Iterable[Any]) -> bool:
+    """Whether a model that the trace has shown to be affine is asked what a linear map of its input answers."""
+    if known.has_nonlinearity is not False or not known.stacked:
+        return False
+    with contextlib.suppress(Exception):
+        return any(_is_answered(seen, x, batches) for x in [t for _, t in tensors(seen.inputs) if _is_data(t)][:_MOST_INPUTS])
+    return False
+
+
 def _is_answered(seen: ForwardPass, x: Tensor, batches: Iterable[Any]) -> bool:
     """Whether a linear map of the input that is fitted on half of the examples explains the targets of the others."""
     target = seen.target()

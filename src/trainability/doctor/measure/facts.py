@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.affine_whole import affine_whole
+from trainability.doctor.measure.affine_whole import affine_whole, is_told_by_a_line
 from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
@@ -212,7 +212,9 @@ def _questions(
         "layers with nothing between": lambda known: stacked(plain, seen, loss, known),
         "functions that are affine": lambda known: {
             "readings": replace(
-                known.readings, affine=affine_whole(plain, seen, loss, known, batches, _managed(model, optimizer))
+                known.readings,
+                affine=affine_whole(plain, seen, loss, known, batches, _managed(model, optimizer)),
+                told_by_a_line=is_told_by_a_line(seen, known, batches),
             )
         },
         "columns of one number": lambda known: {

@@ -69,6 +69,8 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     inputs, targets = inputs[labelled], targets[labelled]
     if targets.dim() == 1 and not targets.is_floating_point() and len(targets) - _most_frequent(targets) < _FEWEST_OTHERS:
         return None
+    if not targets.is_floating_point() and targets.dim() == 1 and len(targets.unique()) == len(targets):
+        return None  # a name for each example, as an index into a memory bank: there is nothing that it could go with
     found = relation(inputs, targets, integers)
     return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
 
@@ -138,9 +140,9 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
     """Compare inputs with their targets, by distance correlation and by the largest correlation of two columns.
 
     Each is computed on several views of the inputs (values, word counts, words by place, spectra, how one channel is moved
-    against another) and compared with the same under 99 shuffles of the targets; so are products of each two columns of a
-    table, and so is how far neighbours agree, examples of one category, and of sequences of whole numbers which places are
-    equal, what the sum leaves, and how often the target is in its row.
+    against another, how far two are apart) and compared with the same under 99 shuffles of the targets; so are products of each
+    two columns of a table, and so is how far neighbours agree, examples of one category, and of sequences of whole numbers
+    which places are equal, what the sum leaves, and how often the target is in its row.
 
     Args:
         inputs: (examples, ...).
@@ -314,6 +316,8 @@ def _views(inputs: Tensor) -> list[Tensor]:
         spectrum = torch.fft.rfft2(x - x.mean(dim=(2, 3), keepdim=True)).abs()
         pooled = nn.functional.adaptive_avg_pool2d(x, (min(8, x.shape[2]), min(8, x.shape[3])))
         views = [pooled, nn.functional.adaptive_avg_pool2d(spectrum, (min(8, x.shape[2]), min(5, spectrum.shape[3])))]
+        if x.shape[1] == 2:  # two pictures that may be of one thing, or of two
+            views.append((pooled[:, 0] - pooled[:, 1]).abs())
         if 2 <= x.shape[1] <= _FEW_FRAMES and min(x.shape[-2:]) > 2 * _FARTHEST:
             views.append(_moved(x))
     elif x.dim() >= 3 and x.shape[1] >= 8:

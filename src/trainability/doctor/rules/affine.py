@@ -24,8 +24,8 @@ def _without_activation(evidence: Evidence, pairs: Sequence[Stacked]) -> Finding
     """Pairs that are no factors of a matrix on purpose.
 
     A warning where nothing in the model, or behind its embeddings, bends but pooling, three layers follow each other, or an
-    identity stands between two; a hint where it learns far all the same, and for a pair alone, which may be a projection behind
-    another.
+    identity stands between two; a hint where it learns far all the same, where the targets are linear, and for a pair alone,
+    which may be a projection behind another.
     """
     facts, first = reading.facts(evidence), pairs[0]
     nothing_bends = facts.has_nonlinearity is False
@@ -43,7 +43,7 @@ def _without_activation(evidence: Evidence, pairs: Sequence[Stacked]) -> Finding
         told = "; an nn.Identity stands between them, as in the place of an activation"
     # Sums over tables may be all that the targets ask for, as of a bag of words.
     may_be_meant = not nothing_bends or facts.looks_up
-    is_meant = may_be_meant and (not told or _falls_far(evidence))
+    is_meant = (may_be_meant and (not told or _falls_far(evidence))) or facts.readings.told_by_a_line
     return Finding(
         rule="linear_stack",
         severity="hint" if is_meant else "warning",

@@ -380,13 +380,13 @@ def linear_stack(evidence: Evidence) -> list[Finding]:
         between is no bottleneck: a hint; a warning where a third follows in the same way, or an `nn.Identity` of the first
         one's module runs between, unless the loss falls to a quarter. Of a model in which nothing is nonlinear in evaluation,
         or nothing but max pooling, also convolutions that are not separable, and layers with batch norm, average pooling or a
-        reshape between: a warning; with max pooling, or behind embeddings, a hint where the loss falls to a quarter. Also a
-        warning where sums or products with a graph's adjacency lie between: with weights moved at random, outputs stay within
-        1e-3 of an affine function for moves of 0.1 to 100 times the input, and scaling two layers does more than each alone.
-        Not so with a bottleneck, batch norm, weights used twice, a function of the loss's own, or targets that are nine tenths
-        linear; nor with another input that differs between batches, unless the pass is sums, products and views alone and that
-        input, as it is, weighs places, as an adjacency or a mask does, and not features; a hint where the loss falls to a
-        quarter.
+        reshape between: a warning; with max pooling, or behind embeddings, a hint where the loss falls to a quarter, and where
+        a linear map of the input explains nine tenths of the targets. Also a warning where sums or products with a graph's
+        adjacency lie between: with weights moved at random, outputs stay within 1e-3 of an affine function for moves of 0.1 to
+        100 times the input, and scaling two layers does more than each alone. Not so with a bottleneck, batch norm, weights
+        used twice, a function of the loss's own, or targets that are nine tenths linear; nor with another input that differs
+        between batches, unless the pass is sums, products and views alone and that input, as it is, weighs places, as an
+        adjacency or a mask does, and not features; a hint where the loss falls to a quarter.
     Why: the product of two matrices is a matrix: without a nonlinear function no depth bends a straight boundary, and XOR stays
         at ln 2. Batch norm is a factor and a constant for each channel.
     What fools it: a factorisation on purpose, which has a bottleneck; deep networks that are linear on purpose.
