@@ -836,6 +836,7 @@ CODES = {
         fact(readings=Readings()),
     ),
     "constant_input.row": (fact(one_row=("maker",)), fact()),
+    "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),
     "unread_ends.reversed": (fact(reversed_ends=("[3]", 0.1)), fact()),
     "idle_loss.cleared": (
         against(idle_loss=IdleLoss(place=1, num_losses=2, term=None, reached=("judge",), held=("judge",), before_step=True)),

@@ -309,3 +309,15 @@ def test_a_series_that_has_moved_on_is_a_hint_and_rows_of_another_scale_are_a_wa
     assert audit.train.is_windowed is (kind == "series")
     found = {f.rule: f.severity for f in diagnose(Evidence(data=audit)).findings}
     assert found["split_shift"] == severity
+
+
+@pytest.mark.parametrize(("kind", "severity"), [("sequences", "error"), ("others", None), ("values", None)])
+def test_the_same_sequences_again_and_again_are_a_repeated_batch(kind: str, severity: str | None) -> None:
+    torch.manual_seed(0)
+    words = torch.randint(20, (8, 16, 13))
+    train = [(w[:, :-1], w[:, 1:]) for w in (words if kind == "others" else words[:1].expand(8, -1, -1))]
+    if kind == "values":  # all of the data at each step, as of an equation
+        train = [(x.float(), y.float()) for x, y in train]
+    audit = audit_data(train, [(words[1:].flatten(0, 1)[:, :-1], words[1:].flatten(0, 1)[:, 1:])])
+    found = {f.rule: f.severity for f in diagnose(Evidence(data=audit)).findings}
+    assert found.get("repeated_batch") == severity

@@ -102,6 +102,8 @@ class SplitAudit:
             read lack, because the loader was not read to its end and is not known to draw at random.
         target_order: of training, float targets of up to eight numbers that come sorted, and again in the next pass; else None.
         is_windowed: examples are windows of one series, some of which go on where others begin.
+        repeated_sequences: of batches whose targets are several whole numbers an example, those that are the same as the one
+            before, value for value and in the same order; how many batches; and examples of the first.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -132,6 +134,7 @@ class SplitAudit:
     filled_columns: tuple[tuple[int, float, float, float], ...] = ()
     crossed: tuple[float, float] | None = None
     is_windowed: bool = False
+    repeated_sequences: tuple[int, int, int] = (0, 0, 0)
     lone_target: float | None = None
     other_classes_later: bool = False
     target_order: TargetOrder | None = None

@@ -279,6 +279,7 @@ class Readings:
         lengths_differ: and the loader's first batches have three lengths or more, as sequences have and batches have not.
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
         only_pools: maxima of pooling are all that is nonlinear in the model, in evaluation.
+        floored_log_scale: the function, never below zero, whose result two exponentials are taken of; None if there is none.
         told_by_a_line: a linear map of the input explains the targets of a model whose trace shows that nothing in it bends.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
@@ -310,6 +311,7 @@ class Readings:
     only_pools: bool = False
     affine: AffineWhole | None = None
     told_by_a_line: bool = False
+    floored_log_scale: str | None = None
     sorted_targets: TargetOrder | None = None
     one_sequence: bool = False
     lengths_differ: bool = False

@@ -1,6 +1,8 @@
 """The audit of the data, exactly as the loop will see it."""
 
+import itertools
 import math
+import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -64,6 +66,7 @@ class _Split:
         self.is_single = True
         self.columns, self.filled = SameColumns(), FilledColumns()
         self.series: list[Tensor] = []
+        self.sequences: list[list[int]] = []
         self.rest: Iterator[Any] | None = None  # batches that were not read
 
     def add(self, images: Tensor, labels: Any) -> None:
@@ -90,6 +93,8 @@ class _Split:
         if isinstance(labels, Tensor) and labels.dim() and len(labels) == len(x) and not labels.is_complex():
             of_labels = row_hashes(labels.detach().float().cpu().reshape(len(x), 1, -1))
             both = hashed ^ of_labels
+            if labels.dim() > 1 and not labels.is_floating_point():
+                self.sequences.append(both.tolist())
             self.blank_targets.update(of_labels[blank].tolist())
             self.other_targets.update(of_labels[~blank].tolist())
             self.pairs.append(both[(low.amin(dim=1) != high.amax(dim=1))])  # what holds one value alone is empty, and no copy
@@ -217,6 +222,11 @@ class _Split:
             filled_columns=self.filled.found(),
             crossed=self._crossed_corners(),
             is_windowed=self._is_windowed(),
+            repeated_sequences=(
+                sum(itertools.starmap(operator.eq, itertools.pairwise(self.sequences))),
+                len(self.sequences),
+                len(self.sequences[0]) if self.sequences else 0,
+            ),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
 

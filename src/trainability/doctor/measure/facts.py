@@ -42,6 +42,7 @@ from trainability.doctor.measure.influence import (
     place_leakage,
 )
 from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
+from trainability.doctor.measure.log_scales import floored_log_scale
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.noise_in_place import noise_in_place
@@ -194,6 +195,7 @@ def _questions(
             plain, batch, forward, loss, seen, _managed(model, optimizer), turns
         ),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
+        "logarithms of scales": lambda known: {"readings": replace(known.readings, floored_log_scale=floored_log_scale(loss))},
         "units without a gradient": lambda known: {"cut_rows": cut_rows(plain, batch, forward)},
         "steps without a gradient": lambda known: {"cut_steps": cut_steps(plain, batch, forward, seen)},
         "what stands beside the outputs": lambda known: {

@@ -43,23 +43,26 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
     order = data.train.order if data is not None else None
     if data is not None and (example := one_example(data.train)):
         return example  # batches drawn from little else are equal anyway
-    if data is None or order is None or order.repeated_batches < 2:
+    if data is None:
         return []
-    every = order.repeated_batches >= order.num_batches - 1
-    if not every and (order.num_batches < 8 or order.repeated_batches < 0.4 * order.num_batches):
+    repeated, count, size = (
+        data.train.repeated_sequences if order is None else (order.repeated_batches, order.num_batches, order.batch_size)
+    )
+    every = repeated >= count - 1
+    if repeated < 2 or (not every and (count < 8 or repeated < 0.4 * count)):
         return []
-    measured = Measurement(name="batches equal to the one before", value=float(order.repeated_batches), threshold=2.0)
+    measured = Measurement(name="batches equal to the one before", value=float(repeated), threshold=2.0)
     if not every:
-        return [repeated_in_turn(order, measured)]
-    larger = data.validation is not None and data.validation.num_images > order.batch_size
+        return [repeated_in_turn(order, measured)] if order is not None else []
+    larger = data.validation is not None and data.validation.num_images > size
     return [
         Finding(
             rule="repeated_batch",
             severity="error" if larger else "hint",
-            seen=f"{order.repeated_batches + 1} batches in a row hold the same {order.batch_size} examples",
+            seen=f"{repeated + 1} batches in a row hold the same {size} examples",
             measurements=(measured,),
-            cause="the loop or the loader starts again for every batch",
-            remedy="for batch in loader, not next(iter(loader)) at every step",
+            cause="the loop or the loader starts again for every batch, or draws it with the same seed",
+            remedy="for batch in loader, not next(iter(loader)) at every step; and no manual_seed() where batches are drawn",
             source="own",
         )
     ]

@@ -30,7 +30,9 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         what another makes, which ends in a sigmoid, tanh, ReLU, softplus or exponential, and 5 % or more of the data's values
         are outside its range by more than a tenth of its half, or of their spread. Also a warning where one term of the loss, a
         distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or more of
-        which are outside its range. Codes: the activation, `relu`, `sigmoid`, `softmax` or `softplus`.
+        which are outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors, are
+        taken of one result of a ReLU or softplus, as of the log-variance of a code. Codes: the activation, `relu`, `sigmoid`,
+        `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -45,10 +47,27 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_not_exclusive(facts.rows_off_one)]
     if facts.graph is not None and facts.graph.takes is None and (facts.wanted_below or 0.0) >= WANTED_BELOW:
         return [_held_at_zero(facts.wanted_below or 0.0)]
+    if facts.readings.floored_log_scale is not None:
+        return [_log_scale(facts.readings.floored_log_scale)]
     if facts.judged_outside is not None and facts.judged_outside[1] >= 0.05:
         return [_generated(*facts.judged_outside)]
     found = _last_function(facts)
     return found or ([_of_one_term(*facts.graph.bounded_term)] if facts.graph is not None and facts.graph.bounded_term else [])
+
+
+def _log_scale(function: str) -> Finding:
+    """A posterior that cannot be narrower than its prior."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.log_scale",
+        severity="warning",
+        seen=f"exp() is taken of the result of a {function} and of a multiple of it, as of a log-variance: it is never "
+        "below 0, so neither is a scale below 1",
+        measurements=(Measurement(name="least value of the logarithm", value=0.0, threshold=0.0),),
+        cause=f"a {function} is applied to the mean and log-variance of the code, which need both signs",
+        remedy=f"remove the {function} behind the layers that return the mean and the log-variance",
+        source="Kingma and Welling, Auto-Encoding Variational Bayes, 2014, appendix C; read off the graph of the loss",
+    )
 
 
 def _last_function(facts: Facts) -> list[Finding]:
