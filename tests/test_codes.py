@@ -836,6 +836,14 @@ CODES = {
         fact(readings=Readings()),
     ),
     "constant_input.row": (fact(one_row=("maker",)), fact()),
+    "weights_decayed.penalty": (
+        fact(readings=Readings(weight_penalty=(3.0, 0.5))),
+        fact(readings=Readings(weight_penalty=(2.9, 0.9))),
+    ),
+    "weights_decayed.penalty of a small share": (
+        fact(readings=Readings(weight_penalty=(30.0, 0.5))),
+        fact(readings=Readings(weight_penalty=(30.0, 0.49))),
+    ),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),
     "unread_ends.reversed": (fact(reversed_ends=("[3]", 0.1)), fact()),
     "idle_loss.cleared": (

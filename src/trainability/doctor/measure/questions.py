@@ -44,6 +44,7 @@ from trainability.doctor.measure.own_scale import scaled_by_themselves
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired
 from trainability.doctor.measure.partners import joined_to_others
+from trainability.doctor.measure.penalties import weight_penalty
 from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, preferences
@@ -223,6 +224,9 @@ def questions_of_pairs(
         },
         "tables that are given the same words": lambda known: {
             "readings": replace(known.readings, twice=known.readings.twice or same_words(plain, batch, forward))
+        },
+        "terms of the weights alone": lambda known: {
+            "readings": replace(known.readings, weight_penalty=weight_penalty(plain, batch, forward))
         },
         "networks outside the model": lambda known: {
             "readings": replace(known.readings, drawn_teacher=drawn_teacher(plain, batch, forward))

@@ -1,6 +1,7 @@
 """Weight decay that is stronger than the gradient: before a run, and in weights that it has shrunk to nothing. No rule."""
 
 import itertools
+import math
 import statistics
 
 from trainability.doctor import reading
@@ -10,6 +11,7 @@ from trainability.doctor.layer_table import number
 
 _USUAL_DECAY = 1e-4  # as part of the gradient
 _STRONG_DECAY, _OUTPULLED = 0.05, 3.0
+_MOST, _GENTLE = 0.5, 0.1  # of the loss; of the gradient, which a penalty may well be
 _EMPTIED, _NOTHING = 0.01, 1e-3  # of the weight at first; where a usual decay is told, too
 _STANDS, _ABOVE, _FEWEST_STEPS = 0.97, 0.3, 50  # of the loss at half of the steps; of the first loss
 
@@ -25,6 +27,29 @@ def smaller_decay(evidence: Evidence, settings: OptimizerSettings) -> float:
         return min(decay, _USUAL_DECAY)
     rate = settings.lr / (1 - min(settings.momentum or 0.0, 0.999))
     return min(decay, 0.4 / (steps * rate)) if steps and rate else decay
+
+
+def is_strong(ratio: float, share: float) -> bool:
+    """Whether a penalty is most of the loss, and of its gradient."""
+    return ratio >= _OUTPULLED and share >= _MOST
+
+
+def of_a_penalty(ratio: float, share: float) -> Finding:
+    """A term of the loss that does what weight decay does."""
+    return Finding(
+        rule="weights_decayed",
+        code="weights_decayed.penalty",
+        severity="warning",
+        seen=f"{100 * share:.0f} % of the loss is a penalty on the weights, which pulls {number(ratio)} times as hard on "
+        "the typical weight as the rest of the loss",
+        measurements=(
+            Measurement(name="pull of the penalty over the gradient of the rest", value=ratio, threshold=_OUTPULLED),
+            Measurement(name="share of the loss", value=share, threshold=_MOST),
+        ),
+        cause="the factor of the penalty is too large: it pulls the weights to zero, whatever the data want",
+        remedy=f"multiply its factor by {10 ** math.floor(math.log10(_GENTLE / ratio)):g}",
+        source="Krogh and Hertz, A Simple Weight Decay Can Improve Generalization, NeurIPS 1991; gradients compared",
+    )
 
 
 def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:

@@ -8,7 +8,7 @@ from trainability.doctor.best_constant import comes_to_nothing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
-from trainability.doctor.rules.decay import is_emptied, outpulled, smaller_decay
+from trainability.doctor.rules.decay import is_emptied, is_strong, of_a_penalty, outpulled, smaller_decay
 from trainability.doctor.rules.drawing import SIGMOIDS, drawn_for_signal
 from trainability.doctor.rules.gradients import faded_at_start
 from trainability.doctor.rules.rule import rule
@@ -182,7 +182,9 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
         part of the gradient of an optimizer that divides by the gradient's size, and the loss stands still above three tenths
         of its first value. Code `outpulled`: a decay of 0.05 or more pulls on the typical weight three times as hard as the
         first gradient, and either the rehearsed loss falls by less than a tenth, or stands still in the same way over the
-        second half of 50 steps or more, or else nothing is learned in 50 steps of a run.
+        second half of 50 steps or more, or else nothing is learned in 50 steps of a run. Code `penalty`: a term that goes by
+        the weights alone, and pulls them to zero, is half of the first loss or more, and its gradient for the typical weight is
+        three times that of the rest of the loss or more.
     Why: decay shrinks each weight by lr times decay per step, whatever the gradient is. At a twentieth of its size, a weight
         shrinks the signal of its layer by that factor, and with it all gradients, so that vanishing gradients follow. Adam
         divides the sum of gradient and decay by its size, so that the larger of the two sets the direction of the whole step.
@@ -190,6 +192,8 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     Fix: a tenth of the weight decay, or less: as much as removes at most a third of a weight in the whole run.
     Source: own; Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, for what decay does.
     """
+    if (penalty := reading.facts(evidence).readings.weight_penalty) is not None and is_strong(*penalty):
+        return [of_a_penalty(*penalty)]
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
     if settings is None or not settings.weight_decay:
         return []
