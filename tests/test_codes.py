@@ -844,6 +844,7 @@ CODES = {
         fact(readings=Readings(weight_penalty=(30.0, 0.5))),
         fact(readings=Readings(weight_penalty=(30.0, 0.49))),
     ),
+    "wrong_sign.custom": (fact(readings=Readings(wrong_backward=("Act", 0.1))), fact()),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),
     "unread_ends.reversed": (fact(reversed_ends=("[3]", 0.1)), fact()),
     "idle_loss.cleared": (

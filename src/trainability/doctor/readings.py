@@ -280,6 +280,8 @@ class Readings:
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
         only_pools: maxima of pooling are all that is nonlinear in the model, in evaluation.
         floored_log_scale: the function, never below zero, whose result two exponentials are taken of; None if there is none.
+        wrong_backward: the class of a function of the program's own whose `backward` is not the slope of its `forward`, and the
+            multiple of the slope that is nearest to it; None if there is none.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
             of the loss, for the typical weight, and its share of the loss; None if there is none.
         told_by_a_line: a linear map of the input explains the targets of a model whose trace shows that nothing in it bends.
@@ -313,6 +315,7 @@ class Readings:
     only_pools: bool = False
     affine: AffineWhole | None = None
     told_by_a_line: bool = False
+    wrong_backward: tuple[str, float] | None = None
     weight_penalty: tuple[float, float] | None = None
     floored_log_scale: str | None = None
     sorted_targets: TargetOrder | None = None

@@ -21,6 +21,7 @@ from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.constant_columns import constant_columns
 from trainability.doctor.measure.crossed import crossed_outputs
+from trainability.doctor.measure.custom_functions import wrong_backward
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.cut_rows import cut_rows
 from trainability.doctor.measure.cut_steps import cut_steps
@@ -195,6 +196,9 @@ def _questions(
             plain, batch, forward, loss, seen, _managed(model, optimizer), turns
         ),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
+        "functions of the program's own": lambda known: {
+            "readings": replace(known.readings, wrong_backward=wrong_backward(plain, batch, forward, loss))
+        },
         "logarithms of scales": lambda known: {"readings": replace(known.readings, floored_log_scale=floored_log_scale(loss))},
         "units without a gradient": lambda known: {"cut_rows": cut_rows(plain, batch, forward)},
         "steps without a gradient": lambda known: {"cut_steps": cut_steps(plain, batch, forward, seen)},

@@ -58,9 +58,11 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         rises with it; or the loss is that of a flow to a normal distribution, and its term for that log-determinant is off by
         an amount that changes with the weights, or has the wrong sign at each example. Code `backward`: a custom autograd
         function returns gradients with the opposite sign, so that moves along them change the loss by minus the expected
-        amount, within a tenth, while the gradients of all other weights are right. A warning with code `quantiles`: below all
-        targets and above them the loss is linear in the outputs, with slopes that train each for one minus the quantile that
-        the loss holds for it, under that name. Code `nll`: `nll_loss` of logits or probabilities.
+        amount, within a tenth, while the gradients of all other weights are right. Code `custom`: along eight random
+        directions, the gradient of a custom autograd function is off by three tenths of the function's slope or more, and two
+        moves find the same slope, within a tenth. A warning with code `quantiles`: below all targets and above them the loss is
+        linear in the outputs, with slopes that train each for one minus the quantile that the loss holds for it, under that
+        name. Code `nll`: `nll_loss` of logits or probabilities.
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
@@ -84,6 +86,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or slopes(facts)
             or _volume(facts)
             or _backward(facts)
+            or _own_function(facts)
             or _quantiles(facts)
             or boundless(facts)
             or switched_off(facts)
@@ -298,6 +301,28 @@ def _backward(facts: Facts) -> list[Finding]:
             source="Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015; own: weights moved, "
             "losses compared",
             layers=names,
+        )
+    ]
+
+
+def _own_function(facts: Facts) -> list[Finding]:
+    """A custom function whose gradient is of another function."""
+    if facts.readings.wrong_backward is None:
+        return []
+    name, ratio = facts.readings.wrong_backward
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.custom",
+            severity="error",
+            seen=f"the gradient that {name}.backward returns is not the slope of {name}.forward: along random directions it is "
+            f"nearest to {ratio:.2g} times the slope",
+            measurements=(Measurement(name="gradient over slope", value=ratio, threshold=1.0),),
+            cause=f"{name}.backward computes the derivative of another function",
+            remedy=f"correct {name}.backward until torch.autograd.gradcheck({name}.apply, x) passes, with x in float64; or "
+            "write the function with PyTorch's own operations",
+            source="PyTorch, torch.autograd.gradcheck; differences of the function's own values",
+            explains=("unreached_parameter", "zero_gradient", "vanishing_gradient"),
         )
     ]
 
