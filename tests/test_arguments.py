@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
         "check(setup()), or use trainability check test_arguments:setup",
     ),
     "check model function": (lambda: tb.check(setup, DATA, CE), "model is the function setup", MODULE),
-    "check metric": (lambda: tb.check(MODEL, DATA, CE, metric="accuracy"), "'accuracy'", "(outputs, targets)"),
+    "check metric by name": (lambda: tb.check(MODEL, DATA, CE, metric="accuracy"), "'accuracy'", "(outputs, targets)"),
     "Setup model": (lambda: setup(model=[]), "model is a list", MODULE),
     "Setup training_step": (lambda: setup(training_step="x"), "training_step is 'x'", "a function of (model, batch)"),
     "confirm setup": (lambda: tb.confirm(MODEL), "a Linear", "a Setup or a function"),
