@@ -65,6 +65,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
     "check classes": (lambda: sgd_check(num_classes="3"), "num_classes is '3'", WHOLE),
     "check planned": (lambda: sgd_check(planned_steps=0), "planned_steps is 0", WHOLE),
     "check clip": (lambda: sgd_check(clip=-1.0), "clip is -1.0", "a gradient norm above 0"),
+    "check function": (
+        lambda: tb.check(setup),
+        "model is the function setup",
+        "check(setup()), or use trainability check test_arguments:setup",
+    ),
+    "check model function": (lambda: tb.check(setup, DATA, CE), "model is the function setup", MODULE),
+    "check metric by name": (lambda: tb.check(MODEL, DATA, CE, metric="accuracy"), "'accuracy'", "(outputs, targets)"),
     "Setup model": (lambda: setup(model=[]), "model is a list", MODULE),
     "Setup training_step": (lambda: setup(training_step="x"), "training_step is 'x'", "a function of (model, batch)"),
     "confirm setup": (lambda: tb.confirm(MODEL), "a Linear", "a Setup or a function"),

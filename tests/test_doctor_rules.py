@@ -110,7 +110,9 @@ def test_every_code_is_on_the_page_of_its_rule():
     assert not [f"{rule}.{code}" for rule, code in sorted(codes) if f"`{code}`" not in inspect.getdoc(RULES[rule].check)]
 
 
-@pytest.mark.parametrize(("name", "hint"), [("gain_budget", "gain_budget_"), ("zzz", "trainability explain")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("gain_budget", "gain_budget_"), ("zzz", "trainability explain"), ("nosuchrule", "trainability explain")]
+)
 def test_an_unknown_rule_is_refused_with_the_nearest_name(name, hint):
     with pytest.raises(ValueError, match=f"{name}.*{hint}"):
         explain(name)

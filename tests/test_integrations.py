@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability.doctor.evidence import Evidence
+from trainability.integrations.watching import Watching
 from trainability.loops.events import Listener
 from trainability.training.record import read_run
 
@@ -120,6 +121,30 @@ def test_lightning_writes_a_run_beside_its_logger(tmp_path: Path) -> None:
     assert run.loop["config"] == {"lr": 0.1, "dropout": 0.0}
     assert run.loop["planned_steps"] == 16
     assert list((tmp_path / "logs").rglob("events.*"))
+
+
+def test_lightning_second_fit_is_written_beside_the_first(tmp_path: Path) -> None:
+    from trainability.integrations import LightningMonitor
+
+    for num in (1, 2):
+        callback = LightningMonitor(every=4, run=tmp_path / "run")
+        fit(Module(), callback, max_epochs=num)
+    assert len(read_run(tmp_path / "run").steps) == 8
+    assert len(read_run(tmp_path / "run-002").steps) == 16
+
+
+def test_runs_of_several_optimizers_go_beside_earlier_ones_together(tmp_path: Path) -> None:
+    for _ in range(2):
+        parts = nn.ModuleDict({"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)})
+        watching = Watching(4, None, {"run": tmp_path / "run"})
+        watching.begin(parts, [torch.optim.SGD(part.parameters(), lr=0.1) for part in parts.values()])
+        watching.end()
+    assert sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("loop.json")) == [
+        "run-002/one",
+        "run-002/two",
+        "run/one",
+        "run/two",
+    ]
 
 
 def test_lightning_stops_a_doomed_fit(tmp_path: Path) -> None:

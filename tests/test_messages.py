@@ -129,6 +129,32 @@ def test_a_misspelled_argument_is_answered_with_the_nearest(call: Any, near: str
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "called", "missing"),
+    [
+        (lambda: trainability.Setup(train_loader=[]), "Setup", "model="),  # pyright: ignore[reportCallIssue]
+        (lambda: trainability.Setup(), "Setup", "model=, train_loader="),  # pyright: ignore[reportCallIssue]
+        (lambda: trainability.check(), "check", "model="),  # pyright: ignore[reportCallIssue]
+        (lambda: trainability.Monitor(), "Monitor", "model="),  # pyright: ignore[reportCallIssue]
+    ],
+)
+def test_a_missing_argument_is_named_with_those_that_are_taken(call: Any, called: str, missing: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{called}\(\) needs {missing}; it takes model, ") as told:
+        call()
+    assert "\n" not in str(told.value)
+    trainability.check(MODEL, [(torch.randn(4, 2), torch.randn(4, 1))], nn.MSELoss())
+
+
+def test_a_check_without_an_optimizer_says_so_first() -> None:
+    batches = [(torch.randn(8, 2), torch.randn(8, 1))] * 3
+    found = trainability.check(MODEL, batches, nn.MSELoss())
+    assert found.verdict == "cannot tell"
+    assert found.reason.startswith("no optimizer")
+    assert "optimizer=" in found.reason
+    given = torch.optim.SGD(MODEL.parameters(), 0.01)
+    assert "no optimizer" not in trainability.check(MODEL, batches, nn.MSELoss(), given, rehearse_seconds=0).reason
+
+
 def test_a_wrong_option_of_run_is_told_without_the_script(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["run", "--steps", "abc", "reg.py"])

@@ -249,8 +249,8 @@ def test_examples_mixed_as_may_be_meant_do_not_take_a_promise_away(found: dict[s
 @pytest.mark.parametrize(
     ("multiple", "words"),
     [
-        (62.2, "could be 62 times longer before"),
-        (3.14, "could be 3.14 times longer before"),
+        (62.2, "a single update could be 62 times as long before"),
+        (3.14, "a single update could be 3.14 times as long before"),
         (0.5, "0.5 times as long already"),
     ],
 )

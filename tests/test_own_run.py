@@ -6,8 +6,10 @@ import math
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from trainability.cli.program import main
 from trainability.report.compare import write_comparison
 from trainability.report.figures import metric_figure
 from trainability.report.html import legend_of, render, write_report
+from trainability.report.other_loop import tiles
 from trainability.training.run_monitor import diagnose_run, read_evidence
 from trainability.watch.screen import EventLines
 from trainability.watch.state import LiveRun
@@ -130,11 +133,45 @@ def test_a_loop_that_fails_or_is_stopped_says_so(tmp_path: Path) -> None:
     assert "ZeroDivisionError: one" in result["message"] or status == "interrupted"
 
 
-def test_a_directory_with_a_run_is_refused(tmp_path: Path) -> None:
-    recorded(tmp_path / "mine", num=2)
+def test_a_second_run_takes_the_next_free_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert recorded(Path("runs/mine"), num=2).run == Path("runs/mine")
+    (tmp_path / "runs/mine-007x").mkdir()
+    assert not capsys.readouterr().err
+    for name in ("mine-002", "mine-003"):
+        assert recorded(Path("runs/mine"), num=3).run == Path("runs", name)
+        told = capsys.readouterr().err.split()
+        assert told.count("trainability:") == 1
+        assert {"runs/mine", f"runs/{name}"} <= set(told)
+        assert len(read_run(tmp_path / "runs" / name).steps) == 3
+    assert len(read_run(tmp_path / "runs/mine").steps) == 2
+
+
+def test_sinks_write_into_the_directory_that_is_taken(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    for folder in (tmp_path / "mine", tmp_path / "mine-002"):
+        assert recorded(tmp_path / "mine", num=2, sinks=("tensorboard",)).run == folder
+        assert len(list((folder / "tensorboard").iterdir())) == 1
+
+
+def test_speed_is_the_median_and_is_measured_while_the_loop_steps(tmp_path: Path) -> None:
     model, optimizer = program()
-    with pytest.raises(ValueError, match="already holds a run"), Monitor(model, optimizer, run=tmp_path / "mine"):
-        pass
+    with Monitor(model, optimizer, every=10, run=tmp_path / "mine") as monitor:
+        train(monitor, model, optimizer, 55)
+        time.sleep(0.5)  # what a program does behind its last step
+        monitor.diagnose()
+    run = read_run(tmp_path / "mine")
+    speeds = [row["steps_per_second"] for row in run.steps if "steps_per_second" in row]
+    assert len(speeds) == 7
+    assert speeds[-1] > 4 / 0.5
+    (tile,) = [tile for tile in tiles(run) if tile.label == "Steps/s"]
+    assert tile.value == f"{statistics.median(speeds[1:]):,.1f}"
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    model, optimizer = program()
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="cannot be written"), Monitor(model, optimizer, run=tmp_path / "file"):
         pass
@@ -254,9 +291,7 @@ def test_a_killed_process_leaves_a_run_that_opens(tmp_path: Path) -> None:
     assert [row["step"] for row in run.steps] == list(range(1, len(run.steps) + 1))
     assert read_evidence(run).steps[-1].step == len(run.steps)
     render(run)
-    model, optimizer = program()
-    with pytest.raises(ValueError, match="already holds a run"), Monitor(model, optimizer, run=tmp_path / "mine"):
-        pass
+    assert recorded(tmp_path / "mine", num=1).run == tmp_path / "mine-002"
 
 
 def test_a_full_disk_does_not_stop_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import math
 import time
@@ -45,7 +46,9 @@ from trainability.doctor.measure.written_data import overwritten, with_overwritt
 from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.rules.clip import clips_to_nothing
+from trainability.doctor.rules.verdict import NO_OPTIMIZER
 from trainability.doctor.setup import Setup
+from trainability.doctor.told import told
 from trainability.prescribe.remedies import asks_for_a_rate, prescribed
 
 _PAIRS, _MOST_BATCHES = 256, 16  # examples, and batches, in which pairs are compared
@@ -105,6 +108,11 @@ def check(
         if any(part is not None for part in (*beside, planned_steps, scheduler_interval)):
             raise ValueError("a Setup holds the whole program; put the other arguments into it (dataclasses.replace)")
         return check_setup(model)
+    if inspect.isfunction(model) and train_loader is None:
+        in_shell = f"trainability check {model.__module__ if model.__module__ != '__main__' else 'MODULE'}:{model.__name__}"
+        raise ValueError(
+            f"model is {told(model)}; call it if it returns a Setup, check({model.__name__}()), or use {in_shell} in a shell"
+        )
     return check_setup(
         Setup(
             model=model,
@@ -307,7 +315,7 @@ def _rehearsed(
         problems.append("some steps of the loop: not rehearsed (rehearse_seconds=10)")
         return None
     if setup.optimizer is None and setup.step is None:
-        problems.append("some steps of the loop: no optimizer was given (optimizer=)")
+        problems.append(NO_OPTIMIZER)
         return None
     try:
         return rehearse_with_other_rates(

@@ -19,8 +19,11 @@ _ONE_EACH = "; models with an optimizer each take a Monitor each, or trainabilit
 
 
 def with_near_names(function: _Function) -> _Function:
-    """Let a function say which of its keyword arguments was meant by one that it does not have."""
-    names = [name for name in inspect.signature(function).parameters if name != "self"]
+    """Let a function say which of its keyword arguments was meant by one that it does not have, and which it lacks."""
+    parameters = inspect.signature(function).parameters
+    names = [name for name in parameters if name != "self"]
+    required = [name for name in names if parameters[name].default is inspect.Parameter.empty]
+    positional = [name for name in parameters if parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     called = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
@@ -30,6 +33,10 @@ def with_near_names(function: _Function) -> _Function:
                 near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
                 meant = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(names)}"
                 raise TypeError(f"{called}() has no argument {name}{meant}")
+        if missing := [name for name in required if name not in kwargs and name not in positional[: len(args)]]:
+            asked = ", ".join(f"{name}=" for name in missing)
+            others = f"; it takes {', '.join(names)}" if len(names) > len(missing) else ""
+            raise TypeError(f"{called}() needs {asked}{others}")
         return function(*args, **kwargs)
 
     return cast(_Function, checked)

@@ -62,11 +62,11 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook, *, explained: str | None = 
 
 
 def _room(multiple: float) -> str:
-    """How much longer steps could be; where they are too long, what raises the loss."""
+    """How much longer a single step could be; where they are too long, what raises the loss."""
     if multiple <= 1:
         return f"; a step {number(multiple)} times as long already raises the loss"
     longer = f"{multiple:,.0f}" if multiple >= 10 else number(multiple)
-    return f"; steps could be {longer} times longer before the loss rises"
+    return f"; a single update could be {longer} times as long before the loss on its batch rises, which is no rate to train at"
 
 
 def _lost(rehearsal: Rehearsal) -> str:

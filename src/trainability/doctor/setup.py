@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -76,6 +77,8 @@ class Setup:
 
     def __post_init__(self) -> None:
         found = modules(self.model)
+        if not found and inspect.isroutine(self.model):
+            raise ValueError(f"model is {told(self.model)}; expected a torch.nn.Module; call the function if it makes one")
         if not found:
             raise ValueError(f"model is {told(self.model)}; expected a torch.nn.Module, or a dict or tuple of them")
         if any(parameter.is_meta for model in found for parameter in model.parameters()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import reprlib
 from typing import Any
 
@@ -12,5 +13,7 @@ def told(value: Any) -> str:
         return f"the class {value.__name__}"
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return reprlib.repr(value)
+    if inspect.isfunction(value) and value.__name__.isidentifier():
+        return f"the function {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

@@ -114,7 +114,8 @@ class LightningMonitor(_lightning.Callback):
     Args:
         every: sample layers at every so many optimizer steps.
         stop_on: "doomed" stops the fit (`trainer.should_stop`) once the verdict is "dead" or "unstable".
-        run: directory for `trainability watch` and `report`; with several optimizers, one for each below it.
+        run: directory for `trainability watch` and `report`; with several optimizers, one for each below it. If it holds a run
+            already, the next free one beside it.
         config: what the run's page shows; `None` takes the module's hyperparameters (`save_hyperparameters`).
         num_classes: of the task; for chance level.
         before: of `check`, to be read together with what the fit shows.

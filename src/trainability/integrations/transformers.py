@@ -83,7 +83,7 @@ class TransformersMonitor(_transformers.TrainerCallback):
     Args:
         every: sample layers at every so many optimizer steps.
         stop_on: "doomed" ends the training (`control.should_training_stop`) once the verdict is "dead" or "unstable".
-        run: directory for `trainability watch` and `report`.
+        run: directory for `trainability watch` and `report`; if it holds a run already, the next free one beside it.
         config: what the run's page shows; `None` takes the Trainer's arguments.
         num_classes: of the task; for chance level.
         before: of `check`, to be read together with what the training shows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,7 +15,8 @@ from trainability.loops.attaching import Attached
 from trainability.loops.following import Follower, parts_of
 from trainability.loops.metrics import validation_numbers
 from trainability.loops.monitor import Monitor
-from trainability.loops.saying import say
+from trainability.loops.recorder import is_main_process
+from trainability.loops.saying import free_folder, say
 
 StopOn = Literal["doomed"]
 
@@ -61,6 +63,8 @@ class Watching:
         given = list(optimizers)
         self._attached = Attached(is_eager=is_eager)
         settings = {**facts, **{key: value for key, value in self._settings.items() if value is not None}}
+        if len(given) > 1 and "run" in settings and is_main_process():  # one for each below it
+            settings["run"] = free_folder(Path(settings["run"]), holds_several=True)
         for (name, part), optimizer in zip(parts_of(model, given), given, strict=True):
             self._attached.attach(name, part, optimizer, self._every, is_one_of_several=len(given) > 1, **settings)
             if len(given) > 1:

@@ -84,7 +84,7 @@ class Attached:
         if called_with is not None:
             monitor.begin_call(model, called_with)
         self.monitors[key] = self.follower.monitors[id(optimizer)] = monitor
-        return key, place
+        return key, monitor.run
 
     def leave(self, error: BaseException | None, *, keeps_empty: bool = True) -> dict[str, Diagnosis]:
         """Take all monitors away and say their verdicts.

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from trainability.doctor.arguments import check_counts, with_near_names
+from trainability.loops.saying import free_folder
 from trainability.loops.script_watch import ScriptWatch
 from trainability.training.free_folder import check_is_path
 
@@ -19,7 +20,8 @@ def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
 
     Args:
         every: sample layers at every so many optimizer steps.
-        run: directory to write, with one below it for each optimizer where there are several; `None` writes none.
+        run: directory to write, with one below it for each optimizer where there are several; if it holds a run already, the
+            next free one beside it, NAME-002 and so on. `None` writes none.
 
     Returns:
         The watch: `diagnoses`, and `end(None)` to stop earlier.
@@ -30,7 +32,8 @@ def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
     check_counts(every=every)
     if run is not None:
         check_is_path("run", run)
-    place = None if run is None else Path(run).resolve
+    folder = None if run is None else Path(run).resolve()
+    place = None if folder is None else lambda: free_folder(folder, holds_several=True)
     watch = ScriptWatch(Path(sys.argv[0] or "python"), every=every, most_steps=None, place=place)
     watch.begin()
     atexit.register(watch.end, None)

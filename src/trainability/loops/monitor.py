@@ -31,6 +31,7 @@ from trainability.extras import EXTRAS, require
 from trainability.loops.naming import holder_name
 from trainability.loops.own_step import OwnStep
 from trainability.loops.recorder import LoopRecorder, is_main_process
+from trainability.loops.saying import free_folder
 from trainability.training.free_folder import check_is_path
 from trainability.training.precheck import DOOMED
 from trainability.training.sinks import SINKS
@@ -72,7 +73,7 @@ class Monitor(Watcher):
         clip: gradient-norm threshold of the loop, for the record; None for none or unknown.
         first_step: number of the first step, from 1; None continues after what `before` saw.
         before: what is known of this training from before the loop: the answer of `check` or `diagnose`, evidence, or a probe.
-        run: directory to write; it must not hold a run.
+        run: directory to write; if it holds a run already, the next free one beside it is written, NAME-002 and so on.
         config: what the run's page shows as its configuration: names and values, nested or not.
         sinks: "tensorboard", "wandb": where scalars, histograms and findings go too. A wandb run under way is joined.
         planned_steps: of the whole loop, if known; for the progress that `watch` shows.
@@ -80,6 +81,7 @@ class Monitor(Watcher):
         asks_step: whether a step is recorded and asked, as above.
 
     Attributes:
+        run: the directory that is written, once entered; None of none.
         doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
         of_script: fields of `Facts` that only whoever follows a whole script can know.
         of_loader: what the loop's loader shows, where something else has asked it.
@@ -91,8 +93,7 @@ class Monitor(Watcher):
 
     Raises:
         ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
-            `run` is no path, an unknown sink, or sinks or config without run; on entering, the directory already holds a run or
-            cannot be written.
+            `run` is no path, an unknown sink, or sinks or config without run; on entering, the directory cannot be written.
     """
 
     @with_near_names
@@ -131,14 +132,14 @@ class Monitor(Watcher):
         if on_finding is not None:
             check_function("on_finding", on_finding, "step, finding")
         self.doomed: str | None = None
-        self._run = None if run is None else Path(run)
+        self.run = None if run is None else Path(run)
         self._config, self._sinks = config or {}, tuple(sinks)
         self._on_finding = on_finding
         self._facts_of_loop = {"num_classes": num_classes, "clip": clip, "every": every, "planned_steps": planned_steps}
         self._recorder: LoopRecorder | None = None
         self._reported: dict[str, int] = {}
         self._holds: str | None = None
-        self._num_looks, self._looked_seconds, self._entered_at = 0, 0.0, 0.0
+        self._num_looks, self._looked_seconds, self._entered_at, self._stepped_at = 0, 0.0, 0.0, 0.0
         self.of_script: dict[str, Any] = {}
         self.of_loader: OfLoader | None = None
         self.of_step: Facts | None = None
@@ -149,9 +150,10 @@ class Monitor(Watcher):
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
-        if self._run is not None and is_main_process():
+        if self.run is not None and is_main_process():
+            self.run = free_folder(self.run)
             self._recorder = LoopRecorder(
-                self._run, self._plain, self._optimizer, config=self._config, sinks=self._sinks, facts=self._facts_of_loop
+                self.run, self._plain, self._optimizer, config=self._config, sinks=self._sinks, facts=self._facts_of_loop
             )
             if self._diagnosis_before is not None:
                 self._look(0, self._diagnosis_before)
@@ -246,6 +248,7 @@ class Monitor(Watcher):
         super()._after_backward(loss, grad_scale, expected_lr, is_last)
 
     def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
+        self._stepped_at = time.perf_counter()
         super()._end_step(skipped, arm)
         if self._own_step is not None and self._optimizer is not None and self._is_entered:
             self._own_step.stepped(self._optimizer, self)
@@ -316,7 +319,7 @@ class Monitor(Watcher):
             if self._recorder is not None:
                 self._recorder.evaluation(news)
         elif self._recorder is not None:
-            self._recorder.steps(news)
+            self._recorder.steps(news, self._stepped_at, has_ended=self._has_ended)
         allowed = _MOST_SHARE * (time.perf_counter() - self._entered_at)
         if not isinstance(news, list) and (self._num_looks < _FIRST_LOOKS or self._looked_seconds < allowed):
             self._guarded_look()

@@ -75,6 +75,7 @@ class LoopRecorder:
         self._open = contextlib.ExitStack()
         self._open.enter_context(self._record.held())
         device = parameters[0].device if parameters else torch.device("cpu")
+        self._is_on_cpu = device.type == "cpu"
         self._record.write_environment(device=device, world_size=num_processes(), program=_program())
         self._sinks: list[Sink] = [SINKS[name](folder, _flat(loop["config"])) for name in sinks]
         self._log = DoctorLog(self._record, self._sinks)
@@ -86,16 +87,25 @@ class LoopRecorder:
         """From this step on, rows belong to this epoch, counted from 1."""
         self._epochs.append((first_step, epoch))
 
-    def steps(self, records: Sequence[StepRecord]) -> None:
-        """Append the rows of steps that were read from the device."""
-        if records:
-            self._guarded(lambda: self._steps(records))
+    def steps(self, records: Sequence[StepRecord], stepped_at: float, *, has_ended: bool) -> None:
+        """Append the rows of steps that were read from the device.
 
-    def _steps(self, records: Sequence[StepRecord]) -> None:
-        now = time.perf_counter()
+        Args:
+            records: of the steps.
+            stepped_at: when the last of them ended, by `time.perf_counter`. The doctor's own work, and what a program does
+                after its last step, come later.
+            has_ended: no step follows. Of another device than the CPU the speed is left out then: what `stepped_at` shows is
+                when the step was queued.
+        """
+        if records:
+            at = stepped_at if self._is_on_cpu else None if has_ended else time.perf_counter()
+            self._guarded(lambda: self._steps(records, at))
+
+    def _steps(self, records: Sequence[StepRecord], at: float | None) -> None:
         rows = [self._row(record) for record in records]
-        rows[-1]["steps_per_second"] = len(rows) / max(now - self._clock, 1e-9)
-        self._clock = now
+        if at is not None:
+            rows[-1]["steps_per_second"] = len(rows) / max(at - self._clock, 1e-9)
+            self._clock = at
         self._record.append(STEPS, rows)
         for sink in self._sinks:
             for row in rows:

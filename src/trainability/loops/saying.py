@@ -13,6 +13,7 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
 from trainability.doctor.view import finding_view, finding_views, verdict_title
 from trainability.loops.recorder import is_main_process
+from trainability.training.free_folder import free_beside
 
 _SAID = ("seen", "change", "more")
 _WIDEST = 100  # columns; a wider terminal is not filled
@@ -29,6 +30,14 @@ def say_command(text: str, command: Sequence[str]) -> None:
     say(f"{text}:")
     if is_main_process():
         print(f"  {shlex.join(command)}", file=sys.stderr, flush=True)
+
+
+def free_folder(folder: Path, *, holds_several: bool = False) -> Path:
+    """A folder for a run, or, where it holds one, the next free one beside it, which is said; see `free_beside`."""
+    found = free_beside(folder, holds_several=holds_several)
+    if found != folder:
+        say(f"{as_typed(folder)} already holds a run; this one is written to {as_typed(found)}")
+    return found
 
 
 def as_typed(folder: Path) -> Path:

@@ -70,7 +70,9 @@ def tiles(run: Run) -> list[Tile]:
     """Summarise progress, speed, size and device."""
     machine, planned = run.environment, run.loop.get("planned_steps")
     device_type = str(machine.get("device_type", NONE))
-    speed = next((finite(row["steps_per_second"]) for row in reversed(run.steps) if "steps_per_second" in row), None)
+    measured = [finite(row.get("steps_per_second")) for row in run.steps]
+    speeds = [speed for speed in measured if speed is not None]
+    usual = statistics.median(speeds[1:] or speeds) if speeds else None  # the first includes what is done once, at the start
     parameters = run.loop.get("num_parameters")
     return [
         Tile(
@@ -83,7 +85,7 @@ def tiles(run: Run) -> list[Tile]:
             value=f"{len(run.evaluations):,}",
             details=() if run.evaluations else (f"None recorded; {_own_evaluations(run)}",),
         ),
-        Tile(label="Steps/s", value=number(speed, ",.1f")),
+        Tile(label="Steps/s", value=number(usual, ",.1f"), details=("Median",) if usual is not None else ()),
         Tile(
             label="Parameters",
             value=f"{parameters:,}" if parameters else NONE,

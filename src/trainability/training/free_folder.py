@@ -13,6 +13,7 @@ from typing import Any
 from trainability.doctor.told import told
 
 _OF_RUNS = ("config.toml", "loop.json", "*/loop.json")  # the last: one run per optimizer, below the folder
+_NUM_OF_ONE = 2  # patterns of a run that is the folder's own
 
 
 def next_free(name: str, root: Path = Path("runs")) -> Path:
@@ -21,10 +22,34 @@ def next_free(name: str, root: Path = Path("runs")) -> Path:
     Raises:
         OSError: it cannot be made.
     """
+    return _numbered(name, root, first=1)
+
+
+def free_beside(folder: Path, *, holds_several: bool = False) -> Path:
+    """Return a folder if it holds no run; otherwise make the next free one beside it, NAME-002 and so on.
+
+    Args:
+        folder: that is asked for.
+        holds_several: it is for several runs, each in a directory of its own below it.
+
+    Raises:
+        ValueError: it cannot be made; one line.
+    """
+    if not any(found for pattern in _OF_RUNS[: None if holds_several else _NUM_OF_ONE] for found in folder.glob(pattern)):
+        return folder
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    try:
+        return _numbered(named.name, named.parent, first=2)
+    except OSError as error:
+        raise ValueError(f"{folder} already holds a run, and none can be made beside it ({error.strerror})") from None
+
+
+def _numbered(name: str, root: Path, *, first: int) -> Path:
     stem = f"{name}-"
     root.mkdir(parents=True, exist_ok=True)
-    taken = [match[1] for path in root.glob(f"{stem}*") if (match := re.fullmatch(r"(\d{1,9})", path.name.removeprefix(stem)))]
-    for number in itertools.count(max(map(int, taken), default=0) + 1):
+    found = (path.name.removeprefix(stem) for path in root.iterdir() if path.name.startswith(stem))
+    taken = [int(rest) for rest in found if re.fullmatch(r"[0-9]{1,9}", rest)]
+    for number in itertools.count(max([first - 1, *taken]) + 1):
         folder = root / f"{stem}{number:03d}"
         with contextlib.suppress(FileExistsError):
             folder.mkdir()

@@ -184,7 +184,9 @@ def _asker(metric: Any) -> tuple[Ask, bool]:
     """A function from batches to (value, error text), and whether the metric joins batches by itself."""
     stateful = callable(getattr(metric, "update", None)) and callable(getattr(metric, "compute", None))
     if not stateful and not callable(metric):
-        raise ValueError(f"the metric is {told(metric)}; expected a function, or update() and compute()")
+        raise ValueError(
+            f"the metric is {told(metric)}; expected a function of (outputs, targets), or an object with update and compute"
+        )
     joins = stateful or _num_required(metric) < 2
 
     def value(batches: list[tuple[Tensor, Tensor]]) -> Any:

@@ -48,7 +48,9 @@ def _without_activation(evidence: Evidence, pairs: Sequence[Stacked]) -> Finding
         rule="linear_stack",
         severity="hint" if is_meant else "warning",
         seen=f"layer {first.second} {takes}: without an activation between, the two are one linear layer{told}",
-        measurements=(Measurement(name="such pairs", value=float(len(pairs)), threshold=0.0),),
+        measurements=(
+            Measurement(name="pairs of linear layers without an activation between", value=float(len(pairs)), threshold=0.0),
+        ),
         cause="an activation is missing between the layers",
         remedy=_remedy(pairs),
         source="own; XOR: Minsky and Papert, 1969",

@@ -123,7 +123,7 @@ def explain(name: str) -> str:
         raise ValueError(f"name is {told(name)}; expected that of a rule, such as 'gain_budget_low'")
     rule = RULES.get(name.partition(".")[0])
     if rule is None:
-        near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "trainability explain lists them"
         raise ValueError(f"no rule is called {name!r}; {hint}")
     paragraphs = [f"{rule.name}: {rule.summary}"]

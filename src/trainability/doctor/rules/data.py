@@ -148,7 +148,11 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
                     severity="hint" if are_masked else "error",
                     seen=f"{100 * split.nonfinite_fraction:.1f} % of the {split.name} images hold NaN or infinity"
                     + ("; the losses of batches with them are finite" if are_masked else ""),
-                    measurements=(Measurement(name="such images", value=split.nonfinite_fraction, threshold=0.0),),
+                    measurements=(
+                        Measurement(
+                            name="fraction of images with NaN or infinity", value=split.nonfinite_fraction, threshold=0.0
+                        ),
+                    ),
                     cause="missing values, which the model masks"
                     if are_masked
                     else "a division by a zero standard deviation, or a damaged file",

@@ -126,7 +126,9 @@ def nonfinite_batch(evidence: Evidence) -> list[Finding]:
             code="not_finite_data.batch",
             severity="error",
             seen=f"tensor {place} of the first batch holds NaN or infinity, and so does the loss",
-            measurements=(Measurement(name="such tensors", value=float(len(facts.nonfinite_inputs)), threshold=0.0),),
+            measurements=(
+                Measurement(name="tensors with NaN or infinity", value=float(len(facts.nonfinite_inputs)), threshold=0.0),
+            ),
             cause="a division by zero where the data is made, or a damaged file",
             remedy=f"add 1e-8 to the denominator, or clamp(min=1) it, where tensor {place} of the batch is made",
             source="own; IEEE 754 arithmetic",

@@ -151,7 +151,7 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen=f"integers in column {columns} of the inputs predict the target by being equal, not by their size, and no "
             "layer indexes with them",
-            measurements=(Measurement(name="such columns", value=float(len(relation.categories)), threshold=0.0),),
+            measurements=(Measurement(name="columns of categories", value=float(len(relation.categories)), threshold=0.0),),
             cause="category indices go into a layer as quantities",
             remedy=f"torch.nn.Embedding(number of categories, width) for column {columns}, and for every other column of "
             "indices, concatenated with the other inputs",
@@ -390,7 +390,9 @@ def _fed_zeros(evidence: Evidence) -> list[Finding]:
             code="constant_input.zeros",
             severity="warning" if stays_above else "hint",
             seen=seen,
-            measurements=(Measurement(name="such inputs", value=float(max(len(facts.zeros_beside_state), 1)), threshold=0.0),),
+            measurements=(
+                Measurement(name="inputs of zeros", value=float(max(len(facts.zeros_beside_state), 1)), threshold=0.0),
+            ),
             cause="a placeholder, such as zeros_like, is passed instead of the data; or the data were written into a copy, "
             "as by x[mask][:, 1:] = values",
             remedy=f"check the input of {given}; for a decoder, pass the target shifted by one",

@@ -359,7 +359,7 @@ def accumulation(evidence: Evidence) -> list[Finding]:
             seen=f"step {odd[0].step} took {odd[0].micro_batches} micro-batches, most take {usual}",
             measurements=(
                 Measurement(name="micro-batches", value=float(odd[0].micro_batches), threshold=float(usual)),
-                Measurement(name="such steps", value=float(len(odd)), unit="steps", threshold=0.0),
+                Measurement(name="steps with more micro-batches", value=float(len(odd)), unit="steps", threshold=0.0),
             ),
             cause="the accumulation counter is off by one at the start of an epoch",
             remedy=f"step when (i + 1) % {usual} == 0, with i counted from 0 in every epoch",

@@ -42,7 +42,7 @@ def wrong_arguments(facts: Facts) -> list[Finding]:
             code=f"wrong_sign.{code}",
             severity="error",
             seen=f"{function} is given {_TOLD[word]}",
-            measurements=(Measurement(name="losses with a wrong argument", value=1.0, threshold=0.0),),
+            measurements=(Measurement(name="loss functions called with a wrong argument", value=1.0, threshold=0.0),),
             cause=_CAUSES.get(word, "the target is given in another form"),
             remedy=remedy,
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
@@ -79,7 +79,7 @@ def blank_labels(facts: Facts) -> list[Finding]:
             code="label_range.blank",
             severity="error",
             seen="targets of ctc_loss hold the index of the blank between other labels",
-            measurements=(Measurement(name="losses with such targets", value=1.0, threshold=0.0),),
+            measurements=(Measurement(name="losses whose targets hold the blank", value=1.0, threshold=0.0),),
             cause="a symbol has the index of the blank: decoders drop it, and merge the symbols on both sides of it",
             remedy="number the symbols from 1, keep 0 for the blank (blank=0), and give the last layer one more output than "
             "there are symbols; or keep the numbers, with that many outputs, and pass blank=number of symbols to ctc_loss "
@@ -103,7 +103,7 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
             severity="warning",
             seen=f"{'pos_weight' if binary else 'weight'} of {function} is smaller for what is rare in the batch than for what "
             "is frequent",
-            measurements=(Measurement(name="losses with such weights", value=1.0, threshold=0.0),),
+            measurements=(Measurement(name="losses with reversed weights", value=1.0, threshold=0.0),),
             cause="the weights are inverted: shares of the classes instead of their inverse",
             remedy="pos_weight = number of negatives / number of positives"
             if binary

@@ -41,7 +41,7 @@ def missing_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit)
             "training examples is",
             measurements=(
                 Measurement(name="share of validation without a training example", value=share, threshold=_LEAST_LOST),
-                Measurement(name="such classes", value=float(len(lacking)), threshold=0.0),
+                Measurement(name="classes without a training example", value=float(len(lacking)), threshold=0.0),
             ),
             cause="a list sorted by class was split before it was shuffled, or folders are missing",
             remedy="shuffle before the split: torch.utils.data.random_split(dataset, [0.8, 0.2]), or split each class",

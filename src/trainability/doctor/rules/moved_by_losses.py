@@ -98,9 +98,9 @@ def _of_a_loss(found: IdleLoss) -> Finding:
     return Finding(
         rule="idle_loss",
         severity="error",
-        seen=f"loss {found.place} of the {found.num_losses} of a step gives {reached} gradients; the optimizer that steps then "
+        seen=f"loss {found.place} of {found.num_losses} in a step gives {reached} gradients; the optimizer that steps then "
         f"holds {held}, and the gradients are cleared unused",
-        measurements=(Measurement(name="parts that are stepped for this loss", value=0.0, threshold=1.0),),
+        measurements=(Measurement(name="networks that this loss updates", value=0.0, threshold=1.0),),
         cause=f"the loss is not computed from {held}: its optimizer was given other parameters than the loss is to move, or "
         f"the loss is computed from something else than what {held} makes",
         remedy=f"give the optimizer that steps after loss {found.place} the parameters of {first}, which that loss is to move "
@@ -119,9 +119,9 @@ def _detached(found: IdleLoss) -> Finding:
         rule="idle_loss",
         code="idle_loss.detached",
         severity="error",
-        seen=f"loss {found.place} of the {found.num_losses} of a step is computed from what {held} makes, and its optimizer "
+        seen=f"loss {found.place} of {found.num_losses} in a step is computed from what {held} makes, and its optimizer "
         f"holds {held}, but the gradient reaches {reached} alone, where it is cleared unused",
-        measurements=(Measurement(name="parts that are stepped for this loss", value=0.0, threshold=1.0),),
+        measurements=(Measurement(name="networks that this loss updates", value=0.0, threshold=1.0),),
         cause=f"detach(), .data or no_grad() stands between {held} and {reached} in this loss",
         remedy=f"remove the detach(), .data or no_grad() between {held} and {reached} in loss {found.place}: pass {reached} "
         f"what {held} makes with its graph (detach() belongs into the loss that trains {reached})",
@@ -135,9 +135,9 @@ def _cleared(found: IdleLoss) -> Finding:
         rule="idle_loss",
         code="idle_loss.cleared",
         severity="error",
-        seen=f"loss {found.place} of the {found.num_losses} of a step gives {_listed(found.reached)} gradients, which are "
+        seen=f"loss {found.place} of {found.num_losses} in a step gives {_listed(found.reached)} gradients, which are "
         f"cleared before the backward pass of loss {found.place + 1}; the step then uses those of loss {found.place + 1} alone",
-        measurements=(Measurement(name="steps that use the gradients of this loss", value=0.0, threshold=1.0),),
+        measurements=(Measurement(name="optimizer steps that use this loss's gradients", value=0.0, threshold=1.0),),
         cause=f"zero_grad() is called between the backward passes of losses {found.place} and {found.place + 1}",
         remedy=f"call zero_grad() once, before the backward pass of loss {found.place}, so that the gradients of both losses "
         "add up; or step after each",
@@ -152,9 +152,9 @@ def _of_a_term(found: IdleLoss) -> Finding:
         rule="idle_loss",
         code="idle_loss.term",
         severity="warning",
-        seen=f"loss {found.place} of the {found.num_losses} of a step moves {held}; a term of it reaches {reached} alone, "
+        seen=f"loss {found.place} of {found.num_losses} in a step moves {held}; a term of it reaches {reached} alone, "
         "whose gradients of this loss are cleared unused: the term has no effect",
-        measurements=(Measurement(name="parts that are stepped for this term", value=0.0, threshold=1.0),),
+        measurements=(Measurement(name="networks that this term updates", value=0.0, threshold=1.0),),
         cause=f"what the term is computed from is detached from {held}, or the optimizer of this loss lacks {reached}",
         remedy=f"remove the detach(), .data or no_grad() between {held} and {reached} in loss {found.place}",
         source="Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016; own: gradients followed",

@@ -170,7 +170,7 @@ def _along_batch(layer: str, leakage: float) -> Finding:
         seen=f"{layer} takes the examples of the batch as the steps of a sequence",
         measurements=(Measurement(name="change over rms of the output", value=leakage, threshold=1e-3),)
         if leakage
-        else (Measurement(name="such layers", value=1.0, threshold=0.0),),
+        else (Measurement(name="layers that run along the batch", value=1.0, threshold=0.0),),
         cause="the input is (batch, steps, features), and the layer expects (steps, batch, features)",
         remedy=f"batch_first=True for {layer}, or transpose(0, 1) before and after it",
         source="PyTorch, torch.nn.MultiheadAttention, torch.nn.LSTM (batch_first); own: run with half of the batch",

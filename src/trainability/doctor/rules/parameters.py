@@ -256,7 +256,7 @@ def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
         "unmanaged",
         names,
         len(names),
-        cause="created before or after the parameters that the optimizer was given",
+        cause="these parameters are in no optimizer",
         remedy="pass model.parameters() to the optimizer, after the model is complete",
         severity="error" if alone else "hint" if is_meant else "warning",
         explains=("zero_gradient",) if alone else (),
@@ -317,7 +317,8 @@ def _untrained(
     explains: tuple[str, ...] = (),
 ) -> Finding:
     shown = shown or names
-    unit = "sampled steps without a change" if word not in ("unmanaged", "frozen") else "such parameters"
+    units = {"unmanaged": "parameters in no optimizer", "frozen": "parameters with requires_grad=False"}
+    unit = units.get(word, "sampled steps without a change")
     return Finding(
         rule="untrained_parameter",
         code=f"untrained_parameter.{word}",
@@ -388,10 +389,10 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             seen=f"{shown}: {told[0]}"
             + (", nor that of a later step" if severity == "error" else "")
             + (", and attention sees no order: places exchanged do not change the answers" if blind else ""),
-            measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
+            measurements=(Measurement(name="parameters without a gradient", value=float(len(names)), threshold=0.0),),
             cause=told[1],
             remedy=to_reach(names, reason),
-            source="own; torchtest 2 names such parameters, without the reason",
+            source="own; torchtest 2 names these parameters, without the reason",
             layers=names,
         )
     ]

@@ -84,11 +84,13 @@ def _whole_prior(counted: float, examples: int, *, is_slight: bool) -> Finding:
         rule="sum_for_mean",
         code="sum_for_mean.prior",
         severity="hint" if is_slight else "warning",
-        seen=f"the divergence of weights from their prior counts {counted:,.0f} times in a pass over {examples:,} examples, "
+        seen=f"the KL term of the weights and their prior counts {counted:,.0f} times in a pass over {examples:,} examples, "
         "where each error counts once",
-        measurements=(Measurement(name="times that the divergence counts", value=counted, threshold=_OF_EXAMPLES * examples),),
-        cause="the whole divergence is added to the mean error of each batch: the prior outweighs the data",
-        remedy=f"divide the divergence by the number of training examples ({examples}) where the error is a mean over examples",
+        measurements=(
+            Measurement(name="times that the KL term counts in a pass", value=counted, threshold=_OF_EXAMPLES * examples),
+        ),
+        cause="the whole KL term is added to the mean loss of each batch, so the prior outweighs the data",
+        remedy=f"divide the KL term by the number of training examples ({examples}) where the error is a mean over examples",
         source="Blundell et al., Weight Uncertainty in Neural Networks, ICML 2015, section 3.4; own: slope by log-deviations",
     )
 
@@ -116,20 +118,21 @@ def _beside_a_mean(ratio: float, numbers: int, saved: float, weight: float) -> F
         rule="sum_for_mean",
         code="sum_for_mean.beside_mean",
         severity="warning",
-        seen=f"the error is a mean over the {numbers:,} numbers of an example, but the divergence of the code is not: it "
-        f"counts {ratio:,.0f} times as much as the error of one number, and using the code gains only "
-        f"{100 * saved:.2g} % of its KL cost",
+        seen=f"the reconstruction loss is a mean over the {numbers:,} numbers of an example, but the KL term is not: it counts "
+        f"{ratio:,.0f} times as much as the error of one number, and what the latent saves in reconstruction loss is only "
+        f"{100 * saved:.2g} % of what it costs in KL",
         measurements=(
-            Measurement(name="weight of the divergence over that of an error", value=ratio, threshold=1.0),
-            Measurement(name="gain of using the code over its KL cost", value=saved, threshold=_PAYS),
+            Measurement(name="weight of the KL term over that of one number's error", value=ratio, threshold=1.0),
+            Measurement(name="reconstruction loss saved by the latent over its KL", value=saved, threshold=_PAYS),
         ),
-        cause="the divergence outweighs the error, so the code is not used: the decoder learns the mean of all examples",
+        cause="the KL term outweighs the reconstruction loss, so the latent is ignored (posterior collapse): the decoder "
+        "learns the mean of all examples",
         remedy=(
             "sum both over an example: F.mse_loss(output, x, reduction='sum') / len(x) (likewise binary cross-entropy) with "
-            f"kl.sum(dim=1).mean(); or multiply the present divergence by {weight:.2g}"
+            f"kl.sum(dim=1).mean(); or multiply the present KL term by {weight:.2g}"
         )
         if _pays_as_a_sum(ratio, saved)
-        else f"multiply the present divergence by {weight:.2g}; a sum of the error instead of its mean "
+        else f"multiply the present KL term by {weight:.2g}; a sum of the error instead of its mean "
         f"{'is too little' if ratio * saved < 1 else 'barely pays'}, because the inputs vary too little",
         source="Kingma and Welling, ICLR 2014, eq. (10); Lucas et al., Don't Blame the ELBO, NeurIPS 2019",
         explains=("collapsed_output", "constant_as_good", "activation_scale"),

@@ -49,6 +49,8 @@ PRECEDENCE: tuple[Verdict, ...] = (
     "stalled",
     "cannot tell",
 )
+NO_OPTIMIZER = "some steps of the loop: no optimizer was given (optimizer=)"
+"""A problem of the evidence of a check without an optimizer."""
 # Warnings of these mean that a part of the model is not trained, or all of it no longer, whatever the loss does.
 _OF_OPTIMIZERS = ("foreign_optimizer", "unregistered_layers", "unreached_parameter", "weights_redrawn", "unusable_setting")
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter", "rate_dies")
@@ -283,8 +285,13 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
         seen = f"the loss is predicted to leave chance within {plateau:,.0f} steps, give or take a factor 2"
         return "cannot tell", f"{seen}, and {planned:,} are planned; a longer plan would tell", None
     total = reading.total_budget(probe)
-    if total is not None and not BUDGET_LOW <= total <= BUDGET_HIGH:
-        return "cannot tell", _outside_the_band(evidence, probe, total, plateau), None
+    outside = total is not None and not BUDGET_LOW <= total <= BUDGET_HIGH
+    said = _outside_the_band(evidence, probe, total, plateau) if total is not None and outside else None
+    if NO_OPTIMIZER in evidence.problems:
+        untried = "no optimizer was given, so no step of the loop was tried; give the loop's (optimizer=)"
+        return "cannot tell", f"{untried}; {said}" if said else untried, None
+    if said is not None:
+        return "cannot tell", said, None
     alive = math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm) and probe.gradient_norm > 0
     if total is not None and plateau is not None and alive and untrained is None:
         odds = odds_of(probe, evidence.rehearsal)
