@@ -99,7 +99,9 @@ class LayerInputs:
             self.viewed = self.viewed or (viewed_steps(whole, plain) if sequential else viewed_input(whole, plain))
             if isinstance(module, nn.RNNBase) and plain.dim() == 3 and name not in self._padded:
                 self._padded[name] = _padded_share(plain if module.batch_first else plain.transpose(0, 1))
-            constant = not given.requires_grad and bool(plain.amin() == plain.amax())
+            # What frozen layers make of the data may be one number, such as a closed gate; another frozen layer needs none.
+            is_trained = any(p.requires_grad for p in module.parameters(recurse=False))
+            constant = is_trained and not given.requires_grad and bool(plain.amin() == plain.amax())
             if has_state:
                 self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
                 return

@@ -230,29 +230,29 @@ def _is_well_below_constant(evidence: Evidence) -> bool:
 def constant_input(evidence: Evidence) -> list[Finding]:
     """The input of a layer is the same number everywhere.
 
-    Fires: in every call of a layer with weights, its input, which no trainable parameter helped to compute, is a single value
-        over all examples and features; or a table is indexed by a single word, apart from padding at one end, or by one place
-        for a whole sequence; or a layer of one column gets a column of the batch that is one number in eight batches of the
-        loader; or, in a watched loop, all inputs of its first step are a single value. An error where the value leaves the
-        layer's weight without a gradient, as zeros do. Code `zeros`: a recurrent layer is given a state and an input of only
-        zeros, or one input of the model has the shape of its answers for each place of a sequence, holds zeros, and others do
-        not; a hint where the loss has come down to half of chance. A warning with code `row`: in every call a model gets the
-        same row for all of 8 examples or more, which is not from the batch, and its outputs are all equal. A warning with code
-        `counted`: besides its data, the model is given one number for all examples, and on a half and on three quarters of the
-        batch it is a half and three quarters of that number. A warning with code `class`: one of several models is given the
-        same class for 16 examples or more, in every call of six passes with different random numbers, and another model is
-        given the batch's own classes, which differ. Code `position`: a model with attention holds a table with "pe", "pos" or
-        "position" in its name, and its answers stay the same when the places of its input are exchanged. Code `unknown`: half
-        of the places or more look up the same word, and a tenth of the table's words or fewer are looked up at all; a warning
-        where inputs do not determine their targets, or the run stays at chance, else a hint. Code `twice`: a module is given
-        two copies of a tensor of the batch, as halves of one input, as two arguments, or in two calls whose outputs the loss
-        sets against each other, or two tables of one width are looked up by the same column, whatever values are in it; other
-        values in another tensor of the batch, of the same shape and size, or with the same words, change neither the loss nor
-        the input of any module; and beside its copies the loss does not depend on the first; an error where no weight has a
-        gradient. Code `columns`: columns of a table hold one number in 256 examples or more; a warning where several hold
-        another number than 0 and the loss stays above half of chance, else a hint; the same of a channel of a series, with any
-        number. Code `batch`: a tensor of the batch holds one row for all of its examples, and another in other batches; a
-        warning and a hint likewise.
+    Fires: in every call of a layer with trainable weights, its input, which no trainable parameter helped to compute, is a
+        single value over all examples and features; or a table is indexed by a single word, apart from padding at one end, or
+        by one place for a whole sequence; or a layer of one column gets a column of the batch that is one number in eight
+        batches of the loader; or, in a watched loop, all inputs of its first step are a single value. An error where the value
+        leaves the layer's weight without a gradient, as zeros do. Code `zeros`: a recurrent layer is given a state and an input
+        of only zeros, or one input of the model has the shape of its answers for each place of a sequence, holds zeros, and
+        others do not; a hint where the loss has come down to half of chance. A warning with code `row`: in every call a model
+        gets the same row for all of 8 examples or more, which is not from the batch, and its outputs are all equal. A warning
+        with code `counted`: besides its data, the model is given one number for all examples, and on a half and on three
+        quarters of the batch it is a half and three quarters of that number. A warning with code `class`: one of several models
+        is given the same class for 16 examples or more, in every call of six passes with different random numbers, and another
+        model is given the batch's own classes, which differ. Code `position`: a model with attention holds a table with "pe",
+        "pos" or "position" in its name, and its answers stay the same when the places of its input are exchanged. Code
+        `unknown`: half of the places or more look up the same word, and a tenth of the table's words or fewer are looked up at
+        all; a warning where inputs do not determine their targets, or the run stays at chance, else a hint. Code `twice`: a
+        module is given two copies of a tensor of the batch, as halves of one input, as two arguments, or in two calls whose
+        outputs the loss sets against each other, or two tables of one width are looked up by the same column, whatever values
+        are in it; other values in another tensor of the batch, of the same shape and size, or with the same words, change
+        neither the loss nor the input of any module; and beside its copies the loss does not depend on the first; an error
+        where no weight has a gradient. Code `columns`: columns of a table hold one number in 256 examples or more; a warning
+        where several hold another number than 0 and the loss stays above half of chance, else a hint; the same of a channel of
+        a series, with any number. Code `batch`: a tensor of the batch holds one row for all of its examples, and another in
+        other batches; a warning and a hint likewise.
     Why: an input that is the same for every example carries no information. A decoder that is fed zeros instead of the target
         learns from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition dropped for the whole batch, or a second view
