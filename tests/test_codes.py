@@ -32,8 +32,8 @@ from rule_examples import (
 
 from trainability.doctor import diagnose
 from trainability.doctor.audit_results import Relation, TargetOrder
-from trainability.doctor.evidence import Evaluation, Evidence
-from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.evidence import Evaluation, Evidence, Sample
+from trainability.doctor.facts import Facts, LossGraph, Unreached
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.opponents import IdleLoss
 from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
@@ -309,6 +309,14 @@ def exchanged(second: float) -> Evidence:
     """Adam whose beta1 is 0.99, in a run that learns."""
     settings = dataclasses.replace(ADAM, betas=(0.99, second))
     return Evidence(optimizer=settings, steps=steps(FALLING), num_classes=10)
+
+
+UNREACHED = fact(unreached=(Unreached(name="net.0.weight", reason="detached"),))
+
+
+def moving(step: int, size: float) -> Sample:
+    """A sampled step in which a layer that the first loss does not reach has weights of this size."""
+    return sample(step, (layer("net.0", weight_rms=size, gradient_rms=None), layer("net.2")))
 
 
 def died(first: float) -> Evidence:
@@ -773,6 +781,10 @@ CODES = {
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "blind.uncalled": (Evidence(unheard_steps=2), Evidence()),
     "never_steps.one": (Evidence(steps_of_others=1200), Evidence(steps_of_others=20)),
+    "unreached_parameter.detached of a layer that moves": (
+        dataclasses.replace(UNREACHED, samples=(moving(1, 0.1), moving(51, 0.1))),
+        dataclasses.replace(UNREACHED, samples=(moving(1, 0.1), moving(51, 0.2))),
+    ),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),
     "input_scale.filled": (of_filled(((2, -14.0, 0.03, 210.0),)), of_filled(())),

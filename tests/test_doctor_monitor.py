@@ -939,3 +939,19 @@ def test_after_backward_behind_the_step_is_told_and_blames_no_module(is_late: bo
     assert bool(caught) == is_late
     assert any("after_backward" in line for line in monitor.evidence().problems) == is_late
     assert "blind" not in {f.rule for f in monitor.diagnose().findings}
+
+
+def test_gradients_that_are_cleared_before_the_step_were_not_clipped():
+    """As those of a discriminator, before the step for its generator's loss, with one optimizer for both."""
+    torch.manual_seed(0)
+    net = nn.ModuleDict({"generator": nn.Linear(4, 4), "critic": nn.Linear(4, 1)})
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    with Monitor(net, optimizer, every=2) as monitor:
+        for _ in range(8):
+            optimizer.zero_grad()
+            loss = net["critic"](net["generator"](torch.randn(8, 4))).square().mean()
+            loss.backward()
+            monitor.after_backward(loss)
+            net["critic"].zero_grad()
+            optimizer.step()
+    assert [step.clip_ratio for step in monitor.evidence().steps] == [None] * 8

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.as_drawn import is_as_drawn, is_read
+from trainability.doctor.measure.global_hooks import on_every_call
 from trainability.doctor.measure.randomness import randomness_restored
 
 _FEWEST_LAYERS, _FEWEST_ROWS = 2, 8
@@ -83,7 +84,7 @@ def _exchange(module: nn.Module) -> Callable[..., Any]:
 def _loss_of(
     model: nn.Module, batch: Any, forward: Forward, enter: Callable[..., Any] | None, leave: Callable[..., Any]
 ) -> float:
-    handles = [module_hooks.register_module_forward_hook(leave, with_kwargs=True)]
+    handles = [on_every_call(leave)]
     if enter is not None:
         handles.append(module_hooks.register_module_forward_pre_hook(enter))
     try:

@@ -125,10 +125,14 @@ class GradientNorms:
     def take_gauges_again(self, *, measures: bool) -> Tensor | None:
         """Norms of the gauges' gradients as they are now: the same tensor as before where nothing was written to them.
 
+        None where some have been cleared since, as those of a discriminator before its generator's step: that is no clipping.
+
         Args:
             measures: do not go by the counts of writes; `judge_counts` then says whether they were right.
         """
         found = _gradients(self.gauges)
+        if len(found) < len(self._held):
+            return None
         is_same = len(found) == len(self._held) and all(a is b for a, b in zip(found, self._held, strict=True))
         is_unwritten = is_same and [gradient._version for gradient in found] == self._counts
         self._counts_said_unwritten = is_unwritten and measures

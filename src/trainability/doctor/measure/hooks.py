@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as module_hooks
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.measure import ahead, stance, statistics
+from trainability.doctor.measure.global_hooks import on_every_call
 from trainability.doctor.measure.layers import Layer, layers_of
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.theory.trace import RECTIFIERS
@@ -90,7 +90,7 @@ class Watch:
         self.layers = layers_of(self.model)
         self._names = {id(layer.module): name for name, layer in self.layers.items()}
         if not stance.has_compiled():
-            self._handles.append(module_hooks.register_module_forward_hook(self._on_module, with_kwargs=True))
+            self._handles.append(on_every_call(self._on_module))
             return
         for module in dict.fromkeys((*(layer.module for layer in self.layers.values()), self.model, self.wrapper)):
             if module is not None and not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
@@ -101,8 +101,6 @@ class Watch:
         """Remove the hooks; what they saw stays."""
         for handle in self._handles:
             handle.remove()
-            # PyTorch 2.13 forgets this entry of a global hook; while it is there, every compiled module warns.
-            getattr(module_hooks, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         self._handles.clear()
 
     def clear(self) -> None:

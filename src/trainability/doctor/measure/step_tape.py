@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import mode_stack, stance, statistics
+from trainability.doctor.measure.global_hooks import on_every_call
 from trainability.doctor.measure.randomness import random_state
 from trainability.doctor.measure.replay import Line
 from trainability.doctor.measure.warned import call_as_caller
@@ -157,7 +158,7 @@ class StepTape(TorchFunctionMode):
         self._is_open = True
         self._handles = [
             module_hooks.register_module_forward_pre_hook(self._on_entry),
-            module_hooks.register_module_forward_hook(self._on_exit, with_kwargs=True, always_call=True),
+            on_every_call(self._on_exit, always_call=True),
         ]
         return True
 
@@ -176,8 +177,6 @@ class StepTape(TorchFunctionMode):
         self._is_over = True
         for handle in self._handles:
             handle.remove()
-            for name in ("_global_forward_hooks_with_kwargs", "_global_forward_hooks_always_called"):
-                getattr(module_hooks, name, {}).pop(handle.id, None)
         self._handles = []
         self.leave()
 

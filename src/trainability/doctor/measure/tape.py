@@ -21,6 +21,7 @@ from trainability.doctor.measure import mode_stack, stance, statistics
 from trainability.doctor.measure.constant_slopes import ConstantSlopes, is_derivative, is_flat, words_of
 from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.forward_pass import DISTANCES
+from trainability.doctor.measure.global_hooks import on_every_call
 from trainability.doctor.measure.handed_on import HandedOn
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.made_inside import MadeInside
@@ -96,7 +97,7 @@ class Tape(TorchFunctionMode):
             return
         self._handles = [
             module_hooks.register_module_forward_pre_hook(lambda module, args: self._on_entry(module, args)),
-            module_hooks.register_module_forward_hook(self._on_exit, with_kwargs=True, always_call=True),
+            on_every_call(self._on_exit, always_call=True),
         ]
 
     def begin_call(self, module: nn.Module, args: Any) -> None:
@@ -107,8 +108,6 @@ class Tape(TorchFunctionMode):
     def _detach(self) -> None:
         for handle in self._handles:
             handle.remove()
-            for name in ("_global_forward_hooks_with_kwargs", "_global_forward_hooks_always_called"):
-                getattr(module_hooks, name, {}).pop(handle.id, None)
         self._handles = []
 
     def _on_entry(self, module: nn.Module, args: Any) -> None:

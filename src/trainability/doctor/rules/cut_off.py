@@ -180,7 +180,13 @@ def reached_in_part(evidence: Evidence) -> list[Finding]:
 
 
 def reached_later(evidence: Evidence, name: str) -> bool:
-    """Whether a rehearsed step gave a gradient to a parameter that has none in the first batch."""
+    """Whether a rehearsed step gave a gradient to a parameter that has none in the first batch, or a run has moved its layer.
+
+    Samples may always meet the turn of one of two networks that one optimizer steps by turns.
+    """
+    owner = name.rpartition(".")[0]
+    if len({s.weight_rms for sample in evidence.samples for s in sample.layers if s.name == owner and s.weight_rms}) > 1:
+        return True
     rehearsal, settings = evidence.rehearsal, settings_of(evidence)
     if rehearsal is None or not rehearsal.steps:
         return False
