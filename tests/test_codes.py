@@ -781,6 +781,7 @@ CODES = {
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "blind.uncalled": (Evidence(unheard_steps=2), Evidence()),
     "never_steps.one": (Evidence(steps_of_others=1200), Evidence(steps_of_others=20)),
+    "shuffled_labels.bags": (fact(falling_offsets=("bag", 0.4)), fact()),
     "unreached_parameter.detached of a layer that moves": (
         dataclasses.replace(UNREACHED, samples=(moving(1, 0.1), moving(51, 0.1))),
         dataclasses.replace(UNREACHED, samples=(moving(1, 0.1), moving(51, 0.2))),

@@ -50,6 +50,7 @@ class LayerInputs:
         self._loud: tuple[str, int, float] | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
+        self._falling: tuple[str, float] | None = None
         self.columns: dict[str, int] = {}
         self._of_nodes: set[str] = set()
         self._are_scaled: list[bool] = []
@@ -73,6 +74,8 @@ class LayerInputs:
         given = args[0].data if isinstance(args[0], PackedSequence) else args[0]
         if isinstance(given, Tensor) and not statistics.has_values(given):  # inside of torch.func
             return
+        if isinstance(module, nn.EmbeddingBag) and self._falling is None:
+            self._falling = _falling_offsets(name, kwargs.get("offsets", args[1] if len(args) > 1 else None))
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
             is_large = module.num_embeddings > SEGMENTS and isinstance(given, Tensor)
             alone = is_large and (is_one_word(given) or self._is_one_place(name, given, module.num_embeddings))
@@ -202,9 +205,18 @@ class LayerInputs:
             "loud_column": self._loud,
             "pooled_norm": self.pooled.found,
             "unread_words": "hidden" if self.hidden.found else None,
+            "falling_offsets": self._falling,
             "lone_word": next(filter(None, self._lone.values()), None),
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant and name not in meant),
         }
+
+
+def _falling_offsets(name: str, offsets: Any) -> tuple[str, float] | None:
+    """The share of the places at which bags begin that lie before the place before."""
+    if not isinstance(offsets, Tensor) or offsets.dim() != 1 or len(offsets) < 2:
+        return None
+    share = float((offsets[1:] < offsets[:-1]).float().mean())
+    return (name, share) if share > 0 else None
 
 
 def _padded_share(given: Tensor) -> float:

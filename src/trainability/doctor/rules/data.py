@@ -15,6 +15,7 @@ from trainability.doctor.rules.aligned import (
     turned_images,
     unsorted,
 )
+from trainability.doctor.rules.bag_offsets import falling_offsets
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.loss_arguments import blank_labels, zeros_for_signs
 from trainability.doctor.rules.padding import padded_apart
@@ -265,32 +266,32 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         the target at another; where one tensor of the batch has several rows for each row of another, the gradients of only
         other examples' rows change; for sequences, places of the targets are replaced too, and a watched loop is tested by the
         gradient of its outputs. Code `collated`: `collate_fn`, given 16 examples or more, returns one part of them in an order
-        that is unrelated to that of another part, judged by values. Code `padded`: sequences of words are padded at one end,
-        and their targets, a number for each place, hold the same number at the other end: for as many places or more in all,
-        exactly as many in a fifth, and another number at a tenth or more of the padding. Code `turned`: images have images as
-        targets, and a linear map of each place's surroundings explains a tenth of the targets' variance or more; it explains
-        more by a twentieth of the rest if it may use each image as it is or transformed (flipped, rotated by 180 degrees,
-        transposed), whichever is better, and by three times the gain of using another example's image instead of the
-        transformed one. Also sequences with a tag for each step, whose tags are explained by the steps around them no better
-        than another sequence's, but by a tenth of the variance more in reverse order. Code `strangers`: of the pairs of names
-        that the loss pulls together, ten or more per name, two names share partners, and pairs repeat, as often as by chance,
-        within 3.5 standard deviations. Code `drawn`: in a watched run, a squared, absolute or Huber loss compares the outputs
-        with numbers drawn at random after the model was called; in a check, the target holds random numbers of the step, alone
-        or mixed with data, and other numbers in their place change no input of any layer; or one of several models is given the
-        batch's examples with classes drawn in the step, and none the batch's own. Code `uniform`: in a check, the target of a
-        distance is what `rand`, `rand_like` or `uniform_` draws from [0, 1) in the step, and the model's input is a times the
-        data plus b times these numbers, where b differs between examples and a / sqrt(1 - b * b) does not. Code `scores`: in a
-        check, labels and scores of as many classes are both targets for the same outputs; inputs are related to the labels, by
-        8 standard deviations, and scores to neither, within 3.5. Code `kept`: the loader shuffles, a step is given targets of
-        its own besides its batch, and over several steps in a row the inputs are related to the batch's targets, by 8 standard
-        deviations, and to these by less than 3.5, or than a sixteenth of that up to 8. Code `unsorted`: the loss takes a
-        cumulative sum over the examples (`cumsum`, `logcumsumexp`), is another for the same examples in another order, and is
-        the same where some numbers of the examples, different for most and in no order, are exchanged. Code `pairs`: the loss
-        wants the two inputs of each example, which are each embedded by itself, nearer to each other, and those of unlike
-        examples further apart; own pairs are related no more strongly than shuffled ones, within 3.5 standard deviations; and
-        50 rehearsed steps or more, or in a run all steps of the first pass, do not get clearly below what one score for all
-        pairs costs. A hint for words, series and others that are neither tables nor images, unless validation's pairs are
-        related by 8 standard deviations.
+        that is unrelated to that of another part, judged by values. Code `bags`: offsets of an `nn.EmbeddingBag` are smaller
+        than the ones before. Code `padded`: sequences of words are padded at one end, and their targets, a number for each
+        place, hold the same number at the other end: for as many places or more in all, exactly as many in a fifth, and another
+        number at a tenth or more of the padding. Code `turned`: images have images as targets, and a linear map of each place's
+        surroundings explains a tenth of the targets' variance or more; it explains more by a twentieth of the rest if it may
+        use each image as it is or transformed (flipped, rotated by 180 degrees, transposed), whichever is better, and by three
+        times the gain of using another example's image instead of the transformed one. Also sequences with a tag for each step,
+        whose tags are explained by the steps around them no better than another sequence's, but by a tenth of the variance more
+        in reverse order. Code `strangers`: of the pairs of names that the loss pulls together, ten or more per name, two names
+        share partners, and pairs repeat, as often as by chance, within 3.5 standard deviations. Code `drawn`: in a watched run,
+        a squared, absolute or Huber loss compares the outputs with numbers drawn at random after the model was called; in a
+        check, the target holds random numbers of the step, alone or mixed with data, and other numbers in their place change no
+        input of any layer; or one of several models is given the batch's examples with classes drawn in the step, and none the
+        batch's own. Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws from
+        [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
+        examples and a / sqrt(1 - b * b) does not. Code `scores`: in a check, labels and scores of as many classes are both
+        targets for the same outputs; inputs are related to the labels, by 8 standard deviations, and scores to neither, within
+        3.5. Code `kept`: the loader shuffles, a step is given targets of its own besides its batch, and over several steps in a
+        row the inputs are related to the batch's targets, by 8 standard deviations, and to these by less than 3.5, or than a
+        sixteenth of that up to 8. Code `unsorted`: the loss takes a cumulative sum over the examples (`cumsum`,
+        `logcumsumexp`), is another for the same examples in another order, and is the same where some numbers of the examples,
+        different for most and in no order, are exchanged. Code `pairs`: the loss wants the two inputs of each example, which
+        are each embedded by itself, nearer to each other, and those of unlike examples further apart; own pairs are related no
+        more strongly than shuffled ones, within 3.5 standard deviations; and 50 rehearsed steps or more, or in a run all steps
+        of the first pass, do not get clearly below what one score for all pairs costs. A hint for words, series and others that
+        are neither tables nor images, unless validation's pairs are related by 8 standard deviations.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row. Even an exclusive or of three features out of seven is 10 standard deviations above;
@@ -320,7 +321,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         ]
     facts = reading.facts(evidence)
     if (
-        found := padded_apart(facts)
+        found := falling_offsets(facts)
+        or padded_apart(facts)
         or parted(facts)
         or other_targets(facts)
         or scores_apart(facts)
