@@ -59,7 +59,7 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
-        falling_offsets: an `nn.EmbeddingBag`, and the share of its offsets that are smaller than the one before; None if none is.
+        falling_offsets: an `nn.EmbeddingBag`, and the share of its offsets that are below the one before; None if none is.
         lone_word: an embedding in which one word is looked up at half of the places or more, beside few others; or None.
         pooled_norm: a layer whose input is a mean over what a normalisation has just made, the same for every example, and that
             normalisation ("" of a function), where answers are the same, too; None if there is none.
