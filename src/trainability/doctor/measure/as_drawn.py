@@ -59,8 +59,8 @@ def were_trained(model: nn.Module, parameters: set[int]) -> bool:
         model: plain.
         parameters: ids of those whose layers are meant.
     """
-    layers = [m for m in model.modules() if isinstance(m, _LAYERS) and is_read(m) and id(m.weight) in parameters]
-    biases = [m.bias.detach() for m in layers if isinstance(m.bias, Tensor) and m.bias.numel() > 1]
+    layers = [m for m in model.modules() if (weight := weight_of(m)) is not None and id(weight) in parameters]
+    biases = [bias.detach() for m in layers if (bias := m._parameters.get("bias")) is not None and bias.numel() > 1]
     varied = [bool(torch.ne(bias, bias[0]).any()) for bias in biases]
     return len(biases) > 1 and all(varied) and not any(map(is_as_drawn, layers))
 
@@ -77,14 +77,19 @@ def _takes(behind: nn.Module, last: nn.Module, first: nn.Module) -> bool:
     return bool(made and wanted) and wanted % made == 0 and shapes[0] != shapes[1]
 
 
-def is_read(module: nn.Module) -> bool:
-    """Whether it can be told of a layer's weight if it is as PyTorch drew it: a linear layer or convolution of some size."""
-    return isinstance(module, _LAYERS) and module.weight.numel() >= _FEWEST_WEIGHTS
+def weight_of(layer: nn.Module) -> Tensor | None:
+    """The weight of a linear layer or convolution of some size, of which it can be told if it is as PyTorch drew it.
+
+    None of any other module, and of one whose weight is computed when it is asked for: a spectral norm moves its vectors then.
+    """
+    weight = layer._parameters.get("weight") if isinstance(layer, _LAYERS) else None
+    return weight if weight is not None and weight.numel() >= _FEWEST_WEIGHTS else None
 
 
 def is_as_drawn(layer: nn.Module) -> bool:
     """Whether the weight of a layer is what PyTorch draws for it."""
-    return isinstance(layer, _LAYERS) and _is_as_drawn(local(layer.weight.detach()))
+    weight = weight_of(layer)
+    return weight is not None and _is_as_drawn(local(weight.detach()))
 
 
 def _is_as_drawn(weight: Tensor) -> bool:

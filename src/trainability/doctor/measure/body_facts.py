@@ -78,7 +78,7 @@ def _opponents(
     followed, found = None, dict[str, Any]()
     try:
         followed = follow_losses(model, optimizer, step, batches)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a body may end the program where its loss is not finite
         notes.append(f"what became of each loss: {error_line(error)}")
     if len(modules(model)) > 1 or (len(players(model)) > 1 and len(optimizers(optimizer)) > 1):
         questions: dict[str, Callable[[], dict[str, tuple[int, ...] | None]]] = {

@@ -10,7 +10,7 @@ import torch.nn.modules.module as module_hooks
 from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
-from trainability.doctor.measure.as_drawn import is_as_drawn, is_read
+from trainability.doctor.measure.as_drawn import is_as_drawn, weight_of
 from trainability.doctor.measure.global_hooks import on_every_call
 from trainability.doctor.measure.randomness import randomness_restored
 
@@ -56,7 +56,7 @@ def drawn_teacher(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, 
 
     own = _loss_of(model, batch, forward, enter, leave)
     for module in called.values():
-        layers = [m for m in module.modules() if is_read(m)]
+        layers = [m for m in module.modules() if weight_of(m) is not None]
         drawn = [m for m in layers if is_as_drawn(m)]
         copied = any(_is_copy(weights.get(tuple(p.shape)), p) for p in module.parameters())
         if len(layers) < _FEWEST_LAYERS or len(drawn) < len(layers) or copied:
