@@ -270,3 +270,37 @@ def test_a_parameter_in_no_optimizer_is_said_beside_a_rate_that_dies() -> None:
         rehearse_seconds=2,
     )
     assert {"rate_dies", "untrained_parameter.unmanaged"} <= {f.code for f in said.findings}
+
+
+def test_lazy_layers_are_checked() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(4))
+    x = torch.randn(64, 12)
+    loader = DataLoader(TensorDataset(x, (x @ torch.randn(12, 4)).argmax(dim=1)), 32)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    said = trainability.check(model, loader, loss_fn=F.cross_entropy, optimizer=optimizer, rehearse_seconds=1)
+    assert "untrained_parameter" not in {f.rule for f in said.findings}
+
+
+@pytest.mark.parametrize("kind", ["peer", "twin", "features", "drifting"])
+def test_networks_beside_the_model_that_are_no_teachers(kind: str) -> None:
+    torch.manual_seed(0)
+    batch = (torch.randn(32, 12), torch.randint(0, 4, (32,)))
+    other = nn.Sequential(*dense(), nn.Linear(16, 4))
+    own = torch.optim.SGD(other.parameters(), 0.1) if kind == "peer" else None
+    model: nn.Module = nn.Linear(4 if kind == "features" else 12, 4)
+    if kind == "twin":
+        model = nn.Sequential(*dense(), nn.Linear(16, 4))
+    calls: list[None] = []
+
+    def step(student: nn.Module, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        calls.append(None)
+        with torch.no_grad():
+            made = other(given[0])
+        if kind == "features":
+            return F.cross_entropy(student(made), given[1])
+        drift = 0.1 * len(calls) if kind == "drifting" else 0.0
+        return F.mse_loss(student(given[0]), made) + drift
+
+    assert drawn_teacher(model, batch, step) is None
+    assert own is None or own.param_groups

@@ -221,7 +221,9 @@ def two_losses(form: str) -> Callable:
         code = model["encoder"](x)
         loss = F.mse_loss(model["decoder"](code), batch[0])
         loss.backward(retain_graph=True)
-        if form in ("cleared", "attack"):
+        if form == "measured":
+            torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        if form in ("cleared", "attack", "measured"):
             model.zero_grad()
         if form == "stepped":
             optimizer.step()
@@ -237,7 +239,7 @@ def two_losses(form: str) -> Callable:
     return step
 
 
-@pytest.mark.parametrize("form", ["cleared", "added", "stepped", "attack"])
+@pytest.mark.parametrize("form", ["cleared", "added", "stepped", "attack", "measured"])
 def test_a_gradient_that_is_cleared_before_the_step_is_told_from_others(form: str) -> None:
     model = parts()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)

@@ -26,6 +26,12 @@ def one_rate(function: Callable[[Tensor], Tensor], code: Tensor) -> Tensor:
     return function(code).exp().mean()
 
 
+def two_rates(function: Callable[[Tensor], Tensor], code: Tensor) -> Tensor:
+    """Two numbers above 1, each made of its own half."""
+    one, other = function(code).chunk(2, dim=1)
+    return one.exp().mean() + other.exp().mean()
+
+
 @pytest.mark.parametrize(
     ("loss", "function", "found"),
     [
@@ -36,6 +42,7 @@ def one_rate(function: Callable[[Tensor], Tensor], code: Tensor) -> Tensor:
         (vae, lambda x: F.relu(x) - 2, None),
         (decay, F.relu, None),
         (one_rate, F.relu, None),
+        (two_rates, F.relu, None),
     ],
 )
 def test_a_log_variance_that_is_never_below_zero(loss: Callable, function: Callable, found: str | None) -> None:

@@ -149,6 +149,21 @@ def test_a_second_run_takes_the_next_free_name(
     assert len(read_run(tmp_path / "runs/mine").steps) == 2
 
 
+def test_a_monitor_that_is_entered_again_goes_on_from_the_name_that_was_asked(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    monitor, names = Monitor(model, optimizer, run=tmp_path / "mine"), []
+    for _ in range(3):
+        with monitor:
+            loss = model(torch.randn(8, 4)).square().mean()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+        names.append(monitor.run.name if monitor.run is not None else None)
+    assert names == ["mine", "mine-002", "mine-003"]
+
+
 def test_sinks_write_into_the_directory_that_is_taken(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     for folder in (tmp_path / "mine", tmp_path / "mine-002"):

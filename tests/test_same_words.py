@@ -87,3 +87,24 @@ def test_a_step_that_differs_from_call_to_call_is_not_asked() -> None:
         return of_tensors(model, batch) + len(calls)
 
     assert same_words(Ratings("user"), rows(), drifting) is None
+
+
+class TwoParts(nn.Module):
+    """Real and imaginary vectors of each thing and relation, as of ComplEx; the time is not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.re, self.im, self.rr, self.ri = (nn.Embedding(40, 6) for _ in range(4))
+
+    def forward(self, thing: Tensor, relation: Tensor) -> Tensor:
+        return (self.re(thing) * self.rr(relation) + self.im(thing) * self.ri(relation)).sum(1)
+
+
+def test_vectors_in_two_parts_are_meant() -> None:
+    thing, relation, rating = rows()
+    batch = (thing, relation, torch.randint(30, (32,)), rating)
+
+    def step(model: nn.Module, given: Any) -> Tensor:
+        return F.mse_loss(model(given[0], given[1]), given[3])
+
+    assert same_words(TwoParts(), batch, step) is None

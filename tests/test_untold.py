@@ -155,6 +155,19 @@ def test_goals_that_go_on_at_the_ends_alone(mask: str, found: str | None, outsid
     assert seen == (None if found is None else (found, pytest.approx(0.2, abs=0.01)))
 
 
+def test_a_consistency_that_is_asked_of_some_examples_is_no_goal_of_rewards() -> None:
+    model = Twin()
+    unlabelled = (torch.arange(64) % 3 == 0).float()
+
+    def step(own: Any, batch: Any) -> Tensor:
+        with torch.no_grad():
+            wanted = own(batch[1]).softmax(1)
+        apart = (own(batch[0]).softmax(1) - wanted).square().sum(1)
+        return F.cross_entropy(own(batch[0]), batch[2]) + (batch[3] * apart).mean()
+
+    assert asked(model, step, (X, X + 0.1 * X.roll(1, dims=0), torch.arange(64) % 3, unlabelled)).reversed_ends is None
+
+
 def corridor(after_end: str, chance: bool = False, count: int = 2048) -> list[tuple[Tensor, ...]]:
     """Walks along eight places, of which the last ends an episode; the first batch has no end."""
     draws = torch.Generator().manual_seed(0)

@@ -43,8 +43,7 @@ class Opponents:
         moved_by_critic: where the critic's optimizer moves the generator as well, for the critic's loss; likewise.
         moved_both_ways: where one optimizer holds both and moves one of them for two losses that want opposite answers.
         not_judged: where the generator is told a class for each row, and no loss goes by which row was asked for which; and, as
-        a
-            third, who is moved by a loss that does, where it does not move the generator.
+            a third, who is moved by a loss that does, where it does not move the generator.
         unlimited_critic: where the critic's loss is a line in its answers and nothing limits its slope.
         fixed_noise: where the generator is given the same numbers at every step.
         held_twice: how many parameters two optimizers hold, and how many others, which get a gradient, none holds; None unless

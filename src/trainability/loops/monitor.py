@@ -132,7 +132,7 @@ class Monitor(Watcher):
         if on_finding is not None:
             check_function("on_finding", on_finding, "step, finding")
         self.doomed: str | None = None
-        self.run = None if run is None else Path(run)
+        self.run = self._asked_run = None if run is None else Path(run)
         self._config, self._sinks = config or {}, tuple(sinks)
         self._on_finding = on_finding
         self._facts_of_loop = {"num_classes": num_classes, "clip": clip, "every": every, "planned_steps": planned_steps}
@@ -150,8 +150,8 @@ class Monitor(Watcher):
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
-        if self.run is not None and is_main_process():
-            self.run = free_folder(self.run)
+        if self._asked_run is not None and is_main_process():
+            self.run = free_folder(self._asked_run)
             self._recorder = LoopRecorder(
                 self.run, self._plain, self._optimizer, config=self._config, sinks=self._sinks, facts=self._facts_of_loop
             )

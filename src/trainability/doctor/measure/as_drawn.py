@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from trainability.doctor.measure.statistics import local
 
@@ -83,7 +84,9 @@ def weight_of(layer: nn.Module) -> Tensor | None:
     None of any other module, and of one whose weight is computed when it is asked for: a spectral norm moves its vectors then.
     """
     weight = layer._parameters.get("weight") if isinstance(layer, _LAYERS) else None
-    return weight if weight is not None and weight.numel() >= _FEWEST_WEIGHTS else None
+    if weight is None or is_lazy(weight) or weight.numel() < _FEWEST_WEIGHTS:
+        return None
+    return weight
 
 
 def is_as_drawn(layer: nn.Module) -> bool:

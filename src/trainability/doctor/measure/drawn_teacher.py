@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.as_drawn import is_as_drawn, weight_of
 from trainability.doctor.measure.global_hooks import on_every_call
+from trainability.doctor.measure.graph import held_by_any_optimizer
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.statistics import local
 
 _FEWEST_LAYERS, _FEWEST_ROWS = 2, 8
 
@@ -22,8 +24,9 @@ Forward = Callable[[Any, Any], Tensor]
 def drawn_teacher(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, int] | None:
     """Find a network outside the model, with PyTorch's initial weights, whose outputs the loss goes by.
 
-    Left out is one that holds a copy of a weight of the model's, as a target network does at the start, one whose outputs need
-    a gradient, and a batch without a label for each example: there, random targets may be meant (random network distillation).
+    Left out is one that holds a copy of a weight of the model's or has the same shapes, as a target network, one that an
+    optimizer trains, one whose outputs need a gradient or go into the model, and a batch without a label for each example:
+    there, random targets may be meant (random network distillation).
 
     Args:
         model: plain.
@@ -38,28 +41,42 @@ def drawn_teacher(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, 
     inside = {id(m) for m in model.modules()}
     weights = {tuple(p.shape): p for p in model.parameters()}
     called: dict[int, nn.Module] = {}
+    made: dict[int, set[int]] = {}
+    taken: set[int] = set()
+    kept: list[Tensor] = []  # an address is unique only while its tensor lives
     depth = 0
 
     def enter(module: nn.Module, args: Any) -> None:
         nonlocal depth
         if id(module) not in inside:
             depth += 1
+        else:
+            taken.update(t.data_ptr() for _, t in tensors(args))
 
     def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         nonlocal depth
         if id(module) in inside:
             return
         depth -= 1
-        made = list(tensors(output))
-        if depth == 0 and made and not any(t.requires_grad for _, t in made):
+        answers = [t for _, t in tensors(output)]
+        if depth == 0 and answers and not any(t.requires_grad for t in answers):
             called.setdefault(id(module), module)
+            kept.extend(answers)
+            made.setdefault(id(module), set()).update(t.data_ptr() for t in answers)
 
     own = _loss_of(model, batch, forward, enter, leave)
+    if own != _loss_of(model, batch, forward, None, lambda *given: None):
+        return None
+    managed = held_by_any_optimizer()
     for module in called.values():
         layers = [m for m in module.modules() if weight_of(m) is not None]
         drawn = [m for m in layers if is_as_drawn(m)]
         copied = any(_is_copy(weights.get(tuple(p.shape)), p) for p in module.parameters())
-        if len(layers) < _FEWEST_LAYERS or len(drawn) < len(layers) or copied:
+        is_twin = sorted(tuple(p.shape) for p in module.parameters()) == sorted(tuple(p.shape) for p in model.parameters())
+        is_trained = any(id(p) in managed for p in module.parameters())
+        if len(layers) < _FEWEST_LAYERS or len(drawn) < len(layers) or copied or is_twin or is_trained:
+            continue
+        if made[id(module)] & taken:  # features, which the model is given
             continue
         if _loss_of(model, batch, forward, None, _exchange(module)) != own:
             return type(module).__name__, len(layers)
@@ -71,7 +88,7 @@ def _are_labels(t: Tensor) -> bool:
 
 
 def _is_copy(own: Tensor | None, other: Tensor) -> bool:
-    return own is not None and other.dim() > 1 and torch.equal(own, other)
+    return own is not None and other.dim() > 1 and torch.equal(local(own.detach()).cpu(), local(other.detach()).cpu())
 
 
 def _exchange(module: nn.Module) -> Callable[..., Any]:

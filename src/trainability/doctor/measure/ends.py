@@ -149,7 +149,11 @@ def reversed_ends(
     if state is None or after is None or len(state) < _FEWEST:
         return None
     own = _ask(model, batch, forward)
+    of_each = [t for _, t in tensors(batch) if t.is_floating_point() and t.numel() == len(state) == len(t)]
+    rewards = [t for t in of_each if _ask(model, exchanged(batch, t, t + 1 + t.roll(1, dims=0)), forward) != own]
     for name, t in tensors(batch):
+        if not any(reward is not t for reward in rewards):  # other goals than of rewards may be meant for some examples alone
+            continue
         if not _are_marks(t, len(state)) or float(share := t.flatten().float().mean()) > _MOST_ENDS:
             continue
         at = t.flatten().bool()
@@ -161,7 +165,7 @@ def reversed_ends(
 
 
 def _moved(tensor: Tensor, rows: Tensor) -> Tensor:
-    """The same, with the rows of some examples as large as those of two."""
+    """The same, with one and the row before added to the rows of some examples."""
     moved = tensor.clone()
     moved[rows] = moved[rows] + moved.roll(1, dims=0)[rows] + 1
     return moved

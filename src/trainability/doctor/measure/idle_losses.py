@@ -32,6 +32,7 @@ _SCALES = frozenset(
         *("any", "all", "is_sparse", "_foreach_div_", "dim", "size", "numel", "item", "_foreach_clamp_max_"),
     )
 )
+_MEASURES = frozenset(("norm", "linalg_vector_norm", "vector_norm", "_foreach_norm"))
 _OPAQUE = ("Checkpoint", "CompiledFunction")
 
 
@@ -47,6 +48,7 @@ class _Watch(TorchFunctionMode):
         stepping: likewise, the optimizers that stepped right behind it, by place.
         got: parameters that any loss gave a gradient.
         lost: gradients were used in another way.
+        read: places of backward passes behind which the norm of a gradient was taken, as to print it.
         own: of each parameter of the models by its id, the set that holds this id alone.
     """
 
@@ -63,6 +65,7 @@ class _Watch(TorchFunctionMode):
         self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()  # parameters that a tensor was computed with
         self.got: set[int] = set()
         self.lost, self.place = False, 0
+        self.read: set[int] = set()
         self._now: int | None = None
         self._is_aside = False
         self._parameters = parameters
@@ -117,6 +120,8 @@ class _Watch(TorchFunctionMode):
             if name == "__get__" and isinstance(result, Tensor):
                 self._gradients[id(result)] = result
             self.lost |= name not in _SCALES
+            if name in _MEASURES:
+                self.read.add(self.place - 1)
 
     def _of(self, tensor: Tensor) -> frozenset[int]:
         return self._made[tensor] if tensor in self._made else self.own.get(id(tensor), frozenset())
@@ -270,12 +275,13 @@ def _cleared_early(
 ) -> IdleLoss | None:
     """A loss whose gradient is cleared between its backward pass and that of the next loss, which is stepped for.
 
-    One that reaches a leaf that is no parameter, such as an image that an attack changes, is there for that leaf's gradient.
+    One that reaches a leaf that is no parameter, such as an image that an attack changes, is there for that leaf's gradient;
+    one whose gradient is measured, for its norm.
     """
     times, runs = watch.cleared.get(place, {}), watch.terms[place]
     holders = watch.stepping.get(place + 1, set())
     held = set().union(*(managed_parameters(steppers[k]) for k in holders)) & set(times)
-    if watch.moved.get(place) or not held or min(times.values()) < _FEWEST:
+    if watch.moved.get(place) or not held or place in watch.read or min(times.values()) < _FEWEST:
         return None
     if not all(run and all(leaf in watch.own for term in run for leaf in term) for run in runs):
         return None

@@ -103,7 +103,8 @@ class LayerInputs:
             if isinstance(module, nn.RNNBase) and plain.dim() == 3 and name not in self._padded:
                 self._padded[name] = _padded_share(plain if module.batch_first else plain.transpose(0, 1))
             # What frozen layers make of the data may be one number, such as a closed gate; another frozen layer needs none.
-            is_trained = any(p.requires_grad for p in module.parameters(recurse=False))
+            own_parameters = list(module.parameters())  # of a parametrisation, too; a sharded layer may have none
+            is_trained = not own_parameters or any(p.requires_grad for p in own_parameters)
             constant = is_trained and not given.requires_grad and bool(plain.amin() == plain.amax())
             if has_state:
                 self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())

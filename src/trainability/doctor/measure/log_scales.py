@@ -6,16 +6,17 @@ from typing import Any
 
 from torch import Tensor
 
-from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of, within
+from trainability.doctor.measure.nodes import SAME_VALUES, call_of, within
 
 _MOST_NODES = 20_000
 _NEVER_BELOW_ZERO = {"Relu": "ReLU", "Softplus": "softplus"}
 _PARTS = ("Split", "SplitWithSizes", "Unbind", "Chunk")
+_PLACES = ("_saved_dim", "_saved_start", "_saved_index")
 _LONGEST = 12  # calls between the two
 
 
 def floored_log_scale(loss: Tensor) -> str | None:
-    """Find a result of a ReLU of which two exponentials are taken, of multiples of one sign: a deviation and its square.
+    """Find a result of a ReLU of which two exponentials are taken, of different multiples: a deviation and its square.
 
     The sampled code takes exp(log_variance / 2), and the KL divergence exp(log_variance); behind a ReLU neither is below 1.
 
@@ -27,33 +28,37 @@ def floored_log_scale(loss: Tensor) -> str | None:
     """
     if loss.grad_fn is None:
         return None
-    found: dict[int, set[int]] = {}
-    kept: dict[int, Any] = {}
+    factors: dict[Any, set[float]] = {}
+    kept: list[Any] = []  # an id is unique only while its node lives
     for node in within([loss.grad_fn], None, _MOST_NODES):
-        if call_of(node) == "Exp" and (source := _floor_of(node)) is not None:
-            kept[id(source)] = source
-            found.setdefault(id(source), set()).add(id(node))
-    shared = next((kept[key] for key, taken in found.items() if len(taken) > 1), None)
-    return _NEVER_BELOW_ZERO[call_of(shared)] if shared is not None else None
-
-
-def _floor_of(node: Any) -> Any | None:
-    """The call whose result, in parts and times a positive number, goes into this one, if it is never below zero."""
-    for _ in range(_LONGEST):
-        parents = parents_of(node)
-        if len(parents) != 1:
-            return None
-        (node,) = parents
-        called = call_of(node)
-        if called in _NEVER_BELOW_ZERO:
-            return node
-        if called in ("Mul", "Div"):
-            if not _is_positive(getattr(node, "_saved_other", None)):
-                return None
-        elif called not in (*SAME_VALUES, *_PARTS):
-            return None
+        found = _floor_of(node) if call_of(node) == "Exp" else None
+        if found is not None:
+            source, part, factor = found
+            kept.append(source)
+            factors.setdefault((id(source), part), set()).add(round(factor, 6))
+            if len(factors[id(source), part]) > 1:
+                return _NEVER_BELOW_ZERO[call_of(source)]
     return None
 
 
-def _is_positive(factor: Any) -> bool:
-    return isinstance(factor, Tensor) and factor.numel() == 1 and float(factor) > 0
+def _floor_of(node: Any) -> tuple[Any, tuple[Any, ...], float] | None:
+    """The call whose result goes into this one if it is never below zero, which part of it, and times which positive number."""
+    part, factor = list[Any](), 1.0
+    for _ in range(_LONGEST):
+        parents = [each for each in node.next_functions if each[0] is not None]
+        if len(parents) != 1:
+            return None
+        ((node, output),) = parents
+        called = call_of(node)
+        if called in _NEVER_BELOW_ZERO:
+            return node, tuple(part), factor
+        if called in ("Mul", "Div"):
+            other = getattr(node, "_saved_other", None)
+            if not isinstance(other, Tensor) or other.numel() != 1 or not float(other) > 0:
+                return None
+            factor = factor * float(other) if called == "Mul" else factor / float(other)
+        elif called in (*SAME_VALUES, *_PARTS):
+            part.append((called, output, *(str(getattr(node, place, None)) for place in _PLACES)))
+        else:
+            return None
+    return None

@@ -49,16 +49,18 @@ def same_words(model: nn.Module, batch: Any, forward: Forward) -> GivenTwice | N
     own = _passed(model, batch, forward, tables)
     if own.loss != _passed(model, batch, forward, tables).loss:
         return None
+    if _have_pairs(own, tables, columns):
+        return None
     passes = {column.name: _passed(model, column.mixed, forward, tables) for column in columns}
     for column in columns:
-        asked = [name for name in tables if name in own.looked_up and torch.equal(own.looked_up[name], column.values)]
+        asked = [name for name in tables if name in own.looked_up and _equal(own.looked_up[name], column.values)]
         moved = passes[column.name].looked_up
         pairs = [
             (first, second)
             for i, first in enumerate(asked)
             for second in asked[i + 1 :]
             if tables[first].embedding_dim == tables[second].embedding_dim
-            and all(name in moved and not torch.equal(moved[name], column.values) for name in (first, second))
+            and all(name in moved and not _equal(moved[name], column.values) for name in (first, second))
         ]
         for other in columns:
             if other is column or passes[other.name].loss != own.loss or _is_looked_up(own, other):
@@ -74,8 +76,20 @@ def same_words(model: nn.Module, batch: Any, forward: Forward) -> GivenTwice | N
     return None
 
 
+def _have_pairs(seen: _Pass, tables: dict[str, nn.Embedding], columns: list[_Column]) -> bool:
+    """Whether several columns are looked up in two tables of one width, as of a real and an imaginary part."""
+    widths = [
+        [tables[name].embedding_dim for name, words in seen.looked_up.items() if _equal(words, c.values)] for c in columns
+    ]
+    return sum(len(each) > len(set(each)) for each in widths) > 1
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other.to(one.device))
+
+
 def _is_looked_up(seen: _Pass, column: _Column) -> bool:
-    return any(torch.equal(words, column.values) for words in seen.looked_up.values())
+    return any(_equal(words, column.values) for words in seen.looked_up.values())
 
 
 def _columns(batch: Any) -> list[_Column]:

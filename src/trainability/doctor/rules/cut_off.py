@@ -184,8 +184,11 @@ def reached_later(evidence: Evidence, name: str) -> bool:
 
     Samples may always meet the turn of one of two networks that one optimizer steps by turns.
     """
-    owner = name.rpartition(".")[0]
-    if len({s.weight_rms for sample in evidence.samples for s in sample.layers if s.name == owner and s.weight_rms}) > 1:
+    owner, _, kind = name.rpartition(".")
+    if (
+        kind == "weight"
+        and len({s.weight_rms for sample in evidence.samples for s in sample.layers if s.name == owner and s.weight_rms}) > 1
+    ):
         return True
     rehearsal, settings = evidence.rehearsal, settings_of(evidence)
     if rehearsal is None or not rehearsal.steps:

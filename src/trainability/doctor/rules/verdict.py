@@ -51,8 +51,9 @@ PRECEDENCE: tuple[Verdict, ...] = (
 )
 NO_OPTIMIZER = "some steps of the loop: no optimizer was given (optimizer=)"
 """A problem of the evidence of a check without an optimizer."""
-# Warnings of these mean that a part of the model is not trained, or all of it no longer, whatever the loss does.
+# These say why parameters are in no optimizer.
 _OF_OPTIMIZERS = ("foreign_optimizer", "unregistered_layers", "unreached_parameter", "weights_redrawn", "unusable_setting")
+# Warnings of these mean that a part of the model is not trained, or all of it no longer, whatever the loss does.
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter", "rate_dies")
 # These predict what happens between the examples, which the training loss does not show.
 _BETWEEN = ("activation_scale.third_sine",)
