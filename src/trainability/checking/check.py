@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.checking.asked_metric import asked_metric
+from trainability.checking.default_loss import check_default_loss
 from trainability.checking.failures import MODEL, failed_part
 from trainability.checking.first_batch import first_batch, with_inputs_in_parts
 from trainability.doctor import Diagnosis, Evidence, audit_data, diagnose
@@ -155,6 +156,7 @@ def check_setup(setup: Setup) -> Diagnosis:
 def _checked(setup: Setup) -> Diagnosis:
     began, written = time.monotonic(), overwritten(setup.train_loader)  # before anything else reads
     first, train = first_batch(setup)
+    check_default_loss(setup, first)
     setup = with_inputs_in_parts(setup, first)
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
