@@ -80,8 +80,8 @@ def records_of(steps: Sequence[PendingStep], numbers: Mapping[str, Mapping[Hasha
 
 
 def _clip_ratio(before: float | None, after: float | None) -> float | None:
-    """Without any gradient it tells nothing, and neither does one that is zero then: as a rule it was cleared, not clipped."""
-    if before is None or after is None or not before > 0 or not after > 0 or not math.isfinite(after / before):
+    """Without any gradient it tells nothing."""
+    if before is None or after is None or not before > 0 or not math.isfinite(after / before):
         return None
     return min(after / before, 1.0)
 
