@@ -13,7 +13,7 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure.as_drawn import is_as_drawn, weight_of
 from trainability.doctor.measure.global_hooks import on_every_call
 from trainability.doctor.measure.graph import held_by_any_optimizer
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.loss_number import seeded_loss
 from trainability.doctor.measure.statistics import local
 
 _FEWEST_LAYERS, _FEWEST_ROWS = 2, 8
@@ -65,7 +65,7 @@ def drawn_teacher(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, 
             made.setdefault(id(module), set()).update(t.data_ptr() for t in answers)
 
     own = _loss_of(model, batch, forward, enter, leave)
-    if own != _loss_of(model, batch, forward, None, lambda *given: None):
+    if own != seeded_loss(model, batch, forward):
         return None
     managed = held_by_any_optimizer()
     for module in called.values():
@@ -105,9 +105,7 @@ def _loss_of(
     if enter is not None:
         handles.append(module_hooks.register_module_forward_pre_hook(enter))
     try:
-        with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
-            return float(forward(model, batch).detach().sum())
+        return seeded_loss(model, batch, forward)
     finally:
         for handle in handles:
             handle.remove()

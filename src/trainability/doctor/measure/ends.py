@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors, to_device
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.loss_number import seeded_loss
 
 _FEWEST = 16  # examples
 _MOST_ENDS = 0.5  # share of them
@@ -115,10 +115,12 @@ def unread_ends(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, fl
     if state is None or after is None or len(state) < _FEWEST:
         return None
     marks = [(name, t) for name, t in tensors(batch) if _are_marks(t, len(state))]
-    if not marks or _ask(model, batch, forward) != (own := _ask(model, batch, forward)):
+    if not marks or seeded_loss(model, batch, forward) != (own := seeded_loss(model, batch, forward)):
         return None
     turned = [1 - t if t.dtype != torch.bool else ~t for _, t in marks]
-    is_read = [_ask(model, exchanged(batch, t, other), forward) != own for (_, t), other in zip(marks, turned, strict=True)]
+    is_read = [
+        seeded_loss(model, exchanged(batch, t, other), forward) != own for (_, t), other in zip(marks, turned, strict=True)
+    ]
     # An integer that is read may be one of two actions; another mark may be the end itself, or a reward.
     unread = [mark for mark, used in zip(marks, is_read, strict=True) if not used]
     if not unread or any(used and t.dtype != torch.int64 for (_, t), used in zip(marks, is_read, strict=True)):
@@ -148,18 +150,18 @@ def reversed_ends(
     """
     if state is None or after is None or len(state) < _FEWEST:
         return None
-    own = _ask(model, batch, forward)
+    own = seeded_loss(model, batch, forward)
     of_each = [t for _, t in tensors(batch) if t.is_floating_point() and t.numel() == len(state) == len(t)]
-    rewards = [t for t in of_each if _ask(model, exchanged(batch, t, t + 1 + t.roll(1, dims=0)), forward) != own]
+    rewards = [t for t in of_each if seeded_loss(model, exchanged(batch, t, t + 1 + t.roll(1, dims=0)), forward) != own]
     for name, t in tensors(batch):
         if not any(reward is not t for reward in rewards):  # other goals than of rewards may be meant for some examples alone
             continue
         if not _are_marks(t, len(state)) or float(share := t.flatten().float().mean()) > _MOST_ENDS:
             continue
         at = t.flatten().bool()
-        parts = [_ask(model, exchanged(batch, after, _moved(after, rows)), forward) for rows in (at, ~at)]
-        first = _ask(model, exchanged(batch, state, _moved(state, ~at)), forward)
-        if parts[0] != own == parts[1] and first != own and own == _ask(model, batch, forward):
+        parts = [seeded_loss(model, exchanged(batch, after, _moved(after, rows)), forward) for rows in (at, ~at)]
+        first = seeded_loss(model, exchanged(batch, state, _moved(state, ~at)), forward)
+        if parts[0] != own == parts[1] and first != own and own == seeded_loss(model, batch, forward):
             return name, float(share)
     return None
 
@@ -178,12 +180,6 @@ def _are_marks(tensor: Tensor, size: int) -> bool:
     return bool(((tensor == 0) | (tensor == 1)).all()) and bool((tensor == 0).any()) and bool((tensor == 1).any())
 
 
-def _ask(model: nn.Module, batch: Any, forward: Forward) -> float:
-    with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
-        return float(forward(model, batch).detach().sum())
-
-
 def _given(model: nn.Module, batch: Any, forward: Forward) -> tuple[Tensor | None, Tensor | None]:
     """Tensors of the batch that go into calls with gradients, and into those without: the only one of each kind."""
     own = [t for _, t in tensors(batch) if t.is_floating_point() and t.dim() > 1]
@@ -197,7 +193,7 @@ def _given(model: nn.Module, batch: Any, forward: Forward) -> tuple[Tensor | Non
 
     handle = module_hooks.register_module_forward_pre_hook(look)  # of a target network outside the model, too
     try:
-        _ask(model, batch, forward)
+        seeded_loss(model, batch, forward)
     finally:
         handle.remove()
     with_gradients, without = seen[True], [t for t in seen[False] if not any(t is each for each in seen[True])]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.loss_number import seeded_loss
 from trainability.doctor.readings import GivenTwice
 
 _FEWEST_ROWS, _FEWEST_NUMBERS, _FEWEST_VALUES = 4, 4, 8  # examples; of each; different ones of all
@@ -59,7 +59,7 @@ def given_twice(model: nn.Module, batch: Any, forward: Forward) -> GivenTwice | 
         None where there is none, and where the same step does not give the same loss again.
     """
     pairs = [(a, b) for a, b in itertools.permutations(list(tensors(batch)), 2) if _are_of_a_kind(a[1], b[1])]
-    if not pairs or _loss_of(model, batch, forward) != _loss_of(model, batch, forward):
+    if not pairs or seeded_loss(model, batch, forward) != seeded_loss(model, batch, forward):
         return None
     for (given, a), (unread, b) in pairs:
         if not _is_unread(model, batch, forward, b):
@@ -71,7 +71,7 @@ def given_twice(model: nn.Module, batch: Any, forward: Forward) -> GivenTwice | 
             continue
         how, calls = found
         has_target = any(
-            _loss_of(model, exchanged(batch, t, _mixed(t)), forward) != passes[0].loss
+            seeded_loss(model, exchanged(batch, t, _mixed(t)), forward) != passes[0].loss
             for _, t in tensors(batch)
             if t is not a and t is not b
         )
@@ -80,7 +80,7 @@ def given_twice(model: nn.Module, batch: Any, forward: Forward) -> GivenTwice | 
         if how == "calls" and not _are_held_together(model, batch, forward, calls, is_even=has_target):
             continue
         with _answering(calls):
-            alone = _loss_of(model, others[0], forward)
+            alone = seeded_loss(model, others[0], forward)
         if alone == passes[0].loss:
             return GivenTwice(given=given, unread=unread, layer=calls[0].name, how=how)
     return None
@@ -167,7 +167,7 @@ def _are_held_together(model: nn.Module, batch: Any, forward: Forward, calls: Se
 
     def cost(first: Tensor, second: Tensor) -> float:
         with _answering(calls, [first, second]):
-            return _loss_of(model, batch, forward)
+            return seeded_loss(model, batch, forward)
 
     costs = [cost(own, own), cost(once, twice), cost(own, twice), cost(once, own)]
     limit = _PART * max(map(abs, costs))
@@ -188,12 +188,6 @@ def _answering(calls: Sequence[_Call], answers: Sequence[Any] | None = None) -> 
         del module.forward
         if plain is not None:  # a wrapper's (Accelerate sets one)
             module.forward = plain
-
-
-def _loss_of(model: nn.Module, batch: Any, forward: Forward, seed: int = 0) -> float:
-    with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(seed)
-        return float(forward(model, batch).detach().sum())
 
 
 def _passed(model: nn.Module, batch: Any, forward: Forward, seed: int = 0, left_out: Tensor | None = None) -> _Pass:
@@ -221,7 +215,7 @@ def _passed(model: nn.Module, batch: Any, forward: Forward, seed: int = 0, left_
     handles = [module.register_forward_pre_hook(enter(name), with_kwargs=True) for name, module in named]
     handles += [module.register_forward_hook(leave) for _, module in named]
     try:
-        loss = _loss_of(model, batch, forward, seed)
+        loss = seeded_loss(model, batch, forward, seed)
     finally:
         for handle in handles:
             handle.remove()

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, Wei
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import answer
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.loss_number import seeded_loss
 
 _SHUFFLES = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 _FEWEST = 4  # rows
@@ -49,22 +49,15 @@ def shuffled_state(
     if one is None or other is None or not changed or torch.equal(one, other):
         return None
     answer(asked, rows, size)
-    first = _loss(model, batch, forward)
+    first = seeded_loss(model, batch, forward)
     answer(asked, turned, size)
-    return changed[0] if _loss(model, batch, forward) != first else None
+    return changed[0] if seeded_loss(model, batch, forward) != first else None
 
 
 def keeps_rows(model: nn.Module, seen: ForwardPass) -> bool:
     """Whether the pass has left a tensor with a row for each example in the model."""
     given = seen.inputs[0] if seen.inputs else None
     return isinstance(given, Tensor) and given.dim() > 0 and any(True for _ in _kept(model, len(given)))
-
-
-def _loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> float:
-    """What the loop's own pass makes of the state that the call before has left."""
-    with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
-        return float(forward(model, batch).detach().sum())
 
 
 def _kept(model: nn.Module, size: int) -> Iterator[tuple[str, Tensor]]:

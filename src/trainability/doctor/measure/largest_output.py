@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
+from trainability.doctor.measure.loss_number import seeded_loss
 from trainability.doctor.measure.one_target import may_choose
 from trainability.doctor.measure.randomness import randomness_restored
 
@@ -43,12 +44,12 @@ def largest_output(model: nn.Module, batch: Any, forward: Forward) -> tuple[int,
     taken = [(o, slope) for o, slope in zip(outputs, slopes, strict=True) if slope is not None and bool(slope.any())]
     if len(taken) != 1 or not _of_the_largest(*taken[0]):
         return None
-    width, own = taken[0][0].shape[1], _asked(model, batch, forward)
-    if _asked(model, batch, forward) != own:
+    width, own = taken[0][0].shape[1], seeded_loss(model, batch, forward)
+    if seeded_loss(model, batch, forward) != own:
         return None
 
     def reads(given: Tensor, other: Tensor) -> bool:
-        return _asked(model, exchanged(batch, given, other), forward) != own
+        return seeded_loss(model, exchanged(batch, given, other), forward) != own
 
     choices = [(place, t) for place, t in named if may_choose(t, size, width)]
     unread = [(place, t) for place, t in choices if not reads(t, width - 1 - t) and not reads(t, t.roll(1, dims=0))]
@@ -67,12 +68,6 @@ def _of_the_largest(output: Tensor, slope: Tensor) -> bool:
     rows = used.any(dim=1)
     alone = bool((used.sum(dim=1)[rows] == 1).all()) and float(rows.float().mean()) >= _CLEAR
     return alone and torch.equal(used[rows].float().argmax(dim=1), output.detach()[rows].argmax(dim=1))
-
-
-def _asked(model: nn.Module, batch: Any, forward: Forward) -> float:
-    with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
-        return float(forward(model, batch).detach().sum())
 
 
 def _of_other_outputs(model: nn.Module, batch: Any, forward: Forward, size: int) -> tuple[Tensor, list[Tensor]]:

@@ -1,9 +1,12 @@
 """The number in what a training step or the body of a loop returned."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from trainability.doctor.measure.randomness import randomness_restored
 
 
 def scalar(value: Any) -> Tensor:
@@ -21,3 +24,17 @@ def scalar(value: Any) -> Tensor:
 def loss_as_float(value: Any) -> float | None:
     """The same as a number of Python; None where nothing was returned."""
     return float(value) if isinstance(value, int | float) else None if value is None else float(scalar(value).detach())
+
+
+def seeded_loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seed: int = 0) -> float:
+    """The loss of a batch with the same random numbers each time; of a loss of several numbers, their sum.
+
+    Args:
+        model: runs as it is; the caller puts modes and buffers back.
+        batch: of any structure.
+        forward: of (model, batch), the loss.
+        seed: of PyTorch's generators, whose states are put back.
+    """
+    with torch.enable_grad(), randomness_restored():
+        torch.manual_seed(seed)
+        return float(forward(model, batch).detach().sum())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.loss_number import seeded_loss
 
 
 def one_target(
@@ -34,11 +34,11 @@ def one_target(
     named = [(place, t) for place, t in tensors(batch) if may_choose(t, examples, outputs)]
     if not named:
         return outputs, ""
-    own = _ask(model, batch, forward)
-    if _ask(model, batch, forward) != own:
+    own = seeded_loss(model, batch, forward)
+    if seeded_loss(model, batch, forward) != own:
         return None
     for place, choice in named:
-        if _ask(model, exchanged(batch, choice, outputs - 1 - choice), forward) == own:
+        if seeded_loss(model, exchanged(batch, choice, outputs - 1 - choice), forward) == own:
             return outputs, place
     return None
 
@@ -57,9 +57,3 @@ def may_choose(tensor: Tensor, examples: int, outputs: int) -> bool:
         return False
     low, high = (int(x) for x in tensor.aminmax())
     return tensor.dim() > 0 and len(tensor) == examples and 0 <= low < high < outputs
-
-
-def _ask(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> float:
-    with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
-        return float(forward(model, batch).detach().sum())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.loss_number import seeded_loss
 from trainability.doctor.readings import GivenTwice
 
 _FEWEST_ROWS, _FEWEST_VALUES, _MOST_COLUMNS = 8, 4, 8
@@ -47,7 +47,7 @@ def same_words(model: nn.Module, batch: Any, forward: Forward) -> GivenTwice | N
     if len(columns) < 2:
         return None
     own = _passed(model, batch, forward, tables)
-    if own.loss != _passed(model, batch, forward, tables).loss:
+    if own.loss != seeded_loss(model, batch, forward):
         return None
     if _have_pairs(own, tables, columns):
         return None
@@ -104,7 +104,7 @@ def _columns(batch: Any) -> list[_Column]:
             values = t if t.dim() == 1 else t[:, place]
             if len(values.unique()) < _FEWEST_VALUES:
                 continue
-            mixed = t.clone()
+            mixed = t.clone(memory_format=torch.contiguous_format)
             mixed.view(len(t), -1)[:, place] = values[order]
             called = name if t.dim() == 1 else f"{name}[:, {place}]"
             found.append(_Column(called, values.detach().clone(), exchanged(batch, t, mixed)))
@@ -123,9 +123,7 @@ def _passed(model: nn.Module, batch: Any, forward: Forward, tables: dict[str, nn
 
     handles = [table.register_forward_pre_hook(see(name)) for name, table in tables.items()]
     try:
-        with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
-            return _Pass(float(forward(model, batch).detach().sum()), looked_up)
+        return _Pass(seeded_loss(model, batch, forward), looked_up)
     finally:
         for handle in handles:
             handle.remove()
