@@ -583,7 +583,18 @@ EXAMPLES: dict[str, Example] = {
     "fixed_noise": Example({"warning": against(fixed_noise=("judge", "maker"))}, near=fact()),
     # cut_off
     "flat_derivative": Example({"warning": fact(flat_derivative=True)}, near=fact()),
-    "weights_redrawn": Example({"error": rehearsed(redrawn=("0.weight",))}, near=rehearsed()),
+    "weights_redrawn": Example(
+        {
+            "error": rehearsed(redrawn=("0.weight",)),
+            "warning": dataclasses.replace(
+                rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts(task_loss="mse_loss", output_rms=1.0)
+            ),
+        },
+        near=rehearsed(),
+    ),
+    "interpolated_labels": Example(
+        {"warning": fact(readings=Readings(smeared_edges=(0.71, 200)))}, near=fact(readings=Readings(smeared_edges=(0.69, 200)))
+    ),
     # parameters
     "unreached_parameter": Example(
         {

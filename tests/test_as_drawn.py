@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import trainability
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings
-from trainability.doctor.measure.as_drawn import frozen_as_drawn
+from trainability.doctor.measure.as_drawn import frozen_as_drawn, frozen_head
 from trainability.doctor.measure.drawn_teacher import drawn_teacher
 from trainability.doctor.measure.frozen_tables import random_tables
 
@@ -304,3 +304,30 @@ def test_networks_beside_the_model_that_are_no_teachers(kind: str) -> None:
 
     assert drawn_teacher(model, batch, step) is None
     assert own is None or own.param_groups
+
+
+# ---------------------------------------------------------------------------------------------------- a new last layer
+
+
+def tuned(kind: str) -> nn.Sequential:
+    """A trained network with a new last layer, of which one part or another is trained."""
+    torch.manual_seed(0)
+    body = trained(dense(depth=2)) if kind != "from scratch" else dense(depth=2)
+    model = nn.Sequential(*body, nn.Linear(16, 16), nn.Linear(16, 8)).requires_grad_(False)
+    if kind == "loaded head":
+        with torch.no_grad():
+            for p in model[-1].parameters():
+                p.mul_(1.3)
+    with torch.no_grad():
+        for p in model[-2].parameters():  # not as it was drawn
+            p.mul_(1.5)
+    trains = {"body": 0, "head": -1}.get(kind, 2)
+    model[trains].requires_grad_(True)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"), [("body", "5"), ("middle", "5"), ("head", None), ("loaded head", None), ("from scratch", None)]
+)
+def test_a_new_last_layer_that_is_frozen_with_the_old_ones(kind: str, found: str | None) -> None:
+    assert frozen_head(tuned(kind)) == found

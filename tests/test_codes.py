@@ -32,7 +32,7 @@ from rule_examples import (
 
 from trainability.doctor import diagnose
 from trainability.doctor.audit_results import Relation, TargetOrder
-from trainability.doctor.evidence import Evaluation, Evidence, Sample
+from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, Sample
 from trainability.doctor.facts import Facts, LossGraph, Unreached
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.opponents import IdleLoss
@@ -135,6 +135,14 @@ def above_constant(first: float, last: float) -> Evidence:
     """A regression whose best constant answer costs 1."""
     task = Task(kind="regression", loss="mse_loss", target="[1]", chance=1.0)
     return rehearsed(reference=(Observation(step=0, loss=first), Observation(step=30, loss=last)), task=task)
+
+
+def stays_far(multiple: float, last: float = 19.9) -> Evidence:
+    """The same from 20 on, with steps that could be so many times as long."""
+    seen = above_constant(20.0, last)
+    assert seen.rehearsal is not None
+    critical = tuple((step, along(multiple)) for step in (0, 15, 29))
+    return dataclasses.replace(seen, rehearsal=dataclasses.replace(seen.rehearsal, critical=critical))
 
 
 def at_size(last: float) -> Evidence:
@@ -858,6 +866,19 @@ CODES = {
         fact(readings=Readings(weight_penalty=(30.0, 0.49))),
     ),
     "wrong_sign.custom": (fact(readings=Readings(wrong_backward=("Act", 0.1))), fact()),
+    "unreachable_target.corners": (fact(readings=Readings(boxes_crossed=0.11)), fact(readings=Readings(boxes_crossed=0.09))),
+    "unreachable_target.binary": (fact(readings=Readings(odd_likelihood=0.01)), fact(readings=Readings(odd_likelihood=0.0))),
+    "untrained_parameter.norm": (fact(readings=Readings(idle_norms=("1", "4"))), fact()),
+    "untrained_parameter.frozen": (
+        Evidence(optimizer=OptimizerSettings(name="SGD", lr=0.1, frozen=("3.weight",), frozen_head="3")),
+        Evidence(optimizer=OptimizerSettings(name="SGD", lr=0.1)),
+    ),
+    "weights_redrawn.limited": (
+        dataclasses.replace(rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts(task_loss="mse_loss")),
+        dataclasses.replace(rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts()),
+    ),
+    "update_ratio.small far from the targets": (stays_far(3100.0), stays_far(2900.0)),
+    "update_ratio.small of a loss that moves": (stays_far(3100.0), stays_far(3100.0, last=19.5)),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),
     "unread_ends.reversed": (fact(reversed_ends=("[3]", 0.1)), fact()),
     "idle_loss.cleared": (

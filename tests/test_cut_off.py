@@ -289,6 +289,30 @@ def test_weights_that_are_drawn_anew_are_told_from_those_that_are_kept_in_limits
     assert seen.redrawn == redrawn
 
 
+@pytest.mark.parametrize(("limit", "found"), [(0.01, True), (0.2, True), (5.0, False), (None, False)])
+def test_weights_that_a_loop_cuts_off_are_told_with_their_limit(limit: float | None, found: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def step(model: Any, optimizer: Any, batch: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(batch)[:, 0], batch[:, 1])
+        loss.backward()
+        for p in model.parameters():
+            p.grad.clamp_(-0.5, 0.5)
+        optimizer.step()
+        for p in model.parameters() if limit is not None else ():
+            p.data.clamp_(-limit, limit)
+        return loss
+
+    cut = rehearse(model, torch.optim.Adam(model.parameters(), 1e-2), [X] * 8, step=step, max_steps=8).cut_off
+    assert (cut is not None) is found
+    if cut is not None:
+        assert cut[0] == ("0.weight", "2.weight")
+        assert cut[1] == pytest.approx(limit)
+        assert cut[2] >= 0.25
+
+
 @pytest.mark.parametrize("std", [None, 1.0])
 def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
     model = nn.LSTM(4, 64, batch_first=True)

@@ -178,6 +178,38 @@ def test_a_norm_of_another_convention_is_a_hint_where_the_last_batch_is_not_know
         assert found.get("evaluation_path.last_batch") == severity
 
 
+class OwnNorm(nn.Module):
+    """Batch norm by its formula, with statistics that are fixed, or follow the batches."""
+
+    def __init__(self, width: int, momentum: float = 0.0) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        if self.training and self.momentum:
+            mean.lerp_(x.detach().mean(dim=0), self.momentum)
+            variance.lerp_(x.detach().var(dim=0), self.momentum)
+        return (x - mean) * (variance + 1e-5).rsqrt()
+
+
+@pytest.mark.parametrize("kind", ["fixed", "follows", "loaded", "one", "of PyTorch"])
+def test_norms_of_a_new_net_that_do_nothing(kind: str) -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d if kind == "of PyTorch" else lambda width: OwnNorm(width, 0.1 if kind == "follows" else 0.0)
+    model = nn.Sequential(nn.Linear(6, 16), norm(16), nn.ReLU(), nn.Linear(16, 16), norm(16), nn.ReLU(), nn.Linear(16, 3))
+    if kind == "one":
+        model[4] = nn.Identity()
+    if kind == "loaded":
+        nn.init.normal_(model[0].weight, 0.0, 0.4)
+        nn.init.normal_(model[3].weight, 0.0, 0.2)
+    facts = facts_of(model, (torch.randn(64, 6), torch.arange(64) % 3), loss_fn=F.cross_entropy)
+    assert facts.readings.idle_norms == (("1", "4") if kind == "fixed" else ())
+    assert codes(Evidence(facts=facts)).get("untrained_parameter.norm") == ("warning" if kind == "fixed" else None)
+
+
 def test_a_norm_that_keeps_the_statistics_of_its_start() -> None:
     found = {}
     for momentum in (1e-4, 0.1, None):

@@ -233,6 +233,37 @@ def test_a_decoder_that_is_fed_its_answer_is_told(fed: str) -> None:
     assert found.fed_answer is (fed == "same")
 
 
+class OneTensor(nn.Module):
+    """An encoder and a decoder that find their sequences in one tensor, with attention to the target or to the source."""
+
+    def __init__(self, memory: str) -> None:
+        super().__init__()
+        self.memory, self.words = memory, nn.Embedding(9, 8)
+        self.attention, self.gru, self.head = (
+            nn.MultiheadAttention(8, 1, batch_first=True),
+            nn.GRU(8, 8, batch_first=True),
+            nn.Linear(8, 9),
+        )
+
+    def forward(self, both: Tensor) -> Tensor:
+        source, target = self.words(both[:, 0]), self.words(both[:, 1])
+        asked, memory = self.gru(target)[0], source
+        if self.memory == "target":
+            asked, memory = self.gru(source)[0], target
+        return self.head(asked + self.attention(asked, memory, memory)[0])
+
+
+@pytest.mark.parametrize(("memory", "sees"), [("source", False), ("target", True)])
+def test_later_words_are_seen_where_all_sequences_are_one_tensor(memory: str, sees: bool) -> None:
+    g = torch.Generator().manual_seed(0)
+    source = torch.randint(9, (32, 7), generator=g)
+    answer = (source.flip(1) + 1) % 9
+    both = torch.stack([source, torch.cat([torch.zeros(32, 1, dtype=torch.long), answer[:, :-1]], dim=1)], dim=1)
+    found = looked(OneTensor(memory), (both, answer), lambda m, b: F.cross_entropy(m(b[0]).flatten(0, 1), b[1].flatten()))
+    assert found.future is not None
+    assert (found.future > 0) is sees
+
+
 class Stepped(nn.Module):
     def __init__(self, drops: str) -> None:
         super().__init__()

@@ -279,6 +279,12 @@ class Readings:
         lengths_differ: and the loader's first batches have three lengths or more, as sequences have and batches have not.
         keeps_rows: the model keeps a tensor with a row for each example from one batch to the next, as a state may be.
         only_pools: maxima of pooling are all that is nonlinear in the model, in evaluation.
+        boxes_crossed: of boxes whose first two numbers a loss subtracts from the last two, the share of those with a negative
+            width or height; None where it does not.
+        odd_likelihood: of a binary cross-entropy of probabilities, the share of the targets outside [0, 1]; None without one.
+        smeared_edges: in maps of classes, of the edges that go through other classes, the share of those that go through what
+            is numbered between, and how many there are; None where that does not show interpolation.
+        idle_norms: normalisations with fixed mean 0 and variance 1, in a network into which nothing was loaded.
         floored_log_scale: the function, never below zero, whose result two exponentials are taken of; None if there is none.
         wrong_backward: the class of a function of the program's own whose `backward` is not the slope of its `forward`, and the
             multiple of the slope that is nearest to it; None if there is none.
@@ -317,6 +323,10 @@ class Readings:
     told_by_a_line: bool = False
     wrong_backward: tuple[str, float] | None = None
     weight_penalty: tuple[float, float] | None = None
+    boxes_crossed: float | None = None
+    odd_likelihood: float | None = None
+    smeared_edges: tuple[float, int] | None = None
+    idle_norms: tuple[str, ...] = ()
     floored_log_scale: str | None = None
     sorted_targets: TargetOrder | None = None
     one_sequence: bool = False

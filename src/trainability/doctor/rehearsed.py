@@ -267,6 +267,8 @@ class Rehearsal:
         distances: where opposed, how far what each optimizer holds went from its start, over its size there; in their order.
         redrawn: weights of which at least three optimizer steps found others than the step before had left: of no likeness to
             them, by a cosine below 0.5.
+        cut_off: weights of which the body sets a quarter or more to one limit and its negative between two steps, half of the
+            matrices or more; the limit; and the least share at it. None if there are none.
         rate_spent: of a scheduler that was stepped on to the planned end, the first step from which all rates are a thousandth
             of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
         rates_of_pass: where the length of the run is not known, the steps of one pass over the loader, all rates to its end (or
@@ -322,6 +324,7 @@ class Rehearsal:
     moves_others: bool = False
     distances: tuple[float, ...] = ()
     redrawn: tuple[str, ...] = ()
+    cut_off: tuple[tuple[str, ...], float, float] | None = None
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
     late_peak: LatePeak | None = None

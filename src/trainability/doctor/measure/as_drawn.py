@@ -14,6 +14,7 @@ _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _FEWEST_WEIGHTS = 64
 _MOST_WEIGHTS = 1 << 14  # of a layer that are read; the largest is told from all of them
 _MOST_LAYERS = 64
+_FEWEST_TRAINED = 2
 _UNIFORM = 1.95  # of the largest distance of two distributions, times the root of the count: exceeded once in a thousand
 _NEAR_BOUND = 12.0  # spacings that the largest of so many is below the bound: less often than once in 1e5
 
@@ -49,6 +50,27 @@ def frozen_as_drawn(model: nn.Module) -> tuple[str, ...]:
     if any(first < place < last for place, _ in trained) or behind is None or not _takes(behind, found[-1][2], found[0][2]):
         return ()
     return tuple(name for _, name, _ in found)
+
+
+def frozen_head(model: nn.Module) -> str | None:
+    """Find a last layer that is frozen as PyTorch drew it, in a model whose other frozen layers were trained before.
+
+    A checkpoint was loaded, and the layer that replaced its last one is frozen with the rest. Of fixed random heads, the layers
+    before are trained from scratch.
+
+    Args:
+        model: plain.
+
+    Returns:
+        Its name; None where something is trained behind it, where nothing is trained before it, where another frozen layer is
+        as drawn, and where all of these do not have two layers of weights.
+    """
+    layers = [(name, m) for name, m in model.named_modules() if weight_of(m) is not None]
+    frozen = [(name, m) for name, m in layers if not any(p.requires_grad for p in m.parameters(recurse=False))]
+    if len(frozen) < _FEWEST_TRAINED + 1 or frozen[-1] != layers[-1] or not any(p.requires_grad for p in model.parameters()):
+        return None
+    (name, last), others = frozen[-1], [m for _, m in frozen[:-1]]
+    return name if isinstance(last, nn.Linear) and is_as_drawn(last) and not any(map(is_as_drawn, others)) else None
 
 
 def were_trained(model: nn.Module, parameters: set[int]) -> bool:

@@ -18,6 +18,7 @@ from trainability.doctor.measure.affine_whole import affine_whole, is_told_by_a_
 from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
+from trainability.doctor.measure.box_corners import boxes_crossed
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.constant_columns import constant_columns
 from trainability.doctor.measure.crossed import crossed_outputs
@@ -43,6 +44,8 @@ from trainability.doctor.measure.influence import (
     place_leakage,
 )
 from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
+from trainability.doctor.measure.label_maps import smeared_edges
+from trainability.doctor.measure.log_likelihoods import share_outside
 from trainability.doctor.measure.log_scales import floored_log_scale
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
@@ -64,7 +67,7 @@ from trainability.doctor.measure.questions import (
     questions_of_pairs,
     start,
 )
-from trainability.doctor.measure.running import running_facts, shared_statistics
+from trainability.doctor.measure.running import idle_norms, running_facts, shared_statistics
 from trainability.doctor.measure.same_within import same_within
 from trainability.doctor.measure.series_ahead import series_ahead
 from trainability.doctor.measure.stacked import stacked, traced
@@ -132,6 +135,7 @@ def look(
         facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts, index_goals=goals.found)
         facts = replace(facts, cut_by=seen.cuts.of(loss))
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches, turns)
+        questions |= _questions_of_formula(plain, batch, forward, loss, batches)
         questions |= questions_of_loss(model, plain, batch, forward, loss, seen, optimizer, batches)
         questions |= questions_of_derivatives(plain, batch, forward, loss, seen, derivatives, batches)
         if not (derivatives.with_graph or derivatives.without_graph):  # of points at which derivatives are taken
@@ -196,10 +200,6 @@ def _questions(
             plain, batch, forward, loss, seen, _managed(model, optimizer), turns
         ),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
-        "functions of the program's own": lambda known: {
-            "readings": replace(known.readings, wrong_backward=wrong_backward(plain, batch, forward, loss))
-        },
-        "logarithms of scales": lambda known: {"readings": replace(known.readings, floored_log_scale=floored_log_scale(loss))},
         "units without a gradient": lambda known: {"cut_rows": cut_rows(plain, batch, forward)},
         "steps without a gradient": lambda known: {"cut_steps": cut_steps(plain, batch, forward, seen)},
         "what stands beside the outputs": lambda known: {
@@ -249,6 +249,26 @@ def _questions(
         },
         "inputs that are their own targets": lambda known: {
             "readings": replace(known.readings, own=own_places(plain, batch, forward, seen))
+        },
+    }
+
+
+def _questions_of_formula(
+    plain: nn.Module, batch: Any, forward: Forward, loss: Tensor, batches: Iterable[Any]
+) -> dict[str, Question]:
+    """What is asked of the functions that a loss is made of, and of what it takes its targets for."""
+    return {
+        "functions of the program's own": lambda known: {
+            "readings": replace(known.readings, wrong_backward=wrong_backward(plain, batch, forward, loss))
+        },
+        "norms that do nothing": lambda known: {"readings": replace(known.readings, idle_norms=idle_norms(plain))},
+        "logarithms of scales": lambda known: {"readings": replace(known.readings, floored_log_scale=floored_log_scale(loss))},
+        "targets of probabilities": lambda known: {"readings": replace(known.readings, odd_likelihood=share_outside(loss))},
+        "edges in maps of classes": lambda known: {
+            "readings": replace(known.readings, smeared_edges=smeared_edges(batch, batches))
+        },
+        "corners of boxes": lambda known: {
+            "readings": replace(known.readings, boxes_crossed=boxes_crossed(plain, batch, forward))
         },
     }
 

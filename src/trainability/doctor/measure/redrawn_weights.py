@@ -1,4 +1,4 @@
-"""Weights that are drawn anew between two steps of their optimizer."""
+"""Weights that are drawn anew, or cut off, between two steps of their optimizer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from trainability.doctor.measure.statistics import local
 
 STEPS_COMPARED, _FEW_WEIGHTS = 6, 1 << 20  # steps at which weights are compared; few are compared at all steps
 _UNLIKE = 0.5  # cosine below which they are others
+_CUT, _FEWEST_CUT = 0.25, 3  # of a weight's numbers that are at the limit; steps
 
 
 class RedrawnWeights:
@@ -22,10 +23,13 @@ class RedrawnWeights:
 
     Attributes:
         counts: weights by name that were drawn anew between two steps of their optimizer, and how often.
+        cut: weights by name of which, between two steps, a quarter or more was set to one limit and its negative, and the rest
+            was left; how often, the limit, and the share at it.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self.counts: Counter[str] = Counter()
+        self.cut: dict[str, tuple[int, float, float]] = {}
         self._parameters = parameters
         self._left: dict[str, Tensor] = {}  # weights as the last step of their optimizer left them
         self._compared, self._is_small = 0, sum(p.numel() for p in parameters.values()) <= _FEW_WEIGHTS
@@ -37,8 +41,21 @@ class RedrawnWeights:
             if id(self._parameters[name]) not in held or not bool(left.any() and now.any()):
                 continue
             unlike = float(nn.functional.cosine_similarity(now.flatten(), left.flatten(), dim=0)) < _UNLIKE
-            self.counts[name] += unlike and not torch.equal(now, left.clamp(now.min(), now.max()))  # as a critic's weights
+            is_cut = torch.equal(now, left.clamp(now.min(), now.max()))  # as a critic's weights
+            self.counts[name] += unlike and not is_cut
+            if is_cut and not torch.equal(now, left):
+                limit = float(now.abs().max())
+                share = float((now.abs() == limit).float().mean())
+                self.cut[name] = (self.cut.get(name, (0,))[0] + (share >= _CUT), limit, share)
         self._compared += bool(self._left)
+
+    def limited(self) -> tuple[tuple[str, ...], float, float] | None:
+        """Weights that were cut off at three steps or more, half of those compared or more: names, limit, least share at it."""
+        found = {name: (limit, share) for name, (count, limit, share) in self.cut.items() if count >= _FEWEST_CUT}
+        if not found or 2 * len(found) < sum(p.dim() > 1 for p in self._parameters.values()):
+            return None
+        limits = [limit for limit, _ in found.values()]
+        return (tuple(found), limits[0], min(share for _, share in found.values())) if len(set(limits)) == 1 else None
 
     def stepped(self, held: set[int], *, keep: bool) -> None:
         """An optimizer that holds these parameters has stepped.

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader
 
 from trainability.doctor.batches import batch_size
+from trainability.doctor.measure.as_drawn import is_as_drawn, weight_of
 
 SLOW = 0.01  # of a momentum: below, a hundred batches leave a third and more of the start
 FAST = 0.3  # of a momentum: above, the last batch counts for as much as all before the fifth last
+_FEWEST_IDLE, _AS_DRAWN = 2, 0.9  # of norms that do nothing; of the layers, those that nothing was loaded into
 _FRESH = 2  # batches, after which they are still those of the start
 _MOST_BATCHES = 50  # that are told apart: of a fast momentum the earlier ones have no part
 
@@ -48,6 +50,29 @@ def running_facts(model: nn.Module, batches: Iterable[Any] = ()) -> dict[str, An
         if len(sizes := last_sizes(batches)) > 1:  # the statistics of one batch of everything are right at any momentum
             found["examples_behind"] = (sizes[-1], _examples_behind(found["fast_statistics"][1], sizes))
     return found
+
+
+def idle_norms(model: nn.Module) -> tuple[str, ...]:
+    """Find normalisations of the program's own that keep a mean of 0 and a variance of 1 in training, and so do nothing.
+
+    Statistics that are fixed belong to weights that were trained with them. Into a network that is trained from scratch none
+    were loaded.
+
+    Args:
+        model: plain, after a forward pass in training mode.
+
+    Returns:
+        Their names, two or more; () where a layer of the model is not as PyTorch drew it, as one that was loaded.
+    """
+    found = []
+    for name, module in model.named_modules():
+        buffers = dict(module.named_buffers(recurse=False))
+        mean, variance = buffers.get("running_mean"), buffers.get("running_var")
+        is_own = not type(module).__module__.startswith("torch.nn.")
+        if is_own and mean is not None and variance is not None and not bool(mean.any()) and bool((variance == 1).all()):
+            found.append(name)
+    layers = [m for m in model.modules() if weight_of(m) is not None] if len(found) >= _FEWEST_IDLE else []
+    return tuple(found) if layers and sum(map(is_as_drawn, layers)) >= _AS_DRAWN * len(layers) else ()
 
 
 def last_sizes(batches: Iterable[Any]) -> list[int]:

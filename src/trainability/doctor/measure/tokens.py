@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ _NEARLY_ALL = 0.95
 _MANY = 0.8
 _NO_PADDING = 0.9  # share of the commonest token among those that are never asked for
 _FEWEST_WORDS = 8
+_MOST_SEQUENCES = 4  # of one example, in one tensor
 _FIRST_BATCHES = 4
 _READ = 12  # batches
 
@@ -40,6 +42,7 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
         before, or for the next but one, or for the next of a model that reads up to the one before; `masked_answers`;
         `asks_shown`.
     """
+    call = row_by_row(call)
     for position, given in enumerate(call.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
             continue
@@ -145,6 +148,28 @@ def stacked_second(seen: ForwardPass, batches: Iterable[Any]) -> bool:
     shapes = [dict(tensors(batch))[place].shape[:2] for batch in itertools.islice(batches, _FIRST_BATCHES)]
     steps = {shape[0] for shape in shapes}
     return len(steps) > 1 and {shape[1] for shape in shapes[:-1]} == {batches.batch_size}  # the last may have fewer
+
+
+class RowByRow(nn.Module):
+    """A model of several sequences in one tensor, (examples, sequences, steps), as one that is given each by itself."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *sequences: Tensor) -> Any:
+        """What the model returns."""
+        return self.model(torch.stack(sequences, dim=1))
+
+
+def row_by_row(call: Call) -> Call:
+    """The call of a model with two to four sequences of tokens in its only input, as one with an input for each."""
+    (given, *others) = call.inputs or (None,)
+    if others or not isinstance(given, Tensor) or given.dim() != 3 or given.is_floating_point():
+        return call
+    if not 2 <= given.shape[1] <= _MOST_SEQUENCES < given.shape[2]:
+        return call
+    return replace(call, model=RowByRow(callable_model(call)), inputs=given.unbind(1), names=())
 
 
 class Turned(nn.Module):

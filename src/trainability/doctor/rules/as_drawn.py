@@ -17,6 +17,8 @@ def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding
     """Frozen layers that still have PyTorch's initial weights: a hint if few, unless the trained part does not learn."""
     settings = settings_of(evidence)
     names = settings.frozen_as_drawn if settings is not None else ()
+    if settings is not None and settings.frozen_head is not None:
+        return [_head(settings.frozen_head)]
     if settings is not None and settings.frozen_noise:
         return [_noise(settings.frozen_noise, is_needed=_learns_little(evidence) or frozen_is_needed(evidence, frozen))]
     if len(names) < 2:
@@ -42,6 +44,24 @@ def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding
     ]
 
 
+def _head(name: str) -> Finding:
+    """A new last layer that is frozen with the old ones."""
+    return Finding(
+        rule="untrained_parameter",
+        code="untrained_parameter.frozen",
+        severity="warning",
+        seen=f"{name}, the last layer, will not be trained: it is frozen with PyTorch's random initial weights, behind frozen "
+        "layers that were trained before",
+        measurements=(Measurement(name="new layers that are frozen", value=1.0, threshold=0.0),),
+        cause="the layer that replaced the last one of a trained network is frozen with the others (requires_grad=False)",
+        remedy=f"for p in model.{name}.parameters(): p.requires_grad_(True), before the optimizer is created from the "
+        "parameters that require a gradient",
+        source="PyTorch, Transfer Learning for Computer Vision; weights compared with the default distribution",
+        layers=(name,),
+        explains=("dead_units",),
+    )
+
+
 def drawn_teacher(found: tuple[str, int] | None) -> list[Finding]:
     """A teacher that never learned anything."""
     if found is None:
@@ -58,6 +78,27 @@ def drawn_teacher(found: tuple[str, int] | None) -> list[Finding]:
             cause="the model learns the outputs of a network into which no trained weights were loaded",
             remedy=f"load them before the first step: load_state_dict(state), called on the {kind}",
             source="PyTorch, torch.nn.Module.load_state_dict; weights compared with the default distribution",
+        )
+    ]
+
+
+def idle_norms(names: tuple[str, ...]) -> list[Finding]:
+    """Norms whose statistics are those of no network."""
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="untrained_parameter",
+            code="untrained_parameter.norm",
+            severity="warning",
+            seen=f"{names[0]} and {len(names) - 1} more normalisations have a fixed mean of 0 and variance of 1, in a network "
+            "with random initial weights: they do nothing",
+            measurements=(Measurement(name="normalisations that do nothing", value=float(len(names)), threshold=1.0),),
+            cause="frozen batch norm is for networks that were trained before, with their statistics; none were loaded",
+            remedy="use torch.nn.BatchNorm2d to train from scratch, or load the weights and statistics of a trained network",
+            source="torchvision.ops.FrozenBatchNorm2d",
+            layers=names,
+            explains=("vanishing_gradient", "gain_budget_low"),
         )
     ]
 

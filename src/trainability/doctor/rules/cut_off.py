@@ -135,7 +135,7 @@ def _of_a_mean(number: int) -> Finding:
 
 
 @rule(
-    severities=("error",),
+    severities=("error", "warning"),
     verdict="dead",
     explains=(
         *("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "plateau", "update_ratio", "constant_as_good"),
@@ -146,15 +146,19 @@ def weights_redrawn(evidence: Evidence) -> list[Finding]:
     """Weights are initialised again between steps, so that what was learned is lost.
 
     Fires: at three or more of the first rehearsed steps, an optimizer finds other weights than its previous step left, with a
-        cosine below 0.5 between the two.
+        cosine below 0.5 between the two. Code `limited`, a warning: of half of the matrices or more, a quarter of the numbers
+        or more is set to one limit and its negative between two steps, and the loss compares outputs with targets, as a
+        Wasserstein critic's, whose weights are limited on purpose, does not.
     Why: limiting, normalising or averaging weights changes them a little and keeps their direction; initialising them again
         keeps nothing. Values are compared, so this is certain.
     What fools it: units that are initialised again on purpose, all units of a layer at each step; nothing else known.
     Fix: move reset_parameters(), the initialisation or the construction of the model out of the loop; to reset the state of a
-        recurrent net, set state = None and keep its weights.
+        recurrent net, set state = None and keep its weights. For `limited`, limit the gradients in place of the weights.
     Source: own; compared in the rehearsal.
     """
     names = evidence.rehearsal.redrawn if evidence.rehearsal is not None else ()
+    if not names and evidence.rehearsal is not None and evidence.rehearsal.cut_off is not None:
+        return _limited(evidence, *evidence.rehearsal.cut_off)
     if not names:
         return []
     return [
@@ -169,6 +173,29 @@ def weights_redrawn(evidence: Evidence) -> list[Finding]:
             "None",
             source="own; compared in the rehearsal",
             layers=names,
+        )
+    ]
+
+
+def _limited(evidence: Evidence, names: tuple[str, ...], limit: float, share: float) -> list[Finding]:
+    """Weights that are held within a limit which is meant for gradients."""
+    has_targets = reading.facts(evidence).task_loss is not None or reading.chance_loss(evidence) is not None
+    if not has_targets or reading.is_opposed(evidence):
+        return []
+    return [
+        Finding(
+            rule="weights_redrawn",
+            code="weights_redrawn.limited",
+            severity="warning",
+            seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: between two steps, {100 * share:.0f} % of "
+            f"the numbers or more are set to {limit:.3g} or -{limit:.3g}",
+            measurements=(Measurement(name="share of the weights at the limit", value=share, threshold=0.25),),
+            cause="the loop clamps weights (p.data, or p itself) where it means gradients (p.grad)",
+            remedy=f"torch.nn.utils.clip_grad_value_(model.parameters(), {limit:.3g}) between backward and step, in place of "
+            "the clamp",
+            source="PyTorch, torch.nn.utils.clip_grad_value_; weights compared in the rehearsal",
+            layers=names,
+            explains=("update_ratio",),
         )
     ]
 

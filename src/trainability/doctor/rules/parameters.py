@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LossGraph
-from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
-from trainability.doctor.rules.as_drawn import drawn_teacher, frozen_as_drawn
+from trainability.doctor.rules.as_drawn import drawn_teacher, frozen_as_drawn, idle_norms
 from trainability.doctor.rules.cut_off import (
     UNREACHED,
     alone_with_gradient,
@@ -24,6 +24,7 @@ from trainability.doctor.rules.mixed_up import of_another, of_one, of_one_in_vai
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
 from trainability.doctor.rules.unmoved import are_most, is_at_weight_zero, is_spent, unmoved, why_unmoved
+from trainability.doctor.rules.untrained import of_criterion, untrained
 
 SYMPTOMS = (
     "plateau",
@@ -36,20 +37,6 @@ SYMPTOMS = (
 )
 
 _ROUNDS_OF_TURNS = 20  # rehearsed steps after which a model that was never trained is said to have no turn
-_LAYERS = frozenset({"Linear", "Bilinear", "Embedding", "EmbeddingBag", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d"})
-_LAYERS |= {
-    "ConvTranspose2d",
-    "ConvTranspose3d",
-    "RNN",
-    "LSTM",
-    "GRU",
-    "RNNCell",
-    "LSTMCell",
-    "GRUCell",
-    "LayerNorm",
-    "GroupNorm",
-}
-_LAYERS |= {"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "RMSNorm", "MultiheadAttention", "PReLU"}
 _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"}  # other reasons are codes themselves
 
 
@@ -207,10 +194,12 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         answer's cost. Code `as_drawn`: two frozen layers or more before the trained part have PyTorch's initial weights; a
         warning from eight, and from three where the rehearsal predicts no training, or 100 steps of a run leave 0.8 of the best
         constant answer's cost. Or the table of a frozen embedding is of independent random numbers, normal or uniform; a
-        warning in the same two cases. Code `teacher`: a network outside the model has PyTorch's initial weights in all of two
-        linear layers or more, the loss changes with its outputs, which need no gradient, and the batch holds a label for each
-        example. Codes of the others: `unmanaged` (in no optimizer), `frozen`, `no_gradient`, `zero_gradient`, `zero_input`,
-        `lr_zero`.
+        warning in the same two cases. Code `frozen` is a warning, too, of a last layer with PyTorch's initial weights behind
+        frozen layers that were trained before. Code `teacher`: a network outside the model has PyTorch's initial weights in all
+        of two linear layers or more, the loss changes with its outputs, which need no gradient, and the batch holds a label for
+        each example. Code `norm`: two normalisations or more of the program's own have a fixed mean of 0 and variance of 1, in
+        a network with PyTorch's initial weights. Codes of the others: `unmanaged` (in no optimizer), `frozen`, `no_gradient`,
+        `zero_gradient`, `zero_input`, `lr_zero`.
     Why: everything is counted, nothing is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a
         learning rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`: the gradient is
         gone at the step; one step is enough where all gradients are cleared before it. Code `not_written`: the optimizer gets a
@@ -226,14 +215,15 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     unmanaged, frozen = (settings.unmanaged, settings.frozen) if settings is not None else ((), ())
     found = [_in_no_optimizer(evidence, unmanaged)] if unmanaged else []
     found += drawn_teacher(reading.facts(evidence).readings.drawn_teacher)
-    found += _of_criterion((reading.facts(evidence).graph or LossGraph()).criterion)
+    found += idle_norms(reading.facts(evidence).readings.idle_norms)
+    found += of_criterion((reading.facts(evidence).graph or LossGraph()).criterion)
     if not unmanaged and (still := unmoved(evidence, (*frozen, *(p.name for p in reading.facts(evidence).unreached)))):
         found += _unmoved(evidence, still)
     if frozen and (drawn := frozen_as_drawn(evidence, frozen)):
         found += drawn
     elif frozen:
         found.append(
-            _untrained(
+            untrained(
                 "frozen",
                 frozen,
                 len(frozen),
@@ -252,7 +242,7 @@ def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
     settings = settings_of(evidence)
     is_loaded = settings is not None and settings.unmanaged_trained  # a new head alone is trained
     is_meant = set(names) <= set(graph.outside) or stays_as_drawn(evidence, names) or is_loaded
-    return _untrained(
+    return untrained(
         "unmanaged",
         names,
         len(names),
@@ -261,21 +251,6 @@ def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
         severity="error" if alone else "hint" if is_meant else "warning",
         explains=("zero_gradient",) if alone else (),
     )
-
-
-def _of_criterion(names: tuple[str, ...]) -> list[Finding]:
-    """Parameters of the loss itself, which `model.parameters()` does not have."""
-    if not names:
-        return []
-    kind = names[0].partition(".")[0]
-    if kind in _LAYERS:
-        remedy = f"self.layer = torch.nn.{kind}(...) in the model's __init__, before the optimizer is created from "
-        remedy += "model.parameters(); or pass the layer's parameters to the optimizer as well"
-        cause = f"a torch.nn.{kind} that is no part of the model takes part in the loss, and no optimizer holds it"
-    else:
-        remedy = "pass the loss's parameters to the optimizer as well: [*model.parameters(), *criterion.parameters()]"
-        cause = "the loss is a module with parameters of its own, and the optimizer was given the model's alone"
-    return [_untrained("unmanaged", names, len(names), cause=cause, remedy=remedy)]
 
 
 def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
@@ -302,35 +277,7 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
     rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
     severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
     shown = [reading.called(s) for s in still]
-    return [_untrained(word, names, min(len(evidence.samples), 3), cause=cause, remedy=remedy, severity=severity, shown=shown)]
-
-
-def _untrained(
-    word: str,
-    names: tuple[str, ...],
-    count: int,
-    *,
-    cause: str,
-    remedy: str,
-    severity: Severity = "warning",
-    shown: Sequence[str] = (),
-    explains: tuple[str, ...] = (),
-) -> Finding:
-    shown = shown or names
-    units = {"unmanaged": "parameters in no optimizer", "frozen": "parameters with requires_grad=False"}
-    unit = units.get(word, "sampled steps without a change")
-    return Finding(
-        rule="untrained_parameter",
-        code=f"untrained_parameter.{word}",
-        severity=severity,
-        seen=f"{', '.join(shown[:4])}{' and more' if len(shown) > 4 else ''} will not be trained",
-        measurements=(Measurement(name=unit, value=float(count), threshold=0.0),),
-        cause=cause,
-        remedy=remedy,
-        source="SageMaker Debugger; torchtest 2",
-        layers=names,
-        explains=explains,
-    )
+    return [untrained(word, names, min(len(evidence.samples), 3), cause=cause, remedy=remedy, severity=severity, shown=shown)]
 
 
 @rule(
@@ -394,5 +341,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             remedy=to_reach(names, reason),
             source="own; torchtest 2 names these parameters, without the reason",
             layers=names,
+            # Written through .data into another weight, their result is found there anew at each step.
+            explains=("weights_redrawn",) if reason == "detached" else (),
         )
     ]

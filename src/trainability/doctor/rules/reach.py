@@ -8,6 +8,7 @@ from trainability.doctor.rules.head import NOTHING_LEARNED, shown_place
 from trainability.doctor.rules.rule import rule
 
 WANTED_BELOW = 0.25  # share of the outputs
+LEAST_CROSSED = 0.1  # of the boxes; a mistake of a few annotations is another matter
 
 
 @rule(
@@ -20,19 +21,21 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss is of the difference of output and target, the outputs come from a ReLU, softplus, exponential, sigmoid or
         softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
-        `binary_cross_entropy_with_logits`, one target outside [0, 1] is an error (code `binary`). Code `exclusive`: under a
-        binary loss, outputs sum to 1, and 5 % or more of the examples have no mark or several. Also for a softmax under a
-        difference, where as many examples have targets that do not sum to 0.9 to 1.1, and no output gets below a tenth of their
-        variance. Under another loss, a warning where the model ends in a ReLU with one number per example, and for a quarter or
-        more of the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code `one_sided`, a
-        warning: everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or more of the
-        targets are on the other side. Code `generated`, a warning, in a check with `step`: one model is given both data and
-        what another makes, which ends in a sigmoid, tanh, ReLU, softplus or exponential, and 5 % or more of the data's values
-        are outside its range by more than a tenth of its half, or of their spread. Also a warning where one term of the loss, a
-        distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or more of
-        which are outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors, are
-        taken of one result of a ReLU or softplus, as of the log-variance of a code. Codes: the activation, `relu`, `sigmoid`,
-        `softmax` or `softplus`.
+        `binary_cross_entropy_with_logits`, or where a formula takes the logarithms of a sigmoid and of 1 minus it, one target
+        outside [0, 1] is an error (code `binary`). Code `corners`, a warning: the loss subtracts the first two of a box's four
+        numbers from the last two, and for a tenth of the batch's boxes or more a difference is negative. Code `exclusive`:
+        under a binary loss, outputs sum to 1, and 5 % or more of the examples have no mark or several. Also for a softmax under
+        a difference, where as many examples have targets that do not sum to 0.9 to 1.1, and no output gets below a tenth of
+        their variance. Under another loss, a warning where the model ends in a ReLU with one number per example, and for a
+        quarter or more of the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code
+        `one_sided`, a warning: everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or
+        more of the targets are on the other side. Code `generated`, a warning, in a check with `step`: one model is given both
+        data and what another makes, which ends in a sigmoid, tanh, ReLU, softplus or exponential, and 5 % or more of the data's
+        values are outside its range by more than a tenth of its half, or of their spread. Also a warning where one term of the
+        loss, a distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or
+        more of which are outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors,
+        are taken of one result of a ReLU or softplus, as of the log-variance of a code. Codes: the activation, `relu`,
+        `sigmoid`, `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -42,6 +45,10 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if facts.graph is not None and facts.graph.takes == "sigmoid" and facts.target_outside_unit:
         return [_no_probabilities(facts, facts.target_outside_unit)]
+    if facts.readings.odd_likelihood:
+        return [_no_probabilities(facts, facts.readings.odd_likelihood)]
+    if (facts.readings.boxes_crossed or 0.0) >= LEAST_CROSSED:
+        return [_no_corners(facts.readings.boxes_crossed or 0.0)]
     is_difference = facts.graph is not None and facts.graph.takes == "distance"
     if facts.rows_off_one is not None and facts.rows_off_one >= 0.05 and not is_difference:
         return [_not_exclusive(facts.rows_off_one)]
@@ -155,6 +162,23 @@ def _held_at_zero(share: float) -> Finding:
         cause="the output cannot be negative, but the loss is lowest for negative outputs",
         remedy="remove the ReLU after the last layer; or use torch.nn.functional.softplus where positive numbers are intended",
         source="own; the gradient of the loss at the outputs",
+    )
+
+
+def _no_corners(share: float) -> Finding:
+    """Boxes of another form than the loss takes."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.corners",
+        severity="warning",
+        seen=f"the loss takes the first two numbers of a box from the last two, as of corners (x1, y1, x2, y2); for "
+        f"{100 * share:.0f} % of the boxes a width or height is then negative",
+        measurements=(Measurement(name="share of the boxes with a negative side", value=share, threshold=LEAST_CROSSED),),
+        cause="the targets are places and sizes (x, y, width, height), or corners in another order, and the loss expects "
+        "corners",
+        remedy="turn the targets into corners where they are read: torch.cat([b[:, :2], b[:, :2] + b[:, 2:]], 1) of (x, y, "
+        "width, height), and torch.cat([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], 1) of (centre, size)",
+        source="Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, algorithm 1; the loss's own differences",
     )
 
 

@@ -10,7 +10,9 @@ from trainability.doctor.evidence import Evidence, Sample
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import number
+from trainability.doctor.outlook_limits import LARGE_MULTIPLE, STANDING
 from trainability.doctor.rate_choice import outdone, settings_of
+from trainability.doctor.rules.far_start import above_constant
 from trainability.doctor.rules.late_peak import late_peak
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
@@ -27,6 +29,7 @@ from trainability.doctor.rules.undone import thrown_at_first, undone_by_steps
 # are small because little is left to learn.
 MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
 ALMOST_NONE_LEFT = 0.05  # of the loss of the first steps
+HARDLY = 0.1  # of weights, and of the loss, of a run that is far above the best constant answer's cost
 NOWHERE, _FEWEST_STEPS = 0.05, 300  # of a weight, that all steps of a run come to at most; steps of such a run
 # Critical step over the update: healthy nets have 1 to 64. Loss over the constant's, above which a plan ended on its way.
 SHORT, VERY_SHORT, FEWEST_MULTIPLES, HALF_WAY = 30.0, 100.0, 4, 0.5
@@ -126,9 +129,11 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         `peak`, a warning before a run: the largest rate of a schedule comes after the last rehearsed step and is three times
         those that were rehearsed or more; of the whole schedule with half of that peak, rehearsed in 100 steps, the loss is not
         finite, or in the last third no lower than the best constant answer's cost, with answers that are alike or at twice that
-        cost; and with a tenth or a hundredth of the peak it ends below nine tenths of that cost and of the first loss. Silent
-        on small steps where a twentieth of the loss of the first steps is left, and on large ones under LBFGS while the loss
-        does not rise. Codes `large` and `small`: of steps that are too large, and too small.
+        cost; and with a tenth or a hundredth of the peak it ends below nine tenths of that cost and of the first loss. A
+        warning, in place of `loss_at_start.constant`, where the loss has moved by less than 2 % and falls to 3,000 times the
+        typical rehearsed update, or in a run of 300 steps by less than a tenth, with a sum of all updates below that. Silent on
+        small steps where a twentieth of the loss of the first steps is left, and on large ones under LBFGS while the loss does
+        not rise. Codes `large` and `small`: of steps that are too large, and too small.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on purpose;
         hence a hint, too. The effect of another rate, on the same batches from the same start, is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -141,6 +146,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         or _swamped_by_eps(evidence)
         or undone_by_steps(evidence)
         or thrown_at_first(evidence)
+        or _far_off_and_still(evidence)
         or _outdone_by_another_rate(evidence)
         or _ends_on_its_way(evidence)
     ) is not None:
@@ -225,6 +231,41 @@ def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
         cause=f"the learning rate is too {'small' if small else 'large'}",
         remedy=larger_steps(evidence) if small else smaller_steps(evidence),
         source="own; rehearsed at both rates",
+    )
+
+
+def _far_off_and_still(evidence: Evidence) -> Finding | None:
+    """Steps so small that a loss far above the best constant answer's cost stays there, which `loss_at_start` reports else."""
+    start, losses = above_constant(evidence), [step.loss for step in evidence.finite_steps]
+    if not evidence.steps and evidence.rehearsal is not None:
+        losses = [seen.loss for seen in evidence.rehearsal.reference]
+    if start is None or len(losses) < 2 or reading.clipped_to_nothing(evidence):
+        return None
+    window = min(reading.WINDOW_STEPS, len(losses) // 2) if evidence.steps else 1
+    before, now = statistics.fmean(losses[:window]), statistics.fmean(losses[-window:])
+    fall = 1 - now / before if before > 0 else 1.0
+    if evidence.steps:
+        went = _travelled(evidence)
+        is_small = len(losses) >= _FEWEST_STEPS and 0 < went < HARDLY and abs(fall) < HARDLY and not _sets_off(evidence)
+        how = f"all {reading.num_steps(evidence):,} steps together change the typical layer by {went:.1g} of its size"
+        shown = Measurement(name="sum of all updates", value=went, threshold=HARDLY)
+    else:
+        went = _multiples(evidence)[1]
+        is_small = went > LARGE_MULTIPLE and abs(fall) < STANDING
+        how = f"along a rehearsed update it falls to {number(went)} times its length"
+        shown = Measurement(name="critical step over the update", value=went, threshold=LARGE_MULTIPLE)
+    if not is_small:
+        return None
+    return Finding(
+        rule="update_ratio",
+        code="update_ratio.small",
+        severity="warning",
+        seen=f"{start.seen}; {how}",
+        measurements=(shown, *start.measurements),
+        cause="the learning rate is too small to leave a start that is far from the targets",
+        remedy=larger_steps(evidence),
+        source="own; followed in the rehearsal, or watched",
+        explains=("loss_at_start",),
     )
 
 

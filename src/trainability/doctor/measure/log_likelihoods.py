@@ -1,0 +1,72 @@
+"""Targets of a binary cross-entropy that a program writes by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of, within
+
+_MOST_NODES = 20_000
+_KEPT = (*SAME_VALUES, "Add", "Clamp", "ClampMin", "ClampMax")  # what keeps a probability away from 0
+_LONGEST = 8  # calls between the logarithm and the sigmoid
+
+
+def target_of_likelihood(loss: Tensor) -> Tensor | None:
+    """Find t in t log(p) + (1 - t) log(1 - p), where p comes from a sigmoid.
+
+    PyTorch's own functions check or say what they are given; of a formula only its graph tells.
+
+    Args:
+        loss: with its graph, before the backward pass.
+
+    Returns:
+        The target; None where the graph has no such two terms.
+    """
+    if loss.grad_fn is None:
+        return None
+    of_one: dict[int, Tensor] = {}
+    of_rest: set[int] = set()
+    kept: list[Any] = []  # an id is unique only while its node lives
+    for node in within([loss.grad_fn], None, _MOST_NODES):
+        called = call_of(node)
+        if called == "BinaryCrossEntropy":
+            return node._saved_target.detach()
+        parents = parents_of(node)
+        if called != "Mul" or len(parents) != 1 or call_of(parents[0]) != "Log":
+            continue
+        source, is_rest = _probability(parents[0])
+        factor = next((t for t in (node._saved_self, node._saved_other) if isinstance(t, Tensor)), None)
+        if source is None or factor is None:
+            continue
+        kept.append(source)
+        if is_rest:
+            of_rest.add(id(source))
+        else:
+            of_one[id(source)] = factor.detach()
+    return next((target for source, target in of_one.items() if source in of_rest), None)
+
+
+def share_outside(loss: Tensor) -> float | None:
+    """The share of this target's numbers that are no probabilities, outside [0, 1]; None where there is no such target."""
+    target = target_of_likelihood(loss)
+    return float(((target < 0) | (target > 1)).float().mean()) if target is not None and target.numel() else None
+
+
+def _probability(node: Any) -> tuple[Any, bool]:
+    """The sigmoid whose result a logarithm is taken of, and whether it is taken of 1 minus that."""
+    is_rest = False
+    for _ in range(_LONGEST):
+        parents = parents_of(node)
+        if len(parents) != 1:
+            return None, False
+        (node,) = parents
+        called = call_of(node)
+        if called == "Sigmoid":
+            return node, is_rest
+        if called == "Rsub":
+            is_rest = not is_rest
+        elif called not in _KEPT:
+            return None, False
+    return None, False
