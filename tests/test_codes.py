@@ -868,6 +868,7 @@ CODES = {
     "wrong_sign.custom": (fact(readings=Readings(wrong_backward=("Act", 0.1))), fact()),
     "unreachable_target.corners": (fact(readings=Readings(boxes_crossed=0.11)), fact(readings=Readings(boxes_crossed=0.09))),
     "unreachable_target.binary": (fact(readings=Readings(odd_likelihood=0.01)), fact(readings=Readings(odd_likelihood=0.0))),
+    "unreachable_target.one_way": (fact(readings=Readings(one_way=4.1)), fact()),
     "untrained_parameter.norm": (fact(readings=Readings(idle_norms=("1", "4"))), fact()),
     "untrained_parameter.frozen": (
         Evidence(optimizer=OptimizerSettings(name="SGD", lr=0.1, frozen=("3.weight",), frozen_head="3")),

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from trainability.doctor.measure.box_corners import boxes_crossed
 from trainability.doctor.measure.label_maps import smeared_edges
 from trainability.doctor.measure.log_likelihoods import share_outside
+from trainability.doctor.measure.one_way_pairs import one_way_pairs
 
 IMAGES = torch.zeros(4, 3, 48, 48)
 
@@ -165,3 +166,44 @@ def test_other_tensors_are_no_maps_of_classes() -> None:
     assert not found_in(maps.float())
     assert not found_in((maps > 2).long())
     assert not found_in(resized(255 * areas(), "bilinear"))  # shades
+
+
+# ---------------------------------------------------------------------------------------------------- pairs
+
+
+class Compared(nn.Module):
+    """Two inputs through one network, compared in one way or another."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.body, self.out = kind, nn.Sequential(nn.Linear(6, 8), nn.Tanh()), nn.Linear(8, 1)
+        self.both = nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, one: Tensor, other: Tensor | None = None) -> Tensor:
+        one, other = one.chunk(2, dim=1) if other is None else (one, other)
+        a, b = self.body(one), self.body(other)
+        if self.kind == "joined":
+            return self.both(torch.cat([a, b], dim=1))
+        return self.out((a - b).abs() if self.kind == "distance" else a - b)
+
+
+def pairs(labels: str, n: int = 128) -> tuple[Tensor, Tensor, Tensor]:
+    g = torch.Generator().manual_seed(0)
+    one, is_same = torch.randn(n, 6, generator=g), torch.arange(n) % 2 == 0
+    other = torch.where(is_same[:, None], one + 0.3 * torch.randn(n, 6, generator=g), torch.randn(n, 6, generator=g))
+    return one, other, (is_same if labels == "same" else one[:, 0] > other[:, 0]).float()
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "found"),
+    [("signed", "same", True), ("signed", "greater", False), ("distance", "same", False), ("joined", "same", False)],
+)
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_comparison_with_a_sign_cannot_say_whether_two_are_the_same(
+    kind: str, labels: str, found: bool, joined: bool
+) -> None:
+    torch.manual_seed(0)
+    one, other, target = pairs(labels)
+    inputs = (torch.cat([one, other], dim=1),) if joined else (one, other)
+    assert (one_way_pairs(Compared(kind), inputs, target) is not None) is found
+    assert one_way_pairs(Compared(kind), inputs, torch.rand(len(one))) is None

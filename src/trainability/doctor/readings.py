@@ -294,6 +294,8 @@ class Readings:
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
+        one_way: of a model that answers an exchanged pair with the opposite, by how many standard errors the distance of the
+            inputs differs between both labels; None of any other.
         twice: of a batch with two tensors of a kind, that the step takes one in the place of both; None where it does not.
         drawn_teacher: the class of a network outside the model that makes its targets with PyTorch's initial weights, and how
             many layers it has; None if there is none.
@@ -314,6 +316,7 @@ class Readings:
     numbered: NamedValues | None = None
     asked: AskedWords | None = None
     changing: ChangingWords | None = None
+    one_way: float | None = None
     twice: GivenTwice | None = None
     drawn_teacher: tuple[str, int] | None = None
     same_within: SameWithin | None = None

@@ -16,4 +16,5 @@ def told(value: Any) -> str:
     if inspect.isfunction(value) and value.__name__.isidentifier():
         return f"the function {value.__name__}"
     name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+    begins = "AEFHILMNORSX" if name[:2].isupper() else "AEIOUaeiou"  # an SGD, as letters are spelled, and an Adam
+    return f"{'an' if name[0] in begins else 'a'} {name}"

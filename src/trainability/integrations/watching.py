@@ -16,7 +16,7 @@ from trainability.loops.following import Follower, parts_of
 from trainability.loops.metrics import validation_numbers
 from trainability.loops.monitor import Monitor
 from trainability.loops.recorder import is_main_process
-from trainability.loops.saying import free_folder, say
+from trainability.loops.saying import folder_for_run, say
 
 StopOn = Literal["doomed"]
 
@@ -64,7 +64,7 @@ class Watching:
         self._attached = Attached(is_eager=is_eager)
         settings = {**facts, **{key: value for key, value in self._settings.items() if value is not None}}
         if len(given) > 1 and "run" in settings and is_main_process():  # one for each below it
-            settings["run"] = free_folder(Path(settings["run"]), holds_several=True)
+            settings["run"] = folder_for_run(Path(settings["run"]), holds_several=True)
         for (name, part), optimizer in zip(parts_of(model, given), given, strict=True):
             self._attached.attach(name, part, optimizer, self._every, is_one_of_several=len(given) > 1, **settings)
             if len(given) > 1:

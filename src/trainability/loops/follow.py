@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from trainability.doctor.arguments import check_counts, with_near_names
-from trainability.loops.saying import free_folder
+from trainability.loops.saying import folder_for_run
 from trainability.loops.script_watch import ScriptWatch
 from trainability.training.free_folder import check_is_path
 
@@ -33,7 +33,7 @@ def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
     if run is not None:
         check_is_path("run", run)
     folder = None if run is None else Path(run).resolve()
-    place = None if folder is None else lambda: free_folder(folder, holds_several=True)
+    place = None if folder is None else lambda: folder_for_run(folder, holds_several=True)
     watch = ScriptWatch(Path(sys.argv[0] or "python"), every=every, most_steps=None, place=place)
     watch.begin()
     atexit.register(watch.end, None)

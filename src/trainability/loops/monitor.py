@@ -31,7 +31,7 @@ from trainability.extras import EXTRAS, require
 from trainability.loops.naming import holder_name
 from trainability.loops.own_step import OwnStep
 from trainability.loops.recorder import LoopRecorder, is_main_process
-from trainability.loops.saying import free_folder
+from trainability.loops.saying import folder_for_run
 from trainability.training.free_folder import check_is_path
 from trainability.training.precheck import DOOMED
 from trainability.training.sinks import SINKS
@@ -151,7 +151,7 @@ class Monitor(Watcher):
 
     def __enter__(self) -> Monitor:
         if self._asked_run is not None and is_main_process():
-            self.run = free_folder(self._asked_run)
+            self.run = folder_for_run(self._asked_run)
             self._recorder = LoopRecorder(
                 self.run, self._plain, self._optimizer, config=self._config, sinks=self._sinks, facts=self._facts_of_loop
             )

@@ -32,7 +32,7 @@ def say_command(text: str, command: Sequence[str]) -> None:
         print(f"  {shlex.join(command)}", file=sys.stderr, flush=True)
 
 
-def free_folder(folder: Path, *, holds_several: bool = False) -> Path:
+def folder_for_run(folder: Path, *, holds_several: bool = False) -> Path:
     """A folder for a run, or, where it holds one, the next free one beside it, which is said; see `free_beside`."""
     found = free_beside(folder, holds_several=holds_several)
     if found != folder:

@@ -45,14 +45,24 @@ def wrong_backward(model: nn.Module, batch: Any, forward: Forward, loss: Tensor)
     for kind in classes:
         if kind.__module__.partition(".")[0] == "torch":
             continue
-        given = _given(kind, model, batch, forward)
-        if given is not None and (ratio := _asked(kind, *given)) is not None:
+        given = _first_call(kind, model, batch, forward)
+        if given is not None and (ratio := _multiple_of_slope(kind, *given)) is not None:
             return kind.__name__, ratio
     return None
 
 
-def _given(kind: Any, model: nn.Module, batch: Any, forward: Forward) -> tuple[tuple[Any, ...], int] | None:
-    """The arguments of the first call, and the place of the only one that is a tensor with a gradient."""
+def _first_call(kind: Any, model: nn.Module, batch: Any, forward: Forward) -> tuple[tuple[Any, ...], int] | None:
+    """Watch the first call of a function in one pass.
+
+    Args:
+        kind: the function; its `forward` is as before afterwards.
+        model: runs once more.
+        batch: as the loop draws it.
+        forward: of (model, batch), the loss.
+
+    Returns:
+        The call's arguments, and the place of the only one that is a tensor with a gradient; None where there is no such one.
+    """
     calls: list[tuple[Any, ...]] = []
     is_own = "forward" in kind.__dict__
     plain = kind.__dict__["forward"] if is_own else kind.forward
@@ -79,7 +89,18 @@ def _given(kind: Any, model: nn.Module, batch: Any, forward: Forward) -> tuple[t
     return (calls[0], places[0]) if len(places) == 1 else None
 
 
-def _asked(kind: Any, args: tuple[Any, ...], place: int) -> float | None:
+def _multiple_of_slope(kind: Any, args: tuple[Any, ...], place: int) -> float | None:
+    """Compare what a function's `backward` says with how its `forward` changes, along random directions.
+
+    Args:
+        kind: the function.
+        args: of its first call.
+        place: of the tensor among them that is moved.
+
+    Returns:
+        The multiple of the slope that is nearest to what `backward` says; None where the two agree, where the function draws
+        random numbers, gives what it was given, or a few values only, and where two lengths of a move do not agree.
+    """
     x = args[place]
 
     def call(value: Tensor, seed: int = 0) -> Tensor:

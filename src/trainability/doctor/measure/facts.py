@@ -50,6 +50,7 @@ from trainability.doctor.measure.log_scales import floored_log_scale
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.noise_in_place import noise_in_place
+from trainability.doctor.measure.one_way_pairs import one_way_pairs
 from trainability.doctor.measure.order_blind import order_blind
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, with_views
@@ -234,6 +235,9 @@ def _questions(
             "shuffled_state": shuffled_state(plain, batch, forward, seen, batches),
         },
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
+        "pairs in another order": lambda known: {
+            "readings": replace(known.readings, one_way=one_way_pairs(callable_model(seen), seen.inputs, seen.target()))
+        },
         "tensors that the model is given": lambda known: {"all_given": seen.all_given()},
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches, known),

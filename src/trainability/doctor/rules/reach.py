@@ -34,8 +34,9 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         values are outside its range by more than a tenth of its half, or of their spread. Also a warning where one term of the
         loss, a distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or
         more of which are outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors,
-        are taken of one result of a ReLU or softplus, as of the log-variance of a code. Codes: the activation, `relu`,
-        `sigmoid`, `softmax` or `softplus`.
+        are taken of one result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a warning: for pairs,
+        exchanged in 32 or more examples, answers are opposite about one number to 1e-4, and of two labels the mean distances of
+        the pairs' inputs are four standard errors apart. Codes: the activation, `relu`, `sigmoid`, `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -49,6 +50,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_no_probabilities(facts, facts.readings.odd_likelihood)]
     if (facts.readings.boxes_crossed or 0.0) >= LEAST_CROSSED:
         return [_no_corners(facts.readings.boxes_crossed or 0.0)]
+    if facts.readings.one_way is not None:
+        return [_one_way(facts.readings.one_way)]
     is_difference = facts.graph is not None and facts.graph.takes == "distance"
     if facts.rows_off_one is not None and facts.rows_off_one >= 0.05 and not is_difference:
         return [_not_exclusive(facts.rows_off_one)]
@@ -179,6 +182,25 @@ def _no_corners(share: float) -> Finding:
         remedy="turn the targets into corners where they are read: torch.cat([b[:, :2], b[:, :2] + b[:, 2:]], 1) of (x, y, "
         "width, height), and torch.cat([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], 1) of (centre, size)",
         source="Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, algorithm 1; the loss's own differences",
+    )
+
+
+def _one_way(apart: float) -> Finding:
+    """A comparison that depends on which of two comes first."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.one_way",
+        severity="warning",
+        seen="the model says of (b, a) the opposite of what it says of (a, b), whatever its weights, and the labels go by how "
+        f"far the two are apart ({apart:.1f} standard errors)",
+        measurements=(Measurement(name="distance between the labels", value=apart, unit="standard errors", threshold=4.0),),
+        cause="a linear layer compares the two by their signed difference, which is opposite for the exchanged pair: it cannot "
+        "say whether they are the same",
+        remedy="torch.abs(a - b), or (a - b) ** 2, in place of a - b, in front of the layer; or torch.cat([a, b], 1) into "
+        "a network with a hidden layer",
+        source="Koch, Zemel and Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015, section 3.1; "
+        "pairs exchanged",
+        explains=("shuffled_labels", "constant_as_good"),
     )
 
 
