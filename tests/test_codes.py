@@ -320,6 +320,7 @@ def exchanged(second: float) -> Evidence:
 
 
 UNREACHED = fact(unreached=(Unreached(name="net.0.weight", reason="detached"),))
+UNREACHED_BIAS = fact(unreached=(Unreached(name="net.0.bias", reason="detached"),))
 
 
 def moving(step: int, size: float) -> Sample:
@@ -793,6 +794,10 @@ CODES = {
     "unreached_parameter.detached of a layer that moves": (
         dataclasses.replace(UNREACHED, samples=(moving(1, 0.1), moving(51, 0.1))),
         dataclasses.replace(UNREACHED, samples=(moving(1, 0.1), moving(51, 0.2))),
+    ),
+    "unreached_parameter.detached of a bias beside a weight that moves": (
+        dataclasses.replace(UNREACHED_BIAS, samples=(moving(1, 0.1), moving(51, 0.1))),
+        dataclasses.replace(UNREACHED_BIAS, samples=(moving(1, 0.1), moving(51, 0.2))),
     ),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),

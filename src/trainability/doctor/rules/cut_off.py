@@ -209,11 +209,12 @@ def reached_in_part(evidence: Evidence) -> list[Finding]:
 def reached_later(evidence: Evidence, name: str) -> bool:
     """Whether a rehearsed step gave a gradient to a parameter that has none in the first batch, or a run has moved its layer.
 
-    Samples may always meet the turn of one of two networks that one optimizer steps by turns.
+    Samples may always meet the turn of one of two networks that one optimizer steps by turns. A bias is told by its layer's
+    weight: samples do not hold its own size.
     """
     owner, _, kind = name.rpartition(".")
     if (
-        kind == "weight"
+        kind in ("weight", "bias")
         and len({s.weight_rms for sample in evidence.samples for s in sample.layers if s.name == owner and s.weight_rms}) > 1
     ):
         return True

@@ -328,7 +328,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
             seen="outputs for earlier tokens change when later tokens are replaced, and those are the targets",
             measurements=(Measurement(name="change over rms of the output", value=future, threshold=1e-4),),
             cause="attention without a causal mask, or another operation over all positions",
-            remedy="a causal mask (is_causal=True), and no bidirectional layers",
+            remedy="a causal mask (is_causal=True), and no bidirectional layers; torch.nn.TransformerDecoder takes the target "
+            "first: decoder(target, memory, tgt_mask=mask)",
             source="Attention Is All You Need, 2017, section 3.2.3",
         )
     ]
