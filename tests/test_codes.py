@@ -145,6 +145,14 @@ def stays_far(multiple: float, last: float = 19.9) -> Evidence:
     return dataclasses.replace(seen, rehearsal=dataclasses.replace(seen.rehearsal, critical=critical))
 
 
+def left_open(multiple: float = 150.0, *, scale: float = 100.0, other: float = 0.29) -> Evidence:
+    """A loss of an unknown kind that stays at the best constant answer's cost of 1, and what another rate comes to."""
+    looks = (Observation(step=0, loss=2.0), Observation(step=30, loss=0.95))
+    tried = OtherRate(scale=scale, reference=(Observation(step=0, loss=2.0), Observation(step=30, loss=other)))
+    critical = tuple((step, along(multiple)) for step in (1, 15, 29))
+    return rehearsed(reference=looks, constant_loss=1.0, remedy_rates=(tried,), critical=critical)
+
+
 def at_size(last: float) -> Evidence:
     """The same with outputs whose size goes from 1 to this."""
     seen = above_constant(10.1, 2.1)
@@ -883,6 +891,9 @@ CODES = {
         dataclasses.replace(rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts(task_loss="mse_loss")),
         dataclasses.replace(rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts()),
     ),
+    "update_ratio.small of a rehearsal that leaves room": (left_open(101.0), left_open(99.0)),
+    "update_ratio.small of a rate that is far larger": (left_open(), left_open(scale=99.0)),
+    "update_ratio.small of a rate that learned": (left_open(), left_open(other=0.31)),
     "update_ratio.small far from the targets": (stays_far(3100.0), stays_far(2900.0)),
     "update_ratio.small of a loss that moves": (stays_far(3100.0), stays_far(3100.0, last=19.5)),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),

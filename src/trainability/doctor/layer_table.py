@@ -26,7 +26,7 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     if value == 0 or 1e-2 <= abs(value) < 1e5:
-        return f"{value:,.0f}" if value == int(value) else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:,.0f}" if value == int(value) else f"{value:,.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
     return f"{value:.1e}"
 
 

@@ -11,6 +11,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.other_rates import shares_of
 from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import WARMING
 from trainability.doctor.rehearsed import OtherRate, Rehearsal
 
 BELOW_CRITICAL = 12.0
@@ -22,6 +23,7 @@ BEGUN_SHARE, FALL = 0.03, 0.04  # of the way from chance to the floor, or of the
 STILL = 100.0  # critical multiples above it at every step: the weights are still those of the start
 OUTDONE = 0.5  # of the loss of a run: what a rehearsal at another rate came below; own, set on seven faults (0.00 to 0.48)
 NEARLY_DONE = 0.1  # of the loss at the start: a run that is below it has learned, whatever other rates do
+_OPEN = ("at_constant", "no_fall", "chance_unknown")  # causes of a verdict that stays open
 AGREES = 3.0  # a proposal within this factor of the loop's own rate says that the rate is not the cause
 
 
@@ -89,6 +91,19 @@ def guess(evidence: Evidence) -> float | None:
     return on_grid(own * min(multiples) / BELOW_CRITICAL)
 
 
+def leaves_room(rehearsal: Rehearsal) -> bool:
+    """Whether a rehearsal leaves open what a run will do, and each of its steps could have been a hundred times as long.
+
+    Of a loss of an unknown kind nothing is promised from the pace of its first steps; other rates still show whether the rate
+    holds it back.
+    """
+    multiples = [step.multiple for _, step in rehearsal.critical]
+    rates = [step.lr for step in rehearsal.steps if step.lr]
+    is_small = bool(multiples) and all(multiple is not None and multiple > STILL for multiple in multiples)
+    is_open = judge_rehearsal(rehearsal).cause in _OPEN
+    return is_open and is_small and _losses_speak(rehearsal) and (not rates or rates[-1] <= WARMING * rates[0])
+
+
 def next_rate(evidence: Evidence) -> float | None:
     """The rate to try next for a remedy; None where no other would change what is proposed, or trials say nothing.
 
@@ -150,11 +165,10 @@ def outdone(evidence: Evidence) -> Choice | None:
         recent, enough = reading.recent_loss(evidence), reading.num_steps(evidence) >= tried.steps
         behind = recent is not None and recent > NEARLY_DONE * tried.first and tried.last < OUTDONE * recent
         return tried if enough and behind else None
-    return (
-        tried
-        if judge_rehearsal(rehearsal).cause in (("larger_rate", "pace") if tried.scale > 1 else ("smaller_rate",))
-        else None
-    )
+    if tried.scale > 1 and leaves_room(rehearsal):
+        return tried if tried.last < OUTDONE * tried.own else None
+    rests_on = ("larger_rate", "pace") if tried.scale > 1 else ("smaller_rate",)
+    return tried if judge_rehearsal(rehearsal).cause in rests_on else None
 
 
 def _losses_speak(rehearsal: Rehearsal) -> bool:

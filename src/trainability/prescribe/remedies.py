@@ -7,6 +7,7 @@ import dataclasses
 from torch import Tensor, nn
 
 from trainability.doctor import Diagnosis
+from trainability.doctor.rate_choice import leaves_room
 from trainability.initialization import InitPlan
 from trainability.prescribe.plans import best_plan
 
@@ -26,10 +27,15 @@ _TRAINS = ("will train", "has learned", "is training", "was still training when 
 
 
 def asks_for_a_rate(diagnosis: Diagnosis) -> bool:
-    """Whether the first finding, or the verdict if there is none, gives the learning rate as the cause."""
-    first = next(iter(diagnosis.findings), None)
+    """Whether the first finding, or the verdict if there is none, gives the learning rate as the cause.
+
+    Also where nothing worse than a hint was found and a rehearsal of tiny steps leaves open what a run will do.
+    """
+    first, rehearsal = next(iter(diagnosis.findings), None), diagnosis.evidence.rehearsal
     if diagnosis.verdict in _TRAINS:
         return False
+    if rehearsal is not None and all(found.severity == "hint" for found in diagnosis.findings) and leaves_room(rehearsal):
+        return True
     return diagnosis.verdict in ("too slow", "unstable") if first is None else first.rule in OF_THE_RATE
 
 
