@@ -151,6 +151,47 @@ def test_a_loop_that_takes_derivatives_by_itself_is_followed(clears: bool) -> No
     assert {f.severity for f in diagnosis.findings} <= {"hint"} or not clears
 
 
+def surgery(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+    """Gradients of two tasks without what conflicts, written in place of the last step's, which are cleared late."""
+    x, y = batch
+    output, parameters = model(x), list(model.parameters())
+    losses = [F.mse_loss(output[:, task], y[:, task]) for task in range(2)]
+    flat = []
+    for loss in losses:
+        slopes = torch.autograd.grad(loss, parameters, retain_graph=True)
+        flat.append(torch.cat([g.flatten() for g in slopes]))
+    conflict = torch.dot(*flat)
+    total = flat[0] + flat[1] - min(0.0, float(conflict)) * flat[1] / flat[1].square().sum()
+    optimizer.zero_grad()
+    for p, g in zip(parameters, total.split([p.numel() for p in parameters]), strict=True):
+        p.grad = g.view_as(p)
+    optimizer.step()
+    return sum(losses, torch.zeros(())).detach()
+
+
+@pytest.mark.parametrize("way", ["check", "run"])
+def test_gradients_that_are_cleared_behind_derivatives_taken_by_hand_are_not_old(way: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(256, 3)
+    y = torch.stack([x[:, 0] + 0.1 * x[:, 1] ** 2, x[:, 2] - x[:, 0]], dim=1)
+    watch = ScriptWatch(Path("loop.py"), every=5, most_steps=None, place=None)
+    if way == "run":
+        watch.begin()
+    try:
+        model = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        if way == "check":
+            found = check(model, [(x, y)] * 4, step=surgery, optimizer=optimizer, rehearse_seconds=20.0)
+        for _ in range(60 if way == "run" else 0):
+            surgery(model, optimizer, (x, y))
+    finally:
+        if way == "run":
+            watch.end(None)
+            (found,) = watch.diagnoses.values()
+    assert {f.severity for f in found.findings} <= {"hint"}
+    assert found.evidence.steps or found.evidence.rehearsal.stale_fraction == 0.0
+
+
 @pytest.mark.parametrize(
     "wrap",
     [lambda model: torch.compile(model, backend="eager"), nn.DataParallel],

@@ -104,6 +104,7 @@ class Loop:
         self._on_part_handles: list[Any] = []
         self.reached: set[int] = set()
         self._arrived: set[int] = set()  # ids of parameters that got a gradient, whether or not their optimizer stepped
+        self._before: dict[int, float] = {}  # norms of gradients to which a pass is about to add, by id of the parameter
         self.resolved: set[int] = set()
         self._asked: Counter[int] = Counter()  # steps of an optimizer at which that was asked
         self._began: set[int] = set()  # optimizers that have stepped
@@ -263,6 +264,7 @@ class Loop:
                 if isinstance(module, _ACTS_IN_TRAINING):
                     handles.append(module.register_forward_pre_hook(LeftBehind(self._on_layer(name))))
         handles += [p.register_hook(self._on_gradient(p)) for p in self.parameters.values()]
+        handles += [p.register_post_accumulate_grad_hook(self._on_added) for p in self.parameters.values()]
         if len(self.optimizers) + len(self._beside) > 1:
             handles += self._left_losses.hooks(self.models, list(self.parameters.values()))
         handles += [each.register_step_pre_hook(self._on_step_beside) for each in self._beside]
@@ -314,15 +316,19 @@ class Loop:
 
     def _on_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def seen(gradient: Tensor) -> None:
-            key, found = id(parameter), parameter.grad
-            if not self.watching:
-                return
-            is_empty = found is None or not bool(local(found).any())
-            self._mixed.arriving(key, is_empty=is_empty)
-            self._arrived.add(key)
-            self.stale.arriving(key, found, is_empty=is_empty)
+            if self.watching:
+                found = parameter.grad
+                self._before[id(parameter)] = 0.0 if found is None or not bool(local(found).any()) else norm(found)
 
         return seen
+
+    def _on_added(self, parameter: Tensor) -> None:
+        """A backward pass has added to a gradient; `torch.autograd.grad` calls the hook before, and adds to none."""
+        before = self._before.pop(id(parameter), None)
+        if self.watching and before is not None:
+            self._mixed.added(id(parameter), was_empty=before == 0)
+            self._arrived.add(id(parameter))
+            self.stale.added(id(parameter), before)
 
     def _on_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]

@@ -28,17 +28,17 @@ class MixedGradients:
         self._cleared: set[int] = set()  # optimizers that have cleared a gradient on which they had not stepped
         self.steps, self.mixed_steps, self.cleared_steps = Counter[int](), Counter[int](), Counter[int]()
 
-    def arriving(self, parameter: int, *, is_empty: bool) -> None:
-        """A gradient is about to be added to a parameter's.
+    def added(self, parameter: int, *, was_empty: bool) -> None:
+        """A gradient was added to a parameter's.
 
         Args:
             parameter: its id.
-            is_empty: whether nothing, or zeros, are there.
+            was_empty: whether nothing, or zeros, were there.
         """
         key = self._owner.get(parameter)
         if key is None:
             return
-        if is_empty:
+        if was_empty:
             self._left.discard(key)
             self._mixed.discard(key)
             if parameter in self._pending:

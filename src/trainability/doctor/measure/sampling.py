@@ -23,6 +23,7 @@ from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.told_targets import MOST_NUMBERS, told_constants, told_fields
 
 _MOST_CLASSES, _MOST_INPUTS = 100_000, 64  # of a step
+_ROUNDED = 1e-3  # of a gradient: what the order of a float32 sum may cause, and no more than that
 _FEWEST_TARGETS = 8  # examples of a batch whose targets say whether it holds one class
 
 
@@ -76,6 +77,8 @@ class LayerSampler:
         self._training: bool | None = None
         self._batch_size: int | None = None
         self._stale: dict[int, Tensor] = {}
+        self._is_added_to = False
+        self._kept: dict[int, tuple[Tensor | None, Tensor]] = {}  # of gauges: a gradient before the step, and what was computed
         self._targets: Tensor | None = None
         self._output: Tensor | None = None
         self._given: Tensor | None = None
@@ -109,6 +112,10 @@ class LayerSampler:
         # What is frozen now, for another phase, calls no hook when a backward pass writes to it later in the step.
         self._looked_at = [p for p in self.gauges if p.requires_grad]
         self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self._looked_at]
+        # `torch.autograd.grad` calls those, too, and adds to no gradient. Sharded parameters call neither.
+        self._is_added_to = any(hasattr(p, "to_local") or not p.is_leaf for p in self._looked_at)
+        if not self._is_added_to:
+            self._gauge_handles += [p.register_post_accumulate_grad_hook(self._on_added) for p in self._looked_at]
 
     def disarm(self) -> None:
         """Remove the hook; what it saw stays."""
@@ -155,6 +162,9 @@ class LayerSampler:
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
+        if self._stale and not self._is_added_to:
+            self._is_added_to = self._is_added_by_hand()
+        self._kept.clear()
         for name, weight in self._rows():
             self._weights[name] = statistics.thin(statistics.local(weight))
             gradient = None if weight.grad is None else statistics.spread(weight.grad)
@@ -207,7 +217,7 @@ class LayerSampler:
             shares = statistics.log_histograms(parts).split([len(tensors) for tensors in kinds.values()])
             for (kind, tensors), rows in zip(kinds.items(), shares, strict=True):
                 add(kind, tensors, rows)
-        if self._stale:
+        if self._stale and self._is_added_to:
             device = device or next(iter(self._stale.values())).device
             stale = torch.stack([norm.to(device) for norm in self._stale.values()])
             add("stale", ("gauge",), torch.linalg.vector_norm(stale).reshape(1))
@@ -329,7 +339,26 @@ class LayerSampler:
                 tensor.register_hook(lambda _: self._guard(self._look_at_gauges))
 
     def _before_gauge(self, gauge: Tensor) -> Callable[[Tensor], None]:
-        return lambda _: self._guard(lambda: self._look_at_gauge(gauge))
+        def look(gradient: Tensor) -> None:
+            self._look_at_gauge(gauge)
+            old = None if gauge.grad is None else gauge.grad.detach().clone()
+            first, given = self._kept.get(id(gauge), (old, torch.zeros_like(gradient)))
+            self._kept[id(gauge)] = (first, given + gradient.detach())
+
+        return lambda gradient: self._guard(lambda: look(gradient))
+
+    def _is_added_by_hand(self) -> bool:
+        """Whether a gradient is what it was before the step, with all that was asked for since added to it."""
+        for gauge in self._looked_at:
+            old, given = self._kept.get(id(gauge), (None, None))
+            if old is None or given is None or gauge.grad is None or gauge.grad.is_sparse or given.is_sparse:
+                continue
+            if float((gauge.grad - given - old).norm()) <= _ROUNDED * float(old.norm()):
+                return True
+        return False
+
+    def _on_added(self, gauge: Tensor) -> None:
+        self._is_added_to = True
 
     def _look_at_gauges(self) -> None:
         for gauge in self._looked_at:

@@ -21,20 +21,19 @@ class StaleGradients:
         self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
         self._old: dict[int, float] = {}  # norms of gradients that were not, when the first backward pass came
 
-    def arriving(self, parameter: int, found: Tensor | None, *, is_empty: bool) -> None:
-        """A gradient is about to be added to a parameter's.
+    def added(self, parameter: int, before: float) -> None:
+        """A gradient was added to a parameter's.
 
         Args:
             parameter: its id.
-            found: the gradient that it has.
-            is_empty: whether that is None, or zeros.
+            before: norm of what was there; 0 where there was none.
         """
         if parameter in self._cleared:
             return
-        if found is None or is_empty:
+        if before == 0:
             self._cleared.add(parameter)
         elif parameter not in self._old:
-            self._old[parameter] = norm(found)
+            self._old[parameter] = before
 
     @property
     def fraction(self) -> float | None:
