@@ -55,6 +55,13 @@ def test_a_divergence_beside_a_mean_weighs_as_often_as_an_example_has_numbers(na
     assert found[2] < 0.1
 
 
+def test_a_mean_over_a_variance_weighs_more_than_a_mean() -> None:
+    found = price(lambda out, kl, x: ((out - x) ** 2 / (2 * 0.25**2)).mean() + kl.sum(1).mean())
+    assert found is not None
+    assert found[0] == pytest.approx(8, rel=1e-3)
+    assert found[2] < 0.5
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_prices_are_not_told(name: str) -> None:
     assert price(SOUND[name]) is None

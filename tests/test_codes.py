@@ -862,7 +862,7 @@ CODES = {
     "sum_for_mean.beside_means": (fact(unequal_terms=(32.0, 32)), fact(unequal_terms=(31.9, 32))),
     "sum_for_mean.beside_each": (fact(graph=LossGraph(summed_beside=16)), fact(graph=LossGraph())),
     "sum_for_mean.beside_mean": (fact(code_price=(64.0, 64, 0.49)), fact(code_price=(64.0, 64, 0.51))),
-    "sum_for_mean.beside_mean of a smaller weight": (fact(code_price=(64.0, 64, 0.1)), fact(code_price=(32.0, 64, 0.1))),
+    "sum_for_mean.beside_mean of a smaller weight": (fact(code_price=(2.1, 64, 0.1)), fact(code_price=(1.9, 64, 0.1))),
     "input_scale.each": (windows(0.21), windows(0.19)),
     "input_scale.each of targets outside": (windows(0.21), windows(0.21, outside=0.04)),
     "constant_input.twice": (

@@ -36,7 +36,7 @@ from trainability.doctor.measure.nested import modules
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.optimizer_settings import settings_if_any
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy, try_raised_clip
-from trainability.doctor.measure.probe import probe, probe_step
+from trainability.doctor.measure.probe import NoWayBackError, probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import beside_held_out
 from trainability.doctor.measure.scale_blind import with_scale
@@ -239,6 +239,9 @@ def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult 
     optimizer, clip, planned = setup.single_optimizer, setup.clip, setup.planned_steps
     try:
         return probe(model, loss_fn, images, labels, optimizer=optimizer, clip=clip, planned_steps=planned), images
+    except NoWayBackError:  # the rehearsal counts it, and a finding says where the path ends
+        problems.append("the start, layer by layer: no gradient of the loss reaches a parameter")
+        return None, None
     except Exception as error:
         part = failed_part(error, setup) or MODEL
         what = f"{part} failed" + (f" on images of shape {tuple(images.shape)}" if part == MODEL else "")

@@ -71,8 +71,8 @@ def code_price(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tenso
         share = _share_of(loss, error, code)
         if share is None or error.target.shape[:1] != (size,) or (numbers := error.target.numel() // size) < _FEWEST:
             continue
-        if error.reduction != "mean" and share * error.target.numel() > 1 + _NEAR:
-            return None  # a sum
+        if error.reduction != "mean" and share * error.target.numel() > max(1 + _NEAR, numbers / 2):
+            return None  # a sum; a mean may have a factor of its own, such as 1 / (2 * variance)
         saved = _saved_at_first(error) * share / weight
         most = _saved_at_most(error) * share / weight
         pays = most >= 2 * torch.log(torch.tensor(2.0))

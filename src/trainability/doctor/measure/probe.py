@@ -36,6 +36,10 @@ _NO_WAY_BACK = (
 )
 
 
+class NoWayBackError(ValueError):
+    """No gradient of the loss reaches a parameter, so there are no layers to look at."""
+
+
 def probe(
     model: nn.Module,
     loss_fn: Loss,
@@ -196,7 +200,7 @@ def _measured(
     finally:
         watch.detach()
     if not any(parameter.grad is not None for parameter in plain.parameters()):
-        raise ValueError(_NO_WAY_BACK)
+        raise NoWayBackError(_NO_WAY_BACK)
     found = known(output, float(loss.detach()))
     facts = {**_input_facts(images), **loss_facts(loss, found, labels)}
     rows = found.logits.shape[1] if found.logits is not None else 10
@@ -290,7 +294,7 @@ def _scalar_loss(loss_fn: Loss, output: Any, labels: Any) -> Tensor:
 
 def _check_reached(loss: Tensor) -> None:
     if not loss.requires_grad:
-        raise ValueError(_NO_WAY_BACK)
+        raise NoWayBackError(_NO_WAY_BACK)
 
 
 def _input_facts(images: Any) -> dict[str, Any]:

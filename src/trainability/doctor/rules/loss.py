@@ -156,11 +156,11 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
         that both reach; the means reach all parameters that the sums do, and more. Code `beside_each`, a warning: one number
         that is a sum over all examples, computed by a layer, is added to one number per example, before the mean or sum of
         these. Code `beside_mean`, a warning: the error of a variational autoencoder is a mean over all numbers, its divergence
-        counts at least as many times as much as an example has numbers, and the first unit of information saves less than half
-        of its cost; silent where the rehearsal came below the best constant answer's cost, and where the decoder gets more of
-        the example than the code. Code `prior`: a term of the loss depends on the weights alone, and its slope by the
-        logarithms of their deviations is the same everywhere and below zero; in a pass over the data it counts a quarter as
-        many times as there are examples, or more, where each example's error counts once. A hint where the program learns.
+        counts at least twice as much as the error of one number, and the first unit of information saves less than half of its
+        cost; silent where the rehearsal came below the best constant answer's cost, and where the decoder gets more of the
+        example than the code. Code `prior`: a term of the loss depends on the weights alone, and its slope by the logarithms of
+        their deviations is the same everywhere and below zero; in a pass over the data it counts a quarter as many times as
+        there are examples, or more, where each example's error counts once. A hint where the program learns.
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
     What fools it: a loss multiplied by the batch size on purpose, with a learning rate to match.

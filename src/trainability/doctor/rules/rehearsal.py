@@ -205,7 +205,7 @@ def _without_cut(cut_by: str) -> str:
     """What to do about the function at which the path to the loss ends."""
     back = "; calling requires_grad_(True) afterwards does not restore the gradient"
     if cut_by.partition(" ")[0] in _OFF:
-        return f"remove {cut_by}{back}"
+        return f"remove {cut_by}, and compute the loss from the outputs with torch, not with numpy or scikit-learn{back}"
     return (
         f"compute the loss from the model's outputs themselves, not from {cut_by}, which has no derivative: "
         f"torch.nn.functional.cross_entropy or binary_cross_entropy_with_logits of the raw outputs for decisions{back}"

@@ -10,7 +10,7 @@ from trainability.doctor.rules.smaller_steps import was_unstable
 
 FEWEST_TERMS = 16
 _FEWEST_STEPS = 100
-_AS_OFTEN, _PAYS = 0.99, 0.5
+_OUTWEIGHS, _PAYS = 2.0, 0.5
 _CLEARLY = 4.0  # factor of the cost at which a code pays off
 _OF_EXAMPLES = 0.25  # of their number, from which a divergence of weights counts as if it were each example's
 _AS_A_SUM = 2.0  # the same, from which the usual sum is advised: above 1 the decoder's mean is no minimum
@@ -53,7 +53,7 @@ def weight_of_divergence(price: tuple[float, int, float] | None) -> float | None
     if price is None:
         return None
     ratio, numbers, saved = price
-    if ratio < numbers * _AS_OFTEN or saved >= _PAYS:
+    if ratio < _OUTWEIGHS or saved >= _PAYS:
         return None
     return 1 / ratio if _pays_as_a_sum(ratio, saved) else saved / _CLEARLY
 
