@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.audits import audit_data
 from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
 
 
@@ -74,3 +77,22 @@ def test_a_loss_may_count_some_classes_for_more(settings: dict[str, Any], weighs
     given = torch.zeros(4, 3), torch.tensor([0, 0, 1, 2])
     assert weighs_examples("cross_entropy", given, settings) is weighs
     assert not weighs_examples("mse_loss", given, settings)
+
+
+def test_a_loss_of_marks_may_count_the_positive_ones_for_more() -> None:
+    given, settings = (torch.zeros(4), marks(1, 4)), {"pos_weight": torch.tensor(3.0)}
+    assert weighs_examples("binary_cross_entropy_with_logits", given, settings)
+    assert not weighs_examples("binary_cross_entropy_with_logits", given, {"pos_weight": None})
+
+
+@pytest.mark.parametrize(("positives", "found"), [(19, True), (21, False), (181, True), (179, False), (0, False)])
+@pytest.mark.parametrize("kind", ["column", "row", "classes"])
+def test_a_rare_label_of_two_is_a_hint(positives: int, found: bool, kind: str) -> None:
+    labels = marks(positives, 200)
+    labels = labels.long() if kind == "classes" else labels[:, None] if kind == "column" else labels
+    data = audit_data([(torch.randn(200, 5, generator=torch.Generator().manual_seed(0)), labels)])
+    assert data.train.positive == (pytest.approx(positives / 200) if positives else None)
+    told = [f for f in diagnose(Evidence(data=data)).findings if f.code == "class_imbalance"]
+    assert [f.severity for f in told] == ["hint"] * found
+    weighed = Evidence(data=data, facts=Facts(weighs_examples=True))
+    assert not [f for f in diagnose(weighed).findings if f.code == "class_imbalance"]

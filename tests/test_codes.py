@@ -662,6 +662,7 @@ CODES = {
     "clipping.to_nothing raised": (raised(0.79), raised(0.81)),
     "clipping.to_nothing of little": (raised(0.5), raised(0.5, limit=4e-3)),
     "linear_stack as a whole": (unbent(0.26), unbent(0.24)),
+    "sum_for_mean.beside_mean of a mean over a variance": (fact(code_price=(8.0, 64, 0.1)), fact(code_price=(8.0, 64, 0.6))),
     "class_order.targets": (in_order(0.51), in_order(0.49)),
     "class_order.targets beside what random order gives": (in_order(0.6), in_order(0.6, by_chance=0.16)),
     "class_order.targets of others than the loss takes": (in_order(0.99), in_order(0.99, target_mean=0.2)),

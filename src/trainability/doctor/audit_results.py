@@ -82,6 +82,7 @@ class SplitAudit:
         label_max: largest label.
         labels_are_integers: whether labels have an integer type.
         label_counts: images per class, 0 .. label_max; () if labels are not class indices.
+        positive: share of the examples whose label is 1, where each has one label, 0 or 1; None where labels are others.
         mirror_asymmetry: how far the left half of the images is from the mirrored right half, in standard deviations
             over images, at the place and channel where it is furthest; None with fewer than 200 images.
         order: of the labels, as they come; None where they are no class indices, one per example.
@@ -123,6 +124,7 @@ class SplitAudit:
     label_max: int | None = None
     labels_are_integers: bool = True
     label_counts: tuple[int, ...] = ()
+    positive: float | None = None
     mirror_asymmetry: float | None = None
     order: BatchOrder | None = None
     target_mean: float | None = None

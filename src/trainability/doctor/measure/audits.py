@@ -211,6 +211,7 @@ class _Split:
             label_max=int(indices.max()) if indices is not None else None,
             labels_are_integers=self.integer_labels,
             label_counts=tuple(torch.bincount(indices.long()).tolist()) if indices is not None and countable else (),
+            positive=self._positive(),
             mirror_asymmetry=self._mirror_asymmetry(),
             order=self.order.result(),
             target_mean=targets[0] if targets else None,
@@ -229,6 +230,13 @@ class _Split:
             ),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
+
+    def _positive(self) -> float | None:
+        """The share of ones among labels of 0 and 1."""
+        if sum(map(len, self.classes)) != self.count:
+            return None
+        labels = torch.cat(self.classes)
+        return float(labels.double().mean()) if {int(labels.min()), int(labels.max())} == {0, 1} else None
 
     def _crossed_corners(self) -> tuple[float, float] | None:
         """The share of targets (x1, y1, x2, y2) with x1 > x2, and with y1 > y2."""

@@ -45,15 +45,21 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
 def weighs_examples(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     """Whether a loss of classes is given weights of theirs, not all equal, or a value for each example is taken from it.
 
+    Of a loss of marks, also whether it weighs the positive ones.
+
     Args:
         name: of a function of `torch.nn.functional`.
         args: that it was called with.
         kwargs: likewise.
     """
-    if name not in ("cross_entropy", "nll_loss"):
+    is_binary = name in ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+    if name not in ("cross_entropy", "nll_loss") and not is_binary:
         return False
+    if kwargs.get("pos_weight") is not None:
+        return True
     weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
-    reduction = kwargs.get("reduction", args[6] if len(args) > 6 else None)
+    place = 5 if is_binary else 6
+    reduction = kwargs.get("reduction", args[place] if len(args) > place else None)
     return reduction == "none" or (isinstance(weight, Tensor) and bool((weight != weight.flatten()[0]).any()))
 
 

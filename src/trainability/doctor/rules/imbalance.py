@@ -2,6 +2,8 @@
 
 from trainability.doctor.finding import Finding, Measurement
 
+RARE_LABEL, _FEWEST = 0.1, 100  # share; examples
+
 
 def filled_in(place: str, value: float, share: float) -> Finding:
     """Missing targets that were replaced by a number."""
@@ -21,6 +23,29 @@ def filled_in(place: str, value: float, share: float) -> Finding:
         "target[there]); for classes, ignore_index=-100",
         source="own; relation to the input of the places with the number, and of the other values",
     )
+
+
+def rare_label(positive: float, count: int) -> list[Finding]:
+    """One of two labels that few examples have."""
+    label, share = (1, positive) if positive < 0.5 else (0, 1 - positive)
+    if share >= RARE_LABEL or count < _FEWEST:
+        return []
+    weight = (1 - positive) / positive
+    return [
+        Finding(
+            rule="class_imbalance",
+            severity="hint",
+            seen=f"{100 * share:.1f} % of the training examples have label {label}",
+            measurements=(
+                Measurement(name="share of the rarer label", value=share, threshold=RARE_LABEL),
+                Measurement(name="accuracy of always predicting the other", value=1 - share),
+            ),
+            cause="imbalanced data: predicting one label for every example is nearly always right",
+            remedy=f"torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor({weight:.2g})) if rare ones matter as much; and "
+            "look at errors of both labels (balanced accuracy, average precision), not at the accuracy",
+            source="PyTorch, torch.nn.BCEWithLogitsLoss (pos_weight)",
+        )
+    ]
 
 
 def ignored_class(number: int, share: float) -> Finding:

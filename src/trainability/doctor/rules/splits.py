@@ -90,8 +90,8 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
     Fires: 1 % or more of the validation examples read occur, value for value, among the training examples read; a hint where
         these are less than a fifth, and at least half as many of the training examples occur in training more than once, as
         short texts do; or both loaders draw from the same data set object. Silent where examples are at most three numbers on
-        an evenly spaced grid, unless all of validation occurs in training: such grids share points. Codes: `same_images`,
-        `shared_dataset`.
+        an evenly spaced grid, unless all of validation occurs in training: such grids share points; and where training has one
+        example, which is fitted. Codes: `same_images`, `shared_dataset`.
     Why: an example seen in training says nothing about new ones. With a shared object, a transform set for validation also
         applies to training, and augmentation is silently off.
     What fools it: augmented training images: they equal no validation image, so an overlap is seen only without augmentation. A
@@ -101,6 +101,8 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
     """
     data = evidence.data
     share = data.overlap_fraction if data is not None and data.overlap_fraction is not None else 0.0
+    if data is not None and data.train.num_images == 1:  # an image, or a scene, that is fitted
+        return []
     if data is None or (share < 0.01 and not data.shared_dataset):
         return []
     shared = data.shared_dataset

@@ -52,7 +52,7 @@ def weight_of_divergence(price: tuple[float, int, float] | None) -> float | None
     """
     if price is None:
         return None
-    ratio, numbers, saved = price
+    ratio, _, saved = price
     if ratio < _OUTWEIGHS or saved >= _PAYS:
         return None
     return 1 / ratio if _pays_as_a_sum(ratio, saved) else saved / _CLEARLY

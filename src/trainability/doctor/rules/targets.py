@@ -8,7 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules import asked_tokens
-from trainability.doctor.rules.imbalance import filled_in, ignored_class
+from trainability.doctor.rules.imbalance import filled_in, ignored_class, rare_label
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.lone_targets import lone_targets
 from trainability.doctor.rules.loss_arguments import weights_against_rare
@@ -343,37 +343,39 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     """One class holds more than half of the training images.
 
     Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85, and where the
-        loss weights classes or examples (`weight`, `reduction="none"`). Code `ignored`: each example has one label, and
-        `ignore_index` of the loss is a class that examples of the batch have and for which the model has an output; or each
-        word has one label, and words of many kinds, between others, have that class and begin sequences, or have it sometimes,
-        some more often than others, and the targets are not words themselves. Code `filled`: in a column of numeric targets, 30
-        % or more are one number between the others, none of which is a sixth as frequent; the others depend on the input (8
-        standard deviations above shuffled ones), the places of that number do not (3.5, also with products of three columns),
-        and the loss depends on it. Code `one_class`: under cross-entropy with several targets per example (pixels, tokens,
-        marks), or under a difference with any number of targets, all targets of 64 examples or more are the same value. Code
-        `weights`: `pos_weight` is 1/2 or less though at most a quarter of the batch's targets are positive (2 or more where
-        three quarters are), or cross-entropy's class weights are larger for the more frequent class in any two classes of which
-        one is three times as frequent. Code `padding`: targets hold a negative number where sequences of words are padding, and
-        the gradient of the loss is not zero there; a hint where they hold a class that words have too, and half of the places
-        that the loss counts are padding.
+        loss weights classes or examples (`weight`, `reduction="none"`). A hint where one of two labels, 0 and 1, has a share
+        below 0.1. Code `ignored`: each example has one label, and `ignore_index` of the loss is a class that examples of the
+        batch have and for which the model has an output; or each word has one label, and words of many kinds, between others,
+        have that class and begin sequences, or have it sometimes, some more often than others, and the targets are not words
+        themselves. Code `filled`: in a column of numeric targets, 30 % or more are one number between the others, none of which
+        is a sixth as frequent; the others depend on the input (8 standard deviations above shuffled ones), the places of that
+        number do not (3.5, also with products of three columns), and the loss depends on it. Code `one_class`: under
+        cross-entropy with several targets per example (pixels, tokens, marks), or under a difference with any number of
+        targets, all targets of 64 examples or more are the same value. Code `weights`: `pos_weight` is 1/2 or less though at
+        most a quarter of the batch's targets are positive (2 or more where three quarters are), or cross-entropy's class
+        weights are larger for the more frequent class in any two classes of which one is three times as frequent. Code
+        `padding`: targets hold a negative number where sequences of words are padding, and the gradient of the loss is not zero
+        there; a hint where they hold a class that words have too, and half of the places that the loss counts are padding.
     Why: always predicting that class is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images; for `ignored`, windows cut
         from running text in which later word pieces have the ignored class, and which may begin with such a piece.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and look at errors per class.
     Source: Schoop et al., UMLAUT, CHI 2021; own threshold.
     """
-    ignored = reading.facts(evidence).ignored_class
-    if ignored is not None and len(reading.facts(evidence).target_shape) < 3:
-        return [ignored_class(*ignored)]
-    if turned := weights_against_rare(reading.facts(evidence)):
+    facts = reading.facts(evidence)
+    if facts.ignored_class is not None and len(facts.target_shape) < 3:
+        return [ignored_class(*facts.ignored_class)]
+    if turned := weights_against_rare(facts):
         return turned
-    if found := padding_asked(reading.facts(evidence)) or lone_targets(evidence):
+    if found := padding_asked(facts) or lone_targets(evidence):
         return found
-    if (number := reading.facts(evidence).filled_targets) is not None:
-        return [filled_in(*number)]
+    if facts.filled_targets is not None:
+        return [filled_in(*facts.filled_targets)]
     data = evidence.data
     counts = data.train.label_counts if data is not None else ()
     total = sum(counts)
+    if data is not None and data.train.positive is not None and not facts.weighs_examples:
+        return rare_label(data.train.positive, data.train.num_images)
     if len([c for c in counts if c]) < 3 or total < 100:
         return []
     share = max(counts) / total
@@ -382,7 +384,7 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="class_imbalance",
-            severity="warning" if share >= _RARE and not reading.facts(evidence).weighs_examples else "hint",
+            severity="warning" if share >= _RARE and not facts.weighs_examples else "hint",
             seen=f"class {counts.index(max(counts))} holds {100 * share:.0f} % of the training images",
             measurements=(
                 Measurement(name="share of the largest class", value=share, threshold=0.5),
