@@ -23,6 +23,7 @@ class Derivatives(TorchFunctionMode):
 
     Attributes:
         with_graph: whether a derivative was taken for a graph of its own.
+        came_back: whether a backward pass inside the block went through such a derivative.
         flat: whether one of these is flat; see `is_flat`.
         without_graph: whether a derivative by something that is no parameter was taken without a graph.
         slopes: where these are compared with outputs.
@@ -30,7 +31,7 @@ class Derivatives(TorchFunctionMode):
 
     def __init__(self, factor: float = 1.0) -> None:
         super().__init__()
-        self.flat = self.with_graph = self.without_graph = False
+        self.flat = self.with_graph = self.without_graph = self.came_back = False
         self.slopes = ConstantSlopes()
         self._factor = factor
 
@@ -46,6 +47,9 @@ class Derivatives(TorchFunctionMode):
     def _derived(self, words: dict[str, Any], found: Any) -> Any:
         if words.get("create_graph"):
             self.with_graph = True
+            for slope in found:
+                if isinstance(slope, Tensor) and slope.requires_grad:
+                    slope.register_hook(self._on_gradient)
             self.flat |= is_flat(words, found)
             return found
         by = [words["inputs"]] if isinstance(words["inputs"], Tensor) else list(words["inputs"])
@@ -53,6 +57,9 @@ class Derivatives(TorchFunctionMode):
             return found
         self.without_graph = True
         return tuple(g if g is None else g * self._factor for g in found) if self._factor != 1.0 else found
+
+    def _on_gradient(self, gradient: Tensor) -> None:
+        self.came_back = True
 
 
 def has_constant_slope(derivatives: Derivatives, model: nn.Module, loss: Tensor) -> bool:

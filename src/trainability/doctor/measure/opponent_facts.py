@@ -133,8 +133,8 @@ def facts_of_opponents(
 
     Returns:
         The critic and the generator (places among the models). `unlimited_critic`: the slope of the critic's loss is the same
-        at all answers to what the generator makes, small and large, and the generator wants the opposite; no derivative is
-        taken for a graph, nothing but its optimizer writes to the critic's weights, without decay, none of its layers is
+        at all answers to what the generator makes, small and large, and the generator wants the opposite; no gradient goes
+        through a derivative, nothing but its optimizer writes to the critic's weights, without decay, none of its layers is
         parametrised, and its answers are not bounded. `fixed_noise`: the generator is given the same numbers in five runs of
         the body and more, which are none of the batch's. None elsewhere.
     """
@@ -153,7 +153,7 @@ def facts_of_opponents(
             continue
         signs = {_sign_of_a_line(slope) for slope in slopes}, {_sign_of_a_line(slope) for slope in asked}
         is_line = signs in (({1.0}, {-1.0}), ({-1.0}, {1.0}))
-        if is_line and pair[0] not in limits.limited and not derivatives.with_graph:
+        if is_line and pair[0] not in limits.limited and not derivatives.came_back:
             found["unlimited_critic"] = pair
         if noises.are_fixed(pair[1]):
             found["fixed_noise"] = pair

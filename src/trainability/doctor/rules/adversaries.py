@@ -11,9 +11,9 @@ def unlimited_critic(evidence: Evidence) -> list[Finding]:
     """The critic of a Wasserstein GAN has no limit to its slope.
 
     Fires: in eight steps on copies, the loss of one model is linear in its outputs for what another makes, whose own loss is
-        linear with the opposite slope; and nothing limits the outputs: no derivative is taken for a graph (gradient penalty),
-        nothing but its optimizer writes to the critic's weights (clipping), which have no decay, none of its layers is
-        parametrised (spectral norm), and its last function is not bounded.
+        linear with the opposite slope; and nothing limits the outputs: no gradient goes through a derivative (gradient
+        penalty), nothing but its optimizer writes to the critic's weights (clipping), which have no decay, none of its layers
+        is parametrised (spectral norm), and its last function is not bounded.
     Why: the difference of a critic's answers is a distance of distributions only where the critic's slope is limited. Without a
         limit its loss falls without end as its weights grow, and the generator is pulled further with each step.
     What fools it: a limit that acts otherwise, for example in the critic's own forward or after many steps.
