@@ -13,6 +13,7 @@ from torch.func import functional_call, grad_and_value, jacrev, vmap
 from torch.nn import functional as F
 
 from trainability import Setup, check
+from trainability.doctor.measure.whole_step import loss_of_body
 from trainability.loops.script_watch import ScriptWatch
 
 NODES = 60
@@ -149,6 +150,41 @@ def test_a_loop_that_takes_derivatives_by_itself_is_followed(clears: bool) -> No
     assert steps[0].micro_batches == 1
     assert ("missing_zero_grad" in {f.rule for f in diagnosis.findings}) is not clears
     assert {f.severity for f in diagnosis.findings} <= {"hint"} or not clears
+
+
+@pytest.mark.parametrize("by", [None, 1.0, -1.0])
+def test_a_backward_pass_from_a_negative_follows_it(by: float | None) -> None:
+    """Critics are often trained by `loss.backward(minus_one)`: what falls is the number's negative."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 3)
+    gradient = None if by is None else torch.tensor(by)
+    sign = 1.0 if by is None else by
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = sign * model(batch).square().mean()
+        loss.backward(gradient)
+        optimizer.step()
+        return loss
+
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    losses: list[Tensor] = []
+    forward = loss_of_body(model, optimizer, step, losses)
+    assert forward is not None
+    assert float(forward(model, x).detach()) > 0
+    watch = ScriptWatch(Path("loop.py"), every=5, most_steps=None, place=None)
+    watch.begin()
+    try:
+        model = nn.Linear(3, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        for _ in range(30):
+            step(model, optimizer, x)
+    finally:
+        watch.end(None)
+    (diagnosis,) = watch.diagnoses.values()
+    assert all(step.loss > 0 for step in diagnosis.evidence.steps)
+    assert not [f for f in diagnosis.findings if f.severity != "hint"]
 
 
 def surgery(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:

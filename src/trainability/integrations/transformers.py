@@ -124,8 +124,9 @@ class TransformersMonitor(_transformers.TrainerCallback):
         self.watching.begin(kwargs["model"], [self._optimizer], **facts)
         self._events.enter_context(listening(self))
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors) -> None:
+    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors, is_turned: bool) -> None:
         """A backward pass is over."""
+        loss = -loss if is_turned else loss
         self.watching.follower.backward(loss, scaler, is_divided=divisors.is_divided)
 
     def on_clip(self, parameters: list[Tensor]) -> None:

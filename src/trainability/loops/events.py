@@ -15,13 +15,17 @@ from torch import Tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.pass_scales import Divisors, divisors_of
 from trainability.doctor.measure.replaced import replaced
+from trainability.doctor.measure.whole_step import is_turned
 
 
 class Listener(Protocol):
     """Is told of the events; an error in it is named once and never reaches the loop."""
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors) -> None:
-        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it; see `divisors_of`."""
+    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors, is_turned: bool) -> None:
+        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it; see `divisors_of`.
+
+        Its gradients are those of the number's negative if it `is_turned`, as by `loss.backward(torch.tensor(-1.0))`.
+        """
         ...
 
     def on_derivatives(self, loss: Tensor) -> None:
@@ -66,7 +70,8 @@ def listening(listener: Listener) -> Iterator[None]:
             tell(lambda: divisors.append(divisors_of(plain)))
         result = original(tensors, *args, **kwargs)
         if plain is not None and divisors and (kept is None or kept() is loss):
-            tell(lambda: listener.on_backward(plain, scaler, divisors=divisors[0]))
+            turned = is_turned(args[0] if args else kwargs.get("grad_tensors"))
+            tell(lambda: listener.on_backward(plain, scaler, divisors=divisors[0], is_turned=turned))
         return result
 
     def derive(original: Callable[..., Any], outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:

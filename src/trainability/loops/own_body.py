@@ -53,11 +53,11 @@ class OwnBody:
         if self._open.tape is not None:
             self._open.tape.take(batch)
 
-    def backward(self, loss: Tensor, scaler: Any) -> None:
-        """A backward pass is over."""
+    def backward(self, loss: Tensor, scaler: Any, *, is_turned: bool) -> None:
+        """A backward pass is over; what it was scaled or turned by is not recorded."""
         if self._open.tape is None:
             return
-        if scaler is not None:
+        if scaler is not None or is_turned:
             self._drop()
             return
         self._losses.append(loss)

@@ -77,11 +77,12 @@ class OwnStep:
             else:  # an evaluation has no part in a step
                 self._open.drop()
 
-    def backward(self, loss: Any) -> None:
-        """A backward pass is over."""
+    def backward(self, loss: Any, *, is_turned: bool = False) -> None:
+        """A backward pass is over; what it was turned by is not recorded."""
         if self._open.tape is not None:
             with contextlib.suppress(Exception):  # a step that cannot be read tells nothing
-                self._read(loss)
+                if not is_turned:
+                    self._read(loss)
             self._open.drop()
 
     def stepped(self, optimizer: torch.optim.Optimizer, monitor: Monitor | None) -> None:

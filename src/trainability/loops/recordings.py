@@ -36,10 +36,10 @@ class Recordings:
         self.step.given(batch)
         self.body.given(batch)
 
-    def backward(self, loss: Tensor, scaler: Any) -> None:
-        """A backward pass is over."""
-        self.step.backward(loss)
-        self.body.backward(loss, scaler)
+    def backward(self, loss: Tensor, scaler: Any, *, is_turned: bool) -> None:
+        """A backward pass is over, from the loss or, if it `is_turned`, from its negative."""
+        self.step.backward(loss, is_turned=is_turned)
+        self.body.backward(loss, scaler, is_turned=is_turned)
 
     def clearing(self, owner: Any) -> None:
         """Gradients are about to be cleared."""

@@ -297,11 +297,12 @@ class ScriptWatch:
 
     # ---------------------------------------------------------------------------------------------- following the loop
 
-    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors) -> None:
+    def on_backward(self, loss: Tensor, scaler: Any, *, divisors: Divisors, is_turned: bool) -> None:
         """A backward pass is over."""
         if self.trainers.are_at_work:
             return
-        self._recordings.backward(loss, scaler)
+        self._recordings.backward(loss, scaler, is_turned=is_turned)
+        loss = -loss if is_turned else loss
         self._pass_scales.passed(divisors)
         self._follower.backward(loss, scaler, is_divided=divisors.is_divided)
         if self._in_closure is not None and self._follower.is_waiting:

@@ -93,6 +93,13 @@ def loss_of_body(
     return forward
 
 
+def is_turned(gradient: Any) -> bool:
+    """Whether a backward pass from one number is given a negative gradient: it follows the number's negative."""
+    if isinstance(gradient, tuple | list) and len(gradient) == 1:
+        (gradient,) = gradient
+    return isinstance(gradient, Tensor) and gradient.numel() == 1 and float(gradient) < 0
+
+
 class _Stepped(BaseException):
     """Ends the body at the step of its only optimizer; no loop's own `except Exception` takes it."""
 
@@ -101,10 +108,12 @@ class _Stepped(BaseException):
 def _recorded(losses: list[Tensor]) -> Iterator[None]:
     """Notes what `backward` is called on, and keeps its graph."""
     plain = torch.Tensor.backward
+    known: list[Tensor] = []
 
     def backward(self: Tensor, *args: Any, **kwargs: Any) -> None:
-        if not any(loss is self for loss in losses):  # a function mode calls it once more
-            losses.append(self)
+        if not any(loss is self for loss in known):  # a function mode calls it once more
+            known.append(self)
+            losses.append(-self if is_turned(args[0] if args else kwargs.get("gradient")) else self)
         names = ("gradient", "retain_graph", "create_graph", "inputs")
         if not self.requires_grad:  # another answer stands in the place of the model's
             return
