@@ -899,6 +899,7 @@ CODES = {
     "update_ratio.small of a loss that moves": (stays_far(3100.0), stays_far(3100.0, last=19.5)),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),
     "unread_ends.reversed": (fact(reversed_ends=("[3]", 0.1)), fact()),
+    "idle_loss.overwritten": (fact(readings=Readings(overwritten_losses=("mse_loss", "train.py", 12, 5))), fact()),
     "idle_loss.cleared": (
         against(idle_loss=IdleLoss(place=1, num_losses=2, term=None, reached=("judge",), held=("judge",), before_step=True)),
         against(idle_loss=None),

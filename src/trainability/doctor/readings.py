@@ -285,6 +285,8 @@ class Readings:
         smeared_edges: in maps of classes, of the edges that go through other classes, the share of those that go through what
             is numbered between, and how many there are; None where that does not show interpolation.
         idle_norms: normalisations with fixed mean 0 and variance 1, in a network into which nothing was loaded.
+        overwritten_losses: of losses that one line computes several times in a step, of which only the last counts: the
+            function, the file, the line and how often; None where there are none.
         floored_log_scale: the function, never below zero, whose result two exponentials are taken of; None if there is none.
         wrong_backward: the class of a function of the program's own whose `backward` is not the slope of its `forward`, and the
             multiple of the slope that is nearest to it; None if there is none.
@@ -330,6 +332,7 @@ class Readings:
     odd_likelihood: float | None = None
     smeared_edges: tuple[float, int] | None = None
     idle_norms: tuple[str, ...] = ()
+    overwritten_losses: tuple[str, str, int, int] | None = None
     floored_log_scale: str | None = None
     sorted_targets: TargetOrder | None = None
     one_sequence: bool = False

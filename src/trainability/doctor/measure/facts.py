@@ -54,6 +54,7 @@ from trainability.doctor.measure.one_way_pairs import one_way_pairs
 from trainability.doctor.measure.order_blind import order_blind
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, with_views
+from trainability.doctor.measure.overwritten_losses import overwritten_losses
 from trainability.doctor.measure.own_places import own_places
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pairing import Pairing
@@ -264,6 +265,9 @@ def _questions_of_formula(
     return {
         "functions of the program's own": lambda known: {
             "readings": replace(known.readings, wrong_backward=wrong_backward(plain, batch, forward, loss))
+        },
+        "losses that are computed and dropped": lambda known: {
+            "readings": replace(known.readings, overwritten_losses=overwritten_losses(plain, batch, forward))
         },
         "norms that do nothing": lambda known: {"readings": replace(known.readings, idle_norms=idle_norms(plain))},
         "logarithms of scales": lambda known: {"readings": replace(known.readings, floored_log_scale=floored_log_scale(loss))},

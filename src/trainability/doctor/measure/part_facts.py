@@ -20,6 +20,7 @@ from trainability.doctor.measure.facts import facts_of_pass
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
+from trainability.doctor.measure.overwritten_losses import overwritten_losses
 from trainability.doctor.measure.pairing import misaligned
 from trainability.doctor.measure.questions import Forward, start
 from trainability.doctor.measure.slope_signs import falls_with_slopes
@@ -83,6 +84,9 @@ def look_at_parts(
             "factors of all examples": lambda: outer_facts(plain, batch, forward, outer),
             "classes that are asked for": lambda: {"one_class_asked": one_class_asked(plain, batch, forward)},
             "classes of the batch's examples": lambda: {"drawn_beside": drawn_beside(plain, batch, forward)},
+            "losses that are computed and dropped": lambda: {
+                "readings": replace(facts.readings, overwritten_losses=overwritten_losses(plain, batch, forward))
+            },
             "ends of episodes": lambda: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
             "parameters without a gradient": lambda: unreached(
                 plain, batch, forward, loss, seen, None, (*_names_of_parts(plain), *turns)

@@ -74,15 +74,19 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
         Code `detached`, an error: likewise where the loss is computed from what these weights made. Code `term`, a warning:
         likewise all weights that one term of the loss reaches, where others move for other terms. Code `cleared`, an error: the
         gradients of a loss that reaches nothing but weights are cleared between its backward pass and the next loss's, for
-        which an optimizer that holds these weights steps; one optimizer is enough.
+        which an optimizer that holds these weights steps; one optimizer is enough. Code `overwritten`, a warning: one line of
+        the program calls a loss function three times or more in a step, its last result takes part in the loss, no other does,
+        and no gradient was taken of another.
     Why: each weight is followed from the backward pass that gives it a gradient to the step, or to zero_grad(). What is cleared
         unused in two runs or more, and moves nothing in any, has no effect on training.
     What fools it: gradients that the loop projects, averages or steps with by hand (it then is silent); a loss whose gradient
         is only printed.
-    Fix: give the optimizer that steps for this loss the weights that are to move for it; for a term, remove the detach(),
-        .data or no_grad() between these weights and the term.
+    Fix: give the optimizer that steps for this loss the weights that are to move for it; add up the losses of a loop; for a
+        term, remove the detach(), .data or no_grad() between these weights and the term.
     Source: PyTorch, torch.optim; Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed.
     """
+    if (dropped := reading.facts(evidence).readings.overwritten_losses) is not None:
+        return [_overwritten(*dropped)]
     found = reading.facts(evidence).opponents.idle_loss
     if found is None:
         return []
@@ -91,6 +95,23 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
     if found.is_cut:
         return [_detached(found)]
     return [_of_a_term(found) if found.term is not None else _of_a_loss(found)]
+
+
+def _overwritten(function: str, file: str, line: int, count: int) -> Finding:
+    """Losses of a loop that are assigned, and not added up."""
+    return Finding(
+        rule="idle_loss",
+        code="idle_loss.overwritten",
+        severity="warning",
+        seen=f"{file}, line {line}, computes {function} {count} times in a step, and only the last of them takes part in the "
+        "loss",
+        measurements=(Measurement(name="losses that do not count", value=count - 1.0, threshold=0.0),),
+        cause="the loss is assigned in each pass of a loop, and not added up: all others are overwritten",
+        remedy=f"start at 0 before the loop, and add: loss = loss + {function}(...); or append to a list, and take "
+        "torch.stack(losses).mean()",
+        source="own; calls compared with the graph of the loss",
+        explains=("masked_targets", "ignored_end"),
+    )
 
 
 def _of_a_loss(found: IdleLoss) -> Finding:
