@@ -38,8 +38,10 @@ since its step had been handed its arguments in the wrong order. Two wrote `sixt
 report most, one with those of other fields than pictures; asked whole of code d2b0e584 on that day. One wrote
 `seventeen` (12, 23), GANs and other programs of two networks; asked whole of code 779d3c50 on that day. Two wrote
 `eighteen` (40, 80), one images and tables, one sequences, text and several networks, each in eight kinds of task and more, with
-mistakes that people report and from the list of how training fails; asked whole of code 842d94f6 on that day. They need
-scikit-learn.
+mistakes that people report and from the list of how training fails; asked whole of code 842d94f6 on that day. Two wrote
+`nineteen` (32, 56), one by the list of how training fails, one by accepted answers in forums; of code 6ddf4c36 on that day.
+Three wrote `twenty` (32, 80): the mistakes that people make most often, the first reports that a search brought, and 32 sound
+programs; asked whole of code df3b76cc on 30 November. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
