@@ -28,6 +28,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.body_facts import facts_of_body
 from trainability.doctor.measure.certain import MAX_EXAMPLES, facts_of
+from trainability.doctor.measure.handed_over import handed_over
 from trainability.doctor.measure.held_out import with_held_out
 from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.late_peak import try_late_peak
@@ -201,7 +202,8 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     model = setup.whole_model
     knows_loss = model is not None and (setup.training_step is not None or setup.loss is not None)
     if setup.step is not None and (len(modules(setup.model)) > 1 or not knows_loss):
-        return facts_of_body(setup.model, first, step=setup.step, optimizer=setup.optimizer, batches=train)
+        step, optimizer = handed_over(setup.model, setup.optimizer, setup.step) or (setup.step, setup.optimizer)
+        return facts_of_body(setup.model, first, step=step, optimizer=optimizer, batches=train)
     if model is None or not knows_loss:
         return None
     optimizer, more = setup.single_optimizer, ()

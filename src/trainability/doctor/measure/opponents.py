@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from itertools import combinations, islice, permutations
 from typing import Any
@@ -18,6 +19,7 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 from trainability.doctor.measure.uses import reaches, used_by
 
 _STEPS, _FEWEST = 8, 5
+_MOST_STEPS, _MOST_SECONDS = 32, 3.0  # of a generator that steps behind several steps of its critic
 # Answers are spread over these in place of the critic's own: a loss that pulls to a target, as of least squares, wants the same
 # as its opponent on one side of both targets, and the opposite between them.
 _SPREAD, _CHANCES = (-3.0, 3.0), (0.02, 0.98)
@@ -54,6 +56,11 @@ class Watch:
         for optimizer in own_optimizers:
             held = {owner.get(id(p)) for group in optimizer.param_groups for p in group["params"]}
             self.handles.append(optimizer.register_step_pre_hook(self._on_step(held)))
+
+    @property
+    def has_seen_enough(self) -> bool:
+        """Whether each generator has stepped as often as it takes, and each critic."""
+        return all(len(self.asked.get(pair, ())) >= _FEWEST for pair in self.judged)
 
     def _on_call(self, k: int) -> Callable[..., Tensor | None]:
         def seen(module: nn.Module, args: Any, output: Any) -> Tensor | None:
@@ -234,7 +241,10 @@ def watched(
     watch.handles += listen(parts, optimizers(steppers)) if listen is not None else []
     guarded = put_back(*used_by(step)), variables_put_back(step)
     with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
-        for watch.batch, batch in enumerate(islice(batches, _STEPS)):
+        began = time.monotonic()
+        for watch.batch, batch in enumerate(islice(batches, _MOST_STEPS)):
+            if watch.batch >= _STEPS and (watch.has_seen_enough or time.monotonic() - began > _MOST_SECONDS):
+                break
             watch.made.clear()
             step(twins, steppers, to_device(batch, device))
     for handle in watch.handles:

@@ -32,7 +32,7 @@ def called_by(function: Any) -> list[Any]:
         caller = waiting.pop()
         cells = [cell.cell_contents for cell in getattr(caller, "__closure__", None) or () if is_filled(cell)]
         space = getattr(caller, "__globals__", {})
-        named = [space.get(name) for name in _global_names(getattr(caller, "__code__", None))]
+        named = [space.get(name) for name in global_names(getattr(caller, "__code__", None))]
         own = [item for item in (*cells, *named) if inspect.isfunction(item) and not is_library(item)]
         new = [item for item in own if id(item) not in found and item is not _plain(function)]
         found |= {id(item): item for item in new}
@@ -52,12 +52,12 @@ def is_library(function: Any) -> bool:
     return root in ("torch", "trainability", *sys.stdlib_module_names) or "-packages" in file
 
 
-def _global_names(code: CodeType | None) -> set[str]:
+def global_names(code: CodeType | None) -> set[str]:
     """Names that code, and what is defined inside of it, looks up among the globals; attributes are not among them."""
     if code is None:
         return set()
     names = {str(line.argval) for line in dis.get_instructions(code) if line.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    return names.union(*(_global_names(part) for part in code.co_consts if isinstance(part, CodeType)))
+    return names.union(*(global_names(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 def _used_by_itself(function: Any) -> list[Any]:
