@@ -330,4 +330,22 @@ def tuned(kind: str) -> nn.Sequential:
     ("kind", "found"), [("body", "5"), ("middle", "5"), ("head", None), ("loaded head", None), ("from scratch", None)]
 )
 def test_a_new_last_layer_that_is_frozen_with_the_old_ones(kind: str, found: str | None) -> None:
-    assert frozen_head(tuned(kind)) == found
+    model = tuned(kind)
+    assert frozen_head(model, torch.randn(8, 12), lambda model, batch: model(batch).square().mean()) == found
+
+
+@pytest.mark.parametrize("kind", ["momentum", "projection"])
+def test_fixed_layers_through_which_no_gradient_passes_are_meant(kind: str) -> None:
+    """A copy that follows by momentum, with a scheme's weights before its default head; a random projection for targets."""
+    torch.manual_seed(0)
+    body = trained(dense(depth=2))
+    online = nn.Sequential(*copy.deepcopy(body), nn.Linear(16, 8))
+    target = nn.Sequential(*(copy.deepcopy(body) if kind == "momentum" else body), nn.Linear(16, 8)).requires_grad_(False)
+    if kind == "momentum":
+        target.load_state_dict(online.state_dict())
+    model = nn.ModuleDict({"online": online, "target": target})
+
+    def forward(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return F.mse_loss(model["online"](batch), model["target"](batch))
+
+    assert frozen_head(model, torch.randn(8, 12), forward) is None

@@ -885,8 +885,11 @@ CODES = {
     "unreachable_target.one_way": (fact(readings=Readings(one_way=4.1)), fact()),
     "untrained_parameter.norm": (fact(readings=Readings(idle_norms=("1", "4"))), fact()),
     "untrained_parameter.frozen": (
-        Evidence(optimizer=OptimizerSettings(name="SGD", lr=0.1, frozen=("3.weight",), frozen_head="3")),
-        Evidence(optimizer=OptimizerSettings(name="SGD", lr=0.1)),
+        Evidence(
+            optimizer=OptimizerSettings(name="SGD", lr=0.1, frozen=("3.weight",)),
+            facts=Facts(readings=Readings(frozen_head="3")),
+        ),
+        Evidence(optimizer=OptimizerSettings(name="SGD", lr=0.1, frozen=("3.weight",)), facts=Facts()),
     ),
     "weights_redrawn.limited": (
         dataclasses.replace(rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts(task_loss="mse_loss")),

@@ -313,6 +313,30 @@ def test_weights_that_a_loop_cuts_off_are_told_with_their_limit(limit: float | N
         assert cut[2] >= 0.25
 
 
+def test_a_perturbation_that_is_cut_off_has_a_limit_of_its_own() -> None:
+    torch.manual_seed(0)
+
+    class Attacked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.delta = nn.Linear(4, 1).requires_grad_(False), nn.Parameter(torch.zeros(16, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x + self.delta[: len(x)])
+
+    model = Attacked()
+
+    def step(model: Any, optimizer: Any, batch: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(batch)[:, 0], 9 * batch[:, 1])
+        loss.backward()
+        optimizer.step()
+        model.delta.data.clamp_(-0.01, 0.01)
+        return loss
+
+    assert rehearse(model, torch.optim.Adam([model.delta], 1e-2), [X[:16]] * 8, step=step, max_steps=8).cut_off is None
+
+
 @pytest.mark.parametrize("std", [None, 1.0])
 def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
     model = nn.LSTM(4, 64, batch_first=True)

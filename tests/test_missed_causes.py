@@ -195,7 +195,18 @@ class OwnNorm(nn.Module):
         return (x - mean) * (variance + 1e-5).rsqrt()
 
 
-@pytest.mark.parametrize("kind", ["fixed", "follows", "loaded", "one", "of PyTorch"])
+class Beside(nn.Module):
+    """Keeps a network that it does not run."""
+
+    def __init__(self, kept: nn.Module) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.parametrize("kind", ["fixed", "follows", "loaded", "one", "of PyTorch", "unused"])
 def test_norms_of_a_new_net_that_do_nothing(kind: str) -> None:
     torch.manual_seed(0)
     norm = nn.BatchNorm1d if kind == "of PyTorch" else lambda width: OwnNorm(width, 0.1 if kind == "follows" else 0.0)
@@ -205,6 +216,8 @@ def test_norms_of_a_new_net_that_do_nothing(kind: str) -> None:
     if kind == "loaded":
         nn.init.normal_(model[0].weight, 0.0, 0.4)
         nn.init.normal_(model[3].weight, 0.0, 0.2)
+    if kind == "unused":  # as of another domain, or of an average that evaluation uses
+        model = nn.Sequential(nn.Linear(6, 3), Beside(model))
     facts = facts_of(model, (torch.randn(64, 6), torch.arange(64) % 3), loss_fn=F.cross_entropy)
     assert facts.readings.idle_norms == (("1", "4") if kind == "fixed" else ())
     assert codes(Evidence(facts=facts)).get("untrained_parameter.norm") == ("warning" if kind == "fixed" else None)

@@ -64,6 +64,39 @@ def largest(model: nn.Module, batch: Any) -> Tensor:
     return torch.stack(losses).max()
 
 
+def logged_in_a_list(model: nn.Module, batch: Any) -> Tensor:
+    """Early exits, of which the last is trained."""
+    losses = [F.cross_entropy(answer, batch[1][:, t]) for t, answer in enumerate(model(batch[0]))]
+    assert len([float(loss.detach()) for loss in losses]) == 5
+    return losses[-1]
+
+
+def least(model: nn.Module, batch: Any) -> Tensor:
+    """The best of several orders, which may be the last."""
+    found = torch.tensor(torch.inf)
+    for t in (4, 3, 2, 1, 0):
+        loss = F.cross_entropy(model(batch[0])[-1] * (1 + t), batch[1][:, -1])
+        if loss < found:
+            found = loss
+    return found
+
+
+def least_of_python(model: nn.Module, batch: Any) -> Tensor:
+    return min(F.cross_entropy(model(batch[0])[-1] * (1 + t), batch[1][:, -1]) for t in (4, 3, 2, 1, 0))
+
+
+def helper(answer: Tensor, label: Tensor) -> Tensor:
+    return F.cross_entropy(answer, label)
+
+
+def logged_by_a_helper(model: nn.Module, batch: Any) -> Tensor:
+    answers, log = model(batch[0]), {}
+    log["first"] = helper(answers[0], batch[1][:, 0]).item()
+    log["second"] = helper(answers[1], batch[1][:, 1]).item()
+    log["third"] = helper(answers[2], batch[1][:, 2]).item()
+    return helper(answers[-1], batch[1][:, -1])
+
+
 def inner_steps(model: nn.Module, batch: Any) -> Tensor:
     """First-order meta-learning: gradients of inner losses move the weights that the last loss is computed with."""
     weights = dict(model.named_parameters())
@@ -93,7 +126,9 @@ def test_losses_that_are_overwritten(step: Step) -> None:
     assert line in range(step.__code__.co_firstlineno, step.__code__.co_firstlineno + 5)
 
 
-@pytest.mark.parametrize("step", [added, logged, largest, inner_steps, of_the_last])
+@pytest.mark.parametrize(
+    "step", [added, logged, logged_in_a_list, logged_by_a_helper, largest, least, least_of_python, inner_steps, of_the_last]
+)
 def test_losses_that_are_not(step: Step) -> None:
     assert overwritten_losses(Steps(), BATCH, step) is None
 

@@ -42,6 +42,7 @@ def iou_of_sizes(output: Tensor, target: Tensor) -> Tensor:
 
 
 def sizes_at_once(output: Tensor, target: Tensor) -> Tensor:
+    """As of the two ends of a line, whose difference is a direction."""
     return F.l1_loss(output[:, 2:] - output[:, :2], target[:, 2:] - target[:, :2]) + F.l1_loss(output, target)
 
 
@@ -51,7 +52,14 @@ def crossed(loss: Callable[[Tensor, Tensor], Tensor], boxes: Tensor) -> float | 
     return boxes_crossed(model, (torch.randn(len(boxes), 6), boxes), lambda m, b: loss(m(b[0]), b[1]))
 
 
-@pytest.mark.parametrize("loss", [iou_loss, sizes_at_once])
+def iou_by_product(output: Tensor, target: Tensor) -> Tensor:
+    inner = torch.minimum(output[:, 2:], target[:, 2:]) - torch.maximum(output[:, :2], target[:, :2])
+    inner = inner.clamp(min=0).prod(dim=1)
+    areas = [(b[:, 2:] - b[:, :2]).clamp(min=0).prod(dim=1) for b in (output, target)]
+    return 1 - (inner / (areas[0] + areas[1] - inner + 1e-6)).mean()
+
+
+@pytest.mark.parametrize("loss", [iou_loss, iou_by_product])
 def test_places_and_sizes_that_a_loss_takes_for_corners_are_counted(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     boxes = places_and_sizes()
     share = float((boxes[:, 2:] < boxes[:, :2]).any(dim=1).float().mean())
@@ -60,7 +68,7 @@ def test_places_and_sizes_that_a_loss_takes_for_corners_are_counted(loss: Callab
     assert crossed(loss, to_corners(boxes)) == 0.0
 
 
-@pytest.mark.parametrize("loss", [iou_of_sizes, F.l1_loss])
+@pytest.mark.parametrize("loss", [iou_of_sizes, F.l1_loss, sizes_at_once])
 def test_a_loss_of_places_and_sizes_is_not_asked_for_corners(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     assert crossed(loss, places_and_sizes()) is None
 
@@ -94,6 +102,16 @@ def opponents(output: Tensor, target: Tensor) -> Tensor:
     return -(torch.log(torch.sigmoid(output)) * target + torch.log(1 - torch.sigmoid(2 * output)) * (1 - target)).mean()
 
 
+def of_rare_ones(output: Tensor, target: Tensor) -> Tensor:
+    p = torch.sigmoid(output)
+    return -(5.0 * target * torch.log(p) + (1 - target) * torch.log(1 - p)).mean()
+
+
+def of_counts(output: Tensor, target: Tensor) -> Tensor:
+    p, counts = torch.sigmoid(output), (8 * target).round()
+    return -(counts * torch.log(p) + (8 - counts) * torch.log(1 - p)).mean()
+
+
 @pytest.mark.parametrize(
     ("loss", "found"),
     [
@@ -101,6 +119,8 @@ def opponents(output: Tensor, target: Tensor) -> Tensor:
         (by_hand_clamped, True),
         (with_weights, True),
         (opponents, False),
+        (of_rare_ones, False),
+        (of_counts, False),
         (F.mse_loss, False),
         (lambda o, t: -(t * torch.log(torch.softmax(o, dim=1))).mean(), False),
     ],
@@ -160,6 +180,21 @@ def test_maps_in_the_order_of_their_numbers_are_not(kind: str, mode: str) -> Non
     assert not found_in(resized(areas(kind=kind), mode))
 
 
+def test_a_border_that_is_drawn_is_one_class() -> None:
+    maps = areas()
+    bordered = torch.where(
+        maps == 0, 0, torch.where(F.max_pool2d((maps[:, None] == 0).float(), 3, 1, 1)[:, 0] > 0, 1, maps + 1)
+    )
+    assert len(bordered.unique()) == 6
+    assert not found_in(bordered)
+
+
+def test_an_image_in_few_grey_levels_is_its_own_target() -> None:
+    maps = resized(areas(), "bilinear")
+    assert found_in(maps)
+    assert smeared_edges((maps[:, None].float() / 5, maps), []) is None
+
+
 def test_other_tensors_are_no_maps_of_classes() -> None:
     maps = resized(areas(), "bilinear")
     assert smeared_edges((maps, IMAGES), []) is None  # the input
@@ -177,10 +212,15 @@ class Compared(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind, self.body, self.out = kind, nn.Sequential(nn.Linear(6, 8), nn.Tanh()), nn.Linear(8, 1)
+        self.odd = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1))
+        for layer in (self.odd[0], self.odd[2]):
+            nn.init.zeros_(layer.bias)
         self.both = nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1))
 
     def forward(self, one: Tensor, other: Tensor | None = None) -> Tensor:
         one, other = one.chunk(2, dim=1) if other is None else (one, other)
+        if self.kind == "odd at first":
+            return self.odd(one - other)
         a, b = self.body(one), self.body(other)
         if self.kind == "joined":
             return self.both(torch.cat([a, b], dim=1))
@@ -191,12 +231,21 @@ def pairs(labels: str, n: int = 128) -> tuple[Tensor, Tensor, Tensor]:
     g = torch.Generator().manual_seed(0)
     one, is_same = torch.randn(n, 6, generator=g), torch.arange(n) % 2 == 0
     other = torch.where(is_same[:, None], one + 0.3 * torch.randn(n, 6, generator=g), torch.randn(n, 6, generator=g))
+    if labels == "greater by far":
+        return one, other, (one.sum(dim=1) > other.sum(dim=1) + 2).float()
     return one, other, (is_same if labels == "same" else one[:, 0] > other[:, 0]).float()
 
 
 @pytest.mark.parametrize(
     ("kind", "labels", "found"),
-    [("signed", "same", True), ("signed", "greater", False), ("distance", "same", False), ("joined", "same", False)],
+    [
+        ("signed", "same", True),
+        ("signed", "greater", False),
+        ("signed", "greater by far", False),
+        ("odd at first", "same", False),
+        ("distance", "same", False),
+        ("joined", "same", False),
+    ],
 )
 @pytest.mark.parametrize("joined", [True, False])
 def test_a_comparison_with_a_sign_cannot_say_whether_two_are_the_same(

@@ -50,7 +50,6 @@ class OptimizerSettings:
         holds: what the program calls the network whose parameters it holds in their place; None if none was found.
         frozen: parameters that do not require a gradient.
         frozen_as_drawn: frozen layers in front of what is trained whose weights are PyTorch's own draw.
-        frozen_head: a frozen last layer as PyTorch drew it, behind frozen layers that were trained before; None without one.
         frozen_noise: frozen tables of embeddings that hold nothing but random numbers.
         plateau: what its `ReduceLROnPlateau` was given, of a script; None elsewhere.
         unusable: a number of its groups that is NaN or infinite, or a negative rate, "learning rate is nan"; None without one.
@@ -76,7 +75,6 @@ class OptimizerSettings:
     holds: str | None = None
     frozen: tuple[str, ...] = ()
     frozen_as_drawn: tuple[str, ...] = ()
-    frozen_head: str | None = None
     frozen_noise: tuple[str, ...] = ()
     plateau: PlateauCalls | None = None
     unusable: str | None = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.statistics import local
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -52,25 +55,46 @@ def frozen_as_drawn(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for _, name, _ in found)
 
 
-def frozen_head(model: nn.Module) -> str | None:
+def frozen_head(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> str | None:
     """Find a last layer that is frozen as PyTorch drew it, in a model whose other frozen layers were trained before.
 
-    A checkpoint was loaded, and the layer that replaced its last one is frozen with the rest. Of fixed random heads, the layers
-    before are trained from scratch.
+    A checkpoint was loaded, and the layer that replaced its last one is frozen with the rest. A gradient passes through it, to
+    what is trained before it: through a copy that follows by momentum, or a fixed projection that makes targets, none does.
 
     Args:
-        model: plain.
+        model: plain; runs once more.
+        batch: as the loop draws it.
+        forward: of (model, batch), the loss.
 
     Returns:
-        Its name; None where something is trained behind it, where nothing is trained before it, where another frozen layer is
-        as drawn, and where all of these do not have two layers of weights.
+        Its name; None where another frozen layer is as drawn, or may be as some scheme drew it, and where all of these do not
+        have two layers of weights.
     """
     layers = [(name, m) for name, m in model.named_modules() if weight_of(m) is not None]
-    frozen = [(name, m) for name, m in layers if not any(p.requires_grad for p in m.parameters(recurse=False))]
-    if len(frozen) < _FEWEST_TRAINED + 1 or frozen[-1] != layers[-1] or not any(p.requires_grad for p in model.parameters()):
+    frozen = [(name, m) for name, m in layers if not _own(m, is_trained=True)]
+    if len(frozen) < _FEWEST_TRAINED + 1 or frozen[-1] != layers[-1]:
         return None
     (name, last), others = frozen[-1], [m for _, m in frozen[:-1]]
-    return name if isinstance(last, nn.Linear) and is_as_drawn(last) and not any(map(is_as_drawn, others)) else None
+    if not isinstance(last, nn.Linear) or not is_as_drawn(last) or any(map(is_as_drawn, others)):
+        return None
+    if not _have_learned(model, others):
+        return None
+    passes: list[bool] = []
+    handle = last.register_forward_pre_hook(lambda module, args: passes.append(args[0].requires_grad) if args else None)
+    try:
+        with torch.enable_grad(), randomness_restored():
+            forward(model, batch)
+    finally:
+        handle.remove()
+    return name if any(passes) else None
+
+
+def _have_learned(model: nn.Module, layers: list[nn.Module]) -> bool:
+    """Whether layers have biases that differ, or the model has norms that have seen other data than those of their start."""
+    biases = [bias.detach() for m in layers if (bias := m._parameters.get("bias")) is not None and bias.numel() > 1]
+    means = [m.running_mean for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    varied = [bool(torch.ne(bias, bias[0]).any()) for bias in biases]
+    return any(mean is not None and bool(mean.any()) for mean in means) if not varied else all(varied)
 
 
 def were_trained(model: nn.Module, parameters: set[int]) -> bool:

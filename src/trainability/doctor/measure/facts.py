@@ -16,6 +16,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.affine_whole import affine_whole, is_told_by_a_line
 from trainability.doctor.measure.all_pairs import all_pairs
+from trainability.doctor.measure.as_drawn import frozen_head
 from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.box_corners import boxes_crossed
@@ -269,7 +270,12 @@ def _questions_of_formula(
         "losses that are computed and dropped": lambda known: {
             "readings": replace(known.readings, overwritten_losses=overwritten_losses(plain, batch, forward))
         },
-        "norms that do nothing": lambda known: {"readings": replace(known.readings, idle_norms=idle_norms(plain))},
+        "norms that do nothing": lambda known: {
+            "readings": replace(known.readings, idle_norms=idle_norms(plain, batch, forward))
+        },
+        "a new layer that is frozen": lambda known: {
+            "readings": replace(known.readings, frozen_head=frozen_head(plain, batch, forward))
+        },
         "logarithms of scales": lambda known: {"readings": replace(known.readings, floored_log_scale=floored_log_scale(loss))},
         "targets of probabilities": lambda known: {"readings": replace(known.readings, odd_likelihood=share_outside(loss))},
         "edges in maps of classes": lambda known: {

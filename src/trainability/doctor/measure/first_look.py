@@ -24,7 +24,7 @@ from trainability.doctor.measure.loop_loss import loss_facts
 from trainability.doctor.measure.misread_edges import edges_of
 from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, viewed_across
 from trainability.doctor.measure.rivals import Rivals
-from trainability.doctor.measure.running import idle_norms, running_facts
+from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
 from trainability.doctor.measure.steps_first import steps_first_facts
 from trainability.doctor.measure.summed_first import are_names, summed_first
@@ -63,7 +63,6 @@ def first_facts(
         **running_facts(model),
         **_facts_of_inputs(sampler),
         readings=Readings(
-            idle_norms=idle_norms(model) if at_start else (),
             edges=edges_of(model, sampler.tape.calls if sampler.tape else ()),
             ahead=sampler.tape.own_series.found if sampler.tape is not None else None,
         ),

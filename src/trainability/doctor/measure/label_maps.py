@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainability.doctor.batches import tensors
+from trainability.doctor.batches import first_tensor, tensors
 
 _MOST_BATCHES, _MOST_MAPS, _MOST_RUNS = 4, 64, 200_000
 _MOST_CLASSES = 64
@@ -18,13 +19,16 @@ _FEWEST = 50  # edges between areas that go through other classes
 _BETWEEN = 0.7  # of these edges; of classes that lie beside each other by chance, a third at most
 _UNORDERED = 0.25  # of all pixels beside another class, those whose numbers are two apart or more
 _FEWEST_PAIRS = 2
+_FEWEST_BETWEEN, _OFTEN = 2, 0.1  # classes that are found between others, a drawn border's being one; their share of these
+_LIKE_IMAGE = 0.95  # correlation with a channel of the input, of an image that is its own target
 
 
 def smeared_edges(batch: Any, batches: Iterable[Any]) -> tuple[float, int] | None:
     """Find out whether, in maps of classes, an edge between two areas goes through the classes numbered between them.
 
     Interpolation between class 1 and class 4 makes 2 and 3 of pixels on the edge. Where areas meet whatever their numbers, that
-    has no other reason. Maps of amounts, such as depths, have most of their edges between neighbouring numbers.
+    has no other reason. In maps of amounts, such as depths, and of layers in their order, most neighbours are numbers next to
+    each other; a border that is drawn is one class between all others; an image in few grey levels is like the input.
 
     Args:
         batch: as the loop draws it.
@@ -46,6 +50,9 @@ def smeared_edges(batch: Any, batches: Iterable[Any]) -> tuple[float, int] | Non
     smeared = [edge for edge in through if list(edge) in (sorted(edge), sorted(edge, reverse=True))]
     if len(smeared) < _BETWEEN * len(through) or len({frozenset((edge[0], edge[-1])) for edge in smeared}) < _FEWEST_PAIRS:
         return None
+    between = Counter(value for edge in smeared for value in edge[1:-1])
+    if sum(count >= _OFTEN * between.total() for count in between.values()) < _FEWEST_BETWEEN:
+        return None
     return len(smeared) / len(through), len(through)
 
 
@@ -56,8 +63,20 @@ def _maps(batches: Iterable[Any]) -> Iterator[Tensor]:
             flat = labels.squeeze(1) if labels.dim() == 4 and labels.shape[1] == 1 else labels
             whole = flat.dim() == 3 and not flat.is_floating_point() and flat.dtype != torch.bool and not flat.is_complex()
             if whole and min(flat.shape[1:]) > 2 * _SOLID and 3 <= len(flat.unique()) <= _MOST_CLASSES:
-                yield from flat.cpu().long()
+                if not _is_like(first_tensor(batch), flat):
+                    yield from flat.cpu().long()
                 break
+
+
+def _is_like(image: Tensor | None, labels: Tensor) -> bool:
+    """Whether labels go with a channel of the input, number by number."""
+    if image is None or image.is_complex() or image.dim() < 3 or len(image) != len(labels):
+        return False
+    if image.shape[-2:] != labels.shape[-2:]:
+        return False
+    channels = image.detach().reshape(len(labels), -1, *labels.shape[1:]).transpose(0, 1).flatten(1).double()
+    both = torch.cat([labels.flatten()[None].to(channels), channels])
+    return bool((torch.corrcoef(both)[0, 1:].abs() > _LIKE_IMAGE).any())
 
 
 def _edges(lines: Tensor) -> Iterator[tuple[int, ...]]:

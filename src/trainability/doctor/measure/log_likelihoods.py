@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of, within
@@ -11,12 +12,13 @@ from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of, 
 _MOST_NODES = 20_000
 _KEPT = (*SAME_VALUES, "Add", "Clamp", "ClampMin", "ClampMax")  # what keeps a probability away from 0
 _LONGEST = 8  # calls between the logarithm and the sigmoid
+_NEAR = 1e-4
 
 
 def target_of_likelihood(loss: Tensor) -> Tensor | None:
     """Find t in t log(p) + (1 - t) log(1 - p), where p comes from a sigmoid.
 
-    PyTorch's own functions check or say what they are given; of a formula only its graph tells.
+    Weights of classes, counts and returns of a policy are other factors of the two logarithms: they do not add up to 1.
 
     Args:
         loss: with its graph, before the backward pass.
@@ -27,7 +29,7 @@ def target_of_likelihood(loss: Tensor) -> Tensor | None:
     if loss.grad_fn is None:
         return None
     of_one: dict[int, Tensor] = {}
-    of_rest: set[int] = set()
+    of_rest: dict[int, Tensor] = {}
     kept: list[Any] = []  # an id is unique only while its node lives
     for node in within([loss.grad_fn], None, _MOST_NODES):
         called = call_of(node)
@@ -41,15 +43,24 @@ def target_of_likelihood(loss: Tensor) -> Tensor | None:
         if source is None or factor is None:
             continue
         kept.append(source)
-        if is_rest:
-            of_rest.add(id(source))
-        else:
-            of_one[id(source)] = factor.detach()
-    return next((target for source, target in of_one.items() if source in of_rest), None)
+        (of_rest if is_rest else of_one)[id(source)] = factor.detach()
+    pairs = [(target, of_rest[source]) for source, target in of_one.items() if source in of_rest]
+    return next((target for target, rest in pairs if _are_one(target, rest)), None)
+
+
+def _are_one(target: Tensor, rest: Tensor) -> bool:
+    return target.shape == rest.shape and bool(torch.allclose(target + rest, torch.ones_like(target), atol=_NEAR))
 
 
 def share_outside(loss: Tensor) -> float | None:
-    """The share of this target's numbers that are no probabilities, outside [0, 1]; None where there is no such target."""
+    """Count the numbers of this target that are no probabilities.
+
+    Args:
+        loss: with its graph, before the backward pass.
+
+    Returns:
+        The share of those outside [0, 1]; None where there is no such target.
+    """
     target = target_of_likelihood(loss)
     return float(((target < 0) | (target > 1)).float().mean()) if target is not None and target.numel() else None
 

@@ -317,8 +317,9 @@ class Loop:
     def _on_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def seen(gradient: Tensor) -> None:
             if self.watching:
-                found = parameter.grad
-                self._before[id(parameter)] = 0.0 if found is None or not bool(local(found).any()) else norm(found)
+                key, found = id(parameter), parameter.grad
+                is_empty = found is None or not bool(local(found).any())
+                self._before[key] = 0.0 if found is None or is_empty else 1.0 if self.stale.is_known(key) else norm(found)
 
         return seen
 

@@ -55,7 +55,7 @@ def weighs_examples(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     is_binary = name in ("binary_cross_entropy", "binary_cross_entropy_with_logits")
     if name not in ("cross_entropy", "nll_loss") and not is_binary:
         return False
-    if kwargs.get("pos_weight") is not None:
+    if is_binary and kwargs.get("pos_weight", args[6] if len(args) > 6 else None) is not None:
         return True
     weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
     place = 5 if is_binary else 6

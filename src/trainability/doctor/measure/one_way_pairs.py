@@ -17,6 +17,7 @@ _FEWEST = 32  # pairs, and a quarter of them of either label
 _EQUAL = 1e-4  # of how far two answers are apart
 _SURE = 4.0  # standard errors between the distances of both labels
 _SIDES = 2
+_ORDERS, _DIRECTED = 50, 3.0  # random labels; standard deviations above them
 
 
 def one_way_pairs(model: nn.Module, inputs: tuple[Any, ...], target: Tensor | None) -> float | None:
@@ -30,19 +31,24 @@ def one_way_pairs(model: nn.Module, inputs: tuple[Any, ...], target: Tensor | No
         target: a label of two values for each pair.
 
     Returns:
-        By how many standard errors the mean distance of the inputs differs between the labels, 4 or more; None of other models
-        and labels.
+        By how many standard errors the mean distance of the inputs differs between the labels, 4 or more; None of other models,
+        of answers that are opposite at the initial weights alone, and of labels that go by the signed difference, too, such as
+        "greater by more than t".
     """
     if target is None or target.numel() != len(target) or target.numel() < _FEWEST:
         return None
     labels, values = target.flatten(), target.unique()
     if len(values) != 2 or min(int((labels == value).sum()) for value in values) < _FEWEST // 4:
         return None
-    set_training(model, False)
     for sides, joined in _pairs(inputs, len(labels)):
-        distances = (sides[0] - sides[1]).abs().flatten(1).mean(dim=1).double()
-        apart = _difference(distances[labels == values[0]], distances[labels == values[1]])
-        if apart >= _SURE and _is_opposite(model, sides, is_joined=joined):
+        is_first = (labels == values[0]).cpu()
+        differences = (sides[0] - sides[1]).flatten(1).double().cpu()
+        distances = differences.abs().mean(dim=1)
+        apart = _difference(distances[is_first], distances[~is_first])
+        if apart < _SURE or _has_direction(differences, is_first):
+            continue
+        set_training(model, False)
+        if _is_opposite(model, sides, is_joined=joined) and _stays_opposite(model, sides, is_joined=joined):
             return apart
     return None
 
@@ -57,6 +63,33 @@ def _pairs(inputs: tuple[Any, ...], count: int) -> Iterator[tuple[tuple[Tensor, 
     elif len(given) == 1 and given[0].shape[1] % _SIDES == 0:
         one, other = given[0].chunk(_SIDES, dim=1)
         yield (one, other), True
+
+
+def _has_direction(differences: Tensor, is_first: Tensor) -> bool:
+    """Whether the mean signed difference is another for each label, more than for labels in random order."""
+    generator = torch.Generator().manual_seed(0)
+
+    def between(labels: Tensor) -> float:
+        return float((differences[labels].mean(dim=0) - differences[~labels].mean(dim=0)).norm())
+
+    found = torch.tensor([between(is_first[torch.randperm(len(is_first), generator=generator)]) for _ in range(_ORDERS)])
+    return between(is_first) > float(found.mean() + _DIRECTED * found.std())
+
+
+def _stays_opposite(model: nn.Module, sides: tuple[Tensor, Tensor], *, is_joined: bool) -> bool:
+    """Whether that holds at other weights: biases that start at zero make many networks odd."""
+    kept = [(p, p.detach().clone()) for p in model.parameters()]
+    generator = torch.Generator().manual_seed(0)
+    try:
+        with torch.no_grad():
+            for p, value in kept:
+                noise = torch.randn(value.shape, generator=generator).to(value)
+                p.add_(noise * (0.1 + 0.3 * value.std(correction=0)))
+        return _is_opposite(model, sides, is_joined=is_joined)
+    finally:
+        with torch.no_grad():
+            for p, value in kept:
+                p.copy_(value)
 
 
 def _difference(one: Tensor, other: Tensor) -> float:

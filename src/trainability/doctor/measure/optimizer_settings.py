@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from trainability.doctor.evidence import OptimizerSettings
-from trainability.doctor.measure.as_drawn import frozen_as_drawn, frozen_head, were_trained
+from trainability.doctor.measure.as_drawn import frozen_as_drawn, were_trained
 from trainability.doctor.measure.factors import largest_factor, scheduler_of
 from trainability.doctor.measure.frozen_tables import random_tables
 from trainability.doctor.measure.graph import held_by_any_optimizer, managed_parameters
@@ -65,7 +65,6 @@ def optimizer_settings(
         # What the optimizer has stepped is frozen for a part of each step only, as a discriminator is in the generator's.
         frozen=tuple(name for name, p in named if not p.requires_grad and not optimizer.state.get(p)),
         frozen_as_drawn=frozen_as_drawn(model) if model is not None and any(not p.requires_grad for _, p in named) else (),
-        frozen_head=frozen_head(model) if model is not None else None,
         frozen_noise=random_tables(model) if model is not None else (),
         unusable=unusable_number(optimizer),
     )

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from trainability.doctor.measure.statistics import local
 
+_FEWEST_LAYERS = 2
 STEPS_COMPARED, _FEW_WEIGHTS = 6, 1 << 20  # steps at which weights are compared; few are compared at all steps
 _UNLIKE = 0.5  # cosine below which they are others
-_CUT, _FEWEST_CUT = 0.25, 3  # of a weight's numbers that are at the limit; steps
+CUT, _FEWEST_CUT = 0.25, 3  # of a weight's numbers that are at the limit; steps
 
 
 class RedrawnWeights:
@@ -45,14 +46,20 @@ class RedrawnWeights:
             self.counts[name] += unlike and not is_cut
             if is_cut and not torch.equal(now, left):
                 limit = float(now.abs().max())
-                share = float((now.abs() == limit).float().mean())
-                self.cut[name] = (self.cut.get(name, (0,))[0] + (share >= _CUT), limit, share)
+                share = float((now.abs() == limit).float().mean()) if float(now.max()) == -float(now.min()) else 0.0
+                count, _, least = self.cut.get(name, (0, limit, 1.0))
+                if share >= CUT:
+                    self.cut[name] = count + 1, limit, min(share, least)
         self._compared += bool(self._left)
 
     def limited(self) -> tuple[tuple[str, ...], float, float] | None:
-        """Weights that were cut off at three steps or more, half of those compared or more: names, limit, least share at it."""
-        found = {name: (limit, share) for name, (count, limit, share) in self.cut.items() if count >= _FEWEST_CUT}
-        if not found or 2 * len(found) < sum(p.dim() > 1 for p in self._parameters.values()):
+        """Weights of layers that were cut off at three steps or more, two or more and half of all: names, limit, least share.
+
+        A parameter of the model's own may have limits that are the problem's, as a perturbation of images has.
+        """
+        cut = {name: (limit, share) for name, (count, limit, share) in self.cut.items() if count >= _FEWEST_CUT}
+        found = {name: each for name, each in cut.items() if name.rpartition(".")[2].startswith("weight")}
+        if len(found) < _FEWEST_LAYERS or 2 * len(found) < sum(p.dim() > 1 for p in self._parameters.values()):
             return None
         limits = [limit for limit, _ in found.values()]
         return (tuple(found), limits[0], min(share for _, share in found.values())) if len(set(limits)) == 1 else None

@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from trainability.doctor.batches import batch_size
 from trainability.doctor.measure.as_drawn import is_as_drawn, weight_of
+from trainability.doctor.measure.workspace import set_training
 
 SLOW = 0.01  # of a momentum: below, a hundred batches leave a third and more of the start
 FAST = 0.3  # of a momentum: above, the last batch counts for as much as all before the fifth last
@@ -52,27 +53,48 @@ def running_facts(model: nn.Module, batches: Iterable[Any] = ()) -> dict[str, An
     return found
 
 
-def idle_norms(model: nn.Module) -> tuple[str, ...]:
+def idle_norms(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> tuple[str, ...]:
     """Find normalisations of the program's own that keep a mean of 0 and a variance of 1 in training, and so do nothing.
 
     Statistics that are fixed belong to weights that were trained with them. Into a network that is trained from scratch none
     were loaded.
 
     Args:
-        model: plain, after a forward pass in training mode.
+        model: plain; runs once more, in train mode.
+        batch: as the loop draws it.
+        forward: of (model, batch), the loss.
 
     Returns:
-        Their names, two or more; () where a layer of the model is not as PyTorch drew it, as one that was loaded.
+        Their names, two or more, of those that run in training mode; () where a layer of the model is not as PyTorch drew it,
+        as one that was loaded.
     """
-    found = []
-    for name, module in model.named_modules():
-        buffers = dict(module.named_buffers(recurse=False))
-        mean, variance = buffers.get("running_mean"), buffers.get("running_var")
-        is_own = not type(module).__module__.startswith("torch.nn.")
-        if is_own and mean is not None and variance is not None and not bool(mean.any()) and bool((variance == 1).all()):
-            found.append(name)
-    layers = [m for m in model.modules() if weight_of(m) is not None] if len(found) >= _FEWEST_IDLE else []
-    return tuple(found) if layers and sum(map(is_as_drawn, layers)) >= _AS_DRAWN * len(layers) else ()
+    own = {name: m for name, m in model.named_modules() if not type(m).__module__.startswith("torch.nn.") and _is_idle(m)}
+    layers = [m for m in model.modules() if weight_of(m) is not None] if len(own) >= _FEWEST_IDLE else []
+    if not layers or sum(map(is_as_drawn, layers)) < _AS_DRAWN * len(layers):
+        return ()
+    ran: set[str] = set()
+
+    def noted(name: str) -> Callable[[nn.Module, Any], None]:
+        def note(module: nn.Module, given: Any) -> None:
+            if module.training:
+                ran.add(name)
+
+        return note
+
+    set_training(model, True)
+    with contextlib.ExitStack() as stack, torch.random.fork_rng(devices=[]):
+        for name, module in own.items():
+            stack.callback(module.register_forward_pre_hook(noted(name)).remove)
+        forward(model, batch)
+    found = tuple(name for name, module in own.items() if name in ran and _is_idle(module))
+    return found if len(found) >= _FEWEST_IDLE else ()
+
+
+def _is_idle(module: nn.Module) -> bool:
+    """Whether a module's running mean is 0 and its running variance 1."""
+    buffers = dict(module.named_buffers(recurse=False))
+    mean, variance = buffers.get("running_mean"), buffers.get("running_var")
+    return mean is not None and variance is not None and not bool(mean.any()) and bool((variance == 1).all())
 
 
 def last_sizes(batches: Iterable[Any]) -> list[int]:

@@ -341,6 +341,8 @@ class LayerSampler:
     def _before_gauge(self, gauge: Tensor) -> Callable[[Tensor], None]:
         def look(gradient: Tensor) -> None:
             self._look_at_gauge(gauge)
+            if self._is_added_to:
+                return
             old = None if gauge.grad is None else gauge.grad.detach().clone()
             first, given = self._kept.get(id(gauge), (old, torch.zeros_like(gradient)))
             self._kept[id(gauge)] = (first, given + gradient.detach())

@@ -35,6 +35,10 @@ class StaleGradients:
         elif parameter not in self._old:
             self._old[parameter] = before
 
+    def is_known(self, parameter: int) -> bool:
+        """Whether nothing that is added to this gradient before its optimizer's step tells more."""
+        return parameter in self._cleared or parameter in self._old
+
     @property
     def fraction(self) -> float | None:
         """Share of an optimizer's steps with such gradients, the largest of several's; None before a second step."""

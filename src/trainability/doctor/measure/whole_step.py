@@ -97,7 +97,7 @@ def is_turned(gradient: Any) -> bool:
     """Whether a backward pass from one number is given a negative gradient: it follows the number's negative."""
     if isinstance(gradient, tuple | list) and len(gradient) == 1:
         (gradient,) = gradient
-    return isinstance(gradient, Tensor) and gradient.numel() == 1 and float(gradient) < 0
+    return isinstance(gradient, Tensor) and gradient.numel() == 1 and not gradient.is_complex() and float(gradient) < 0
 
 
 class _Stepped(BaseException):

@@ -1,6 +1,7 @@
 """Frozen layers into which no weights were loaded. No rule."""
 
 from trainability.doctor import reading
+from trainability.doctor.as_code import as_code
 from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
@@ -17,8 +18,8 @@ def frozen_as_drawn(evidence: Evidence, frozen: tuple[str, ...]) -> list[Finding
     """Frozen layers that still have PyTorch's initial weights: a hint if few, unless the trained part does not learn."""
     settings = settings_of(evidence)
     names = settings.frozen_as_drawn if settings is not None else ()
-    if settings is not None and settings.frozen_head is not None:
-        return [_head(settings.frozen_head)]
+    if (head := reading.facts(evidence).readings.frozen_head) is not None:
+        return [_head(head)]
     if settings is not None and settings.frozen_noise:
         return [_noise(settings.frozen_noise, is_needed=_learns_little(evidence) or frozen_is_needed(evidence, frozen))]
     if len(names) < 2:
@@ -54,8 +55,8 @@ def _head(name: str) -> Finding:
         "layers that were trained before",
         measurements=(Measurement(name="new layers that are frozen", value=1.0, threshold=0.0),),
         cause="the layer that replaced the last one of a trained network is frozen with the others (requires_grad=False)",
-        remedy=f"for p in model.{name}.parameters(): p.requires_grad_(True), before the optimizer is created from the "
-        "parameters that require a gradient",
+        remedy=f"{as_code(name)}.requires_grad_(True), before the optimizer is created from the parameters that require a "
+        "gradient",
         source="PyTorch, Transfer Learning for Computer Vision; weights compared with the default distribution",
         layers=(name,),
         explains=("dead_units",),
@@ -83,7 +84,7 @@ def drawn_teacher(found: tuple[str, int] | None) -> list[Finding]:
 
 
 def idle_norms(names: tuple[str, ...]) -> list[Finding]:
-    """Norms whose statistics are those of no network."""
+    """Frozen norms into which no statistics were loaded."""
     if not names:
         return []
     return [
@@ -91,11 +92,12 @@ def idle_norms(names: tuple[str, ...]) -> list[Finding]:
             rule="untrained_parameter",
             code="untrained_parameter.norm",
             severity="warning",
-            seen=f"{names[0]} and {len(names) - 1} more normalisations have a fixed mean of 0 and variance of 1, in a network "
-            "with random initial weights: they do nothing",
+            seen=f"{names[0]} and {len(names) - 1} more normalisations keep a mean of 0 and a variance of 1 in training, in a "
+            "network with random initial weights: they do nothing",
             measurements=(Measurement(name="normalisations that do nothing", value=float(len(names)), threshold=1.0),),
             cause="frozen batch norm is for networks that were trained before, with their statistics; none were loaded",
-            remedy="use torch.nn.BatchNorm2d to train from scratch, or load the weights and statistics of a trained network",
+            remedy="use PyTorch's own batch norm, such as torch.nn.BatchNorm2d, to train from scratch, or load the weights and "
+            "statistics of a trained network",
             source="torchvision.ops.FrozenBatchNorm2d",
             layers=names,
             explains=("vanishing_gradient", "gain_budget_low"),

@@ -25,8 +25,14 @@ def filled_in(place: str, value: float, share: float) -> Finding:
     )
 
 
-def rare_label(positive: float, count: int) -> list[Finding]:
-    """One of two labels that few examples have."""
+def rare_label(positive: float, count: int, *, are_classes: bool) -> list[Finding]:
+    """One of two labels that few examples have.
+
+    Args:
+        positive: share of the examples with label 1.
+        count: of the examples.
+        are_classes: whether labels are whole numbers, as cross-entropy takes them.
+    """
     label, share = (1, positive) if positive < 0.5 else (0, 1 - positive)
     if share >= RARE_LABEL or count < _FEWEST:
         return []
@@ -41,8 +47,13 @@ def rare_label(positive: float, count: int) -> list[Finding]:
                 Measurement(name="accuracy of always predicting the other", value=1 - share),
             ),
             cause="imbalanced data: predicting one label for every example is nearly always right",
-            remedy=f"torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor({weight:.2g})) if rare ones matter as much; and "
-            "look at errors of both labels (balanced accuracy, average precision), not at the accuracy",
+            remedy=(
+                f"torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, {weight:.2g}]))"
+                if are_classes
+                else f"torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor({weight:.2g}))"
+            )
+            + " if rare ones matter as much; and look at errors of both labels (balanced accuracy, average precision), not at "
+            "the accuracy",
             source="PyTorch, torch.nn.BCEWithLogitsLoss (pos_weight)",
         )
     ]

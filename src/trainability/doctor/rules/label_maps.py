@@ -14,11 +14,13 @@ def interpolated_labels(evidence: Evidence) -> list[Finding]:
 
     Fires: in maps of whole numbers, 50 edges or more between two areas go through one or two pixels of each of other classes;
         0.7 of these edges or more go through classes numbered between the two, in their order, for two pairs of classes or
-        more; and of neighbours of different classes, a quarter or more have numbers that are two apart or more.
+        more, and two different classes are found between others; and of neighbours of different classes, a quarter or more have
+        numbers that are two apart or more.
     Why: interpolation between class 1 and class 4 makes 2 and 3. Class numbers are names: of classes that meet by chance, a
         third at most lie in the order of their numbers. Thin objects are lost, and edges belong to classes that are not
         there.
-    What fools it: maps of amounts with many steep edges, such as depths in few levels.
+    What fools it: maps of amounts with many steep edges, such as depths in few levels; borders that are drawn in several
+        classes of their own.
     Fix: resize maps by the nearest pixel: `interpolate(mask, size, mode="nearest")`, `InterpolationMode.NEAREST`,
         `Image.NEAREST`, `cv2.INTER_NEAREST`; the same for rotations and other warps.
     Source: torchvision, Transforms v2 (masks are resized by InterpolationMode.NEAREST); own limits.

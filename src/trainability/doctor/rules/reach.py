@@ -35,8 +35,9 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         loss, a distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or
         more of which are outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors,
         are taken of one result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a warning: for pairs,
-        exchanged in 32 or more examples, answers are opposite about one number to 1e-4, and of two labels the mean distances of
-        the pairs' inputs are four standard errors apart. Codes: the activation, `relu`, `sigmoid`, `softmax` or `softplus`.
+        exchanged in 32 or more examples, answers are opposite about one number to 1e-4, also at other weights, and of two
+        labels the mean distances of the pairs' inputs are four standard errors apart. Codes: the activation, `relu`, `sigmoid`,
+        `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.

@@ -375,7 +375,7 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     counts = data.train.label_counts if data is not None else ()
     total = sum(counts)
     if data is not None and data.train.positive is not None and not facts.weighs_examples:
-        return rare_label(data.train.positive, data.train.num_images)
+        return rare_label(data.train.positive, data.train.num_images, are_classes=bool(data.train.label_counts))
     if len([c for c in counts if c]) < 3 or total < 100:
         return []
     share = max(counts) / total
