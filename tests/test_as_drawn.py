@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import trainability
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings
-from trainability.doctor.measure.as_drawn import frozen_as_drawn, frozen_head
+from trainability.doctor.measure.as_drawn import frozen_as_drawn, frozen_head, is_fine_tuned
 from trainability.doctor.measure.drawn_teacher import drawn_teacher
 from trainability.doctor.measure.frozen_tables import random_tables
 
@@ -349,3 +349,15 @@ def test_fixed_layers_through_which_no_gradient_passes_are_meant(kind: str) -> N
         return F.mse_loss(model["online"](batch), model["target"](batch))
 
     assert frozen_head(model, torch.randn(8, 12), forward) is None
+
+
+@pytest.mark.parametrize(("kind", "found"), [("trained", True), ("new head", True), ("scratch", False), ("kaiming", False)])
+def test_weights_that_were_trained_before(kind: str, found: bool) -> None:
+    torch.manual_seed(0)
+    body = dense(depth=3) if kind in ("scratch", "kaiming") else trained(dense(depth=3))
+    for m in body if kind == "kaiming" else ():
+        if isinstance(m, nn.Linear):
+            nn.init.kaiming_normal_(m.weight)
+            nn.init.zeros_(m.bias)
+    model = nn.Sequential(*body, nn.Linear(16, 8)) if kind == "new head" else body
+    assert is_fine_tuned(model) is found

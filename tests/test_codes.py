@@ -896,6 +896,10 @@ CODES = {
         dataclasses.replace(rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts()),
     ),
     "update_ratio.small of a rehearsal that leaves room": (left_open(101.0), left_open(99.0)),
+    "update_ratio.small of weights that were drawn": (
+        left_open(),
+        dataclasses.replace(left_open(), facts=Facts(readings=Readings(is_fine_tuned=True))),
+    ),
     "update_ratio.small of a rate that is far larger": (left_open(), left_open(scale=99.0)),
     "update_ratio.small of a rate that learned": (left_open(), left_open(other=0.31)),
     "update_ratio.small far from the targets": (stays_far(3100.0), stays_far(2900.0)),

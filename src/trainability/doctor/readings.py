@@ -288,6 +288,7 @@ class Readings:
         overwritten_losses: of losses that one line computes several times in a step, of which only the last counts: the
             function, the file, the line and how often; None where there are none.
         frozen_head: a frozen last layer as PyTorch drew it, behind frozen layers that were trained before; None without one.
+        is_fine_tuned: half of the layers or more look as if they had been trained before.
         floored_log_scale: the function, never below zero, whose result two exponentials are taken of; None if there is none.
         wrong_backward: the class of a function of the program's own whose `backward` is not the slope of its `forward`, and the
             multiple of the slope that is nearest to it; None if there is none.
@@ -335,6 +336,7 @@ class Readings:
     idle_norms: tuple[str, ...] = ()
     overwritten_losses: tuple[str, str, int, int] | None = None
     frozen_head: str | None = None
+    is_fine_tuned: bool = False
     floored_log_scale: str | None = None
     sorted_targets: TargetOrder | None = None
     one_sequence: bool = False

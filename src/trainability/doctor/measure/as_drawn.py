@@ -112,6 +112,17 @@ def were_trained(model: nn.Module, parameters: set[int]) -> bool:
     return len(biases) > 1 and all(varied) and not any(map(is_as_drawn, layers))
 
 
+def is_fine_tuned(model: nn.Module) -> bool:
+    """Whether half of a model's linear layers and convolutions or more look as if they had been trained.
+
+    Args:
+        model: plain.
+    """
+    layers = [m for m in model.modules() if weight_of(m) is not None]
+    trained = [m for m in layers if not is_as_drawn(m) and _have_learned(model, [m])]
+    return len(layers) > 1 and 2 * len(trained) >= len(layers)
+
+
 def _own(module: nn.Module, *, is_trained: bool) -> bool:
     return any(p.requires_grad is is_trained for p in module.parameters(recurse=False))
 

@@ -16,7 +16,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.affine_whole import affine_whole, is_told_by_a_line
 from trainability.doctor.measure.all_pairs import all_pairs
-from trainability.doctor.measure.as_drawn import frozen_head
+from trainability.doctor.measure.as_drawn import frozen_head, is_fine_tuned
 from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.box_corners import boxes_crossed
@@ -272,6 +272,9 @@ def _questions_of_formula(
         },
         "norms that do nothing": lambda known: {
             "readings": replace(known.readings, idle_norms=idle_norms(plain, batch, forward))
+        },
+        "weights that were trained before": lambda known: {
+            "readings": replace(known.readings, is_fine_tuned=is_fine_tuned(plain))
         },
         "a new layer that is frozen": lambda known: {
             "readings": replace(known.readings, frozen_head=frozen_head(plain, batch, forward))

@@ -228,7 +228,7 @@ def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
     return Finding(
         rule="update_ratio",
         code="update_ratio.small" if small else "update_ratio.large",
-        severity="warning" if evidence.steps or at_once else "hint",
+        severity="warning" if evidence.steps or (at_once and not reading.facts(evidence).readings.is_fine_tuned) else "hint",
         seen=f"after {after} the loss is {own:.3g}; at {number(better.scale)} times the learning rate, {better.steps} "
         f"rehearsed steps brought it to {better.last:.3g}",
         measurements=(
