@@ -381,11 +381,14 @@ def tabled(last: float) -> Evidence:
 PARTED = Misaligned(given="['words']", target="['label']", num_wrong=24, num_asked=32, row=0, made=5, held=3)
 
 
+FORGOTTEN = dataclasses.replace(SGD, unmanaged=("head.weight",))
+
+
 def behind_zeros(unmanaged: tuple[str, ...]) -> Evidence:
     """A head of zeros: it alone has a gradient, and the optimizer, which lacks what is named, finds none at any step."""
     looked = fact(zero_gradient=("stem.weight", "stem.bias"), num_gradients=4)
     settings = dataclasses.replace(SGD, unmanaged=unmanaged)
-    return dataclasses.replace(rehearsed(norm=0.0), facts=looked.facts, optimizer=settings)
+    return dataclasses.replace(rehearsed(norm=0.0, unmoved=unmanaged), facts=looked.facts, optimizer=settings)
 
 
 def overflowing(rms: float) -> Evidence:
@@ -609,6 +612,10 @@ CODES = {
     "wrong_sign.sure": (fact(sure_of_wrong=(1e-5, 0.2)), fact()),
     "evaluation_path.last_batch": (behind(5.9), behind(6.1)),
     "evaluation_path.shared_norm": (shared_norm(1.26), shared_norm(1.24)),
+    "untrained_parameter.unmanaged that the body writes itself": (
+        dataclasses.replace(rehearsed(unmoved=("head.weight",)), optimizer=FORGOTTEN),
+        dataclasses.replace(rehearsed(), optimizer=FORGOTTEN),
+    ),
     "untrained_parameter.unmanaged behind zeros": (behind_zeros(("head.weight", "head.bias")), behind_zeros(())),
     "untrained_parameter.gradient_lost": (overflowing(1e-3), overflowing(math.inf)),
     "rate_dies": (

@@ -111,3 +111,13 @@ def test_one_place_for_all_of_a_sequence(at: Any, found: bool) -> None:
     data = torch.randint(20, (64, 12), generator=rng), torch.randint(3, (64,), generator=rng)
     assert ("constant_input" in said(Words(at), data, F.cross_entropy)) == found
     assert "constant_input" not in said(Words(at, 8), (data[0][:, :8], data[1]), F.cross_entropy)  # a table of kinds
+
+
+@pytest.mark.parametrize("kind", ["words", "images"])
+def test_examples_that_are_their_own_targets_are_not_all_the_same(kind: str) -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randint(50, (256, 8), generator=g) if kind == "words" else torch.rand(256, 1, 8, 8, generator=g)
+    data = audit_data([(x[k : k + 32], x[k : k + 32]) for k in range(0, 256, 32)])
+    assert data.train.most_copied == pytest.approx(1 / 256)
+    assert data.train.repeated_sequences == ((0, 8, 32) if kind == "words" else (0, 0, 0))
+    assert not [f for f in diagnose(Evidence(data=data)).findings if f.rule in ("repeated_batch", "label_conflict")]

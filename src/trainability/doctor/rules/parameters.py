@@ -90,9 +90,8 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
         return [of_one_in_vain(evidence.steps_of_others)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
-    rehearsal = evidence.rehearsal
-    if rehearsal is not None and len(rehearsal.steps) > 1 and not set(settings.unmanaged) & set(rehearsal.unmoved):
-        return []  # the body writes them itself, as from a flat copy that the optimizer holds
+    if _are_written(evidence, settings.unmanaged):
+        return []
     return [of_another(settings)]
 
 
@@ -213,6 +212,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """
     settings = settings_of(evidence)
     unmanaged, frozen = (settings.unmanaged, settings.frozen) if settings is not None else ((), ())
+    unmanaged = () if _are_written(evidence, unmanaged) else unmanaged
     found = [_in_no_optimizer(evidence, unmanaged)] if unmanaged else []
     found += drawn_teacher(reading.facts(evidence).readings.drawn_teacher)
     found += idle_norms(reading.facts(evidence).readings.idle_norms)
@@ -233,6 +233,12 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
             )
         )
     return found
+
+
+def _are_written(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
+    """Whether rehearsed steps move all of these: the body writes them itself, as from a flat copy that the optimizer holds."""
+    rehearsal = evidence.rehearsal
+    return rehearsal is not None and len(rehearsal.steps) > 1 and not set(unmanaged) & set(rehearsal.unmoved)
 
 
 def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
