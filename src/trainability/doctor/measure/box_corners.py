@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
-from trainability.doctor.measure.questions import start
 from trainability.doctor.measure.randomness import randomness_restored
 
 _NUMBERS = 4  # of a box
@@ -27,7 +26,7 @@ def boxes_crossed(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Te
     height) that is a width minus a place. Where the difference is a direction, as of the ends of a line, no area is taken.
 
     Args:
-        model: runs once more, in training mode.
+        model: runs once more.
         batch: as the loop draws it, with boxes in the last dimension of a tensor.
         forward: of (model, batch), the loss.
 
@@ -38,7 +37,6 @@ def boxes_crossed(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Te
     boxes = [rows for t in boxes if len(rows := t.reshape(-1, _NUMBERS)[t.reshape(-1, _NUMBERS).any(dim=1)]) >= _FEWEST]
     if not boxes:
         return None
-    start(model)
     watch = _Areas()
     with randomness_restored(), torch.enable_grad(), watch:
         forward(model, batch)

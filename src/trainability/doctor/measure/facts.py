@@ -262,32 +262,27 @@ def _questions(
 def _questions_of_formula(
     plain: nn.Module, batch: Any, forward: Forward, loss: Tensor, batches: Iterable[Any]
 ) -> dict[str, Question]:
-    """What is asked of the functions that a loss is made of, and of what it takes its targets for."""
-    return {
-        "functions of the program's own": lambda known: {
-            "readings": replace(known.readings, wrong_backward=wrong_backward(plain, batch, forward, loss))
-        },
-        "losses that are computed and dropped": lambda known: {
-            "readings": replace(known.readings, overwritten_losses=overwritten_losses(plain, batch, forward))
-        },
-        "norms that do nothing": lambda known: {
-            "readings": replace(known.readings, idle_norms=idle_norms(plain, batch, forward))
-        },
-        "weights that were trained before": lambda known: {
-            "readings": replace(known.readings, is_fine_tuned=is_fine_tuned(plain))
-        },
-        "a new layer that is frozen": lambda known: {
-            "readings": replace(known.readings, frozen_head=frozen_head(plain, batch, forward))
-        },
-        "logarithms of scales": lambda known: {"readings": replace(known.readings, floored_log_scale=floored_log_scale(loss))},
-        "targets of probabilities": lambda known: {"readings": replace(known.readings, odd_likelihood=share_outside(loss))},
-        "edges in maps of classes": lambda known: {
-            "readings": replace(known.readings, smeared_edges=smeared_edges(batch, batches))
-        },
-        "corners of boxes": lambda known: {
-            "readings": replace(known.readings, boxes_crossed=boxes_crossed(plain, batch, forward))
-        },
+    """What is asked of the functions that a loss is made of, and of what it takes its targets for: fields of `Readings`."""
+    asked: dict[str, tuple[str, Callable[[], Any]]] = {
+        "functions of the program's own": ("wrong_backward", lambda: wrong_backward(plain, batch, forward, loss)),
+        "losses that are computed and dropped": ("overwritten_losses", lambda: overwritten_losses(plain, batch, forward)),
+        "norms that do nothing": ("idle_norms", lambda: idle_norms(plain, batch, forward)),
+        "weights that were trained before": ("is_fine_tuned", lambda: is_fine_tuned(plain)),
+        "a new layer that is frozen": ("frozen_head", lambda: frozen_head(plain, batch, forward)),
+        "logarithms of scales": ("floored_log_scale", lambda: floored_log_scale(loss)),
+        "targets of probabilities": ("odd_likelihood", lambda: share_outside(loss)),
+        "edges in maps of classes": ("smeared_edges", lambda: smeared_edges(batch, batches)),
+        "corners of boxes": ("boxes_crossed", lambda: boxes_crossed(plain, batch, forward)),
     }
+
+    def question(field: str, measure: Callable[[], Any]) -> Question:
+        def ask(known: Facts) -> dict[str, Any]:
+            start(plain)  # whatever mode the question before has left it in
+            return {"readings": replace(known.readings, **{field: measure()})}
+
+        return ask
+
+    return {words: question(*each) for words, each in asked.items()}
 
 
 def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any], known: Facts) -> dict[str, Any]:
