@@ -281,6 +281,56 @@ def test_uniform_numbers_that_are_meant(step: Step) -> None:
     assert asked(step).redrawn is None
 
 
+def by_schedule(num_times: int, *, of_betas: bool = False, exchanged: bool = False) -> Step:
+    """A diffusion of linear betas; the running product is of the betas, or the weights are exchanged at its last times."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        (x,) = batch
+        betas = torch.linspace(1e-4, 0.02, num_times) * 1000 / num_times
+        left = torch.cumprod(betas if of_betas else 1 - betas, 0)
+        t = torch.randint(num_times // 2 if exchanged else 0, num_times, (len(x),))
+        noise = torch.randn_like(x)
+        if exchanged:
+            return F.mse_loss(model(1e-3 * left[t][:, None] * x + noise, t / num_times), noise)
+        return F.mse_loss(model(left[t].sqrt()[:, None] * x + (1 - left[t]).sqrt()[:, None] * noise, t / num_times), noise)
+
+    return step
+
+
+@pytest.mark.parametrize("num_times", [60, 1000])
+def test_a_diffusion_that_shows_its_noise_alone(num_times: int) -> None:
+    for broken in (by_schedule(num_times, of_betas=True), by_schedule(num_times, exchanged=True)):
+        kind, share = asked(broken).redrawn or ("", 1.0)
+        assert kind == "alone"
+        assert share < 1e-3
+    assert asked(by_schedule(num_times)).redrawn is None
+
+
+def test_noise_alone_is_named() -> None:
+    (finding,) = diagnose(Evidence(facts=asked(by_schedule(200, of_betas=True)))).findings
+    assert finding.code == "shuffled_labels.noise_alone"
+    assert finding.severity == "warning"
+
+
+class TwoWays(nn.Module):
+    """A map of (n, 6) onto (n, 6), and one back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maker, self.reader = nn.Linear(6, 6), nn.Linear(6, 6)
+
+
+def read_back(model: Any, batch: Any) -> Tensor:
+    """An encoder that is to give back what was made of noise, and what is made of an example's code the example."""
+    (x,) = batch
+    noise = torch.randn_like(x)
+    return F.mse_loss(model.reader(model.maker(noise)), noise) + F.mse_loss(model.maker(model.reader(x)), x)
+
+
+def test_noise_that_is_given_beside_data() -> None:
+    assert asked(read_back, TwoWays()).redrawn is None
+
+
 def test_uniform_noise_is_named() -> None:
     found = diagnose(Evidence(facts=asked(diffusion(False, uniform)))).findings
     told = next(f for f in found if f.code == "shuffled_labels.uniform")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ _MOST_PAIRS, _MOST_DRAWS = 8, 6
 _LARGE, _SHARE = 0.5, 0.3  # rms of what is drawn; its share of the target's mean square
 _EXACT = 1e-3
 _MOST_GIVEN = 8
+_MOST_ALONE, _NOTHING = 0.95, 1e-3  # of the examples; share of the data in what the model is given, in squares
 _VARIED, _LITTLE_DATA = 0.05, 0.05  # of the noise's weights among the examples; weight of the data, below which it is not asked
 
 Forward = Callable[[Any, Any], Tensor]
@@ -47,6 +48,7 @@ class _Pass:
         draws: random numbers that were drawn, in their order.
         uniform: places in `draws` of numbers that are uniform between 0 and 1.
         given: tensors of as many numbers as one of the draws that modules with parameters were given, a few.
+        of_batch: places in `given` of what was computed from the batch, however little of it is left.
         told: what went into modules with parameters, as sums.
         pairs: of answers and targets.
         loss: with its graph.
@@ -55,6 +57,7 @@ class _Pass:
     draws: list[Tensor] = field(default_factory=list)
     uniform: set[int] = field(default_factory=set)
     given: list[Tensor] = field(default_factory=list)
+    of_batch: set[int] = field(default_factory=set)
     told: list[float] = field(default_factory=list)
     pairs: list[_Pair] = field(default_factory=list)
     loss: Tensor | None = None
@@ -63,10 +66,11 @@ class _Pass:
 class _Watch(TorchFunctionMode):
     """Notes random draws and what is held against what; hands on other numbers in the place of one draw."""
 
-    def __init__(self, seen: _Pass, replaced: int | None) -> None:
+    def __init__(self, seen: _Pass, replaced: int | None, batch: Any) -> None:
         super().__init__()
         self._seen, self._replaced = seen, replaced
         self.generators: dict[int, tuple[torch.Generator, Tensor]] = {}
+        self.of_batch = {id(t): t for _, t in tensors(batch)}
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -78,6 +82,8 @@ class _Watch(TorchFunctionMode):
             if name in _UNIFORM or (name == "uniform" and len(args) < 2 and not {"from", "to"} & kwargs.keys()):
                 self._seen.uniform.add(len(self._seen.draws))
             return self._drawn(result)
+        if any(id(t) in self.of_batch for _, t in tensors([args, kwargs])):
+            self.of_batch |= {id(t): t for _, t in tensors(result)}
         if name in DISTANCES or name in _CLASSES or name in _DIFFERENCES:
             self._held(name, [*args, *kwargs.values()])
         return result
@@ -116,8 +122,10 @@ def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float]
         What the loss wants, and which share of it, in squares, is drawn and in nothing that a module with parameters is given,
         three tenths and more: "noise", "class" where the target has nothing of the batch, "mixed" where the batch's own values
         are taken from noise, or noise from them. "uniform", with its mean, where the model is given the noise of a diffusion,
-        uniform between 0 and 1, and asked for it. None where there is no such target; where noise is added to a target as it is
-        to the input, nothing of which the model is told in Noise2Noise, either; and where the step does not repeat itself.
+        uniform between 0 and 1, and asked for it; "alone", with the share of the data at which 95 % of the examples are below,
+        where it is given the noise that it is asked for, and next to nothing of the data. None where there is no such target;
+        where noise is added to a target as it is to the input, nothing of which the model is told in Noise2Noise, either; and
+        where the step does not repeat itself.
     """
     first = _run(model, batch, forward)
     if not first.draws or not first.pairs or first.loss is None:
@@ -141,44 +149,87 @@ def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float]
             kind = _kind(model, batch, forward, number, pair, slope, mixes=bool(told))
             if kind is not None:
                 return kind, share
-    for place in sorted(first.uniform & (others.keys() - hidden.keys())):
-        if _is_noise_of_diffusion(model, batch, forward, first, others[place], place):
-            return "uniform", float(first.draws[place].mean())
+    for place in sorted(others.keys() - hidden.keys()):
+        if _is_target(first, place):
+            asked = _asked_noise(model, batch, forward, first, others[place], place)
+            if asked is not None:
+                return asked
     return None
 
 
-def _is_noise_of_diffusion(model: nn.Module, batch: Any, forward: Forward, first: _Pass, other: _Pass, place: int) -> bool:
-    """Whether a draw is a target as it is, and goes into the model with data as in a process that keeps the variance.
+def _asked_noise(
+    model: nn.Module, batch: Any, forward: Forward, first: _Pass, other: _Pass, place: int
+) -> tuple[str, float] | None:
+    """What is wrong with noise that the model is given and asked for: "alone" or "uniform", as `redrawn` says; or None."""
+    alone = []
+    for number, noise, data, size in _weights_of_both(model, batch, forward, first, other, place):
+        if data is None:
+            alone.append(1.0)
+            continue
+        if place in first.uniform and _keeps_variance(noise, data):
+            return "uniform", float(first.draws[place].mean())
+        of_noise = noise.square() * float(first.draws[place].double().square().mean())
+        shares = data.square() * size / (data.square() * size + of_noise).clamp(min=1e-30)
+        if number in first.of_batch:
+            alone.append(float(shares.quantile(_MOST_ALONE)))
+    # Another part may be given the data: an encoder that is to give back the noise that a generator was given.
+    return ("alone", max(alone)) if alone and max(alone) < _NOTHING else None
 
-    Then the weights a and b of data and noise have a * a + b * b = 1 for each example, up to one scale of all data. Those of a
-    flow add up to 1, and noise that is to be removed has data of weight 1: both may be of any distribution.
-    """
-    draw, drawn, loss = first.draws[place], other.draws[place], first.loss
-    if loss is None:
-        return False
+
+def _is_target(first: _Pass, place: int) -> bool:
+    """Whether the loss wants the numbers of a draw as they are."""
+    draw, loss = first.draws[place], first.loss
     wanted = [pair for pair in first.pairs if pair.target.numel() == draw.numel() and not pair.is_class]
-    if not any(torch.equal(p.target.reshape(-1), draw.reshape(-1).to(p.target)) and _is_wanted(p, loss) for p in wanted):
-        return False
+    same = [pair for pair in wanted if torch.equal(pair.target.reshape(-1), draw.reshape(-1).to(pair.target))]
+    return loss is not None and any(_is_wanted(pair, loss) for pair in same)
+
+
+def _weights_of_both(
+    model: nn.Module, batch: Any, forward: Forward, first: _Pass, other: _Pass, place: int
+) -> Iterator[tuple[int, Tensor, Tensor | None, float]]:
+    """The weights, one for each example, that noise and a tensor of the batch have in what modules are given.
+
+    Yields:
+        The place in `given`, weights of the noise, weights of the data, and the mean square of that data, for each tensor given
+        to a module and each of the batch; zero where it has nothing of them, and None for data of which it is another function.
+    """
+    draw, drawn = first.draws[place], other.draws[place]
+    data = [t for _, t in tensors(batch) if t.is_floating_point() and t.numel() == draw.numel() and t.dim() > 0]
+    moved = {id(t): _moved(t) for t in data}
+    runs = {id(t): _run(model, exchanged(batch, t, moved[id(t)]), forward) for t in data}
     for number, (before, after) in enumerate(zip(first.given, other.given, strict=False)):
         if before.shape != after.shape or before.numel() != draw.numel():
             continue
-        noise = _slope(after - before, (drawn - draw).reshape(before.shape))
-        if noise is None or float(noise.amax() - noise.amin()) < _VARIED or bool(noise.square().max() > 1 + _EXACT):
+        noise = _weight(after - before, (drawn - draw).reshape(before.shape), before)
+        if noise is None:
             continue
-        for t in (t for _, t in tensors(batch) if t.is_floating_point() and t.numel() == draw.numel() and t.dim() > 0):
-            moved = _moved(t)
-            seen = _run(model, exchanged(batch, t, moved), forward)
-            if number >= len(seen.given) or seen.given[number].shape != before.shape:
-                continue
-            data = _slope(seen.given[number] - before, (moved - t).reshape(before.shape))
-            is_clear = noise.square() < 1 - _LITTLE_DATA
-            if data is None or int(is_clear.sum()) < _FEWEST // 2:
-                continue
-            scales = (data / (1 - noise.square()).clamp(min=1e-6).sqrt())[is_clear]
-            weights = noise[is_clear]
-            if float(weights.amax() - weights.amin()) >= _VARIED and float(scales.std()) <= _EXACT * float(scales.mean().abs()):
-                return True
-    return False
+        for t in data:
+            seen = runs[id(t)]
+            if number < len(seen.given) and seen.given[number].shape == before.shape:
+                slope = _weight(seen.given[number] - before, (moved[id(t)] - t).reshape(before.shape), before)
+                yield number, noise, slope, float(t.double().square().mean())
+
+
+def _weight(change: Tensor, by: Tensor, of: Tensor) -> Tensor | None:
+    """As `_slope`, up to the rounding of what has changed, and 0 for each example where nothing has."""
+    if not bool(change.any()):
+        return torch.zeros(len(change), dtype=torch.double, device=change.device)
+    return _slope(change, by, rounding=float(of.double().norm()) * 4 * torch.finfo(of.dtype).eps)
+
+
+def _keeps_variance(noise: Tensor, data: Tensor) -> bool:
+    """Whether data and noise are mixed as in a diffusion: the weights have a * a + b * b = 1, up to one scale of all data.
+
+    Those of a flow add up to 1, and noise that is to be removed has data of weight 1: both may be of any distribution.
+    """
+    if float(noise.amax() - noise.amin()) < _VARIED or bool(noise.square().max() > 1 + _EXACT):
+        return False
+    is_clear = noise.square() < 1 - _LITTLE_DATA
+    if int(is_clear.sum()) < _FEWEST // 2:
+        return False
+    scales = (data / (1 - noise.square()).clamp(min=1e-6).sqrt())[is_clear]
+    weights = noise[is_clear]
+    return float(weights.amax() - weights.amin()) >= _VARIED and float(scales.std()) <= _EXACT * float(scales.mean().abs())
 
 
 def _moved(t: Tensor) -> Tensor:
@@ -187,18 +238,20 @@ def _moved(t: Tensor) -> Tensor:
 
 def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None = None) -> _Pass:
     seen = _Pass()
+    watch = _Watch(seen, replaced, batch)
 
     def given(module: nn.Module, args: Any, kwargs: Any) -> None:
         found = [t for _, t in tensors([args, kwargs])]
         sizes = {draw.numel() for draw in seen.draws}
-        alike = [t.detach().clone() for t in found if t.is_floating_point() and t.numel() in sizes and not t.requires_grad]
-        seen.given.extend(alike[: _MOST_GIVEN - len(seen.given)])
+        alike = [t for t in found if t.is_floating_point() and t.numel() in sizes and not t.requires_grad]
+        for t in alike[: _MOST_GIVEN - len(seen.given)]:
+            seen.of_batch |= {len(seen.given)} if id(t) in watch.of_batch else set()
+            seen.given.append(t.detach().clone())
         seen.told.extend(float((t.detach().double() * _weights(t)).sum()) for t in found if not t.is_complex())
 
     trained = [module for module in model.modules() if any(True for _ in module.parameters())]
     # A module that holds all of it may draw what it wants of its parts by itself.
     handles = [module.register_forward_pre_hook(given, with_kwargs=True) for module in trained]
-    watch = _Watch(seen, replaced)
     try:
         with torch.enable_grad(), randomness_restored(), watch:
             torch.manual_seed(0)
@@ -245,14 +298,14 @@ def _held_in(pair: _Pair, other: _Pair, draw: Tensor, drawn: Tensor) -> tuple[Te
     return (slope, min(share, 1.0)) if size >= _LARGE**2 and share >= _SHARE else None
 
 
-def _slope(change: Tensor, by: Tensor) -> Tensor | None:
+def _slope(change: Tensor, by: Tensor, *, rounding: float = 0.0) -> Tensor | None:
     """The number for each example, of which the change is that many times the other; one for all of single numbers."""
     change, by = change.reshape(len(change), -1).double(), by.reshape(len(by), -1).double()
     dims = (0, 1) if change.shape[1] == 1 else (1,)
     slope = ((change * by).sum(dim=dims, keepdim=True) / by.square().sum(dim=dims, keepdim=True).clamp(min=1e-30)).expand(
         len(change), 1
     )
-    exact = float((change - slope * by).norm()) <= _EXACT * float(change.norm())
+    exact = float((change - slope * by).norm()) <= _EXACT * float(change.norm()) + rounding
     return slope[:, 0] if exact and bool(change.any()) else None
 
 

@@ -174,6 +174,8 @@ def _redrawn(facts: Facts) -> list[Finding]:
     kind, share = facts.redrawn
     if kind == "uniform":
         return [_uniform(share)]
+    if kind == "alone":
+        return [_noise_alone(share)]
     what = "classes are" if kind == "class" else "noise is"
     return [
         Finding(
@@ -203,6 +205,23 @@ def _uniform(mean: float) -> Finding:
         cause="torch.rand or rand_like instead of randn: the weights of data and noise keep the variance only if the noise has "
         "mean 0 and variance 1, and a sampler that starts from normal numbers gives the model inputs that it has not seen",
         remedy="torch.randn_like(x) in place of torch.rand_like(x) (randn in place of rand) for the noise",
+        source="Ho et al., Denoising Diffusion Probabilistic Models, eq. 4; own: noise and data are replaced in turn",
+    )
+
+
+def _noise_alone(share: float) -> Finding:
+    """A diffusion that shows its model the noise, and nothing of the data."""
+    return Finding(
+        rule="shuffled_labels",
+        code="shuffled_labels.noise_alone",
+        severity="warning",
+        seen="the model is to predict noise, and its input is that noise: the data make up "
+        f"{share:.1g} of it or less, in squares, for 95 % of the examples",
+        measurements=(Measurement(name="share of the data in the input, 95 % quantile", value=share, threshold=1e-3),),
+        cause="the weight of the data is next to zero at almost all times, as with a running product of the betas instead of "
+        "1 - beta, or weights that are exchanged: the model learns to return its input, and nothing of the data",
+        remedy="make the weight of the data near 1 at the first time and near 0 only at the last: alphas_bar = "
+        "torch.cumprod(1 - betas, dim=0), input alphas_bar.sqrt() * x + (1 - alphas_bar).sqrt() * noise",
         source="Ho et al., Denoising Diffusion Probabilistic Models, eq. 4; own: noise and data are replaced in turn",
     )
 

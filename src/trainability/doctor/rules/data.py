@@ -281,7 +281,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         input of any layer; or one of several models is given the batch's examples with classes drawn in the step, and none the
         batch's own. Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws from
         [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
-        examples and a / sqrt(1 - b * b) does not. Code `scores`: in a check, labels and scores of as many classes are both
+        examples and a / sqrt(1 - b * b) does not. Code `noise_alone`: in a check, the target of a distance is noise drawn in
+        the step, an input of a layer is computed from the batch and this noise, and for 95 % of the examples less than a
+        thousandth of it, in squares, is of the batch. Code `scores`: in a check, labels and scores of as many classes are both
         targets for the same outputs; inputs are related to the labels, by 8 standard deviations, and scores to neither, within
         3.5. Code `kept`: the loader shuffles, a step is given targets of its own besides its batch, and over several steps in a
         row the inputs are related to the batch's targets, by 8 standard deviations, and to these by less than 3.5, or than a
