@@ -580,6 +580,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     # adversaries
     "unlimited_critic": Example({"warning": against(unlimited_critic=("critic", "maker"))}, near=fact()),
+    "saturating_generator": Example({"hint": against(flat_where_sure=("judge", "maker"))}, near=fact()),
     "fixed_noise": Example({"warning": against(fixed_noise=("judge", "maker"))}, near=fact()),
     # cut_off
     "flat_derivative": Example({"warning": fact(flat_derivative=True)}, near=fact()),

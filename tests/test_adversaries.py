@@ -78,7 +78,7 @@ def test_what_limits_a_wasserstein_critic(limit: str | None) -> None:
 def test_a_loss_with_a_floor_needs_no_limit() -> None:
     players = models()
     found = facts_of_opponents(players, optimizers_of(players), plays(kind="floor"), LOADER)
-    assert found == {"unlimited_critic": None, "fixed_noise": None}
+    assert found == {"unlimited_critic": None, "fixed_noise": None, "flat_where_sure": None}
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,40 @@ def test_a_critic_that_is_never_thawed(thaws: bool) -> None:
     report = trainability.check(players, LOADER * 4, step=step, optimizer=optimizer)
     codes = {finding.code for finding in report.findings if finding.severity != "hint"}
     assert codes == (set() if thaws else {"unmoved_parameter.frozen"})
+
+
+ASKED: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {  # a generator's loss of logits; whether it dies away
+    "minimax": (lambda a: -F.binary_cross_entropy_with_logits(a, torch.zeros_like(a)), True),
+    "minimax of chances": (lambda a: torch.log(1 - a.sigmoid() + 1e-7).mean(), True),
+    "other label": (lambda a: F.binary_cross_entropy_with_logits(a, torch.ones_like(a)), False),
+    "other label of chances": (lambda a: -torch.log(a.sigmoid() + 1e-7).mean(), False),
+    "line": (lambda a: -a.mean(), False),
+    "squares": (lambda a: (a - 1).square().mean(), False),
+}
+
+
+@pytest.mark.parametrize("by_chances", [False, True])
+@pytest.mark.parametrize("name", ASKED)
+def test_a_generator_whose_loss_is_flat_where_the_critic_is_sure(name: str, by_chances: bool) -> None:
+    asks, is_flat = ASKED[name]
+    players = models()
+    if by_chances:
+        players["critic"] = nn.Sequential(players["critic"], nn.Sigmoid())
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        made = model["maker"](torch.randn(32, 3))
+        real, fake = model["critic"](batch[0]), model["critic"](made.detach())
+        real, fake = (real.logit(), fake.logit()) if by_chances else (real, fake)
+        loss = F.softplus(fake).mean() + F.softplus(-real).mean()
+        optimizer["critic"].zero_grad()
+        loss.backward()
+        optimizer["critic"].step()
+        answers = model["critic"](made)
+        loss = asks(answers.logit() if by_chances else answers)
+        optimizer["maker"].zero_grad()
+        loss.backward()
+        optimizer["maker"].step()
+        return loss
+
+    found = facts_of_opponents(players, optimizers_of(players), step, LOADER)
+    assert found["flat_where_sure"] == ((1, 0) if is_flat else None)

@@ -89,3 +89,11 @@ def test_by_a_step() -> None:
     found = facts_of(nn.Linear(6, 3), (X, Y), training_step=step).turned_quantiles
     assert found is not None
     assert found[1] == QUANTILES
+
+
+def test_a_variable_that_is_not_set_yet() -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        return of_three(model(batch[0]), batch[1]) * (scale if len(batch) > 2 else 1)
+
+    assert not facts_of(nn.Linear(6, 3), (X, Y), training_step=step).notes
+    scale = 2.0

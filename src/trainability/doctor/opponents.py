@@ -46,6 +46,7 @@ class Opponents:
             a third, who is moved by a loss that does, where it does not move the generator.
         unlimited_critic: where the critic's loss is a line in its answers and nothing limits its slope.
         fixed_noise: where the generator is given the same numbers at every step.
+        flat_where_sure: where the generator's loss has next to no slope at answers that the critic is sure of.
         held_twice: how many parameters two optimizers hold, and how many others, which get a gradient, none holds; None unless
             both occur.
         separate_losses: of a body with several optimizers, how many losses move parameters that none of the others moves
@@ -59,6 +60,7 @@ class Opponents:
     not_judged: tuple[str, ...] = ()
     unlimited_critic: tuple[str, ...] = ()
     fixed_noise: tuple[str, ...] = ()
+    flat_where_sure: tuple[str, ...] = ()
     held_twice: tuple[int, int] | None = None
     separate_losses: int = 0
     idle_loss: IdleLoss | None = None

@@ -20,6 +20,7 @@ from trainability.doctor.measure.randomness import generators_restored
 
 _FEWEST = 5  # steps of the critic, and runs of the body
 _SAME = 1e-3  # of a slope
+_FLAT = 0.1  # slope at answers that the critic is sure of, as a share of that at the other end
 _WRITES_NOTHING = frozenset({"requires_grad_", "detach_"})
 _BOUNDED = ("Sigmoid", "Tanh", "Softmax", "LogSoftmax", "LogSigmoid", "Hardtanh", "Div")  # last functions; Div: normalised
 
@@ -136,9 +137,11 @@ def facts_of_opponents(
         at all answers to what the generator makes, small and large, and the generator wants the opposite; no gradient goes
         through a derivative, nothing but its optimizer writes to the critic's weights, without decay, none of its layers is
         parametrised, and its answers are not bounded. `fixed_noise`: the generator is given the same numbers in five runs of
-        the body and more, which are none of the batch's. None elsewhere.
+        the body and more, which are none of the batch's. `flat_where_sure`: the generator's loss wants of all answers the
+        opposite of what the critic's wants, and its slope in what a sigmoid makes the answers of is a tenth and less, where
+        the critic is sure, of what it is where the critic is deceived. None elsewhere.
     """
-    found: dict[str, tuple[int, ...] | None] = {"unlimited_critic": None, "fixed_noise": None}
+    found: dict[str, tuple[int, ...] | None] = dict.fromkeys(("unlimited_critic", "fixed_noise", "flat_where_sure"))
     if len(optimizers(optimizer)) < 2 or len(players(model)) < 2:
         return found
     limits, noises, derivatives = _Limits(), _Noises(), Derivatives()
@@ -157,7 +160,24 @@ def facts_of_opponents(
             found["unlimited_critic"] = pair
         if noises.are_fixed(pair[1]):
             found["fixed_noise"] = pair
+        of_logits = watch.slopes_of_logits(pair, slopes), watch.slopes_of_logits(pair, asked)
+        if len(asked) >= _FEWEST and all(_is_flat_where_sure(*each) for each in zip(*of_logits, strict=False)):
+            found["flat_where_sure"] = pair
     return found
+
+
+def _is_flat_where_sure(wanted: Tensor, asked: Tensor) -> bool:
+    """Whether the generator's slope dies away at the end where the critic's loss wants the answers to be.
+
+    Args:
+        wanted: the slopes of the critic's loss, from the least answer to the largest.
+        asked: those of the generator's.
+    """
+    signs = set(wanted.sign().tolist()), set(asked.sign().tolist())
+    if signs not in (({1.0}, {-1.0}), ({-1.0}, {1.0})):
+        return False
+    sure, deceived = (asked[0], asked[-1]) if signs[0] == {1.0} else (asked[-1], asked[0])
+    return float(sure.abs()) < _FLAT * float(deceived.abs())
 
 
 def _sign_of_a_line(slope: Tensor) -> float | None:

@@ -37,6 +37,7 @@ class Watch:
         asked: likewise, those for which the generator's steps.
         moved: as `judged`, by an optimizer that holds the generator as well.
         both: likewise, of an optimizer that holds both.
+        of_chances: pairs of a critic, whose answers are between 0 and 1, and a generator.
         handles: of its hooks.
     """
 
@@ -47,6 +48,7 @@ class Watch:
         self.asked: dict[tuple[int, int], list[Tensor]] = {}
         self.moved: dict[tuple[int, int], list[Tensor]] = {}
         self.both: dict[tuple[int, int], list[_Look]] = {}
+        self.of_chances: set[tuple[int, int]] = set()
         self.batch = self.step = 0
         self.models = models
         self.handles: list[Any] = []
@@ -56,6 +58,13 @@ class Watch:
         for optimizer in own_optimizers:
             held = {owner.get(id(p)) for group in optimizer.param_groups for p in group["params"]}
             self.handles.append(optimizer.register_step_pre_hook(self._on_step(held)))
+
+    def slopes_of_logits(self, pair: tuple[int, int], slopes: list[Tensor]) -> list[Tensor]:
+        """Slopes of the answers of a pair, from the least answer to the largest, as slopes of what a sigmoid makes them of."""
+        if pair not in self.of_chances:
+            return slopes
+        chances = [torch.linspace(*_CHANCES, len(slope), dtype=slope.dtype, device=slope.device) for slope in slopes]
+        return [slope * p * (1 - p) for slope, p in zip(slopes, chances, strict=True)]
 
     @property
     def has_seen_enough(self) -> bool:
@@ -71,8 +80,12 @@ class Watch:
             self.made.append((k, output))
             if generator is None or generator == k or not output.requires_grad or output.numel() != len(output):
                 return None
-            low, high = _CHANCES if bool(((output > 0) & (output < 1)).all()) else _SPREAD
-            spread = torch.linspace(low, high, len(output), dtype=output.dtype, device=output.device).view_as(output)
+            is_chance = bool(((output > 0) & (output < 1)).all())
+            self.of_chances |= {(k, generator)} if is_chance else set()
+            spread = torch.linspace(
+                *(_CHANCES if is_chance else _SPREAD), len(output), dtype=output.dtype, device=output.device
+            )
+            spread = spread.view_as(output)
             answers = output - output.detach() + spread
             answers.register_hook(lambda g, generator=generator: self.pending.append((k, generator, g.detach().flatten())))
             return answers

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import pull, returned_once
-from trainability.doctor.measure.uses import called_by
+from trainability.doctor.measure.uses import called_by, is_filled
 
 _NAMES = ("quantile", "taus")
 _SAME, _ALIKE = 1e-4, 1e-3  # of the largest slope; of a level
@@ -113,8 +113,9 @@ def _held_by(holder: Any) -> Iterator[tuple[str, Any]]:
         plain = inspect.unwrap(getattr(each, "__func__", each))
         if not inspect.isfunction(plain) or plain.__module__.startswith("torch."):
             continue
-        looked_up = inspect.getclosurevars(plain)
-        yield from {**looked_up.globals, **looked_up.nonlocals}.items()
+        yield from ((name, plain.__globals__[name]) for name in plain.__code__.co_names if name in plain.__globals__)
+        cells = zip(plain.__code__.co_freevars, plain.__closure__ or (), strict=True)
+        yield from ((name, cell.cell_contents) for name, cell in cells if is_filled(cell))
         yield from ((p.name, p.default) for p in inspect.signature(plain).parameters.values())
 
 

@@ -67,3 +67,35 @@ def fixed_noise(evidence: Evidence) -> list[Finding]:
             source="Generative Adversarial Nets, 2014, algorithm 1; own: inputs compared",
         )
     ]
+
+
+@rule(severities=("hint",), explains=("plateau",))
+def saturating_generator(evidence: Evidence) -> list[Finding]:
+    """The generator's loss has no slope where the critic is sure that its examples are made.
+
+    Fires: in eight steps on copies, the slope of the generator's loss in the critic's logit is, where the critic is sure, less
+        than a tenth of what it is where the critic is deceived; and at all answers the critic's loss wants the opposite.
+    Why: log(1 - D) has the slope -D in the logit of D. Early in training a critic tells what is made from what is real, D is
+        near 0, and the generator hardly moves; -log D wants the same and has the slope -(1 - D).
+    What fools it: a critic that is never sure, for which both losses train; Adam, which divides the size of the slope out.
+    Fix: let the generator minimise the cross-entropy of the critic's answers with the label of real examples.
+    Source: Goodfellow et al., Generative Adversarial Nets, 2014, section 3; Arjovsky and Bottou, Towards Principled Methods for
+        Training Generative Adversarial Networks, ICLR 2017, theorem 2.4.
+    """
+    found = reading.facts(evidence).opponents.flat_where_sure
+    if not found:
+        return []
+    critic, generator = found
+    return [
+        Finding(
+            rule="saturating_generator",
+            severity="hint",
+            seen=f"the loss of {generator} is almost flat where {critic} is sure that an example is made, as log(1 - D) is",
+            measurements=(Measurement(name="share of the slope that is left there, at most", value=0.1),),
+            cause=f"{generator} minimises the chance that {critic} is right (the minimax loss), which gives it next to no "
+            f"gradient once {critic} is ahead",
+            remedy=f"let {generator} minimise -log D: binary_cross_entropy_with_logits(logits, torch.ones_like(logits)) of the "
+            f"answers of {critic} to what it makes",
+            source="Generative Adversarial Nets, 2014, section 3; own: slopes of both losses",
+        )
+    ]
