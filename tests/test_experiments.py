@@ -46,7 +46,16 @@ def alone(
     table = {key: INTERVENTIONS[key] for key in (name, INTERVENTIONS[name].beside) if key}
     number = Measurement(name="a", value=0.0)
     findings = [
-        Finding(rule=rule, severity="error", seen="", measurements=(number,), cause="", remedy="", source="")
+        Finding(
+            rule=rule.partition(".")[0],
+            code=rule,
+            severity="error",
+            seen="",
+            measurements=(number,),
+            cause="",
+            remedy="",
+            source="",
+        )
         for rule in ([suspected_by] if suspected_by is not None else [])
     ]
     return experiment(setup, evidence or Evidence(), findings, seconds=600, max_steps=steps, interventions=table)
@@ -194,6 +203,26 @@ def test_what_an_optimizer_lacks_is_trained_under_its_schedule() -> None:
     arm = arm_of(alone("all_parameters", setup, suspected_by="foreign_optimizer"), "all_parameters")
     assert arm.outcome == "trains", arm.reason
     assert setup.optimizer.param_groups[0]["params"] is held
+
+
+class TwoHeads(torch.nn.Module):
+    """Its new head is a layer that forward does not use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.fc, self.head = planted.mlp(64, 24), torch.nn.Linear(24, 10), torch.nn.Linear(24, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.body(x).relu())
+
+
+def test_a_new_head_that_forward_does_not_use_is_the_cause_that_is_confirmed() -> None:
+    def program() -> Setup:
+        model = TwoHeads()
+        return planted.on_digits(model, torch.optim.SGD(model.head.parameters(), 0.1, momentum=0.9))
+
+    arm = arm_of(alone("all_parameters", made(program), suspected_by="unreached_parameter.unused"), "all_parameters")
+    assert (arm.outcome, arm.suspects) == ("trains", ("unreached_parameter.unused",)), arm.reason
 
 
 def test_gradients_are_cleared_in_each_call_of_a_closure() -> None:

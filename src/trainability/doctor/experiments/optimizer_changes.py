@@ -285,7 +285,14 @@ OPTIMIZER_CHANGES = named(
         change="every parameter that the loss depends on in the optimizer",
         applies=_can_hold_all,
         make=_hold_all,
-        answers=("foreign_optimizer", "unregistered_layers", "untrained_parameter", "unmoved_parameter", "never_steps"),
+        answers=(
+            "foreign_optimizer",
+            "unregistered_layers",
+            "untrained_parameter",
+            "unmoved_parameter",
+            "unreached_parameter.unused",
+            "never_steps",
+        ),
     ),
     Intervention(
         name="unfrozen",
