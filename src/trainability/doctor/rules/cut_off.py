@@ -61,7 +61,7 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
 UNREACHED = {  # reason: (what is seen, cause)
     "detached": (
         "the loss changes with it, but no gradient reaches it",
-        "detach(), item(), .data, no_grad(), argmax or a comparison in between",
+        "detach(), item(), .data, numpy(), torch.tensor(), no_grad(), argmax or a comparison in between",
     ),
     "dropped": ("its module runs, and nothing uses the result", "the result is not used in forward"),
     "not in the loss": ("the model returns its result, but the loss does not use it", "an output is left out of the loss"),
@@ -80,7 +80,10 @@ def to_reach(names: tuple[str, ...], reason: str) -> str:
     """What to change so that a gradient reaches parameters, by the reason that none does."""
     if reason in ("detached", "turn"):
         first = next(iter(names), "it")
-        return f"remove the detach(), item(), .data, no_grad(), argmax or comparison between {first} and the loss"
+        return (
+            f"remove the detach(), item(), .data, numpy(), no_grad(), argmax or comparison between {first} and the loss; "
+            "torch.stack(losses) in place of torch.tensor(losses) or torch.Tensor(losses), which copy numbers"
+        )
     if reason == "last_block":
         return "nothing, if it is meant; else use the result behind the last block, or build that block without it"
     return "use it in forward, or delete it"

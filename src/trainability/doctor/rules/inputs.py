@@ -7,10 +7,18 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.given_twice import given_twice
 from trainability.doctor.rules.lone_targets import one_example, repeated_in_turn
 from trainability.doctor.rules.lone_words import lone_word, same_places
+from trainability.doctor.rules.placeholders import (
+    HALF,
+    counted,
+    fed_zeros,
+    in_place_of_a_constant,
+    one_class,
+    one_number,
+    one_row,
+)
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.same_columns import same_columns, says_nothing
 
-_HALF = 0.5  # of what the best constant answer costs, below which a loss is on its way
 SYMPTOMS = (
     "plateau",
     "oscillation",
@@ -206,10 +214,10 @@ def _is_well_below_constant(evidence: Evidence) -> bool:
     """Whether a run, or else its rehearsal, has come below half of what the best constant answer costs."""
     at, tried = standing(evidence), evidence.rehearsal
     if at is not None:
-        return at.loss < _HALF * at.cost
+        return at.loss < HALF * at.cost
     if tried is None or tried.task.chance is None or not tried.reference:
         return False
-    return tried.reference[-1].loss < _HALF * tried.task.chance
+    return tried.reference[-1].loss < HALF * tried.task.chance
 
 
 @rule(
@@ -263,9 +271,9 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
-        found = _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row) or _counted(facts.counted_condition)
+        found = one_number(evidence) or fed_zeros(evidence) or one_row(facts.one_row) or counted(facts.counted_condition)
         unused = any(p.name == facts.order_blind for p in facts.unreached)  # unreached_parameter says this of a table
-        found = found or _one_class(facts.one_class_asked) or same_places(None if unused else facts.order_blind)
+        found = found or one_class(facts.one_class_asked) or same_places(None if unused else facts.order_blind)
         found = found or lone_word(evidence)
         found = found or given_twice(facts.readings.twice, is_flat=facts.no_weight_moves)
         return found or same_columns(evidence) or says_nothing(evidence)
@@ -282,121 +290,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             ),
             cause="a placeholder, such as zeros, is passed instead of data or positions; or what is made of them is one "
             "number, as by an integer division, or where values are written into a copy; or no word is in the vocabulary",
-            remedy=f"pass the data of the batch to {name or 'the model'} instead of that constant; for positions in a "
-            "sequence, torch.arange(length); for a decoder, the target shifted by one, torch.cat([start, target[:, :-1]], "
-            "dim=1); for words, check their indices and the vocabulary; for a graph whose nodes have no features, their "
-            "degrees, or a sum over neighbours instead of a mean",
+            remedy=in_place_of_a_constant(name),
             source="own",
             layers=facts.constant_inputs,
-        )
-    ]
-
-
-def _counted(condition: tuple[str, float] | None) -> list[Finding]:
-    """The batch size instead of a stage, a time or a class of each example."""
-    if condition is None:
-        return []
-    name, number = condition
-    return [
-        Finding(
-            rule="constant_input",
-            code="constant_input.counted",
-            severity="warning",
-            seen=f"input {name} of the model is {number:.4g} for every example, and is proportional to the batch size",
-            measurements=(Measurement(name="different numbers", value=1.0, threshold=1.0),),
-            cause="the number of examples is passed instead of a number for each example, and says nothing about any of them",
-            remedy="a number for each example: torch.randint(stages, (len(x),)) instead of torch.full((len(x),), len(x))",
-            source="own; tested with fewer examples",
-        )
-    ]
-
-
-def _one_class(asked: tuple[str, int] | None) -> list[Finding]:
-    """A generator that is given one class, whatever the batch holds."""
-    if asked is None:
-        return []
-    name, number = asked
-    return [
-        Finding(
-            rule="constant_input",
-            code="constant_input.class",
-            severity="warning",
-            seen=f"{name} gets class {number} for every example, while another model gets the batch's classes, which differ",
-            measurements=(Measurement(name="different classes", value=1.0, threshold=1.0),),
-            cause="the requested class is constant in the loop: no other class is ever generated, or judged as generated",
-            remedy=f"pass the batch's classes, or torch.randint(classes, (len(x),)), to {name}, and the same classes to the "
-            "other model for the generated examples",
-            source="Mirza and Osindero, Conditional Generative Adversarial Nets, 2014, section 3.1; read off the calls",
-            layers=(name,),
-        )
-    ]
-
-
-def _one_row(names: tuple[str, ...]) -> list[Finding]:
-    """Noise that is drawn once for a whole batch."""
-    if not names:
-        return []
-    called = names[0] or "the model"
-    return [
-        Finding(
-            rule="constant_input",
-            code="constant_input.row",
-            severity="warning",
-            seen=f"all rows of the input of {called} are equal, and so are all its outputs",
-            measurements=(Measurement(name="different rows", value=1.0, threshold=1.0),),
-            cause="one row is drawn or computed, and repeated or expanded over the batch",
-            remedy="draw a row for each example: torch.randn(batch_size, width) instead of torch.randn(1, width).expand(...)",
-            source="own; rows compared",
-            layers=names,
-        )
-    ]
-
-
-def _one_number(evidence: Evidence) -> list[Finding]:
-    """The whole first batch of a watched loop holds one number."""
-    facts = reading.facts(evidence)
-    looked = evidence.data is not None or evidence.probe is not None
-    if facts.input_std != 0.0 or facts.input_mean is None or looked or facts.featureless:
-        return []
-    return [
-        Finding(
-            rule="constant_input",
-            severity="warning",
-            seen=f"every number of the model's first input is {facts.input_mean:.3g}",
-            measurements=(Measurement(name="standard deviation of the input", value=0.0, threshold=0.0),),
-            cause="a placeholder, such as zeros instead of randn, is passed instead of data or noise",
-            remedy="pass the data of the batch to the model, or newly drawn numbers (torch.randn)",
-            source="own",
-        )
-    ]
-
-
-def _fed_zeros(evidence: Evidence) -> list[Finding]:
-    """A decoder that is fed zeros beside a state, or beside other inputs: it may be intended, and then it has learned."""
-    facts, at = reading.facts(evidence), standing(evidence)
-    if not facts.zeros_beside_state and facts.zeros_for_answers is None:
-        return []
-    name = facts.zeros_beside_state[0] if facts.zeros_beside_state else None
-    given = name or "the model"
-    seen = f"{given} is given a state, and zeros at every position of its input"
-    if name is None:
-        seen = (
-            f"input {(facts.zeros_for_answers or 0) + 1} of the model has the shape of its answers, and is zero at every place"
-        )
-    stays_above = reading.stays_above_half(evidence) or (at is not None and at.loss > _HALF * at.cost)
-    return [
-        Finding(
-            rule="constant_input",
-            code="constant_input.zeros",
-            severity="warning" if stays_above else "hint",
-            seen=seen,
-            measurements=(
-                Measurement(name="inputs of zeros", value=float(max(len(facts.zeros_beside_state), 1)), threshold=0.0),
-            ),
-            cause="a placeholder, such as zeros_like, is passed instead of the data; or the data were written into a copy, "
-            "as by x[mask][:, 1:] = values",
-            remedy=f"check the input of {given}; for a decoder, pass the target shifted by one",
-            source="own",
-            layers=facts.zeros_beside_state,
         )
     ]
