@@ -33,3 +33,16 @@ def test_a_wrong_name_is_one_line_with_the_nearest_name(capsys):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "'gain_budget_lo'" in err
     assert "gain_budget_low?" in err
+
+
+def test_of_a_code_only_its_own_items_are_shown(capsys):
+    code, out, err = said(capsys, "shuffled_labels.noise_alone")
+    assert (code, err) == (0, "")
+    assert out.strip() == trainability.explain("shuffled_labels.noise_alone")
+    assert out.startswith("shuffled_labels.noise_alone: ")
+    assert "`noise_alone`" in out
+    assert "`collated`" not in out
+    assert "trainability explain shuffled_labels\n" in out
+    whole = trainability.explain("shuffled_labels")
+    assert "`collated`" in whole
+    assert trainability.explain("shuffled_labels.of_no_such_code") == whole

@@ -65,7 +65,7 @@ def test_every_drawer_shows_every_part_of_every_finding_under_the_same_name(tmp_
             names = [name for name, _ in finding.rows]
             assert names[:2] == ["seen", "numbers"]
             assert names[-1] == "more"
-            assert finding.rows[-1][1] == f"trainability explain {finding.rule}"  # and no page of the repository
+            assert finding.rows[-1][1] == f"trainability explain {finding.code}"  # and no page of the repository
             for name, said in finding.rows:
                 listed = finding.all_layers if name == "layers" else said
                 assert f"{name} {words(said)}" in text or f"{name} {listed}" in text

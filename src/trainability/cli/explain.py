@@ -15,7 +15,7 @@ def explain(rule: Annotated[Positional[str | None], arg(metavar="[RULE]")] = Non
     Exit code: 0, or 2 for an unknown name.
 
     Args:
-        rule: name of the rule, as in a finding: gain_budget_low.
+        rule: name of the rule, as in a finding: gain_budget_low; or one code of it: gain_budget_low.input.
     """
     from trainability.doctor.rules import catalogue
 

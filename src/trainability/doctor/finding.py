@@ -56,7 +56,7 @@ class Finding:
             the cause (`gain_budget_low.input`). Empty takes the rule's name.
         explains: rules whose findings are symptoms of this cause and are therefore not reported separately. A rule's check
             names those that this finding explains beyond `Rule.explains`; a diagnosis, those that it took away.
-        read_more: the command that prints the rule's page. Empty takes `trainability explain` and the rule's name.
+        read_more: the command that prints the rule's page. Empty takes `trainability explain` and the code.
         tested: what experiments say of it; None where none were made.
 
     Raises:
@@ -80,7 +80,7 @@ class Finding:
         if not self.code:
             object.__setattr__(self, "code", self.rule)
         if not self.read_more:
-            object.__setattr__(self, "read_more", f"trainability explain {self.rule}")
+            object.__setattr__(self, "read_more", f"trainability explain {self.code}")
         if not self.measurements:
             raise ValueError(f"finding {self.rule!r} has no measurements")
         if self.severity not in SEVERITIES:

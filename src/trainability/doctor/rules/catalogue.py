@@ -104,7 +104,9 @@ FILES: tuple[ModuleType, ...] = (
 RATES = Path(__file__).with_name("rates.json")  # written by `benchmarks/faults.py rates`; read when a page is made
 
 # Where a section begins to tell of another code: "Code `row`: ...", "A warning with code `row`: ...", "; `row`: ...".
-_ITEM = re.compile(r"(?<=[.;] )(?=(?:An? (?:error|warning|hint)[\w ,]*? |[A-Z]\w+[\w ,]{0,40}: )?[Cc]odes? `|`[a-z_]+`[,:])")
+_BEFORE = r"(?:An? (?:error|warning|hint)[\w ,]*? |[A-Z]\w+[\w ,]{0,40}: )?[Cc]odes? "
+_ITEM = re.compile(rf"(?<=[.;] )(?={_BEFORE}`|`[a-z_]+`[,:])")
+_LEAD = re.compile(rf"(?:{_BEFORE})?(?=`)")
 
 RULES: dict[str, Rule] = {rule.name: rule for file in FILES for rule in vars(file).values() if isinstance(rule, Rule)}
 
@@ -113,7 +115,8 @@ def explain(name: str) -> str:
     """Explain one rule: when it fires, why, what fools it, how to fix what it finds, and the source.
 
     Args:
-        name: of the rule, as findings give it, such as "gain_budget_low"; the code of a finding will do.
+        name: of the rule, as findings give it, such as "gain_budget_low"; or the code of a finding, such as
+            "gain_budget_low.input", for what the page says of that code and of the rule in general.
 
     Returns:
         Plain text of at most 110 characters a line.
@@ -128,9 +131,16 @@ def explain(name: str) -> str:
         near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "trainability explain lists them"
         raise ValueError(f"no rule is called {name!r}; {hint}")
-    paragraphs = [f"{rule.name}: {rule.summary}"]
-    paragraphs += [f"{title}: {text}" for title, text in {**rule.sections, **_facts(rule)}.items()]
-    return "\n\n".join("\n".join(_filled(part, first=k == 0) for k, part in enumerate(items(text))) for text in paragraphs)
+    code = name.partition(".")[2]
+    of_code = [item for item in items(rule.sections["Fires"]) if code in _codes(item)]
+    sections = {title: items(text) for title, text in {**rule.sections, **_facts(rule)}.items()}
+    if of_code:
+        kept = {title: [x for x in parts if not _codes(x) or code in _codes(x)] for title, parts in sections.items()}
+        sections = {**{title: parts for title, parts in kept.items() if parts}, "Fires": of_code}
+        sections["All codes"] = [f"trainability explain {rule.name}"]
+    paragraphs = [[f"{name if of_code else rule.name}: {rule.summary}"]]
+    paragraphs += [[f"{title}: {parts[0]}", *parts[1:]] for title, parts in sections.items()]
+    return "\n\n".join("\n".join(_filled(part, first=k == 0) for k, part in enumerate(parts)) for parts in paragraphs)
 
 
 def listing() -> str:
@@ -172,6 +182,12 @@ def markdown() -> str:
 def items(text: str) -> list[str]:
     """Split a section into what it says in general and one item for each code that it names."""
     return [part.strip() for part in _ITEM.split(text)]
+
+
+def _codes(item: str) -> set[str]:
+    """The codes that an item begins with."""
+    lead = _LEAD.match(item)
+    return set(re.findall(r"`([a-z_]+)`", item[lead.end() :].partition(":")[0])) if lead else set()
 
 
 def _filled(text: str, *, first: bool) -> str:
