@@ -580,6 +580,9 @@ EXAMPLES: dict[str, Example] = {
     ),
     # adversaries
     "unlimited_critic": Example({"warning": against(unlimited_critic=("critic", "maker"))}, near=fact()),
+    "repeated_step": Example(
+        {"error": fact(repeated_steps=(20, 40, True)), "warning": rehearsed(repeated_steps=(20, 40, False))}, near=rehearsed()
+    ),
     "saturating_generator": Example({"hint": against(flat_where_sure=("judge", "maker"))}, near=fact()),
     "fixed_noise": Example({"warning": against(fixed_noise=("judge", "maker"))}, near=fact()),
     # cut_off

@@ -153,6 +153,8 @@ def masked(kind: str) -> tuple[Tensor, Tensor]:
         return ids, ids.masked_fill(ids == 0, -100)
     labels = ids.clone() if kind in ("cloned", "turned") else ids
     where = torch.rand(N, T, generator=RNG) < 0.3
+    if kind == "unmasked":
+        return ids, ids.masked_fill(~where, -100)
     if kind == "prompt":  # of several words, which are given and not asked for
         return ids, ids.masked_fill(torch.arange(T) < 4, -100)
     some = torch.rand(N, T, generator=RNG)
@@ -163,7 +165,7 @@ def masked(kind: str) -> tuple[Tensor, Tensor]:
     return ids, labels.masked_fill(~where, -100)
 
 
-WORDS = {"in place": "words", "turned": "others", "cloned": None, "autoencoder": None, "prompt": None}
+WORDS = {"in place": "words", "turned": "others", "cloned": None, "autoencoder": None, "prompt": None, "unmasked": "some"}
 
 
 @pytest.mark.parametrize(("kind", "wrong"), WORDS.items())

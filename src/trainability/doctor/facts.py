@@ -132,7 +132,8 @@ class Facts:
         mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own.
         masked_answers: whether the next token is asked for at the beginning of each sequence, and not of words that follow.
         asks_shown: the loss asks only for what the model is given at the same place, and for nothing that was hidden: "values";
-            "words", where the mask was written into the labels; "others", where masked words are ignored. None elsewhere.
+            "words", where the mask was written into the labels; "others", where masked words are ignored; "some", where those
+            that are asked for are not hidden. None elsewhere.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
         filled_targets: a tensor of the batch that holds targets, a number that stands in one of its columns whatever the input
             is, between values that the input tells, and the share of the examples that have it; None if there is none.
@@ -237,6 +238,7 @@ class Facts:
         was_stopped: a script was stopped after some steps, by who follows it.
         in_vain: in a script whose own optimizer does not step, none of those that do ever had a gradient.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
+        repeated_steps: in a watched loop, as in `Rehearsal`.
         takes_turns: in a watched loop, steps train different layers, none of which the other steps train.
         order_blind: a table of positions in a model with attention whose answers do not go by positions; or None.
         all_given: whether the model is given every tensor of the batch, of which there are several.
@@ -435,6 +437,7 @@ class Facts:
     divided_again: int | None = None
     mean_again: int | None = None
     opposed: bool = False
+    repeated_steps: tuple[int, int, bool] | None = None
     takes_turns: bool = False
     order_blind: str | None = None
     all_given: bool = False

@@ -269,6 +269,8 @@ class Rehearsal:
             them, by a cosine below 0.5.
         cut_off: weights of which the body sets a quarter or more to one limit and its negative between two steps, half of the
             matrices or more; the limit; and the least share at it. None if there are none.
+        repeated_steps: of steps that an optimizer makes again on the very gradients of its last one, how many of how many, and
+            whether a loss scaler steps it, too; None where there are hardly any.
         rate_spent: of a scheduler that was stepped on to the planned end, the first step from which all rates are a thousandth
             of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
         rates_of_pass: where the length of the run is not known, the steps of one pass over the loader, all rates to its end (or
@@ -325,6 +327,7 @@ class Rehearsal:
     distances: tuple[float, ...] = ()
     redrawn: tuple[str, ...] = ()
     cut_off: tuple[tuple[str, ...], float, float] | None = None
+    repeated_steps: tuple[int, int, bool] | None = None
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
     late_peak: LatePeak | None = None

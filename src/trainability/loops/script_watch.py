@@ -335,7 +335,12 @@ class ScriptWatch:
 
     def on_scaler_step(self, optimizer: Any) -> None:
         """A loss scaler left a step out, if its losses are still waiting."""
-        if not self.trainers.are_at_work and self._follower.is_waiting:
+        if self.trainers.are_at_work:
+            return
+        for monitor in self._monitors.values():
+            if monitor.optimizer is optimizer:
+                monitor.scaler_stepped()
+        if self._follower.is_waiting:
             self._follower.complete(optimizer)
 
     def on_state(self, module: nn.Module) -> None:

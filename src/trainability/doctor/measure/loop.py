@@ -23,6 +23,7 @@ from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.pass_scales import Divisors, PassScales, divisors_of
 from trainability.doctor.measure.put_back import keep_attributes, keep_groups, keep_variables, put_back
 from trainability.doctor.measure.redrawn_weights import STEPS_COMPARED, RedrawnWeights
+from trainability.doctor.measure.repeated_steps import RepeatedSteps
 from trainability.doctor.measure.replaced import replaced
 from trainability.doctor.measure.stale_gradients import StaleGradients, norm
 from trainability.doctor.measure.statistics import has_values, local
@@ -55,6 +56,7 @@ class Loop:
         reached: ids of parameters that had a gradient when an optimizer stepped.
         resolved: ids of parameters that the gradient alone, times the learning rate, would have changed at a first step.
         redrawn: weights that were drawn anew between two steps of their optimizer, over the first steps.
+        repeated: steps that were made again on the same gradients.
         scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
         schedule_steps: steps of the scheduler for each that the body makes.
     """
@@ -108,7 +110,7 @@ class Loop:
         self.resolved: set[int] = set()
         self._asked: Counter[int] = Counter()  # steps of an optimizer at which that was asked
         self._began: set[int] = set()  # optimizers that have stepped
-        self.redrawn = RedrawnWeights(self.parameters)
+        self.redrawn, self.repeated = RedrawnWeights(self.parameters), RepeatedSteps()
         known = {id(each) for each in self.optimizers}
         self._beside = [each for each in optimizers(list(others)) if id(each) not in known]  # which the body has by itself
         self._left_losses = LeftLosses([*self.optimizers, *self._beside], lambda: self.watching)
@@ -275,7 +277,8 @@ class Loop:
             handles += [optimizer.register_step_pre_hook(hook) for hook in befores]
             handles += [optimizer.register_step_post_hook(hook) for hook in afters]
         try:
-            with replaced(torch.autograd, "backward", self._backward):
+            scaler_step = replaced(torch.amp.GradScaler, "step", self._scaler_step)
+            with replaced(torch.autograd, "backward", self._backward), scaler_step:
                 yield
         finally:
             with uninterrupted():
@@ -292,6 +295,12 @@ class Loop:
         result = original(tensors, *args, **kwargs)
         if is_asked:
             self.pass_scales.passed(divisors)
+        return result
+
+    def _scaler_step(self, original: Callable[..., Any], scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(scaler, optimizer, *args, **kwargs)
+        if self.watching and any(optimizer is own for own in self.optimizers):
+            self.repeated.scaled(optimizer)
         return result
 
     def answers_by(self, part: nn.Module) -> None:
@@ -343,6 +352,7 @@ class Loop:
             held = [(p, float(group.get("lr") or 0.0)) for group in optimizer.param_groups for p in group["params"]]
             self.resolved |= {id(p) for p, rate in held if id(p) not in self.resolved and _would_move(p, rate)}
         self.pass_scales.stepping(optimizer)
+        self.repeated.stepping(optimizer)
         self._mixed.stepping(optimizer)
         self._left_losses.stepping(optimizer)
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}

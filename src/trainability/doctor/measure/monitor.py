@@ -27,6 +27,7 @@ from trainability.doctor.measure.passed_by import PassedBy
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
 from trainability.doctor.measure.problems import Problems
 from trainability.doctor.measure.processes import ProcessWatch
+from trainability.doctor.measure.repeated_steps import RepeatedSteps
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.sampling import LayerSampler
 from trainability.doctor.rules.verdict import diagnose
@@ -109,6 +110,7 @@ class Monitor:
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
         self._is_entered = self._has_ended = self._is_complete = False
+        self._repeated = RepeatedSteps()
         self._num_uncalled = 0  # steps of the optimizer before the first call of after_backward
         self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
         self._reset_step()
@@ -194,6 +196,12 @@ class Monitor:
         if self._sampler.is_armed and self._sampler.has_backward and not self._micro:
             self._guarded(self._sampler.arm)
 
+    def scaler_stepped(self) -> None:
+        """Say that a loss scaler has stepped the optimizer, or has left its step out; without this, `step()` beside a step that
+        was left out is not seen.
+        """
+        self._guarded(lambda: self._repeated.scaled(self._optimizer))
+
     def record_evaluation(
         self,
         split: str,
@@ -222,7 +230,7 @@ class Monitor:
         facts = replace(
             self._facts or Facts(), **facts_so_far(self._plain, self._sampler, self._rivals, self._facts, self._samples)
         )
-        facts = replace(facts, passed_by=self._passed_by.num_parameters)
+        facts = replace(facts, passed_by=self._passed_by.num_parameters, repeated_steps=self._repeated.found())
         settings = settings_if_any(self._optimizer, self._plain, clip=self._clip) if self._optimizer is not None else None
         seen = Evidence(
             steps=tuple(self._steps),
@@ -316,6 +324,8 @@ class Monitor:
     def _before_step(self) -> None:
         self._is_stepping = True
         self._passed_by.stepping()
+        if self._optimizer is not None:
+            self._repeated.stepping(self._optimizer)
         if self._num_steps == 0 and self._micro and self._facts is not None:
             self._facts = replace(self._facts, cleared=is_cleared(self._facts.graph, self._plain, self._optimizer))
         self._compare_gauges()

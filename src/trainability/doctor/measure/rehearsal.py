@@ -225,6 +225,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "opposed": loop.opposed,
         "redrawn": tuple(name for name, count in loop.redrawn.counts.items() if count >= FEWEST_STEPS),
         "cut_off": loop.redrawn.limited(),
+        "repeated_steps": loop.repeated.found(),
         "stale_fraction": loop.stale.fraction,
         "stale_gradient": None if loop.stale.fraction is None else loop.stale.largest,
         "stale_holder": loop.stale_holder if loop.stale.fraction else None,

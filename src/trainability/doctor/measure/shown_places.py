@@ -183,3 +183,23 @@ def leaves_out_hidden(given: Tensor, asked: Tensor, is_asked: Tensor) -> bool:
     mark = hidden.mode().values
     is_mark = float((hidden == mark).float().mean()) >= _MARKED and not bool((given[is_asked] == mark).any())
     return is_mark and len(given[is_asked].unique()) >= _FEWEST_KINDS
+
+
+def asks_some_of_shown(given: Tensor, asked: Tensor, is_asked: Tensor) -> bool:
+    """Whether some places amid others are asked for, each holds the very word that is asked for, and so do the others.
+
+    Args:
+        given: (examples, places) of whole numbers, as the model is given them.
+        asked: the number that cross-entropy asks for at each place.
+        is_asked: whether it asks for one.
+
+    Returns:
+        False, too, where what is left out is at an end of the sequences, as padding or a prompt is, or of one or two words.
+    """
+    before, behind = is_asked.int().cumsum(dim=1), is_asked.flip(1).int().cumsum(dim=1).flip(1)
+    amid = ~is_asked & (before > 0) & (behind > 0)
+    if min(int(amid.sum()), int(is_asked.sum())) < max(_FEWEST, _LEAST_SHARE * is_asked.numel()):
+        return False
+    kinds = min(len(given[amid].unique()), len(given[is_asked].unique()))
+    are_alike = bool(set(given[amid].unique().tolist()) & set(given[is_asked].unique().tolist()))
+    return kinds >= _FEWEST_KINDS and are_alike and bool((asked == given)[is_asked].all())

@@ -15,7 +15,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
 from trainability.doctor.measure.own_tokens import returns_code
 from trainability.doctor.measure.randomness import generators_restored
-from trainability.doctor.measure.shown_places import asks_shown_words, leaves_out_hidden
+from trainability.doctor.measure.shown_places import asks_shown_words, asks_some_of_shown, leaves_out_hidden
 from trainability.doctor.readings import FEWEST_LENGTHS
 
 _NEARLY_ALL = 0.95
@@ -250,7 +250,10 @@ def _asked_of_places(seen: ForwardPass, call: Call, loss: Tensor, position: int)
     if bool(telling.any()) and bool(same[telling].all()) and not is_later:  # a few that differ are what is to be corrected
         if leaves_out_hidden(given, asked, is_asked):
             return {"asks_shown": "others"}
-        return {"unshifted": True} if _read_up_to(call, position) == 0 else {}
+        is_causal = _read_up_to(call, position) == 0
+        if not is_causal and asks_some_of_shown(given, asked, is_asked):
+            return {"asks_shown": "some"}
+        return {"unshifted": True} if is_causal else {}
     if _matches(later, telling[:, :-1]):
         if _read_up_to(call, position) == -1:
             return {"shifted_by": 2}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.nested import optimizers
+from trainability.doctor.measure.replaced import replaced
 from trainability.doctor.measure.uses import reaches, used_by
 
 
@@ -121,6 +122,22 @@ def _recorded(losses: list[Tensor]) -> Iterator[None]:
 
     torch.Tensor.backward = backward  # type: ignore[method-assign]
     try:
-        yield
+        with _without_scaling():
+            yield
     finally:
         torch.Tensor.backward = plain  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _without_scaling() -> Iterator[None]:
+    """Loss scalers hand losses on as they are, and step optimizers that stand still: there are no gradients to be checked."""
+
+    def step(original: Callable[..., Any], scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        return optimizer.step(*args, **kwargs)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(replaced(torch.amp.GradScaler, "scale", lambda original, scaler, outputs: outputs))
+        stack.enter_context(replaced(torch.amp.GradScaler, "step", step))
+        for name in ("unscale_", "update"):
+            stack.enter_context(replaced(torch.amp.GradScaler, name, lambda original, *args, **kwargs: None))
+        yield

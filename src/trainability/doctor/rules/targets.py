@@ -68,7 +68,18 @@ _SHOWN_OTHERS = Finding(
     remedy="labels[~mask] = -100, where mask is True for the tokens that were replaced by the mask",
     source="Devlin et al., BERT, NAACL 2019, section 3.1; the gradient of the logits beside the tokens",
 )
-_SHOWN = {"words": _SHOWN_WORDS, "values": _SHOWN_VALUES, "others": _SHOWN_OTHERS}
+_SHOWN_SOME = Finding(
+    rule="masked_targets",
+    code="masked_targets.shown",
+    severity="warning",
+    seen="the loss asks for some of the tokens, amid others, and the model is given every one of them at its place",
+    measurements=(Measurement(name="hidden tokens that are asked for", value=0.0, threshold=1.0),),
+    cause="the model is given the tokens themselves, and not the copy in which some are masked: it learns to return its input",
+    remedy="pass the masked copy to the model: model(ids.masked_fill(mask, mask_token_id)), with labels = "
+    "ids.masked_fill(~mask, -100)",
+    source="Devlin et al., BERT, NAACL 2019, section 3.1; the gradient of the logits beside the tokens",
+)
+_SHOWN = {"words": _SHOWN_WORDS, "values": _SHOWN_VALUES, "others": _SHOWN_OTHERS, "some": _SHOWN_SOME}
 
 
 @rule(severities=("warning", "hint"), explains=("constant_as_good", "overfit"))
@@ -81,8 +92,9 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
         than 0.9 of the tokens ignored there are the same, as padding would be. Code `shown`: values of the batch on which no
         output depends change with the random numbers; the loss counts none of these and 0.95 or more of the others, which the
         model receives unchanged, and the model returns as many numbers as there are; or the loss counts words at some
-        positions, the model receives each of them there, and most are a token that occurs nowhere else; in a watched loop,
-        numbers are hidden by the same value, and the loss counts only the others. Code `class`, a hint: for pixels,
+        positions, the model receives each of them there, and most are a token that occurs nowhere else, or they lie amid others
+        that it does not count, a twentieth of all or more, and the outputs do not depend on earlier tokens alone; in a watched
+        loop, numbers are hidden by the same value, and the loss counts only the others. Code `class`, a hint: for pixels,
         `ignore_index` of the loss is a class that the model has an output for, and that masks contain.
     Why: an inverted mask trains on the filler and ignores everything that should be learned. The loss falls to zero all the
         same. The loss itself is tested, so this is certain.

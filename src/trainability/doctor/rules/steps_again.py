@@ -1,0 +1,49 @@
+"""Steps of the optimizer, beside backward passes"""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+
+@rule(
+    severities=("error", "warning"),
+    verdict="unstable",
+    explains=("not_finite", "exploding_gradient", "oscillation", "loss_cliff", "update_ratio", "plateau"),
+)
+def repeated_step(evidence: Evidence) -> list[Finding]:
+    """The optimizer steps again on gradients on which it has stepped already.
+
+    Fires: three steps or more (one beside a loss scaler), and a quarter of the first 64, find the same gradients as the step
+        before, object for object, and none of them was written since: no backward pass, `zero_grad`, clipping or loss scaler
+        was between them. A step that `GradScaler.step` left out because a gradient is not finite counts as one that was made,
+        in a check and in `trainability run`.
+    Why: each update is made twice, with twice the momentum. Beside a loss scaler, the second one is also made where a gradient
+        has overflowed: one such step makes every weight NaN, which the scaler is there to prevent.
+    What fools it: an optimizer that writes into the gradients as it steps; one that is meant to step twice.
+    Fix: one step for each backward pass: scaler.step(optimizer) or optimizer.step(), not both.
+    Source: PyTorch, torch.amp.GradScaler; own, gradients compared.
+    """
+    rehearsal = evidence.rehearsal
+    found = reading.facts(evidence).repeated_steps or (rehearsal.repeated_steps if rehearsal is not None else None)
+    if found is None:
+        return []
+    repeated, steps, by_scaler = found
+    return [
+        Finding(
+            rule="repeated_step",
+            severity="error" if by_scaler else "warning",
+            seen=f"{repeated} of the first {steps} steps were made on the gradients of the step before: no backward pass was "
+            "between them",
+            measurements=(
+                Measurement(name="steps without a backward pass", value=float(repeated), threshold=0.0 if by_scaler else 2.0),
+                Measurement(name="steps", value=float(steps)),
+            ),
+            cause="scaler.step(optimizer) makes the step, or leaves it out where a gradient has overflowed, and "
+            "optimizer.step() makes it again"
+            if by_scaler
+            else "optimizer.step() is called twice for each backward pass",
+            remedy="remove optimizer.step() beside scaler.step(optimizer)" if by_scaler else "remove one of the two calls",
+            source="own; gradients compared",
+        )
+    ]
