@@ -1,8 +1,8 @@
 """Scripts as people write them, each with its mistake and without: what `check` and `trainability run` say of them.
 
-    python benchmarks/script_faults.py ask --set twenty --processes 2  # restartable; half a minute a script
-    python benchmarks/script_faults.py score --set twenty                # the table
-    python benchmarks/script_faults.py score --set twenty --wrong        # and what was said of each that went wrong
+    python benchmarks/script_faults.py ask --set twentyone --processes 2  # restartable; half a minute a script
+    python benchmarks/script_faults.py score --set twentyone                # the table
+    python benchmarks/script_faults.py score --set twentyone --wrong        # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
 `scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
@@ -90,6 +90,7 @@ SETS = (
     "eighteen",
     "nineteen",
     "twenty",
+    "twentyone",
 )
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0

@@ -232,6 +232,10 @@ def test_a_verdict_that_it_fails_says_what_was_measured() -> None:
     lost = rehearsal([2.3, 0.4, 0.5, 2.4])
     assert judge_rehearsal(lost).cause == "lost"
     assert "it was down to 0.4 after" in sentence(lost, judge_rehearsal(lost))
+    rising = tuple(RehearsedStep(step=i, loss=2.3, gradient_norm=1.0, lr=1e-3 * i, optimizer_steps=1) for i in range(1, 31))
+    assert judge_rehearsal(lost).verdict == "unstable"
+    assert judge_rehearsal(rehearsal([2.3, 0.4, 0.5, 2.31], steps=rising)).verdict == "cannot tell"
+    assert judge_rehearsal(rehearsal([2.3, 0.4, 0.5, 9.0], steps=rising)).verdict == "unstable"
     at_once = rehearsal([math.nan, 2.0, 1.0])
     assert "after that" not in sentence(at_once, judge_rehearsal(at_once))
 

@@ -118,3 +118,23 @@ def test_a_batch_norm_in_eval_mode_is_said_to_be_so() -> None:
 
 def test_examples_that_are_all_the_same_are_no_matter_of_the_norm() -> None:
     assert look(pooled(), (IMAGES[:1].repeat(16, 1, 1, 1), LABELS), ask).pooled_norm is None
+
+
+class NormalisedState(nn.Module):
+    """A recurrent cell whose state, zero at first, is normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inside, self.state = nn.Linear(9, 16), nn.Linear(16, 16, bias=False)
+        self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(len(x), 16)
+        for step in x.flatten(1)[:, :54].unflatten(1, (6, 9)).unbind(1):
+            state = torch.tanh(self.inside(step) + self.norm(self.state(state)))
+        return self.head(state)
+
+
+def test_a_normalised_state_that_begins_at_zero_is_no_empty_one() -> None:
+    assert "constant_output.norm" not in [finding.code for finding in watched(NormalisedState()).findings]

@@ -296,17 +296,23 @@ def is_matrix(layer: LayerStats) -> bool:
 def emptied_norms(evidence: Evidence) -> list[LayerStats]:
     """Normalisations that put out next to nothing at the first step, though their scale is not zero: 1 is what they are for.
 
-    In eval mode a batch norm only multiplies by what it has kept.
+    In eval mode a batch norm only multiplies by what it has kept. One that is emptied at the first of several calls alone, as
+    of a state that begins at zero, has a gradient from the others.
     """
     probe = evidence.probe
     first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
     if first is not None and first.training is False:
         return []
     layers = first.layers if first is not None else probe.layers if probe is not None and probe.at_start else ()
+    largest = max((s.gradient_rms or 0.0 for s in layers), default=0.0)
     return [
         s
         for s in layers
-        if s.kind == "norm" and s.weight_rms and s.activation_rms is not None and s.activation_rms < EMPTIED * s.weight_rms
+        if s.kind == "norm"
+        and s.weight_rms
+        and s.activation_rms is not None
+        and s.activation_rms < EMPTIED * s.weight_rms
+        and (s.gradient_rms or 0.0) <= EMPTIED * largest
     ]
 
 

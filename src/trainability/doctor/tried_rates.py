@@ -67,6 +67,8 @@ def by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | 
             return _unless_it_learns(rehearsal, DEAD, "no_rate") if no_rate else (verdict, cause)
         if verdict == DEAD and learning and not up:
             return CANNOT_TELL, cause
+        if verdict == CANNOT_TELL and cause == "lost":
+            return verdict, cause  # at the height of its schedule
         if not flat and verdict == CANNOT_TELL:
             exploded = own.end < min(own.shares[0], 0.0) - EXPLODED
             return (UNSTABLE, "smaller_rate") if exploded and down and turbulent else (verdict, cause)

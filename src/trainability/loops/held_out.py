@@ -19,6 +19,7 @@ from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.measure import stance
 from trainability.doctor.measure.of_loader import OfLoader, of_loader, without_workers
 from trainability.doctor.measure.written_data import Stored, stored_in
+from trainability.loops.evaluation_modes import EvaluationModes
 from trainability.loops.events import Guard
 from trainability.loops.monitor import Monitor
 from trainability.loops.streams import Streams
@@ -55,7 +56,7 @@ class HeldOut:
         self._last: tuple[DataLoader[Any] | None, Any, Any] | None = None  # with data set and batch; gradients were on
         self._place: str | None = None  # of the labels in a batch; "" where steps say different things
         self._pass: _Pass | None = None
-        self._streams = Streams()
+        self._streams, self._modes = Streams(), EvaluationModes()
         self._tell = Guard()
 
     @contextlib.contextmanager
@@ -105,7 +106,7 @@ class HeldOut:
         data, is_first = batches._dataset, batches._num_yielded == 1
         loader = ref() if (ref := self._loaders.get(batches)) is not None else None
         monitor = self._watched()
-        if self._pass is not None and (is_first or self._pass.data is not data):
+        if is_first or (self._pass is not None and self._pass.data is not data):
             self._end()
         if torch.is_grad_enabled() and (monitor is None or monitor.model.training):
             self._begun[id(data)] += is_first
@@ -114,7 +115,10 @@ class HeldOut:
         elif is_first and monitor is not None:
             if self._trained_on and id(data) not in self._trained_on:
                 self._others = loader
+                self._modes.begin(monitor)
             self._pass = _Pass(data, monitor, self._place or "") if self._is_due(data) else None
+        else:
+            self._modes.batch()
         if self._pass is not None:
             self._pass.batch = batch
 
@@ -184,6 +188,7 @@ class HeldOut:
 
     def _end(self) -> None:
         """A pass over validation is over."""
+        self._modes.end()
         if self._pass is None:
             return
         over, self._pass = self._pass, None

@@ -18,7 +18,7 @@ def is_meant(model: nn.Module) -> bool:
         return True
     if any(m.training and any(p.requires_grad for p in m.parameters()) for m in model.modules()):
         return True
-    return not any(_asks_for_mode(module) for module in _trained(model))
+    return not any(asks_for_mode(module) for module in _trained(model))
 
 
 def _trained(module: nn.Module) -> Iterator[nn.Module]:
@@ -31,7 +31,7 @@ def _trained(module: nn.Module) -> Iterator[nn.Module]:
         yield from _trained(child)
 
 
-def _asks_for_mode(module: nn.Module) -> bool:
+def asks_for_mode(module: nn.Module) -> bool:
     """Whether a module behaves differently in eval mode; for the user's own classes, whether `forward` reads `training`."""
     if isinstance(module, _BatchNorm):
         return module.track_running_stats

@@ -210,20 +210,25 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
     """The model is trained in eval mode, or evaluated in train mode.
 
     Fires: at a sampled step, or in a recorded evaluation of the validation split (training accuracy is often measured during
-        training, in train mode). For training, silent where the trained part has no batch norm or dropout (parts without
-        trainable parameters stay in eval mode anyway), and where a part with parameters was set to train mode separately.
-        Codes: `training`, `evaluation`.
+        training, in train mode). In a watched script, in every pass without gradients over a `DataLoader` of other data than
+        those that are trained on, all layers that ask for their mode (batch norm, dropout) run in train mode. For training,
+        silent where the trained part has no batch norm or dropout (parts without trainable parameters stay in eval mode
+        anyway), and where a part with parameters was set to train mode separately. Codes: `training`, `evaluation`.
     Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes the
         output for one image depend on its batch. If half of the normalisations put out less than half or more than twice their
         scale at the first step, nothing is normalised, and the resulting exploding, vanishing or constant values are listed
         here.
-    What fools it: fine-tuning all weights in eval mode on purpose, and Monte-Carlo dropout, which evaluates in train mode.
+    What fools it: fine-tuning all weights in eval mode on purpose; Monte-Carlo dropout, which evaluates in train mode (in a
+        script, not where dropout runs several times a batch); and image-to-image GANs that are tested in train mode on purpose.
     Fix: model.train() at the start of every epoch, model.eval() before every evaluation.
     Source: PyTorch, `torch.nn.Module.eval`; own check.
     """
     seen = [s for s in evidence.samples if s.training is not None]
     off = [s for s in seen if s.training is False]
-    on = [e for e in evidence.evaluations if e.model_training and e.split != "train"]
+    on = len([e for e in evidence.evaluations if e.model_training and e.split != "train"])
+    passes, of = reading.facts(evidence).evaluated_in_training or (0, 0)
+    if passes == of:
+        on += passes
     if not off and not on:
         return []
     training = bool(off)
@@ -238,7 +243,7 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
             else "the model is evaluated in train mode: dropout is on, batch norm uses the batch's statistics",
             measurements=(
                 Measurement(name="sampled steps in eval mode", value=float(len(off)), threshold=0.0),
-                Measurement(name="evaluations in train mode", value=float(len(on)), threshold=0.0),
+                Measurement(name="evaluations in train mode", value=float(on), threshold=0.0),
             ),
             cause="model.eval() was not followed by model.train()" if training else "model.eval() is missing",
             remedy="model.train() at the start of every epoch" if training else "model.eval() before evaluating",
