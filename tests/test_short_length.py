@@ -1,6 +1,7 @@
 """Data sets that count their batches, and all that holds more than it declares for a reason."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Subset, WeightedRandomSampler, default_collate
 
 from trainability.checking.check import check
-from trainability.doctor.measure.short_length import short_length
+from trainability.cli import program as cli
+from trainability.doctor.measure.short_length import short_length, short_pass
 from trainability.doctor.setup import Setup
 
 COUNT, BATCH = 300, 16
@@ -116,3 +118,71 @@ def test_check_names_it_first(length: int) -> None:
     )
     codes = [finding.code for finding in check(setup).findings if finding.severity != "hint"]
     assert codes[:1] == (["short_length"] if length < COUNT else [])
+
+
+class Batches:
+    """A program's own loader, which ends each pass after some batches."""
+
+    def __init__(self, length: int, ends: int | None) -> None:
+        self.length, self.ends = length, ends
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Any]:
+        for k in range(self.length if self.ends is None else self.ends):
+            yield SERIES[k * BATCH % 200 :][:BATCH], torch.arange(BATCH) % 4
+
+
+PASSES: dict[str, tuple[Any, tuple[int, int, bool] | None]] = {
+    "ends early": (Batches(40, 7), (7, 40, False)),
+    "its length": (Batches(40, None), None),
+    "without the last batches": (Batches(40, 36), None),
+    "more than its length": (Batches(7, 40), None),
+    "a list": ([(SERIES[:BATCH], torch.arange(BATCH) % 4)], None),
+    "a loader": (loader(Made(COUNT, ROWS.__getitem__)), None),
+    "an iterator": (iter(Batches(40, 7)), None),
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_passes_that_end_before_their_length(name: str) -> None:
+    batches, found = PASSES[name]
+    assert short_pass(batches) == found
+
+
+def test_a_short_pass_is_told_in_a_check() -> None:
+    model = nn.Linear(6, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for batches, told in ((Batches(40, 7), True), (Batches(40, None), False)):
+        codes = [f.code for f in check(model, batches, F.cross_entropy, optimizer).findings]
+        assert ("short_length.pass" in codes) == told
+
+
+SCRIPT = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+x = torch.randn(800, 12)
+loader = DataLoader(TensorDataset(x, x[:, :4].argmax(dim=1)), batch_size=20, shuffle=True)
+model = nn.Linear(12, 4)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+for epoch in range(6):
+    for k, (a, b) in enumerate(loader):
+        if k == LIMIT:
+            break
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(a), b).backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("limit", "told"), [("5", True), ("-1", False), ("35", False), ("5 + epoch", False)])
+def test_a_loop_that_leaves_its_loader(tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: str, told: bool) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT.replace("LIMIT", limit))
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--dir", str(tmp_path / "run"), str(script)])
+    assert ("batches" in "".join(capsys.readouterr())) == told

@@ -22,6 +22,7 @@ from trainability.doctor.measure.written_data import Stored, stored_in
 from trainability.loops.evaluation_modes import EvaluationModes
 from trainability.loops.events import Guard
 from trainability.loops.monitor import Monitor
+from trainability.loops.pass_lengths import PassLengths
 from trainability.loops.streams import Streams
 
 _MOST_EXAMPLES, _FEWEST_EXAMPLES, _MOST_CLASSES = 4000, 100, 1000
@@ -56,7 +57,7 @@ class HeldOut:
         self._last: tuple[DataLoader[Any] | None, Any, Any] | None = None  # with data set and batch; gradients were on
         self._place: str | None = None  # of the labels in a batch; "" where steps say different things
         self._pass: _Pass | None = None
-        self._streams, self._modes = Streams(), EvaluationModes()
+        self._streams, self._modes, self._lengths = Streams(), EvaluationModes(), PassLengths()
         self._tell = Guard()
 
     @contextlib.contextmanager
@@ -110,6 +111,7 @@ class HeldOut:
             self._end()
         if torch.is_grad_enabled() and (monitor is None or monitor.model.training):
             self._begun[id(data)] += is_first
+            self._lengths.given(loader, batches._num_yielded)
             self._last = (loader, data, batch)
             self._streams.given(data, batch)
         elif is_first and monitor is not None:
@@ -183,6 +185,8 @@ class HeldOut:
             if len(places) == 1:
                 self._place = places[0] if self._place in (None, places[0]) else ""
         self._streams.stepped(self._trained, data, self._place, None if asked is None else asked[0])
+        if monitor is not None:
+            monitor.of_script["short_pass"] = self._lengths.left_early()
         if monitor is not None and asked is not None:
             monitor.streamed = self._streams.order(data, self._place)
 

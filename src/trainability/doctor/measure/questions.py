@@ -56,7 +56,7 @@ from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.same_after import same_after
 from trainability.doctor.measure.same_words import same_words
 from trainability.doctor.measure.sequences import mixed_sequences
-from trainability.doctor.measure.short_length import short_length
+from trainability.doctor.measure.short_length import short_length, short_pass
 from trainability.doctor.measure.shown_places import asks_shown_values
 from trainability.doctor.measure.shuffled_apart import pair_relation
 from trainability.doctor.measure.slope_signs import falls_with_slopes
@@ -207,7 +207,10 @@ def questions_of_pairs(
         "sums along the batch": lambda known: {
             "readings": replace(known.readings, unsorted=unsorted_times(plain, batch, forward))
         },
-        "the length of the data": lambda known: {"readings": replace(known.readings, short=short_length(batches))},
+        "the length of the data": lambda known: {
+            "readings": replace(known.readings, short=short_length(batches)),
+            "short_pass": short_pass(batches),
+        },
         "names that are taken for amounts": lambda known: {
             "readings": replace(
                 known.readings,

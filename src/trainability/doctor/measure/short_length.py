@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRandomSampler
 
 from trainability.doctor.batches import tensors
@@ -13,6 +15,8 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 from trainability.doctor.readings import ShortLength
 
 _FEWEST = 4  # batch size: with fewer examples, lengths are easily multiples of each other
+_MOST_SECONDS = 2.0
+_END = object()
 
 
 def short_length(loader: Any) -> ShortLength | None:
@@ -47,6 +51,32 @@ def short_length(loader: Any) -> ShortLength | None:
             held = _num_answered(answers, declared, size)
             if held is not None and declared in (held // size, -(-held // size)):
                 return ShortLength(declared=declared, held=held, batch_size=size)
+    return None
+
+
+def short_pass(loader: Any) -> tuple[int, int, bool] | None:
+    """Whether a loader of the program's own ends a pass before half of its length, which is found by reading it.
+
+    Args:
+        loader: with a length, and iterators that each begin anew. Batches are read for two seconds at most, under restored
+            random numbers.
+
+    Returns:
+        The batches of a pass, the length, and False; None of a torch DataLoader over a data set with indices, of lists, and of
+        a pass that takes longer.
+    """
+    if isinstance(loader, DataLoader | Sequence | Tensor) or not hasattr(loader, "__len__"):
+        return None
+    with randomness_restored(), generators_restored(loader), contextlib.suppress(Exception):
+        declared, began = len(loader), time.monotonic()
+        batches = iter(loader)
+        if batches is loader:
+            return None
+        for read in range(declared // 2 + 1):
+            if next(batches, _END) is _END:
+                return (read, declared, False) if 2 * read < declared else None
+            if time.monotonic() - began > _MOST_SECONDS:
+                return None
     return None
 
 

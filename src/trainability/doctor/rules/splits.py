@@ -6,12 +6,12 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.readings import ShortLength
 from trainability.doctor.rules.channel_order import in_another_order, other_channels, other_statistics
 from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_alone
 from trainability.doctor.rules.missing_classes import missing_classes
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.split_meaning import means_otherwise, words_change, words_mean_otherwise
+from trainability.doctor.rules.unread_examples import cut_short, too_few_weights
 from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_training
 
 _SAME_STATISTICS = "normalise both with the training set's statistics, as the last step"
@@ -38,7 +38,9 @@ def short_length(evidence: Evidence) -> list[Finding]:
 
     Fires: `dataset[len(dataset)]` is an example like the first, and so are all up to an index that raises; and the length is
         that index divided by the loader's batch size, rounded up or down, or by a number of the data set with "batch" in its
-        name. Code `weights`: the loader's `WeightedRandomSampler` has fewer weights than the data set has examples.
+        name. Code `weights`: the loader's `WeightedRandomSampler` has fewer weights than the data set has examples. Code
+        `pass`: a loader of the program's own ends each pass after half of the batches that its `len` gives, or fewer; as a
+        hint, in a watched script, the loop leaves a `DataLoader` at the same batch in every pass, before half of its length.
     Why: a DataLoader counts examples and requests no index from the length on, so only the first `len(dataset)` examples are
         read. With images sorted by folder, these are of one class or two, and the loss falls to zero. A sampler with one weight
         per class draws only as many examples as there are classes, the first ones.
@@ -49,9 +51,9 @@ def short_length(evidence: Evidence) -> list[Finding]:
     """
     found = reading.facts(evidence).readings.short
     if found is None:
-        return []
+        return cut_short(reading.facts(evidence))
     if found.batch_size is None:
-        return [_too_few_weights(found)]
+        return [too_few_weights(found)]
     return [
         Finding(
             rule="short_length",
@@ -66,21 +68,6 @@ def short_length(evidence: Evidence) -> list[Finding]:
             source="PyTorch, torch.utils.data.Dataset",
         )
     ]
-
-
-def _too_few_weights(found: ShortLength) -> Finding:
-    """A sampler that is given one weight per class."""
-    return Finding(
-        rule="short_length",
-        code="short_length.weights",
-        severity="warning",
-        seen=f"the sampler has {found.declared} weights, and the data set {found.held} examples: only examples 0 to "
-        f"{found.declared - 1} are ever drawn",
-        measurements=(Measurement(name="weights of the sampler", value=float(found.declared), threshold=float(found.held)),),
-        cause="WeightedRandomSampler takes one weight per example; it was given one per class, or those of other data",
-        remedy="WeightedRandomSampler(class_weights[labels], num_samples=len(labels)), with labels of all training examples",
-        source="PyTorch, torch.utils.data.WeightedRandomSampler",
-    )
 
 
 @rule(severities=("warning", "hint"))

@@ -1,0 +1,31 @@
+"""Passes over a `DataLoader` that a loop leaves before their end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_FEWEST_PASSES = 3
+
+
+class PassLengths:
+    """Counts the batches of each pass over the loader that is trained on."""
+
+    def __init__(self) -> None:
+        self._key: int | None = None
+        self._declared = self._last = 0
+        self._passes: list[int] = []
+
+    def given(self, loader: Any, number: int) -> None:
+        """The loader has yielded the batch of this number, from 1, of a pass."""
+        if id(loader) != self._key:
+            self._key, self._passes = id(loader), []
+            self._declared = len(loader) if hasattr(loader, "__len__") else 0
+        elif number == 1:
+            self._passes.append(self._last)
+        self._last = number
+
+    def left_early(self) -> tuple[int, int, bool] | None:
+        """The batches of a pass, those of the loader, and True, where each of three passes and more was left before half."""
+        if len(self._passes) < _FEWEST_PASSES or len(set(self._passes)) > 1 or self._passes[0] < 2:
+            return None
+        return (self._passes[0], self._declared, True) if 2 * self._passes[0] < self._declared else None
