@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import trainability
 from trainability.doctor.measure.handed_over import handed_over
 from trainability.doctor.measure.opponents import same_aim
 from trainability.doctor.measure.uses import reaches
@@ -58,10 +59,44 @@ def parts(sign: float, kind: str) -> tuple[Gan, torch.optim.Optimizer, Callable[
         optimizer.step()
         return loss
 
-    return gan, optimizer, by_closure if kind == "closure" else by_globals
+    class Trainer:
+        """Holds the critic's optimizer, counts its calls, and calls a method of its own."""
+
+        def __init__(self) -> None:
+            self.critic_optimizer, self.count = own, 0
+
+        def judge(self, model: Any, batch: Any) -> None:
+            self.critic_optimizer.zero_grad()
+            (model.critic(model.generator(torch.randn(32, 3)).detach()).mean() - model.critic(batch[0]).mean()).backward()
+            self.critic_optimizer.step()
+
+        def __call__(self, model: Any, optimizer: Any, batch: Any) -> Tensor:
+            self.count += 1
+            self.judge(model, batch)
+            optimizer.zero_grad()
+            loss = sign * model.critic(model.generator(torch.randn(32, 3))).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        def step(self, model: Any, optimizer: Any, batch: Any) -> Tensor:
+            return self(model, optimizer, batch)
+
+    trainer = Trainer()
+    bodies = {
+        "closure": by_closure,
+        "globals": by_globals,
+        "object": trainer,
+        "method": trainer.step,
+        "object in a closure": lambda model, optimizer, batch: trainer(model, optimizer, batch),
+    }
+    return gan, optimizer, bodies[kind]
 
 
-@pytest.mark.parametrize("kind", ["closure", "globals"])
+KINDS = ["closure", "globals", "object", "method", "object in a closure"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("sign", "found"), [(1.0, (1, 0)), (-1.0, None)])
 def test_a_critic_s_optimizer_beside_the_body_is_handed_over(kind: str, sign: float, found: Any) -> None:
     gan, optimizer, body = parts(sign, kind)
@@ -78,7 +113,7 @@ def test_a_critic_s_optimizer_beside_the_body_is_handed_over(kind: str, sign: fl
     assert not any(optimizer.state for optimizer in optimizers)
 
 
-@pytest.mark.parametrize("kind", ["closure", "globals"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_on_the_originals_it_does_what_the_body_does(kind: str) -> None:
     results = []
     for hands_over in (False, True):
@@ -133,3 +168,15 @@ def test_a_dict_of_models_keeps_its_structure() -> None:
     before = judge[0].weight.detach().clone()
     step(models, optimizers, LOADER[0])
     assert not torch.equal(before, judge[0].weight)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_check_steps_what_a_body_holds_and_puts_it_back(kind: str) -> None:
+    gan, optimizer, body = parts(-1.0, kind)
+    before = copy.deepcopy(gan.state_dict())
+    found = trainability.check(gan, LOADER, step=body, optimizer=optimizer).evidence.rehearsal
+    assert found is not None
+    assert "critic.0.weight" not in found.unmoved
+    assert all(torch.equal(before[name], value) for name, value in gan.state_dict().items())
+    assert not CRITIC_OPTIMIZER.state
+    assert not optimizer.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator
 from types import CellType, FunctionType
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from trainability.doctor.measure.nested import modules, optimizers
-from trainability.doctor.measure.uses import global_names, held_parameters, is_filled, is_library
+from trainability.doctor.measure.uses import global_names, held_parameters, is_filled, is_library, is_own_object
 
 Step = Callable[[Any, Any, Any], Any]
 _Slot = tuple[tuple[str, Any], Callable[[Any], None], Callable[[], None]]  # what goes in, how it is set, and how emptied
@@ -30,9 +31,11 @@ def handed_over(model: Any, optimizer: Any, step: Step) -> tuple[Step, Any] | No
 
     Returns:
         A body that finds all of these in what it is given, and the optimizers to give it: the present ones and, behind them,
-        those that it held by itself. None where it holds none, and of anything but a function.
+        those that it held by itself. None where it holds none, and of anything but a function, a method, or an object of the
+        program's own that can be called.
     """
-    if not isinstance(step, FunctionType):
+    function, owner = _function_of(step)
+    if function is None:
         return None
     places = dict(_places(model))
     parameters = {id(p) for each in modules(model) for p in each.parameters()}
@@ -52,26 +55,42 @@ def handed_over(model: Any, optimizer: Any, step: Step) -> tuple[Step, Any] | No
         return None
 
     rebuilt = _Rebuilt(key_of)
-    body = rebuilt.of(step)
+    body = rebuilt.of(function)
+    twin = rebuilt.twin_of(owner) if owner is not None else None
     if not rebuilt.slots:
         return None
-    return _called_with(body, tuple(rebuilt.slots), has_own=bool(own)), (optimizer, *own) if own else optimizer
+    return _called_with(body, twin, tuple(rebuilt.slots), has_own=bool(own)), (optimizer, *own) if own else optimizer
 
 
-def _called_with(body: Step, slots: tuple[_Slot, ...], *, has_own: bool) -> Step:
+def _function_of(step: Step) -> tuple[FunctionType | None, Any]:
+    """The function that a body is, and the object whose method it is, or None."""
+    if isinstance(step, FunctionType):
+        return step, None
+    function, owner = (step.__func__, step.__self__) if inspect.ismethod(step) else (type(step).__call__, step)
+    is_own = isinstance(function, FunctionType) and not is_library(function) and hasattr(owner, "__dict__")
+    return (function, owner) if is_own and not isinstance(owner, nn.Module | type) else (None, None)
+
+
+def _called_with(body: Step, twin: Any, slots: tuple[_Slot, ...], *, has_own: bool) -> Step:
     """The body with its variables filled from what it is given, and empty between two calls."""
+    owner = () if twin is None else (twin,)
 
-    def whole(model: Any, optimizer: Any, batch: Any) -> Any:
+    held_by_owner = tuple(vars(twin).values()) if owner else ()
+
+    # Among the defaults it is looked for, to be put back.
+    def whole(model: Any, optimizer: Any, batch: Any, _: Any = held_by_owner) -> Any:
         first, *rest = optimizer if has_own else (optimizer,)
         held = {"given": optimizers(first), "own": rest}
         for (kind, key), put, _ in slots:
             put(_at(model, key) if kind == "model" else held[kind][key])
         try:
-            return body(model, first, batch)
+            return body(*owner, model, first, batch)
         finally:
             for _, _, clear in slots:
                 clear()
 
+    if owner:
+        vars(whole)["__self__"] = twin
     return whole
 
 
@@ -85,6 +104,7 @@ class _Rebuilt:
     def __init__(self, key_of: Callable[[Any], tuple[str, Any] | None]) -> None:
         self._key_of = key_of
         self._known: dict[int, FunctionType] = {}
+        self._twins: dict[int, Any] = {}
         self.slots: list[_Slot] = []
 
     def of(self, function: FunctionType) -> FunctionType:
@@ -100,6 +120,8 @@ class _Rebuilt:
             elif _is_own(content):
                 cells.append(new := CellType())
                 waiting.append((new, content))
+            elif self._holds_some(content):
+                cells.append(CellType(self.twin_of(content)))
             else:
                 cells.append(cell)  # shared: a counter goes on counting
         space = dict(function.__globals__)
@@ -116,7 +138,24 @@ class _Rebuilt:
                 self.slots.append((key, _entering(space, name), _removing(space, name)))
             elif _is_own(content):
                 space[name] = self.of(content)
+            elif self._holds_some(content):
+                space[name] = self.twin_of(content)
         return made
+
+    def _holds_some(self, value: Any) -> bool:
+        """Whether an object of a class of the program's own has an attribute that is to be set."""
+        return is_own_object(value) and any(self._key_of(each) is not None for each in vars(value).values())
+
+    def twin_of(self, owner: Any) -> Any:
+        """A copy of an object, with attributes that are set at each call."""
+        if id(owner) in self._twins:
+            return self._twins[id(owner)]
+        twin = self._twins[id(owner)] = copy.copy(owner)
+        for name, value in list(vars(twin).items()):
+            if (key := self._key_of(value)) is not None:
+                vars(twin).pop(name)
+                self.slots.append((key, _entering(vars(twin), name), _removing(vars(twin), name)))
+        return twin
 
 
 def _is_own(value: Any) -> bool:

@@ -21,19 +21,18 @@ _RANGES = {
     "Exp": ("exp", 0.0, math.inf),
 }
 _BEYOND = 0.1  # of the range's half: noise or a rounded scale is no other range
-_FEWEST = 256  # numbers
+_FEWEST = 128  # numbers
 
 
 class JudgedRange:
     """Listens to several models while a body of a loop runs once.
 
     Args:
-        models: that the body calls, or containers of these.
+        models: that the body calls; where one holds several and is not called itself, these.
     """
 
     def __init__(self, models: list[nn.Module]) -> None:
-        containers = (nn.ModuleDict, nn.ModuleList)
-        self._models = [part for each in models for part in (each.children() if isinstance(each, containers) else [each])]
+        self._models = models
         self._handles: list[Any] = []
         self._made: list[tuple[nn.Module, Tensor, str | None]] = []  # kept alive, so that an address is one tensor's
         self._judged: dict[nn.Module, set[str]] = {}  # bounded functions of what each was given by another

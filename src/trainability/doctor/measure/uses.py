@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Iterator
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import torch
@@ -114,9 +114,22 @@ def is_filled(cell: Any) -> bool:
     return False
 
 
-def _stateful(values: Any) -> list[Any]:
-    return [
-        v
-        for v in leaves(list(values))
-        if hasattr(v, "state_dict") and hasattr(v, "load_state_dict") and not isinstance(v, type)
-    ]
+def _stateful(values: Any, depth: int = 2) -> list[Any]:
+    """Those that have a state to load, also where objects of the program's own classes hold them."""
+    found: list[Any] = []
+    for value in leaves(list(values)):
+        if isinstance(value, type):
+            continue
+        if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):
+            found.append(value)
+        elif depth > 0 and is_own_object(value):
+            found += _stateful(vars(value).values(), depth - 1)
+    return found
+
+
+def is_own_object(value: Any) -> bool:
+    """Whether an object is of a class of the program's own, which is no module and no optimizer."""
+    if isinstance(value, nn.Module | torch.optim.Optimizer | type | ModuleType) or not hasattr(value, "__dict__"):
+        return False
+    functions = [each for each in vars(type(value)).values() if inspect.isfunction(each)]
+    return not inspect.isroutine(value) and bool(functions) and not any(is_library(each) for each in functions)
