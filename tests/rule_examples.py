@@ -583,6 +583,13 @@ EXAMPLES: dict[str, Example] = {
     "repeated_step": Example(
         {"error": fact(repeated_steps=(20, 40, True)), "warning": rehearsed(repeated_steps=(20, 40, False))}, near=rehearsed()
     ),
+    "idle_term": Example(
+        {
+            "warning": fact(readings=Readings(idle_term=("argmax", 0.5))),
+            "hint": fact(readings=Readings(idle_term=("argmax", 1e-3))),
+        },
+        near=fact(readings=Readings()),
+    ),
     "saturating_generator": Example({"hint": against(flat_where_sure=("judge", "maker"))}, near=fact()),
     "fixed_noise": Example({"warning": against(fixed_noise=("judge", "maker"))}, near=fact()),
     # cut_off

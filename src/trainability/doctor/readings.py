@@ -292,6 +292,8 @@ class Readings:
         floored_log_scale: the function, never below zero, whose result two exponentials are taken of; None if there is none.
         wrong_backward: the class of a function of the program's own whose `backward` is not the slope of its `forward`, and the
             multiple of the slope that is nearest to it; None if there is none.
+        idle_term: of a term of the loss that has no gradient, the step function of the outputs that it is computed by, and its
+            share of the loss; None if there is none.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
             of the loss, for the typical weight, and its share of the loss; None if there is none.
         told_by_a_line: a linear map of the input explains the targets of a model whose trace shows that nothing in it bends.
@@ -329,6 +331,7 @@ class Readings:
     affine: AffineWhole | None = None
     told_by_a_line: bool = False
     wrong_backward: tuple[str, float] | None = None
+    idle_term: tuple[str, float] | None = None
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None
     odd_likelihood: float | None = None

@@ -35,6 +35,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, output_facts, recurrence
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.hidden_words import Attended
+from trainability.doctor.measure.idle_terms import idle_term
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.index_goals import IndexGoals
 from trainability.doctor.measure.influence import (
@@ -266,6 +267,7 @@ def _questions_of_formula(
     asked: dict[str, tuple[str, Callable[[], Any]]] = {
         "functions of the program's own": ("wrong_backward", lambda: wrong_backward(plain, batch, forward, loss)),
         "losses that are computed and dropped": ("overwritten_losses", lambda: overwritten_losses(plain, batch, forward)),
+        "terms without a slope": ("idle_term", lambda: idle_term(plain, batch, forward)),
         "norms that do nothing": ("idle_norms", lambda: idle_norms(plain, batch, forward)),
         "weights that were trained before": ("is_fine_tuned", lambda: is_fine_tuned(plain)),
         "a new layer that is frozen": ("frozen_head", lambda: frozen_head(plain, batch, forward)),

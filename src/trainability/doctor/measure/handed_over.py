@@ -71,7 +71,7 @@ def _function_of(step: Step) -> tuple[FunctionType | None, Any]:
     return (function, owner) if is_own and not isinstance(owner, nn.Module | type) else (None, None)
 
 
-def _called_with(body: Step, twin: Any, slots: tuple[_Slot, ...], *, has_own: bool) -> Step:
+def _called_with(body: Callable[..., Any], twin: Any, slots: tuple[_Slot, ...], *, has_own: bool) -> Step:
     """The body with its variables filled from what it is given, and empty between two calls."""
     owner = () if twin is None else (twin,)
 
