@@ -876,6 +876,35 @@ def test_facts_come_first_then_suspicions_then_small_changes() -> None:
     assert ranked == ["all_parameters", "he", "decay_off", "dropout_off"]
 
 
+@pytest.mark.parametrize(("left", "fixes"), [(0.95, True), (0.55, True), (0.4, False), (0.3, False)])
+def test_a_larger_rate_fixes_what_is_still_far_from_half_way(left: float, fixes: bool) -> None:
+    (rate,), (other,) = standing(rate_ten=0.01), standing(he=0.01)
+    slow = dataclasses.replace(witness(left, left), hastening=frozenset(name for name, c in INTERVENTIONS.items() if c.hastens))
+    assert slow.is_fixed_by(rate) == fixes
+    assert slow.is_fixed_by(other)
+    assert INTERVENTIONS["rate_hundred"].hastens
+    assert not INTERVENTIONS["rate_tenth"].hastens
+
+
+@pytest.mark.parametrize(("draws", "tested"), [(True, False), (False, True)])
+def test_the_loss_of_a_policy_is_no_measure(draws: bool, tested: bool) -> None:
+    model = planted.mlp(4, 16, 3)
+
+    def step(model: Any, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        chosen = torch.distributions.Categorical(logits=model(batch[0]))
+        actions = chosen.sample()
+        loss = -(chosen.log_prob(actions) * (actions == batch[1][:, 0]).float()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    batches = planted.loader(torch.randn(256, 4), torch.zeros(256, 1))
+    setup = Setup(model=model, step=step, optimizer=torch.optim.Adam(model.parameters(), 1e-3), train_loader=batches)
+    found = alone("rate_ten", setup, evidence=Evidence(facts=Facts(draws_own=draws)))
+    assert bool(found.arms) is tested
+
+
 def test_a_rate_that_is_doubted_also_helps() -> None:
     (arm,) = judged(standing(rate_ten=0.3), witness(), "at chance", ["rate_ten"], "a doubt")
     assert (arm.outcome, arm.reason) == ("also helps", "a doubt")

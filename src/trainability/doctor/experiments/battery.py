@@ -84,6 +84,9 @@ def experiment(
             return Experiments(notes=(*notes, f"experiments: nothing was tested, because {error}"))
         if source.plays and source.judge is None:
             return Experiments(notes=(*notes, "experiments: of models with losses of their own none makes what batches hold"))
+        if evidence.facts is not None and evidence.facts.draws_own and source.task.chance is None and not source.plays:
+            why = "a step draws by what its outputs say, as a policy acts, and its loss does not show what is learned"
+            return Experiments(notes=(*notes, f"experiments: nothing was tested, because {why}"))
         table = INTERVENTIONS if interventions is None else interventions
         found = _Battery(source, tuple(findings), table, max_steps, began + seconds, progress, elsewhere).run()
     notes = (*notes, *source.notes, *found.notes)

@@ -29,6 +29,7 @@ class Intervention:
         compensates: whether it makes up for many faults without undoing them, as another learning rate does; no counted fact is
             about it, and where another change that a finding suggests fixes the program too, that one is the cause.
         yields_to: family of changes any of which is nearer to the cause, if it fixes the program too, however far it gets.
+        hastens: whether a program that learns as it is learns the same in fewer steps, as with a larger learning rate.
         stands_in: as `compensates`, unless a counted fact calls for it: frozen layers, once trained, may do the work of any
             others.
         is_counted: whether it applies only where what it undoes was counted in this copy, as weights that no gradient reaches,
@@ -47,6 +48,7 @@ class Intervention:
     make: Callable[[Variant], None]
     answers: tuple[str, ...] = ()
     compensates: bool = False
+    hastens: bool = False
     yields_to: str = ""
     stands_in: bool = False
     is_counted: bool = False

@@ -80,6 +80,7 @@ def _rate(name: str, factor: float, words: str) -> Intervention:
         hinted=hinted,
         family="rate",
         compensates=True,
+        hastens=factor > 1,
     )
 
 

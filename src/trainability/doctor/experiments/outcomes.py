@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import FAILING, JOINT, OTHER_SEED, UNCHANGED, Arm, State
-from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, OUT_OF_REACH, Scale, fixes
+from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, HALF, LEAST, OUT_OF_REACH, Scale, fixes
 from trainability.doctor.outlook import judge_rehearsal
 
 _FEWEST_LOOKS = 4
@@ -29,6 +29,7 @@ class Witness:
         planned_steps: of the whole run; None if unknown.
         evidence: what was seen before.
         fixed_in: steps in which a change fixed at first; None if none did.
+        hastening: names of changes that make a program that learns only faster.
     """
 
     unchanged: Arm
@@ -38,6 +39,7 @@ class Witness:
     planned_steps: int | None
     evidence: Evidence
     fixed_in: int | None = None
+    hastening: frozenset[str] = frozenset()
 
     def left(self, steps: int | None = None) -> float:
         """What the better of both seeds leaves, after some steps or at the end of each."""
@@ -103,6 +105,8 @@ class Witness:
         ahead = min(unchanged, 1.0) - changed
         if self.scale.is_game and not changed <= _OWN_FALL * self.scale.left(arm.curve[0][1]):
             return False  # other weights may make something nearer before any step, and learn nothing
+        if arm.name in self.hastening and not arm.is_certain and unchanged < HALF:
+            return False  # more steps do the same
         is_ahead = arm.is_certain or ahead > self.apart(arm.steps) or unchanged >= OUT_OF_REACH * max(changed, LEAST)
         return (
             fixes(changed, unchanged, blind=self.scale.blind, is_game=self.scale.is_game, is_certain=arm.is_certain)

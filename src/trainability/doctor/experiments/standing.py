@@ -60,6 +60,7 @@ class Standing:
             planned_steps=self.source.setup.planned_steps,
             evidence=self.source.evidence,
             fixed_in=fixed_in,
+            hastening=frozenset(name for name, change in self.interventions.items() if change.hastens),
         )
 
     def may_come_late(self, witness: Witness, found: Iterable[Arm], compensating: Collection[str]) -> bool:
