@@ -23,7 +23,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.opponents import IdleLoss, Opponents
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
-from trainability.doctor.readings import MisreadEdges, Overwritten, Readings, ShortLength
+from trainability.doctor.readings import MisreadEdges, Overwritten, Readings, ShortLength, ShortPass
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
@@ -582,6 +582,13 @@ EXAMPLES: dict[str, Example] = {
     "unlimited_critic": Example({"warning": against(unlimited_critic=("critic", "maker"))}, near=fact()),
     "repeated_step": Example(
         {"error": fact(repeated_steps=(20, 40, True)), "warning": rehearsed(repeated_steps=(20, 40, False))}, near=rehearsed()
+    ),
+    "short_pass": Example(
+        {
+            "warning": fact(short_pass=ShortPass(read=7, declared=200)),
+            "hint": fact(short_pass=ShortPass(read=7, declared=200, is_left=True)),
+        },
+        near=fact(),
     ),
     "idle_term": Example(
         {

@@ -859,7 +859,6 @@ CODES = {
     "flat_loss.rounding": (fact(rounded_gradient=(1e-7, 1e-16)), fact()),
     "flat_loss.most_examples": (fact(flat_examples=(0.9, 1.0)), fact()),
     "shuffled_labels.uniform": (fact(redrawn=("uniform", 0.5)), fact()),
-    "short_length.pass": (fact(short_pass=(7, 40, False)), fact()),
     "shuffled_labels.noise_alone": (fact(redrawn=("alone", 1e-4)), fact()),
     "shuffled_labels.drawn": (fact(redrawn=("noise", 1.0)), fact()),
     "batch_leakage.softmax": (fact(softmax_over_batch=(32, 4)), fact()),

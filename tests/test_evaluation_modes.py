@@ -37,8 +37,18 @@ NORM = "model = nn.Sequential(nn.Linear(12, 32), nn.BatchNorm1d(32), nn.ReLU(), 
 DROPOUT = "model = nn.Sequential(nn.Linear(12, 32), nn.Dropout(0.2), nn.ReLU(), nn.Linear(32, 4))"
 PLAIN = "model = nn.Sequential(nn.Linear(12, 32), nn.LayerNorm(32), nn.ReLU(), nn.Linear(32, 4))"
 PARTS = "model = nn.ModuleDict({'a': nn.Sequential(nn.Linear(12, 32), nn.BatchNorm1d(32)), 'b': nn.Linear(32, 4)})"
+READS = """
+class Reads(nn.Module):
+    def forward(self, x):
+        return x * 1.0 if self.training else x
+
+model = nn.Sequential(nn.Linear(12, 32), Reads(), nn.Dropout(0.0), nn.Linear(32, 4))
+"""
 WHOLE, IN_PARTS = "return model(x)", "return model['b'](model['a'](x).relu())"
 ONCE, OFTEN = "call(a)", "torch.stack([call(a) for _ in range(8)]).mean(0)"
+TOGETHER = "call(a.repeat_interleave(8, 0)).unflatten(0, (-1, 8)).mean(1)"
+KEPT = "call(a); break\n    import copy, io\n    torch.save(copy.deepcopy(model), io.BytesIO())"
+SAME = "DataLoader(TensorDataset(*train.dataset.tensors), batch_size=50)"
 SCRIPTS: dict[str, tuple[str, str, str, str, str, bool]] = {  # layers, call, mode, loader, what is done, told
     "batch norm": (NORM, WHOLE, "pass", "valid", ONCE, True),
     "dropout": (DROPOUT, WHOLE, "pass", "valid", ONCE, True),
@@ -47,6 +57,10 @@ SCRIPTS: dict[str, tuple[str, str, str, str, str, bool]] = {  # layers, call, mo
     "parts, evaluated": (PARTS, IN_PARTS, "model['a'].eval()", "valid", ONCE, False),
     "no layer that asks": (PLAIN, WHOLE, "pass", "valid", ONCE, False),
     "draws that are averaged": (DROPOUT, WHOLE, "pass", "valid", OFTEN, False),
+    "draws in one batch": (DROPOUT, WHOLE, "pass", "valid", TOGETHER, False),
+    "a mode that makes no difference": (READS, WHOLE, "pass", "valid", ONCE, False),
+    "left, copied and saved": (NORM, WHOLE, "pass", "valid", KEPT, True),
+    "the same data in another set": (NORM, WHOLE, "pass", SAME, ONCE, False),
     "accuracy on what is trained on": (NORM, WHOLE, "pass", "train", ONCE, False),
     "at times": (NORM, WHOLE, "model.train(epoch == 1)", "valid", ONCE, False),
 }
@@ -60,4 +74,6 @@ def test_an_evaluation_in_train_mode_is_told(tmp_path: Path, capsys: pytest.Capt
     script.write_text(text.replace("LOADER", loader).replace("REPEAT", done))
     with pytest.raises(SystemExit):
         cli.main(["run", "--dir", str(tmp_path / "run"), str(script)])
-    assert ("wrong_mode.evaluation" in "".join(capsys.readouterr())) == told
+    printed = "".join(capsys.readouterr())
+    assert ("wrong_mode.evaluation" in printed) == told
+    assert "Traceback" not in printed

@@ -45,4 +45,8 @@ def test_of_a_code_only_its_own_items_are_shown(capsys):
     assert "trainability explain shuffled_labels\n" in out
     whole = trainability.explain("shuffled_labels")
     assert "`collated`" in whole
-    assert trainability.explain("shuffled_labels.of_no_such_code") == whole
+    assert trainability.explain("wrong_mode.training").startswith("wrong_mode: ")  # of which no item tells alone
+    code, out, err = said(capsys, "shuffled_labels.nonsense")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'nonsense'" in err
+    assert "noise_alone" in err

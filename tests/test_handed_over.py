@@ -64,6 +64,8 @@ def parts(sign: float, kind: str) -> tuple[Gan, torch.optim.Optimizer, Callable[
 
         def __init__(self) -> None:
             self.critic_optimizer, self.count = own, 0
+            self.kept = self.__call__  # a method among the attributes
+            self.buffer = [(0.0,)] * 100
 
         def judge(self, model: Any, batch: Any) -> None:
             self.critic_optimizer.zero_grad()
@@ -88,12 +90,13 @@ def parts(sign: float, kind: str) -> tuple[Gan, torch.optim.Optimizer, Callable[
         "globals": by_globals,
         "object": trainer,
         "method": trainer.step,
+        "kept method": trainer.kept,
         "object in a closure": lambda model, optimizer, batch: trainer(model, optimizer, batch),
     }
     return gan, optimizer, bodies[kind]
 
 
-KINDS = ["closure", "globals", "object", "method", "object in a closure"]
+KINDS = ["closure", "globals", "object", "method", "kept method", "object in a closure"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,3 +183,20 @@ def test_a_check_steps_what_a_body_holds_and_puts_it_back(kind: str) -> None:
     assert all(torch.equal(before[name], value) for name, value in gan.state_dict().items())
     assert not CRITIC_OPTIMIZER.state
     assert not optimizer.state
+
+
+def test_an_object_that_cannot_be_copied_is_left_alone() -> None:
+    gan, optimizer, body = parts(-1.0, "object")
+
+    class Delegates:
+        def __init__(self) -> None:
+            self.own = torch.optim.SGD(gan.critic.parameters(), 0.01)
+
+        def __getstate__(self) -> Any:
+            raise TypeError("not to be copied")
+
+        def __call__(self, model: Any, optimizer: Any, batch: Any) -> Tensor:
+            return body(model, optimizer, batch)
+
+    assert handed_over(gan, optimizer, Delegates()) is None
+    assert all(p.grad is None for p in gan.parameters())

@@ -306,6 +306,26 @@ def test_a_diffusion_that_shows_its_noise_alone(num_times: int) -> None:
     assert asked(by_schedule(num_times)).redrawn is None
 
 
+def weighted(model: Any, batch: Any) -> Tensor:
+    """A diffusion of what is kept as bytes, with a weight for each number."""
+    images, weights = batch
+    x, noise, t = images.float() / 127.5 - 1, torch.randn(images.shape), torch.rand(len(images))
+    found = model((1 - t).sqrt()[:, None] * x + t.sqrt()[:, None] * noise, t)
+    return (F.mse_loss(found, noise, reduction="none") * weights).mean()
+
+
+def latent_regression(model: Any, batch: Any) -> Tensor:
+    """Noise that takes its type from the data, and none of its numbers."""
+    noise = torch.randn(batch[0].shape).type_as(batch[0])
+    return F.mse_loss(model(noise, torch.zeros(len(noise))), noise)
+
+
+def test_numbers_that_are_not_the_data() -> None:
+    images = torch.randint(0, 256, (64, 6), generator=torch.Generator().manual_seed(3)).byte()
+    assert asked(weighted, batch=(images, torch.rand(64, 6))).redrawn is None
+    assert asked(latent_regression).redrawn is None
+
+
 def test_noise_alone_is_named() -> None:
     (finding,) = diagnose(Evidence(facts=asked(by_schedule(200, of_betas=True)))).findings
     assert finding.code == "shuffled_labels.noise_alone"

@@ -77,11 +77,30 @@ def scaled(*, again: bool, scale: float = 8.0) -> Callable[[Any, Any, Any], Tens
     return step
 
 
+class Logged(torch.optim.SGD):
+    """Its step calls that of its class; PyTorch calls the hooks of both."""
+
+    def step(self, closure: Any = None) -> Any:
+        return super().step(closure)
+
+
+def by_hand(model: Any, optimizer: Any, batch: Any) -> Tensor:
+    """Gradients are written through `.data`, which PyTorch does not count."""
+    parameters = list(model.parameters())
+    loss = F.cross_entropy(model(batch[0]), batch[1])
+    for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        p.grad.data.copy_(gradient)
+    optimizer.step()
+    return loss.detach()
+
+
 BODIES: dict[str, tuple[Callable[[], Callable[[Any, Any, Any], Tensor]], bool | None]] = {  # and whether a scaler is told of
     "plain": (lambda: plain, None),
     "twice": (lambda: twice, False),
     "in place": (lambda: in_place, None),
     "closure": (lambda: by_closure, None),
+    "written as data": (lambda: by_hand, None),
     "two passes": (lambda: sharpness_aware, None),
     "scaler": (lambda: scaled(again=False), None),
     "scaler, and again": (lambda: scaled(again=True), True),
@@ -106,6 +125,14 @@ def test_a_check_counts_steps_without_a_backward_pass(name: str) -> None:
         assert first.severity == ("error" if by_scaler else "warning")
 
 
+def test_a_step_inside_of_a_step_is_none() -> None:
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)  # so that the class's own step has hooks
+    model = net()
+    report = trainability.check(model, LOADER, step=plain, optimizer=Logged(model.parameters(), 0.05))
+    assert report.evidence.rehearsal is not None
+    assert report.evidence.rehearsal.repeated_steps is None
+
+
 def test_a_check_with_a_scaler_asks_its_questions() -> None:
     model = net()
     report = trainability.check(model, LOADER, step=scaled(again=False), optimizer=torch.optim.SGD(model.parameters(), 0.05))
@@ -114,7 +141,9 @@ def test_a_check_with_a_scaler_asks_its_questions() -> None:
     assert report.evidence.facts.loss == pytest.approx(110, rel=0.3)  # and not what the scaler has made of it
 
 
-@pytest.mark.parametrize(("body", "told"), [(plain, False), (twice, True), (in_place, False), (by_closure, False)])
+@pytest.mark.parametrize(
+    ("body", "told"), [(plain, False), (twice, True), (in_place, False), (by_closure, False), (by_hand, False)]
+)
 def test_monitor_counts_them_too(body: Callable[[Any, Any, Any], Tensor], told: bool) -> None:
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), 0.05)

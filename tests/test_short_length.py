@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, WeightedRandomSampler,
 from trainability.checking.check import check
 from trainability.cli import program as cli
 from trainability.doctor.measure.short_length import short_length, short_pass
+from trainability.doctor.readings import ShortPass
 from trainability.doctor.setup import Setup
 
 COUNT, BATCH = 300, 16
@@ -134,8 +135,9 @@ class Batches:
             yield SERIES[k * BATCH % 200 :][:BATCH], torch.arange(BATCH) % 4
 
 
-PASSES: dict[str, tuple[Any, tuple[int, int, bool] | None]] = {
-    "ends early": (Batches(40, 7), (7, 40, False)),
+PASSES: dict[str, tuple[Any, ShortPass | None]] = {
+    "ends early": (Batches(200, 7), ShortPass(read=7, declared=200)),
+    "counts its examples": (Batches(115, 7), None),
     "its length": (Batches(40, None), None),
     "without the last batches": (Batches(40, 36), None),
     "more than its length": (Batches(7, 40), None),
@@ -154,9 +156,9 @@ def test_passes_that_end_before_their_length(name: str) -> None:
 def test_a_short_pass_is_told_in_a_check() -> None:
     model = nn.Linear(6, 4)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    for batches, told in ((Batches(40, 7), True), (Batches(40, None), False)):
+    for batches, told in ((Batches(200, 7), True), (Batches(40, None), False)):
         codes = [f.code for f in check(model, batches, F.cross_entropy, optimizer).findings]
-        assert ("short_length.pass" in codes) == told
+        assert ("short_pass" in codes) == told
 
 
 SCRIPT = """
@@ -179,7 +181,7 @@ for epoch in range(6):
 """
 
 
-@pytest.mark.parametrize(("limit", "told"), [("5", True), ("-1", False), ("35", False), ("5 + epoch", False)])
+@pytest.mark.parametrize(("limit", "told"), [("9", True), ("-1", False), ("35", False), ("9 + epoch", False), ("2", False)])
 def test_a_loop_that_leaves_its_loader(tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: str, told: bool) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.replace("LIMIT", limit))

@@ -146,6 +146,32 @@ class Words(nn.Module):
         return self.out(torch.tanh(made + self.mix(made.mean(dim=1, keepdim=True))))
 
 
+class Hides(Words):
+    """It is given the tokens, and hides those that are asked for."""
+
+    def __init__(self, draws: bool) -> None:
+        super().__init__()
+        self.draws, self.hidden = draws, torch.zeros(N, T, dtype=torch.bool)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if self.draws:
+            self.hidden = torch.rand(ids.shape) < 0.3
+        return super().forward(ids.masked_fill(self.hidden, MASK))
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_tokens_that_the_model_hides_by_itself(draws: bool) -> None:
+    model = Hides(draws)
+    model.hidden = torch.rand(N, T, generator=RNG) < 0.3
+    ids = torch.randint(1, MASK, (N, T), generator=RNG)
+
+    def step(model: Any, batch: Any) -> Tensor:
+        logits = model(batch[0])
+        return F.cross_entropy(logits[model.hidden], batch[0][model.hidden])
+
+    assert facts_of(model, (ids,), training_step=step).asks_shown is None
+
+
 def masked(kind: str) -> tuple[Tensor, Tensor]:
     ids = torch.randint(1, MASK, (N, T), generator=RNG)
     if kind == "autoencoder":
@@ -183,4 +209,4 @@ def test_labels_of_the_places_that_are_shown_are_told(kind: str, wrong: str | No
             loss.backward()
             monitor.after_backward(loss)
             optimizer.step()
-    assert ("masked_targets.shown" in [f.code for f in monitor.diagnose().findings]) == (wrong is not None)
+    assert ("masked_targets.shown" in [f.code for f in monitor.diagnose().findings]) == (wrong not in (None, "some"))

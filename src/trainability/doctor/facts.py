@@ -15,7 +15,7 @@ from trainability.doctor.pair_facts import (
     Pulls,
     ValuesCompared,
 )
-from trainability.doctor.readings import Readings
+from trainability.doctor.readings import Readings, ShortPass
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
 FORGETFUL_STATE = 1e-3  # of a unit, that is left of what a state knew once it was dropped at each step of a sequence
@@ -205,8 +205,7 @@ class Facts:
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         values_compared: what values fitted on training say of validation's, where inputs look alike in both.
         words_compared: what classes fitted on counts of training's words say of validation's.
-        short_pass: batches of a pass over the training loader, those that its length says, where the pass ends before half of
-            them, and whether it is the loop that leaves it, each time at the same batch; None elsewhere.
+        short_pass: a pass over the training loader that ends before half of its length; None if it does not.
         evaluated_in_training: of a watched script, in how many of how many evaluation passes all layers that ask for their mode
             ran in training mode; None where there was no such pass.
         held_out: of a watched loop, passes over validation: those from the first passes over the training data, and the last.
@@ -416,7 +415,7 @@ class Facts:
     drawn_again: bool = False
     values_compared: ValuesCompared | None = None
     words_compared: LabelsCompared | None = None
-    short_pass: tuple[int, int, bool] | None = None
+    short_pass: ShortPass | None = None
     evaluated_in_training: tuple[int, int] | None = None
     held_out: tuple[HeldOutSeen, ...] = ()
     kept_state: int | None = None

@@ -207,9 +207,9 @@ def _judge(rehearsal: Rehearsal, share: float | None, projected: float | None, p
     kept = share >= TRAINED_SHARE and share > 0.6 * max(shares)
     warms_up = bool(rates) and rates[-1] > WARMING * rates[0]
     if max(shares) > max(share, 0.0) + LOST_SHARE and not kept:
-        # At the height of a schedule that is to come down again, a loss near chance is none that has run away.
-        is_open = share >= LEARNING_SHARE or (warms_up and share > min(shares[0], 0.0) - MARGIN)
-        return (CANNOT_TELL if is_open else UNSTABLE), "lost"
+        # A schedule whose rate has risen may come down again, and a loss that is near chance has not run away.
+        may_return = share >= LEARNING_SHARE or (warms_up and share > min(shares[0], 0.0) - MARGIN)
+        return (CANNOT_TELL if may_return else UNSTABLE), "lost"
     last_multiple = rehearsal.critical[-1][1].multiple if rehearsal.critical else None
     if share < min(shares[0], 0.0) - 0.5 and last_multiple is not None and last_multiple < SMALL_MULTIPLE:
         return UNSTABLE, "rising"

@@ -91,6 +91,21 @@ class MisreadEdges:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShortPass:
+    """A pass over the training loader that ends before half of the loader's length.
+
+    Attributes:
+        read: batches of the pass.
+        declared: the length.
+        is_left: whether the loop leaves the loader, each time at the same batch; else the loader ends by itself.
+    """
+
+    read: int
+    declared: int
+    is_left: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShortLength:
     """Training data of which a loader reads the first few examples only.
 

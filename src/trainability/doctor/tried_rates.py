@@ -68,7 +68,7 @@ def by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | 
         if verdict == DEAD and learning and not up:
             return CANNOT_TELL, cause
         if verdict == CANNOT_TELL and cause == "lost":
-            return verdict, cause  # at the height of its schedule
+            return verdict, cause  # the rate has risen, and may fall again
         if not flat and verdict == CANNOT_TELL:
             exploded = own.end < min(own.shares[0], 0.0) - EXPLODED
             return (UNSTABLE, "smaller_rate") if exploded and down and turbulent else (verdict, cause)

@@ -115,14 +115,20 @@ class HeldOut:
             self._last = (loader, data, batch)
             self._streams.given(data, batch)
         elif is_first and monitor is not None:
-            if self._trained_on and id(data) not in self._trained_on:
+            if self._trained_on and not self._is_trained_on(data):
                 self._others = loader
-                self._modes.begin(monitor)
+                self._modes.begin(monitor, batch)
             self._pass = _Pass(data, monitor, self._place or "") if self._is_due(data) else None
-        else:
-            self._modes.batch()
+        elif not torch.is_grad_enabled():
+            self._modes.batch(batch)
         if self._pass is not None:
             self._pass.batch = batch
+
+    def _is_trained_on(self, data: Any) -> bool:
+        """Whether steps were made on a data set, or on another that holds the same first tensor."""
+        first = next(iter(getattr(data, "tensors", ())), None)
+        own = getattr(getattr(self._trained, "dataset", None), "tensors", ())
+        return id(data) in self._trained_on or (first is not None and any(first is t for t in own))
 
     def _is_due(self, data: Any) -> bool:
         if not self._trained_on or id(data) in self._trained_on or not self._place or stance.has_compiled():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainability.doctor.readings import ShortPass
+
 _FEWEST_PASSES = 3
+_FEWEST_BATCHES = 8  # fewer may be parts of one step, as support and query
 
 
 class PassLengths:
@@ -24,8 +27,9 @@ class PassLengths:
             self._passes.append(self._last)
         self._last = number
 
-    def left_early(self) -> tuple[int, int, bool] | None:
-        """The batches of a pass, those of the loader, and True, where each of three passes and more was left before half."""
-        if len(self._passes) < _FEWEST_PASSES or len(set(self._passes)) > 1 or self._passes[0] < 2:
+    def left_early(self) -> ShortPass | None:
+        """A pass, where each of three and more was left at the same batch, before half of the loader's."""
+        if len(self._passes) < _FEWEST_PASSES or len(set(self._passes)) > 1 or self._passes[0] < _FEWEST_BATCHES:
             return None
-        return (self._passes[0], self._declared, True) if 2 * self._passes[0] < self._declared else None
+        read = self._passes[0]
+        return ShortPass(read=read, declared=self._declared, is_left=True) if 2 * read < self._declared else None

@@ -16,10 +16,18 @@ from trainability.doctor.measure.forward_pass import ELEMENTWISE
 from trainability.doctor.measure.index_goals import IndexGoals
 from trainability.doctor.measure.judged_range import JudgedRange
 from trainability.doctor.measure.left_behind import LeftBehind
-from trainability.doctor.measure.nested import modules, players
+from trainability.doctor.measure.nested import modules, optimizers, players
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.uses import reaches, used_by
+
+
+def _who_plays(twins: Any, steppers: Any) -> list[nn.Module]:
+    """The models of a body; of one that several optimizers train, its parts, and of containers what they hold."""
+    if isinstance(twins, nn.Module) and len(optimizers(steppers)) > 1:
+        return players(twins)
+    containers = (nn.ModuleDict, nn.ModuleList)
+    return [part for each in modules(twins) for part in (each.children() if isinstance(each, containers) else [each])]
 
 
 class _Columns(TorchFunctionMode):
@@ -75,7 +83,8 @@ def look_at_body(
         return None
     twins, steppers = copied(model, optimizer)
     device = next((p.device for part in modules(twins) for p in part.parameters()), torch.device("cpu"))
-    columns, chances, goals, judged = _Columns(modules(twins)), Chances(), IndexGoals(), JudgedRange(players(twins))
+    columns, chances, goals = _Columns(modules(twins)), Chances(), IndexGoals()
+    judged = JudgedRange(_who_plays(twins, steppers))
     guarded = put_back(*used_by(step)), variables_put_back(step)
     with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
         batch = to_device(next(iter(batches)), device)

@@ -18,12 +18,14 @@ class Call:
         inputs: see `ForwardPass.inputs`.
         names: likewise.
         returned: all tensors that it returned.
+        is_whole: whether `inputs` are all tensors that it was given, as where none stands beside others by name.
     """
 
     model: nn.Module
     inputs: tuple[Any, ...]
     names: tuple[str, ...]
     returned: list[Tensor]
+    is_whole: bool = True
 
 
 class ByName(nn.Module):

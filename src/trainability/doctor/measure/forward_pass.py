@@ -143,7 +143,9 @@ class ForwardPass(TorchFunctionMode):
     def _call(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Call:
         names = () if args else tuple(name for name in kwargs if "label" not in name or is_needed(module, name))
         inputs = args or tuple(kwargs[name] for name in names)
-        return Call(model=module, inputs=inputs, names=names, returned=[tensor for _, tensor in tensors(output)])
+        is_whole = not args or not any(True for _ in tensors(kwargs))
+        returned = [tensor for _, tensor in tensors(output)]
+        return Call(model=module, inputs=inputs, names=names, returned=returned, is_whole=is_whole)
 
     def _on_return(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if self._running and self._running[-1][1] is module:

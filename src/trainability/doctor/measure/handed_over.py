@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -55,8 +55,11 @@ def handed_over(model: Any, optimizer: Any, step: Step) -> tuple[Step, Any] | No
         return None
 
     rebuilt = _Rebuilt(key_of)
-    body = rebuilt.of(function)
-    twin = rebuilt.twin_of(owner) if owner is not None else None
+    try:
+        body = rebuilt.of(function)
+        twin = rebuilt.twin_of(owner) if owner is not None else None
+    except Exception:  # an object that cannot be copied
+        return None
     if not rebuilt.slots:
         return None
     return _called_with(body, twin, tuple(rebuilt.slots), has_own=bool(own)), (optimizer, *own) if own else optimizer
@@ -75,10 +78,7 @@ def _called_with(body: Callable[..., Any], twin: Any, slots: tuple[_Slot, ...], 
     """The body with its variables filled from what it is given, and empty between two calls."""
     owner = () if twin is None else (twin,)
 
-    held_by_owner = tuple(vars(twin).values()) if owner else ()
-
-    # Among the defaults it is looked for, to be put back.
-    def whole(model: Any, optimizer: Any, batch: Any, _: Any = held_by_owner) -> Any:
+    def whole(model: Any, optimizer: Any, batch: Any) -> Any:
         first, *rest = optimizer if has_own else (optimizer,)
         held = {"given": optimizers(first), "own": rest}
         for (kind, key), put, _ in slots:
@@ -89,7 +89,7 @@ def _called_with(body: Callable[..., Any], twin: Any, slots: tuple[_Slot, ...], 
             for _, _, clear in slots:
                 clear()
 
-    if owner:
+    if owner:  # as of a method: `used_by` and `keep_variables` look there for what is to be put back
         vars(whole)["__self__"] = twin
     return whole
 
@@ -152,6 +152,8 @@ class _Rebuilt:
             return self._twins[id(owner)]
         twin = self._twins[id(owner)] = copy.copy(owner)
         for name, value in list(vars(twin).items()):
+            if inspect.ismethod(value) and value.__self__ is owner:
+                vars(twin)[name] = MethodType(value.__func__, twin)
             if (key := self._key_of(value)) is not None:
                 vars(twin).pop(name)
                 self.slots.append((key, _entering(vars(twin), name), _removing(vars(twin), name)))

@@ -4,6 +4,7 @@ Each audit controls for itself: the same question is asked twice first, with the
 it differently (numbers that cannot be repeated) is not judged.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from trainability.doctor.measure.workspace import set_training
 
 Forward = Callable[..., Any]
 _FEW = 8  # examples are enough to see two answers differ
+_SEEN = 1e-4  # of the outputs' rms
 _MOST_ROWS, _SAME_ROW = 16, 1e-4  # examples that are put in another order; of a row's size, for the same row
 
 
@@ -206,6 +208,44 @@ def sees_later(
     if not views or not bool(counted.any()):
         return None
     return min(float(view[counted.to(view.device)].abs().max()) for view in views) / max(float(statistics.rms(whole)), 1e-30)
+
+
+def sees_own(model: nn.Module, inputs: tuple[Any, ...], position: int, asked: Tensor) -> bool:
+    """Whether the outputs at places that are asked for change with the token there, in train mode without dropout.
+
+    Args:
+        model: runs without gradients; the caller puts modes and buffers back.
+        inputs: what it takes.
+        position: of the input of tokens, (batch, tokens). One place of each example is exchanged with another example's token.
+        asked: (batch, tokens) bool, the places that are asked for.
+
+    Returns:
+        False where the tokens are hidden by the model, or by another of its inputs, where the model draws what it hides, and
+        where it cannot be asked.
+    """
+    tokens = inputs[position]
+    others = tokens.roll(1, dims=0)
+    can = asked & (others != tokens)
+    rows = can.any(dim=1).nonzero().flatten()
+    if len(rows) < 2:
+        return False
+    places = can[rows].int().argmax(dim=1)
+    changed = tokens.clone()
+    changed[rows, places] = others[rows, places]
+    outputs: list[Tensor] = []
+    set_training(model, True)
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd | nn.MultiheadAttention | nn.RNNBase):
+            module.training = False
+    for seed, given in ((0, tokens), (1, tokens), (0, changed)):
+        with randomness_restored(), torch.no_grad(), contextlib.suppress(Exception):
+            torch.manual_seed(seed)
+            made = first_tensor(model(*inputs[:position], given, *inputs[position + 1 :]))
+            outputs += [made] if made is not None and made.shape[:2] == tokens.shape else []
+    if len(outputs) != 3 or not torch.equal(outputs[0], outputs[1]):
+        return False
+    moved = (outputs[2] - outputs[0])[rows, places].flatten(1).abs().amax(dim=1)
+    return bool((moved > _SEEN * statistics.rms(outputs[0])).float().mean() > 0.5)
 
 
 def along_batch(model: nn.Module, inputs: tuple[Any, ...], lengths: dict[str, tuple[int, int]]) -> str | None:

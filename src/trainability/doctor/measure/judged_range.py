@@ -28,7 +28,7 @@ class JudgedRange:
     """Listens to several models while a body of a loop runs once.
 
     Args:
-        models: that the body calls; where one holds several and is not called itself, these.
+        models: that the body calls.
     """
 
     def __init__(self, models: list[nn.Module]) -> None:

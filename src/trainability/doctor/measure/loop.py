@@ -361,6 +361,7 @@ class Loop:
         self._began.add(id(optimizer))
 
     def _on_stepped(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self.repeated.stepped(optimizer)
         self.redrawn.stepped({id(p) for group in optimizer.param_groups for p in group["params"]}, keep=self.watching)
 
     def _scale_rates(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

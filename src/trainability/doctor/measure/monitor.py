@@ -134,7 +134,7 @@ class Monitor:
 
     def _hook_optimizer(self) -> None:
         """Where the optimizer has no hooks, a step is taken to end with `after_backward`, as without an optimizer."""
-        before, after = (lambda *_: self._guarded(self._before_step)), (lambda *_: self._guarded(self._end_step))
+        before, after = (lambda *_: self._guarded(self._before_step)), (lambda *_: self._guarded(self._after_step))
         try:
             assert self._optimizer is not None, "it is no torch.optim.Optimizer"
             self._handles = [self._optimizer.register_step_pre_hook(before)]
@@ -197,8 +197,9 @@ class Monitor:
             self._guarded(self._sampler.arm)
 
     def scaler_stepped(self) -> None:
-        """Say that a loss scaler has stepped the optimizer, or has left its step out; without this, `step()` beside a step that
-        was left out is not seen.
+        """Say that a loss scaler has stepped the optimizer, or has left its step out.
+
+        Without it, a `step()` that is made where the scaler has left one out is not recognised as a second one.
         """
         self._guarded(lambda: self._repeated.scaled(self._optimizer))
 
@@ -329,6 +330,11 @@ class Monitor:
         if self._num_steps == 0 and self._micro and self._facts is not None:
             self._facts = replace(self._facts, cleared=is_cleared(self._facts.graph, self._plain, self._optimizer))
         self._compare_gauges()
+
+    def _after_step(self) -> None:
+        if self._optimizer is not None:
+            self._repeated.stepped(self._optimizer)
+        self._end_step()
 
     def _compare_gauges(self) -> None:
         if self._gauges_before is not None:

@@ -161,7 +161,8 @@ def facts_of_opponents(
         if noises.are_fixed(pair[1]):
             found["fixed_noise"] = pair
         of_logits = watch.slopes_of_logits(pair, slopes), watch.slopes_of_logits(pair, asked)
-        if len(asked) >= _FEWEST and all(_is_flat_where_sure(*each) for each in zip(*of_logits, strict=False)):
+        is_shown = pair[0] in watch.shown_data  # what is real; two domains of one encoder are both made
+        if is_shown and len(asked) >= _FEWEST and all(_is_flat_where_sure(*each) for each in zip(*of_logits, strict=False)):
             found["flat_where_sure"] = pair
     return found
 

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
 from trainability.doctor.measure.copies import copied
+from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.nested import optimizers, players
+from trainability.doctor.measure.nodes import call_of
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.uses import reaches, used_by
@@ -25,6 +27,7 @@ _MOST_STEPS, _MOST_SECONDS = 32, 3.0  # of a generator that steps behind several
 _SPREAD, _CHANCES = (-3.0, 3.0), (0.02, 0.98)
 
 
+_LINES = frozenset({"Addmm", "Mm", "Linear", "Convolution", "Mean", "Sum", "Bmm"})  # last functions of critics without bounds
 _OPPOSED = 0.1  # share of the answers of which two losses want the opposite
 _Look = tuple[int, int, Tensor, frozenset[int]]  # batch, step, the gradients of the answers, and which models have one
 
@@ -37,6 +40,7 @@ class Watch:
         asked: likewise, those for which the generator's steps.
         moved: as `judged`, by an optimizer that holds the generator as well.
         both: likewise, of an optimizer that holds both.
+        shown_data: critics that were given what no model has made with a gradient.
         of_chances: pairs of a critic, whose answers are between 0 and 1, and a generator.
         handles: of its hooks.
     """
@@ -48,6 +52,7 @@ class Watch:
         self.asked: dict[tuple[int, int], list[Tensor]] = {}
         self.moved: dict[tuple[int, int], list[Tensor]] = {}
         self.both: dict[tuple[int, int], list[_Look]] = {}
+        self.shown_data: set[int] = set()
         self.of_chances: set[tuple[int, int]] = set()
         self.batch = self.step = 0
         self.models = models
@@ -77,11 +82,15 @@ class Watch:
             if not isinstance(output, Tensor):
                 return None
             generator = next((j for j, made in self.made if given is not None and made.data_ptr() == given.data_ptr()), None)
+            if given is not None and generator is None and not given.requires_grad:
+                self.shown_data.add(k)
             self.made.append((k, output))
             if generator is None or generator == k or not output.requires_grad or output.numel() != len(output):
                 return None
-            is_chance = bool(((output > 0) & (output < 1)).all())
-            self.of_chances |= {(k, generator)} if is_chance else set()
+            is_line = call_of(behind_views(output.grad_fn)) in _LINES if output.grad_fn is not None else False
+            is_chance = not is_line and bool(((output > 0) & (output < 1)).all())
+            if is_chance:
+                self.of_chances.add((k, generator))
             spread = torch.linspace(
                 *(_CHANCES if is_chance else _SPREAD), len(output), dtype=output.dtype, device=output.device
             )

@@ -18,6 +18,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 _CLASSES = frozenset({"cross_entropy", "nll_loss"})
 _DRAWS = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "randint", "randint_like", "uniform", "random"})
 _UNIFORM = frozenset({"rand", "rand_like"})
+_FORMS = frozenset({"to", "type_as", "view_as", "expand_as", "reshape_as"})
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _FEWEST = 8  # examples
 _MOST_PAIRS, _MOST_DRAWS = 8, 6
@@ -48,7 +49,7 @@ class _Pass:
         draws: random numbers that were drawn, in their order.
         uniform: places in `draws` of numbers that are uniform between 0 and 1.
         given: tensors of as many numbers as one of the draws that modules with parameters were given, a few.
-        of_batch: places in `given` of what was computed from the batch, however little of it is left.
+        sources: by place in `given`, ids of the batch's tensors from whose numbers it was computed, however little is left.
         told: what went into modules with parameters, as sums.
         pairs: of answers and targets.
         loss: with its graph.
@@ -57,7 +58,7 @@ class _Pass:
     draws: list[Tensor] = field(default_factory=list)
     uniform: set[int] = field(default_factory=set)
     given: list[Tensor] = field(default_factory=list)
-    of_batch: set[int] = field(default_factory=set)
+    sources: dict[int, frozenset[int]] = field(default_factory=dict)
     told: list[float] = field(default_factory=list)
     pairs: list[_Pair] = field(default_factory=list)
     loss: Tensor | None = None
@@ -70,7 +71,7 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self._seen, self._replaced = seen, replaced
         self.generators: dict[int, tuple[torch.Generator, Tensor]] = {}
-        self.of_batch = {id(t): t for _, t in tensors(batch)}
+        self.sources = {id(t): (t, frozenset({id(t)})) for _, t in tensors(batch)}
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -82,8 +83,11 @@ class _Watch(TorchFunctionMode):
             if name in _UNIFORM or (name == "uniform" and len(args) < 2 and not {"from", "to"} & kwargs.keys()):
                 self._seen.uniform.add(len(self._seen.draws))
             return self._drawn(result)
-        if any(id(t) in self.of_batch for _, t in tensors([args, kwargs])):
-            self.of_batch |= {id(t): t for _, t in tensors(result)}
+        # What takes its form alone from another tensor has none of its numbers.
+        read = args[:1] if name in _FORMS else () if name.endswith("_like") or name.startswith("new_") else (args, kwargs)
+        found = [self.sources[id(t)][1] for _, t in tensors(list(read)) if id(t) in self.sources]
+        if found:
+            self.sources |= {id(t): (t, frozenset().union(*found)) for _, t in tensors(result)}
         if name in DISTANCES or name in _CLASSES or name in _DIFFERENCES:
             self._held(name, [*args, *kwargs.values()])
         return result
@@ -162,17 +166,17 @@ def _asked_noise(
 ) -> tuple[str, float] | None:
     """What is wrong with noise that the model is given and asked for: "alone" or "uniform", as `redrawn` says; or None."""
     alone = []
-    for number, noise, data, size in _weights_of_both(model, batch, forward, first, other, place):
-        if data is None:
+    for noise, data, size, is_source in _weights_of_both(model, batch, forward, first, other, place):
+        if data is None:  # another function of the data, which may be all of them
             alone.append(1.0)
             continue
         if place in first.uniform and _keeps_variance(noise, data):
             return "uniform", float(first.draws[place].mean())
         of_noise = noise.square() * float(first.draws[place].double().square().mean())
         shares = data.square() * size / (data.square() * size + of_noise).clamp(min=1e-30)
-        if number in first.of_batch:
+        if is_source:
             alone.append(float(shares.quantile(_MOST_ALONE)))
-    # Another part may be given the data: an encoder that is to give back the noise that a generator was given.
+    # The largest share counts: another part may be given the data, as an encoder that gives back what a generator was given.
     return ("alone", max(alone)) if alone and max(alone) < _NOTHING else None
 
 
@@ -186,12 +190,13 @@ def _is_target(first: _Pass, place: int) -> bool:
 
 def _weights_of_both(
     model: nn.Module, batch: Any, forward: Forward, first: _Pass, other: _Pass, place: int
-) -> Iterator[tuple[int, Tensor, Tensor | None, float]]:
+) -> Iterator[tuple[Tensor, Tensor | None, float, bool]]:
     """The weights, one for each example, that noise and a tensor of the batch have in what modules are given.
 
     Yields:
-        The place in `given`, weights of the noise, weights of the data, and the mean square of that data, for each tensor given
-        to a module and each of the batch; zero where it has nothing of them, and None for data of which it is another function.
+        For each tensor that a module is given and each of the batch, of which both have the noise's size: the weights of the
+        noise; the weights of the batch's tensor, None if it goes in as another function; its mean square; and whether the
+        input is computed from its numbers at all. Weights are 0 where nothing has changed.
     """
     draw, drawn = first.draws[place], other.draws[place]
     data = [t for _, t in tensors(batch) if t.is_floating_point() and t.numel() == draw.numel() and t.dim() > 0]
@@ -207,7 +212,7 @@ def _weights_of_both(
             seen = runs[id(t)]
             if number < len(seen.given) and seen.given[number].shape == before.shape:
                 slope = _weight(seen.given[number] - before, (moved[id(t)] - t).reshape(before.shape), before)
-                yield number, noise, slope, float(t.double().square().mean())
+                yield noise, slope, float(t.double().square().mean()), id(t) in first.sources.get(number, ())
 
 
 def _weight(change: Tensor, by: Tensor, of: Tensor) -> Tensor | None:
@@ -245,7 +250,8 @@ def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None
         sizes = {draw.numel() for draw in seen.draws}
         alike = [t for t in found if t.is_floating_point() and t.numel() in sizes and not t.requires_grad]
         for t in alike[: _MOST_GIVEN - len(seen.given)]:
-            seen.of_batch |= {len(seen.given)} if id(t) in watch.of_batch else set()
+            if id(t) in watch.sources:
+                seen.sources[len(seen.given)] = watch.sources[id(t)][1]
             seen.given.append(t.detach().clone())
         seen.told.extend(float((t.detach().double() * _weights(t)).sum()) for t in found if not t.is_complex())
 

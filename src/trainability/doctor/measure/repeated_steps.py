@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.weak import TensorWeakRef
+
+from trainability.doctor.measure.statistics import local
 
 _FEWEST, _SHARE = 3, 0.25  # steps that were made again; of all
 _MOST_STEPS = 64  # that are looked at
+_MOST_SAMPLED, _MOST_NUMBERS = 8, 64  # gradients, and numbers of each, that are compared by value
 
-_Gradients = list[tuple[TensorWeakRef, int]]
+
+@dataclass(frozen=True)
+class _Gradients:
+    """What an optimizer steps on: each gradient as an object, how often it was written, and some numbers of some of them.
+
+    What is written through `.data` or by a CUDA graph changes numbers without being counted.
+    """
+
+    objects: list[tuple[TensorWeakRef, int]]
+    numbers: list[Tensor]
+
+    def are(self, other: _Gradients) -> bool:
+        """Whether these are the same, and not all zero."""
+        if not self.objects or len(self.objects) != len(other.objects):
+            return False
+        pairs = zip(self.objects, other.objects, strict=True)
+        if not all(a() is b() and written == was for (a, written), (b, was) in pairs):
+            return False
+        return all(map(torch.equal, self.numbers, other.numbers)) and any(bool(x.any()) for x in self.numbers)
 
 
 class RepeatedSteps:
-    """Compares what an optimizer is about to step on with what it stepped on last: objects, and how often each was written.
+    """Compares what an optimizer is about to step on with what it stepped on last.
 
     A backward pass writes into gradients or makes new ones, and so do `zero_grad`, clipping and a loss scaler.
     """
@@ -23,16 +47,22 @@ class RepeatedSteps:
         self._last: dict[int, _Gradients] = {}  # by id of the optimizer
         self._num_steps = self._num_repeated = 0
         self._by_scaler = False
+        self._depth: Counter[int] = Counter()  # steps of an optimizer inside each other, as of one that calls its class's own
 
     def stepping(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer is about to step."""
-        if self._num_steps < _MOST_STEPS:
+        self._depth[id(optimizer)] += 1
+        if self._num_steps < _MOST_STEPS and self._depth[id(optimizer)] == 1:
             self._num_steps += 1
             found = _gradients(optimizer)
-            self._num_repeated += _are_same(found, self._last.get(id(optimizer), []))
+            self._num_repeated += id(optimizer) in self._last and found.are(self._last[id(optimizer)])
             self._last[id(optimizer)] = found
             if self._num_steps == _MOST_STEPS:
                 self._last = {}
+
+    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer has stepped."""
+        self._depth[id(optimizer)] = max(self._depth[id(optimizer)] - 1, 0)
 
     def scaled(self, optimizer: Any) -> None:
         """A loss scaler has stepped an optimizer, or has left the step out because a gradient is not finite."""
@@ -49,11 +79,9 @@ class RepeatedSteps:
 
 
 def _gradients(optimizer: torch.optim.Optimizer) -> _Gradients:
-    held = (p.grad for group in optimizer.param_groups for p in group["params"])
-    return [(TensorWeakRef(gradient), gradient._version) for gradient in held if gradient is not None]
-
-
-def _are_same(now: _Gradients, before: _Gradients) -> bool:
-    if not now or len(now) != len(before):
-        return False
-    return all(a() is b() and written == was for (a, written), (b, was) in zip(now, before, strict=True))
+    held = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    kept = [gradient for gradient in held if not gradient.is_inference()]
+    dense = [local(gradient) for gradient in kept if gradient.layout == torch.strided]
+    some = dense[:: max(len(dense) // _MOST_SAMPLED, 1)][:_MOST_SAMPLED]
+    numbers = [gradient.detach().flatten()[:_MOST_NUMBERS].nan_to_num(nan=1.0).clone() for gradient in some]
+    return _Gradients([(TensorWeakRef(gradient), gradient._version) for gradient in kept], numbers)

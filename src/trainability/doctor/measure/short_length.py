@@ -1,4 +1,4 @@
-"""Data sets whose length is their number of batches, and samplers with fewer weights than there are examples."""
+"""Lengths of data sets and loaders that are not those of what a pass reads; samplers with too few weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRando
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
-from trainability.doctor.readings import ShortLength
+from trainability.doctor.readings import ShortLength, ShortPass
 
 _FEWEST = 4  # batch size: with fewer examples, lengths are easily multiples of each other
-_MOST_SECONDS = 2.0
+_MOST_SECONDS, _MOST_BATCHES = 2.0, 200
+_COUNTED = 0.1  # of a length, that the number of examples may differ from it, as by a last batch
 _END = object()
 
 
@@ -54,16 +55,15 @@ def short_length(loader: Any) -> ShortLength | None:
     return None
 
 
-def short_pass(loader: Any) -> tuple[int, int, bool] | None:
+def short_pass(loader: Any) -> ShortPass | None:
     """Whether a loader of the program's own ends a pass before half of its length, which is found by reading it.
 
     Args:
-        loader: with a length, and iterators that each begin anew. Batches are read for two seconds at most, under restored
+        loader: with a length, and iterators that each begin anew. 200 batches are read at most, for two seconds, under restored
             random numbers.
 
     Returns:
-        The batches of a pass, the length, and False; None of a torch DataLoader over a data set with indices, of lists, and of
-        a pass that takes longer.
+        None of a torch DataLoader, of lists, of a pass that takes longer, and where the length may be that of the examples.
     """
     if isinstance(loader, DataLoader | Sequence | Tensor) or not hasattr(loader, "__len__"):
         return None
@@ -72,9 +72,13 @@ def short_pass(loader: Any) -> tuple[int, int, bool] | None:
         batches = iter(loader)
         if batches is loader:
             return None
-        for read in range(declared // 2 + 1):
-            if next(batches, _END) is _END:
-                return (read, declared, False) if 2 * read < declared else None
+        examples = 0
+        for read in range(min(declared // 2, _MOST_BATCHES) + 1):
+            batch = next(batches, _END)
+            if batch is _END:
+                is_short = 2 * read < declared and abs(examples - declared) > _COUNTED * declared
+                return ShortPass(read=read, declared=declared) if is_short else None
+            examples += max((len(t) for _, t in tensors(batch) if t.dim()), default=0)
             if time.monotonic() - began > _MOST_SECONDS:
                 return None
     return None

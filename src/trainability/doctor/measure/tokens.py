@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, def
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.measure.calls import Call
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
-from trainability.doctor.measure.influence import sees_later
+from trainability.doctor.measure.influence import sees_later, sees_own
 from trainability.doctor.measure.own_tokens import returns_code
 from trainability.doctor.measure.randomness import generators_restored
 from trainability.doctor.measure.shown_places import asks_shown_words, asks_some_of_shown, leaves_out_hidden
@@ -251,7 +251,7 @@ def _asked_of_places(seen: ForwardPass, call: Call, loss: Tensor, position: int)
         if leaves_out_hidden(given, asked, is_asked):
             return {"asks_shown": "others"}
         is_causal = _read_up_to(call, position) == 0
-        if not is_causal and asks_some_of_shown(given, asked, is_asked):
+        if not is_causal and asks_some_of_shown(given, asked, is_asked) and _sees_own(call, position, is_asked):
             return {"asks_shown": "some"}
         return {"unshifted": True} if is_causal else {}
     if _matches(later, telling[:, :-1]):
@@ -264,6 +264,11 @@ def _asked_of_places(seen: ForwardPass, call: Call, loss: Tensor, position: int)
     if backward == twice or (backward and int(given.max()) < _FEWEST_WORDS):  # a delayed echo of bits is a task of its own
         return {}
     return {"shifted_by": -1 if backward else 2} if _read_up_to(call, position) == 0 else {}
+
+
+def _sees_own(call: Call, position: int, is_asked: Tensor) -> bool:
+    """Whether answers go by the very token that is asked for; False of a watched loop, whose model is not run."""
+    return call.is_whole and sees_own(callable_model(call), call.inputs, position, is_asked)
 
 
 def _matches(same: Tensor, counted: Tensor) -> bool:

@@ -18,7 +18,7 @@ def is_meant(model: nn.Module) -> bool:
         return True
     if any(m.training and any(p.requires_grad for p in m.parameters()) for m in model.modules()):
         return True
-    return not any(asks_for_mode(module) for module in _trained(model))
+    return not any(_asks_for_mode(module) for module in _trained(model))
 
 
 def _trained(module: nn.Module) -> Iterator[nn.Module]:
@@ -31,14 +31,19 @@ def _trained(module: nn.Module) -> Iterator[nn.Module]:
         yield from _trained(child)
 
 
-def asks_for_mode(module: nn.Module) -> bool:
-    """Whether a module behaves differently in eval mode; for the user's own classes, whether `forward` reads `training`."""
+def acts_in_training(module: nn.Module) -> bool:
+    """Whether a module of PyTorch's own computes something else in train mode."""
     if isinstance(module, _BatchNorm):
         return module.track_running_stats
     if isinstance(module, _DropoutNd):
         return module.p > 0
-    if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
-        return module.dropout > 0
+    return isinstance(module, nn.RNNBase | nn.MultiheadAttention) and module.dropout > 0
+
+
+def _asks_for_mode(module: nn.Module) -> bool:
+    """Whether a module behaves differently in eval mode; for the user's own classes, whether `forward` reads `training`."""
+    if isinstance(module, _BatchNorm | _DropoutNd | nn.RNNBase | nn.MultiheadAttention):
+        return acts_in_training(module)
     if type(module).__module__.startswith("torch."):
         return False
     code = getattr(type(module).forward, "__code__", None)

@@ -5,7 +5,7 @@ import dis
 import functools
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.measure.nested import leaves, modules, optimizers
+
+_MOST_HELD = 64  # items of a container in an object of the program's own, as of a replay buffer
 
 
 def used_by(function: Any) -> list[Any]:
@@ -69,7 +71,7 @@ def _used_by_itself(function: Any) -> list[Any]:
         return _stateful(vars(function).values()) if hasattr(function, "__dict__") else []
     reached = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
     reached += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
-    reached += list(function.__defaults__ or ())
+    reached += [*(function.__defaults__ or ()), *vars(getattr(function, "__self__", object)).values()]
     return _stateful(reached)
 
 
@@ -123,7 +125,8 @@ def _stateful(values: Any, depth: int = 2) -> list[Any]:
         if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):
             found.append(value)
         elif depth > 0 and is_own_object(value):
-            found += _stateful(vars(value).values(), depth - 1)
+            small = (each for each in vars(value).values() if not (isinstance(each, Sized) and len(each) > _MOST_HELD))
+            found += _stateful(small, depth - 1)
     return found
 
 
@@ -132,4 +135,6 @@ def is_own_object(value: Any) -> bool:
     if isinstance(value, nn.Module | torch.optim.Optimizer | type | ModuleType) or not hasattr(value, "__dict__"):
         return False
     functions = [each for each in vars(type(value)).values() if inspect.isfunction(each)]
-    return not inspect.isroutine(value) and bool(functions) and not any(is_library(each) for each in functions)
+    has_slots = any("__slots__" in vars(kind) for kind in type(value).__mro__[:-1])  # which `vars` does not show
+    is_own = bool(functions) and not any(is_library(each) for each in functions)
+    return is_own and not has_slots and not inspect.isroutine(value)

@@ -130,7 +130,7 @@ def _recorded(losses: list[Tensor]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_scaling() -> Iterator[None]:
-    """Loss scalers hand losses on as they are, and step optimizers that stand still: there are no gradients to be checked."""
+    """Disable `GradScaler`: `scale` returns what it is given, `step` calls the optimizer's, and the others do nothing."""
 
     def step(original: Callable[..., Any], scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         return optimizer.step(*args, **kwargs)

@@ -91,7 +91,7 @@ def saturating_generator(evidence: Evidence) -> list[Finding]:
             rule="saturating_generator",
             severity="hint",
             seen=f"the loss of {generator} is almost flat where {critic} is sure that an example is made, as log(1 - D) is",
-            measurements=(Measurement(name="share of the slope that is left there, at most", value=0.1),),
+            measurements=(Measurement(name="slope there over that where the critic is deceived, at most", value=0.1),),
             cause=f"{generator} minimises the chance that {critic} is right (the minimax loss), which gives it next to no "
             f"gradient once {critic} is ahead",
             remedy=f"let {generator} minimise -log D: binary_cross_entropy_with_logits(logits, torch.ones_like(logits)) of the "

@@ -49,6 +49,7 @@ from trainability.doctor.rules import (
     start,
     steps_again,
     targets,
+    unread_examples,
     unusable,
     updates,
     warm_up,
@@ -72,6 +73,7 @@ FILES: tuple[ModuleType, ...] = (
     sequence_ends,
     targets,
     splits,
+    unread_examples,
     augmentation,
     head,
     heads,
@@ -126,7 +128,7 @@ def explain(name: str) -> str:
         Plain text of at most 110 characters a line.
 
     Raises:
-        ValueError: no rule has that name; the message names the nearest one.
+        ValueError: no rule has that name, and the message names the nearest one; or the rule has no such code.
     """
     if not isinstance(name, str):
         raise ValueError(f"name is {told(name)}; expected that of a rule, such as 'gain_budget_low'")
@@ -136,6 +138,9 @@ def explain(name: str) -> str:
         hint = f"did you mean {near[0]}?" if near else "trainability explain lists them"
         raise ValueError(f"no rule is called {name!r}; {hint}")
     code = name.partition(".")[2]
+    if code and f"`{code}`" not in (page := " ".join(rule.sections.values())):
+        codes = ", ".join(sorted({each for each in re.findall(r"`([a-z_]+)`", page) if each in _told(rule)}))
+        raise ValueError(f"{rule.name} has no code {code!r}" + (f"; its codes are {codes}" if codes else ""))
     of_code = [item for item in items(rule.sections["Fires"]) if code in _codes(item)]
     sections = {title: items(text) for title, text in {**rule.sections, **_facts(rule)}.items()}
     if of_code:
@@ -186,6 +191,11 @@ def markdown() -> str:
 def items(text: str) -> list[str]:
     """Split a section into what it says in general and one item for each code that it names."""
     return [part.strip() for part in _ITEM.split(text)]
+
+
+def _told(rule: Rule) -> set[str]:
+    """Codes that items of a rule's page begin with."""
+    return set[str]().union(*(_codes(item) for text in rule.sections.values() for item in items(text)))
 
 
 def _codes(item: str) -> set[str]:

@@ -84,6 +84,11 @@ def to_reach(names: tuple[str, ...], reason: str) -> str:
             f"remove the detach(), item(), .data, numpy(), no_grad(), argmax or comparison between {first} and the loss; "
             "torch.stack(losses) in place of torch.tensor(losses) or torch.Tensor(losses), which copy numbers"
         )
+    if reason == "not in the loss":
+        return (
+            "add a term for each output that the loss leaves out, sum(loss_fn(output, target) for output in outputs); or "
+            "leave it, if that output is used otherwise"
+        )
     if reason == "last_block":
         return "nothing, if it is meant; else use the result behind the last block, or build that block without it"
     return "use it in forward, or delete it"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from trainability.doctor import reading
 from trainability.doctor.best_constant import comes_to_nothing, standing, still_falls
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LOUD_COLUMN
+from trainability.doctor.facts import LOUD_COLUMN, Facts
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.outlook import judge_rehearsal
@@ -20,6 +20,7 @@ OUTSIDE_UNIT, WELL_TOLD = 0.05, 0.1  # share of the targets; of the best constan
 _FAR_FROM_OTHERS = 10.0  # of `measure.filled_columns`
 _PRECISION = 2.0**23  # a number over float32's spacing there, at least
 _SWAMPED = 20.0  # times its standard deviation, a channel's mean
+_SMALL_BOTH = 0.05  # standard deviation of the inputs, rms of the targets
 _SLIGHT = 10.0  # an input off by less only slows down the first steps
 
 
@@ -146,10 +147,18 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
             "indices go through nn.Embedding"
             if _is_table(evidence)
             else "subtract each channel's mean and divide by its standard deviation, measured on the training set"
-            + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
+            + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else "")
+            + _likewise(reading.facts(evidence), wide),
             source="preflight-ml",
         )
     ]
+
+
+def _likewise(facts: Facts, wide: float) -> str:
+    """Of targets that are as small as the inputs, as where both were divided by 255 twice."""
+    if facts.target_rms is None or max(wide, facts.target_rms) >= _SMALL_BOTH or facts.target_rms == 0:
+        return ""
+    return f"; likewise the targets, whose rms is {facts.target_rms:.2g}: a division too many may have made both small"
 
 
 def _means_and_stds(evidence: Evidence) -> tuple[tuple[float, ...], tuple[float, ...]]:

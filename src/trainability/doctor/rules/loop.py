@@ -219,7 +219,8 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
         scale at the first step, nothing is normalised, and the resulting exploding, vanishing or constant values are listed
         here.
     What fools it: fine-tuning all weights in eval mode on purpose; Monte-Carlo dropout, which evaluates in train mode (in a
-        script, not where dropout runs several times a batch); and image-to-image GANs that are tested in train mode on purpose.
+        script, not where dropout alone is given each example several times); statistics of batch norm that are measured again
+        on other data; and image-to-image GANs that are tested in train mode on purpose.
     Fix: model.train() at the start of every epoch, model.eval() before every evaluation.
     Source: PyTorch, `torch.nn.Module.eval`; own check.
     """
@@ -240,7 +241,7 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
             explains=OF_NO_NORM if training and _does_not_normalise(evidence) else (),
             seen="the model is trained in eval mode: dropout is off, batch norm is frozen"
             if training
-            else "the model is evaluated in train mode: dropout is on, batch norm uses the batch's statistics",
+            else "the model is evaluated in train mode, in which dropout is on and batch norm uses the batch's statistics",
             measurements=(
                 Measurement(name="sampled steps in eval mode", value=float(len(off)), threshold=0.0),
                 Measurement(name="evaluations in train mode", value=float(on), threshold=0.0),

@@ -247,6 +247,7 @@ def _no_probabilities(facts: Facts, share: float) -> Finding:
             Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
         ),
         cause="binary cross-entropy expects probabilities as targets, not masks of 0 and 255 or labels of -1 and 1",
-        remedy="scale the targets to 0 and 1: target / 255 for masks, (target + 1) / 2 for labels of -1 and 1",
+        remedy="scale the targets to 0 and 1: target / 255 for masks, (target + 1) / 2 for labels of -1 and 1, and "
+        "(target - low) / (high - low) with the ends of the training data for others",
         source="PyTorch, torch.nn.BCEWithLogitsLoss",
     )

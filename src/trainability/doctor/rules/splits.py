@@ -11,7 +11,7 @@ from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_a
 from trainability.doctor.rules.missing_classes import missing_classes
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.split_meaning import means_otherwise, words_change, words_mean_otherwise
-from trainability.doctor.rules.unread_examples import cut_short, too_few_weights
+from trainability.doctor.rules.unread_examples import too_few_weights
 from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_training
 
 _SAME_STATISTICS = "normalise both with the training set's statistics, as the last step"
@@ -38,9 +38,7 @@ def short_length(evidence: Evidence) -> list[Finding]:
 
     Fires: `dataset[len(dataset)]` is an example like the first, and so are all up to an index that raises; and the length is
         that index divided by the loader's batch size, rounded up or down, or by a number of the data set with "batch" in its
-        name. Code `weights`: the loader's `WeightedRandomSampler` has fewer weights than the data set has examples. Code
-        `pass`: a loader of the program's own ends each pass after half of the batches that its `len` gives, or fewer; as a
-        hint, in a watched script, the loop leaves a `DataLoader` at the same batch in every pass, before half of its length.
+        name. Code `weights`: the loader's `WeightedRandomSampler` has fewer weights than the data set has examples.
     Why: a DataLoader counts examples and requests no index from the length on, so only the first `len(dataset)` examples are
         read. With images sorted by folder, these are of one class or two, and the loss falls to zero. A sampler with one weight
         per class draws only as many examples as there are classes, the first ones.
@@ -51,7 +49,7 @@ def short_length(evidence: Evidence) -> list[Finding]:
     """
     found = reading.facts(evidence).readings.short
     if found is None:
-        return cut_short(reading.facts(evidence))
+        return []
     if found.batch_size is None:
         return [too_few_weights(found)]
     return [

@@ -20,7 +20,8 @@ def repeated_step(evidence: Evidence) -> list[Finding]:
         in a check and in `trainability run`.
     Why: each update is made twice, with twice the momentum. Beside a loss scaler, the second one is also made where a gradient
         has overflowed: one such step makes every weight NaN, which the scaler is there to prevent.
-    What fools it: an optimizer that writes into the gradients as it steps; one that is meant to step twice.
+    What fools it: an optimizer that writes into the gradients as it steps; one that is meant to step twice. A step inside of
+        another of the same optimizer is none, and gradients that are written through `.data` are compared by value.
     Fix: one step for each backward pass: scaler.step(optimizer) or optimizer.step(), not both.
     Source: PyTorch, torch.amp.GradScaler; own, gradients compared.
     """
@@ -33,8 +34,8 @@ def repeated_step(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="repeated_step",
             severity="error" if by_scaler else "warning",
-            seen=f"{repeated} of the first {steps} steps were made on the gradients of the step before: no backward pass was "
-            "between them",
+            seen=f"{repeated} of the first {steps} steps were made on the gradients of the step before, which nothing had "
+            "written since",
             measurements=(
                 Measurement(name="steps without a backward pass", value=float(repeated), threshold=0.0 if by_scaler else 2.0),
                 Measurement(name="steps", value=float(steps)),

@@ -72,9 +72,10 @@ _SHOWN_SOME = Finding(
     rule="masked_targets",
     code="masked_targets.shown",
     severity="warning",
-    seen="the loss asks for some of the tokens, amid others, and the model is given every one of them at its place",
+    seen="the loss asks for some of the tokens, between others that it ignores, and the model is given every one of them: the "
+    "output there changes with it",
     measurements=(Measurement(name="hidden tokens that are asked for", value=0.0, threshold=1.0),),
-    cause="the model is given the tokens themselves, and not the copy in which some are masked: it learns to return its input",
+    cause="the model is given the tokens themselves, and not the copy in which some are masked: it learns to return them",
     remedy="pass the masked copy to the model: model(ids.masked_fill(mask, mask_token_id)), with labels = "
     "ids.masked_fill(~mask, -100)",
     source="Devlin et al., BERT, NAACL 2019, section 3.1; the gradient of the logits beside the tokens",
@@ -93,7 +94,7 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
         output depends change with the random numbers; the loss counts none of these and 0.95 or more of the others, which the
         model receives unchanged, and the model returns as many numbers as there are; or the loss counts words at some
         positions, the model receives each of them there, and most are a token that occurs nowhere else, or they lie amid others
-        that it does not count, a twentieth of all or more, and the outputs do not depend on earlier tokens alone; in a watched
+        that it does not count, a twentieth of all or more, and in a check the outputs there change with them; in a watched
         loop, numbers are hidden by the same value, and the loss counts only the others. Code `class`, a hint: for pixels,
         `ignore_index` of the loss is a class that the model has an output for, and that masks contain.
     Why: an inverted mask trains on the filler and ignores everything that should be learned. The loss falls to zero all the
