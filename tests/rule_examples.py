@@ -580,6 +580,9 @@ EXAMPLES: dict[str, Example] = {
     ),
     # adversaries
     "unlimited_critic": Example({"warning": against(unlimited_critic=("critic", "maker"))}, near=fact()),
+    "remade_optimizer": Example(
+        {"warning": fact(remade=(40, True)), "hint": fact(remade=(40, False))}, near=fact(remade=(3, True))
+    ),
     "repeated_step": Example(
         {"error": fact(repeated_steps=(20, 40, True)), "warning": rehearsed(repeated_steps=(20, 40, False))}, near=rehearsed()
     ),

@@ -12,8 +12,10 @@ from torch import Tensor
 
 def empty_line(loader: Any) -> str:
     """Say that a loader gave no batch, and what to give in place of one that can be read once only."""
-    once = "; an iterator can be read once only: give a DataLoader or a list of batches" if isinstance(loader, Iterator) else ""
-    return f"train_loader is empty; expected at least one batch{once}"
+    why = "; an iterator can be read once only: give a DataLoader or a list of batches" if isinstance(loader, Iterator) else ""
+    if getattr(loader, "drop_last", False) and (size := getattr(loader, "batch_size", None)) is not None:
+        why = f"; drop_last=True leaves out a batch of fewer than {size} examples: give a smaller batch_size"
+    return f"train_loader is empty; expected at least one batch{why}"
 
 
 def tensors(batch: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:

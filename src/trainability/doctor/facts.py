@@ -241,6 +241,8 @@ class Facts:
         was_stopped: a script was stopped after some steps, by who follows it.
         in_vain: in a script whose own optimizer does not step, none of those that do ever had a gradient.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
+        remade: of a watched script, how many optimizers were made for the same parameters, and whether the first keeps numbers
+            from step to step; None of one or two.
         repeated_steps: in a watched loop, as in `Rehearsal`.
         takes_turns: in a watched loop, steps train different layers, none of which the other steps train.
         order_blind: a table of positions in a model with attention whose answers do not go by positions; or None.
@@ -442,6 +444,7 @@ class Facts:
     divided_again: int | None = None
     mean_again: int | None = None
     opposed: bool = False
+    remade: tuple[int, bool] | None = None
     repeated_steps: tuple[int, int, bool] | None = None
     takes_turns: bool = False
     order_blind: str | None = None

@@ -26,6 +26,7 @@ from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
 from trainability.loops.plateaus import Plateaus
 from trainability.loops.recordings import Recordings
+from trainability.loops.remade import Remade
 from trainability.loops.saying import as_typed, say, say_command, say_not_looked_at
 from trainability.loops.trainers import Trainers
 
@@ -60,7 +61,7 @@ class ScriptWatch:
         self._optimizers: list[torch.optim.Optimizer] = []
         # Modules that ran with gradients on, outer ones first; copies that an inner loop drops are not kept alive.
         self._called: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
-        self._lookalikes = Lookalikes()
+        self._lookalikes, self._remade = Lookalikes(), Remade()
         self._recordings = Recordings(
             lambda: self._monitors if len(self._monitors) == len(self._optimizers) else {}, lambda: self._held_out.batches()
         )
@@ -219,6 +220,9 @@ class ScriptWatch:
         if self._lookalikes.holds_back(model, optimizer, first_step=first_step):
             self._optimizers.remove(optimizer)
             self._follower.is_eager = False  # a backward pass may be one of theirs
+            return
+        if self._remade.holds_back(optimizer, self._monitors.values()):
+            self._optimizers.remove(optimizer)
             return
         self._watch(model, optimizer, first_step=first_step, called_with=called_with)
 

@@ -111,6 +111,7 @@ class Monitor:
         self._handles: list[Any] = []
         self._is_entered = self._has_ended = self._is_complete = False
         self._repeated = RepeatedSteps()
+        self._frozen: tuple[str, ...] = ()  # parameters, at the last sampled step
         self._num_uncalled = 0  # steps of the optimizer before the first call of after_backward
         self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
         self._reset_step()
@@ -233,6 +234,8 @@ class Monitor:
         )
         facts = replace(facts, passed_by=self._passed_by.num_parameters, repeated_steps=self._repeated.found())
         settings = settings_if_any(self._optimizer, self._plain, clip=self._clip) if self._optimizer is not None else None
+        if settings is not None:  # what was frozen while this optimizer stepped may be trained by the next one
+            settings = replace(settings, frozen=tuple(dict.fromkeys((*settings.frozen, *self._frozen))))
         seen = Evidence(
             steps=tuple(self._steps),
             samples=tuple(self._samples),
@@ -398,6 +401,7 @@ class Monitor:
             self._processes.disarm()
             sample = self._sampler.sample(self._num_steps, numbers)
             self._samples.append(sample)
+            self._frozen = tuple(name for name, p in self._plain.named_parameters() if not p.requires_grad)
             if len(self._samples) in _LIKE_BATCHES and self._processes.is_alone and self._shows_one_class():
                 self._next_sample = min(self._next_sample, self._num_steps + self._every // 2)
             if sample.blind:

@@ -286,8 +286,10 @@ def _scalar_loss(loss_fn: Loss, output: Any, labels: Any) -> Tensor:
         reason = error_line(error)
         raise ValueError(f"loss_fn(model(images), labels) failed: {reason} (the model returned a {kind})") from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        shape = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise ValueError(f"loss_fn returned {shape}; expected a tensor with one number (take its mean)")
+        shape = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        ways = {"float": "the loss itself, without .item() or float()", "tuple": "return the loss alone"}
+        way = "take its mean" if isinstance(loss, Tensor) else ways.get(type(loss).__name__, "return the loss alone")
+        raise ValueError(f"loss_fn returned {shape}; expected a tensor with one number ({way})")
     _check_reached(loss)
     return loss.reshape(())
 

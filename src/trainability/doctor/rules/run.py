@@ -278,7 +278,8 @@ def plateau(evidence: Evidence) -> list[Finding]:
 
 def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
     """A word, cause and remedy, by the steps' size relative to the weights, and by clipping."""
-    moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
+    # Frozen layers do not move.
+    moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio and s.kind != "norm"]
     ratio = statistics.median(moved) if moved and evidence.samples else None
     if ratio is not None and 0 < ratio < 1e-4:
         if (clip := raised_clip(evidence)) is not None:

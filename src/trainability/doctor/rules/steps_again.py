@@ -1,9 +1,11 @@
-"""Steps of the optimizer, beside backward passes"""
+"""Steps of the optimizer, and optimizers"""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
+
+_FEWEST_REMADE = 5
 
 
 @rule(
@@ -46,5 +48,40 @@ def repeated_step(evidence: Evidence) -> list[Finding]:
             else "optimizer.step() is called twice for each backward pass",
             remedy="remove optimizer.step() beside scaler.step(optimizer)" if by_scaler else "remove one of the two calls",
             source="own; gradients compared",
+        )
+    ]
+
+
+@rule(severities=("warning", "hint"))
+def remade_optimizer(evidence: Evidence) -> list[Finding]:
+    """The optimizer is made anew again and again for the same parameters.
+
+    Fires: in a watched script, five optimizers or more are made for the very same parameters. A hint where they keep nothing
+        from step to step, as SGD without momentum.
+    Why: a new optimizer has no momentum and no averages of squared gradients. Adam's first step has the size of the learning
+        rate in every coordinate, whatever the gradient is, and a schedule that belongs to the old optimizer changes nothing.
+    What fools it: an inner loop that begins anew on purpose, as in meta-learning; restarts. The third and later ones are not
+        watched.
+    Fix: create the optimizer once, before the loop.
+    Source: Kingma and Ba, Adam, ICLR 2015, section 3; own, optimizers counted.
+    """
+    found = reading.facts(evidence).remade
+    if found is None or found[0] < _FEWEST_REMADE:
+        return []
+    count, keeps_state = found
+    return [
+        Finding(
+            rule="remade_optimizer",
+            severity="warning" if keeps_state else "hint",
+            seen=f"{count:,} optimizers were made for the same parameters",
+            measurements=(
+                Measurement(name="optimizers of these parameters", value=float(count), threshold=float(_FEWEST_REMADE)),
+            ),
+            cause="the optimizer is created inside the loop: "
+            + (
+                "its momentum and averages begin at zero each time" if keeps_state else "a schedule would not reach the new one"
+            ),
+            remedy="create it once, before the loop",
+            source="own; counted",
         )
     ]
