@@ -21,7 +21,7 @@ class Remade:
         self._num_held: Counter[frozenset[int]] = Counter()  # by ids of the parameters, which monitors keep alive
 
     def holds_back(self, optimizer: torch.optim.Optimizer, monitors: Iterable[Monitor]) -> bool:
-        """Whether an optimizer is not watched; then the monitor of its parameters with most steps is told how many were made."""
+        """Whether an optimizer is not watched; the monitor of its parameters with most steps is told how many were made."""
         own = frozenset(id(p) for p in parameters_of(optimizer))
         alike = [m for m in monitors if m.optimizer is not None and own == {id(p) for p in parameters_of(m.optimizer)}]
         if len(alike) < _MOST_WATCHED:
