@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
+
+from torch.utils.data import IterableDataset
 
 from trainability.doctor.readings import ShortPass
 
@@ -22,7 +25,7 @@ class PassLengths:
         """The loader has yielded the batch of this number, from 1, of a pass."""
         if id(loader) != self._key:
             self._key, self._passes = id(loader), []
-            self._declared = len(loader) if hasattr(loader, "__len__") else 0
+            self._declared = _length(loader)
         elif number == 1:
             self._passes.append(self._last)
         self._last = number
@@ -33,3 +36,12 @@ class PassLengths:
             return None
         read = self._passes[0]
         return ShortPass(read=read, declared=self._declared, is_left=True) if 2 * read < self._declared else None
+
+
+def _length(loader: Any) -> int:
+    """The batches of a pass; 0 of a stream, whose length PyTorch would compare with what it yields once it was asked."""
+    if loader is None or isinstance(loader.dataset, IterableDataset):
+        return 0
+    with contextlib.suppress(Exception):  # a sampler without a length
+        return len(loader)
+    return 0
