@@ -156,8 +156,11 @@ def fading(large: int, losses: list[float] = FLAT[:200]) -> Evidence:
     return Evidence(steps=rows, num_classes=10)
 
 
-def swinging(middle: float, swing: float) -> Evidence:
-    return Evidence(steps=steps([middle + swing * (-1) ** i for i in range(100)]), num_classes=10)
+def swinging(middle: float, swing: float, *, rises: bool = False) -> Evidence:
+    found = steps([middle + swing * (-1) ** i for i in range(100)])
+    if rises:
+        found = tuple(dataclasses.replace(step, lr=1e-4 * step.step) for step in found)
+    return Evidence(steps=found, num_classes=10)
 
 
 def resting(num: int, **fields) -> Evidence:
@@ -910,7 +913,7 @@ EXAMPLES: dict[str, Example] = {
         {"error": Evidence(steps=steps([2.3, 2.2, math.nan]))},
         near=Evidence(steps=(*steps([2.3]), *steps([2.3], gradient_norm=math.inf, skipped=True))),
     ),
-    "oscillation": Example({"error": swinging(2.8, 0.3)}, near=swinging(2.7, 0.3)),
+    "oscillation": Example({"error": swinging(2.8, 0.3), "hint": swinging(2.8, 0.3, rises=True)}, near=swinging(2.7, 0.3)),
     "loss_cliff": Example({"error": cliff(2.1, 2.1), "hint": cliff(2.1, 0.5)}, near=cliff(2.0, 2.0)),
     "plateau": Example({"error": resting(300), "warning": resting(100)}, near=resting(99)),
     # evaluations

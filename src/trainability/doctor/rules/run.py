@@ -7,6 +7,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.outlook_limits import WARMING
 from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.finite import breaks_by_itself, made_finite, of_zeros
@@ -22,6 +23,7 @@ _ONE_BATCH = (
 _SLOPE = "the gradient of the last finite loss is not: a division by zero, sqrt or log at 0"
 _LARGE = "the steps are too large, or a value overflowed"
 LEFT_CHANCE = 0.93  # of ln C: below, something was learned
+_RISING_STEPS = 200  # a schedule whose rate rises so long may come down again
 
 
 @rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "prediction_collapse"))
@@ -118,12 +120,13 @@ def _layers_at(evidence: Evidence, step: int | None) -> tuple[LayerStats, ...]:
     return next((sample.layers for sample in evidence.samples if sample.step == step), ())
 
 
-@rule(severities=("error",), verdict="unstable", explains=("plateau", "loss_cliff", "prediction_collapse"))
+@rule(severities=("error", "hint"), verdict="unstable", explains=("plateau", "loss_cliff", "prediction_collapse"))
 def oscillation(evidence: Evidence) -> list[Finding]:
     """The loss oscillates above chance from the start, and does not fall.
 
     Fires: after 50 steps, if the later half has a mean above 1.2 ln C and a standard deviation above a tenth of its mean, and
-        the last 20 losses are above 0.8 of the first 20.
+        the last 20 losses are above 0.8 of the first 20. A hint while the learning rate is at half as much again as at first or
+        more, as in a warm-up or at the height of a cycle, before step 200.
     Why: steps that overshoot throw the net from one confident wrong answer to another, which costs more than chance level.
         Small batches make the loss vary too, but at or below chance.
     What fools it: a very noisy loss of a net that starts far above chance and improves slowly.
@@ -140,10 +143,12 @@ def oscillation(evidence: Evidence) -> list[Finding]:
     falling = statistics.fmean(later[-WINDOW_STEPS:]) < 0.8 * statistics.fmean(losses[:WINDOW_STEPS])
     if mean < 1.2 * chance or spread < 0.1 * mean or falling:
         return []
+    rates = [s.lr for s in evidence.finite_steps if s.lr is not None]
+    is_risen = bool(rates) and rates[-1] > WARMING * rates[0] and reading.num_steps(evidence) < _RISING_STEPS
     return [
         Finding(
             rule="oscillation",
-            severity="error",
+            severity="hint" if is_risen else "error",
             seen=f"the loss varies by {spread:.2g} around {mean:.2g}, above chance (ln C, {chance:.2f}), and does not fall",
             measurements=(
                 Measurement(name="mean loss of the later half", value=mean, unit="nats", threshold=1.2 * chance),
