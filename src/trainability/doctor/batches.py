@@ -114,6 +114,11 @@ def batch_size(batch: Any) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
+def most_rows(batch: Any) -> int:
+    """The largest first dimension of a batch's tensors: its examples, where parts of it have other sizes."""
+    return max((len(tensor) for _, tensor in tensors(batch) if tensor.dim()), default=0)
+
+
 def num_batches(loader: Any) -> int | None:
     """Number of batches of a loader; None where it has no length, as a stream, or is empty."""
     try:

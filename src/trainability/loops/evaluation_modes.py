@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
-from trainability.doctor.batches import tensors
+from trainability.doctor.batches import most_rows
 from trainability.doctor.measure import stance
 from trainability.doctor.measure.trained_mode import acts_in_training
 from trainability.loops.monitor import Monitor
@@ -46,7 +46,7 @@ class EvaluationModes:
 
     def batch(self, batch: Any) -> None:
         """A batch of it is given."""
-        self._num_examples += max((len(t) for _, t in tensors(batch) if t.dim()), default=0)
+        self._num_examples += most_rows(batch)
 
     def _on_call(self, module: nn.Module, args: Any) -> None:
         if id(module) in self._layers and not torch.is_grad_enabled():

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRandomSampler
 
-from trainability.doctor.batches import tensors
+from trainability.doctor.batches import most_rows, tensors
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.readings import ShortLength, ShortPass
 
@@ -78,7 +78,7 @@ def short_pass(loader: Any) -> ShortPass | None:
             if batch is _END:
                 is_short = 2 * read < declared and abs(examples - declared) > _COUNTED * declared
                 return ShortPass(read=read, declared=declared) if is_short else None
-            examples += max((len(t) for _, t in tensors(batch) if t.dim()), default=0)
+            examples += most_rows(batch)
             if time.monotonic() - began > _MOST_SECONDS:
                 return None
     return None
