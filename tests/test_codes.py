@@ -861,6 +861,10 @@ CODES = {
     "shuffled_labels.uniform": (fact(redrawn=("uniform", 0.5)), fact()),
     "shuffled_labels.noise_alone": (fact(redrawn=("alone", 1e-4)), fact()),
     "shuffled_labels.drawn": (fact(redrawn=("noise", 1.0)), fact()),
+    "misread_logits.other_dimension": (
+        fact(graph=LossGraph(softmax_astray=((8, 24, 30), 1, 2))),
+        fact(graph=LossGraph()),
+    ),
     "batch_leakage.softmax": (fact(softmax_over_batch=(32, 4)), fact()),
     "flat_loss.held": (
         fact(no_weight_moves=True, loss=1.0, graph=LossGraph(held_by="clamp(1, 5)")),

@@ -76,6 +76,8 @@ class LossGraph:
         outside: the model's trainable parameters that are not in the graph.
         lone_softmax: a softmax inside the model runs over a dimension of size 1.
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
+        softmax_astray: the shape that a softmax takes, the dimension that it runs over, and that in which the loss takes the
+            classes, where these are two; None elsewhere.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
         sums: terms of the loss, where it is one loss of PyTorch with reduction="sum", or the sum of all of its terms, or of
@@ -112,6 +114,7 @@ class LossGraph:
     renormalised: int | None = None
     lone_softmax: bool = False
     over_batch: bool = False
+    softmax_astray: tuple[tuple[int, ...], int, int] | None = None
     swapped: bool = False
     multiple_of: str | None = None
     sums: int | None = None

@@ -15,7 +15,7 @@ from trainability.doctor.view import finding_view, finding_views, verdict_title
 from trainability.loops.recorder import is_main_process
 from trainability.training.free_folder import free_beside
 
-_SAID = ("seen", "change", "more")
+_SAID, _SAID_OF_HINTS = ("seen", "change", "more"), ("change", "more")
 _WIDEST = 100  # columns; a wider terminal is not filled
 
 
@@ -52,7 +52,7 @@ def _wrapped(text: str, indent: str) -> str:
 
 
 def say_finding(part: str, step: int, finding: Finding) -> None:
-    """Say a new finding: a hint in one line, others with what was seen and what to change.
+    """Say a new finding: what was seen, what to change, and where to read more; of a hint what was seen leads.
 
     Args:
         part: of the model, "" where there is one.
@@ -61,21 +61,19 @@ def say_finding(part: str, step: int, finding: Finding) -> None:
     """
     view = finding_view(finding)
     where = f"{part}, step {step:,}" if part else f"step {step:,}"
-    if finding.severity == "hint":
-        say(f"{where}: {view.line}")
-        return
-    say(f"{where}: {view.heading}")
+    is_hint = finding.severity == "hint"
+    say(f"{where}: {view.line if is_hint else view.heading}")
     for name, text in view.rows:
-        if name in _SAID and is_main_process():
+        if name in (_SAID_OF_HINTS if is_hint else _SAID) and is_main_process():
             print(_wrapped(f"  {name:<7} {text}", " " * 10), file=sys.stderr, flush=True)
 
 
 def say_verdict(part: str, diagnosis: Diagnosis) -> None:
-    """Say how it ended, and each error and warning in one line, which may have been said long before."""
+    """Say how it ended, and each finding in one line, which may have been said long before."""
     title = verdict_title(diagnosis.verdict, diagnosis.remaining_steps, diagnosis.findings)
     say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}")
     for view in finding_views(diagnosis.findings):
-        if view.severity != "hint" and is_main_process():
+        if is_main_process():
             print(_wrapped(f"  {view.severity} {view.code}: {view.cause}", " " * 4), file=sys.stderr, flush=True)
 
 

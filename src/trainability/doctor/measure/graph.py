@@ -18,7 +18,8 @@ from trainability.doctor.measure.bounded_terms import bounded_term
 from trainability.doctor.measure.criteria import untrained_criterion
 from trainability.doctor.measure.heads import misread_heads
 from trainability.doctor.measure.misread_places import misread_places
-from trainability.doctor.measure.nodes import SAME_VALUES, name_of, parents_of
+from trainability.doctor.measure.nodes import SAME_VALUES, name_of, parents_of, wrapped
+from trainability.doctor.measure.softmax_dims import softmax_astray
 from trainability.doctor.measure.summed_beside import summed_beside
 
 _TAKES = {
@@ -108,6 +109,7 @@ def loss_graph(
         criterion=untrained_criterion([p for key, p in strangers.items() if key not in unregistered], managed),
         renormalised=_renormalised(loss.grad_fn),
         lone_softmax=_has_lone_softmax(loss.grad_fn),
+        softmax_astray=softmax_astray(nodes_of_loss(loss.grad_fn, through_products=False)),
         over_batch=any(_runs_over_batch(node) for node in nodes_of_loss(loss.grad_fn, through_products=False)),
         swapped=_is_swapped(loss.grad_fn),
         multiple_of=_multiple_of(loss.grad_fn),
@@ -323,8 +325,7 @@ def _width(node: Any) -> int | None:
     if not metadata or dim is None or "oftmax" not in name_of(node):
         return None
     shape = tuple(metadata[0].shape)
-    dim = dim - 2**64 if dim >= 2**63 else dim  # nodes keep it unsigned
-    return int(shape[dim]) if -len(shape) <= dim < len(shape) else None
+    return int(shape[wrapped(dim, len(shape))]) if shape else None
 
 
 def _leaves(root: Any) -> tuple[list[Tensor], bool]:

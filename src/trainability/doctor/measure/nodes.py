@@ -50,6 +50,12 @@ def given_shape(node: Any) -> tuple[int, ...]:
     return tuple(getattr(node, "_saved_self_sym_sizes", None) or ())
 
 
+def wrapped(dim: int, dims: int) -> int:
+    """A dimension as a node keeps it, unsigned, counted from the first of so many."""
+    dim = dim - 2**64 if dim >= 2**63 else dim
+    return dim % dims if dims else 0
+
+
 def within(roots: Sequence[Any], calls: tuple[str, ...] | None, most: int) -> Iterator[Any]:
     """Nodes from the roots on, continuing only behind nodes of `calls` (None: any); at most `most`."""
     seen = {id(root): root for root in roots}  # kept, because an id is unique only while its node lives

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainability.doctor.batches import tensors
 from trainability.doctor.graph_facts import LossGraph, MisreadHeads
 from trainability.doctor.measure.at_limit import held_by
-from trainability.doctor.measure.nodes import given_shape, name_of, shape_at, within
+from trainability.doctor.measure.nodes import given_shape, name_of, shape_at, within, wrapped
 
 _MOST_NODES = 20_000
 _OF_ONE = 1e-3
@@ -44,7 +44,7 @@ def softmax_over_batch(answers: Sequence[Any], inputs: Sequence[Tensor], size: i
     for node in nodes_behind(answers):
         shape, dim = shape_at(node), getattr(node, "_saved_dim", None)
         if "oftmax" in name_of(node) and dim is not None and len(shape) == 2:
-            over.setdefault(shape, set()).add((dim - 2**64 if dim >= 2**63 else dim) % 2)  # nodes keep it unsigned
+            over.setdefault(shape, set()).add(wrapped(dim, 2))
     return next(((size, k) for (n, k), dims in over.items() if n == size and k not in (1, size) and dims == {0}), None)
 
 

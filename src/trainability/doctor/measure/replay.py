@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
 from trainability.doctor.measure.graph import behind_views, leaves_of
-from trainability.doctor.measure.nodes import name_of
+from trainability.doctor.measure.nodes import name_of, wrapped
 
 _IN_PLACE = frozenset(
     {"__setitem__", "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__ifloordiv__", "__ipow__", "__imod__"}
@@ -167,8 +167,7 @@ def _unbound(output: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         node = behind_views(node)
         name = name_of(node) if "oftmax" not in name_of(node) else ""
     if name in ("SoftmaxBackward", "LogSoftmaxBackward"):
-        dim = node._saved_dim  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-        dim = dim - 2**64 if dim >= 2**63 else dim
+        dim = wrapped(node._saved_dim, plain.dim())  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
         if name == "SoftmaxBackward":
             return plain.clamp(min=torch.finfo(plain.dtype).tiny).log(), lambda free: free.softmax(dim)
         return plain.clone(), lambda free: free.log_softmax(dim)

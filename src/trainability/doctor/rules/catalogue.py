@@ -145,11 +145,18 @@ def explain(name: str) -> str:
     sections = {title: items(text) for title, text in {**rule.sections, **_facts(rule)}.items()}
     if of_code:
         kept = {title: [x for x in parts if not _codes(x) or code in _codes(x)] for title, parts in sections.items()}
-        sections = {**{title: parts for title, parts in kept.items() if parts}, "Fires": of_code}
+        sections = {_of_rule(title, parts, code): parts for title, parts in kept.items() if parts and title != "Fires"}
+        sections = {"Fires": of_code, **sections}
         sections["All codes"] = [f"trainability explain {rule.name}"]
     paragraphs = [[f"{name if of_code else rule.name}: {rule.summary}"]]
     paragraphs += [[f"{title}: {parts[0]}", *parts[1:]] for title, parts in sections.items()]
     return "\n\n".join("\n".join(_filled(part, first=k == 0) for k, part in enumerate(parts)) for parts in paragraphs)
+
+
+def _of_rule(title: str, parts: list[str], code: str) -> str:
+    """A section's title; of one that says nothing of the code alone, with what it is about."""
+    is_general = title in ("Why", "Fix") and not any(code in _codes(part) for part in parts)
+    return f"{title}, of the rule in general" if is_general else title
 
 
 def listing() -> str:

@@ -163,7 +163,9 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view, not a transpose,
         as (batch, classes, length); or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the softmax
         of the loss runs over the examples (dim=0) of outputs of shape (batch, classes), and the batch holds no numbers of which
-        each column sums to 1 over them, as what documents of one query are worth. A warning with code `places`: the
+        each column sums to 1 over them, as what documents of one query are worth. Code `other_dimension`: what the loss looks
+        classes up in comes from a softmax, the only one on the way, over another dimension of another size, such as the steps
+        of (batch, steps, classes). A warning with code `places`: the
         targets are images, and each place of the input image explains a tenth or more of their variance; or maps (batch,
         channels, height, width) are viewed as (batch, height, width, ...); and each output compared with a target is computed
         from another place: a correlation of 0.5 or less between the two, in rows or columns. Code `sequences`: with `ctc_loss`,
@@ -178,6 +180,8 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if facts.graph is not None and facts.graph.over_batch:
         return [_over_batch(facts)]
+    if facts.graph is not None and facts.graph.softmax_astray is not None:
+        return [_over_other(*facts.graph.softmax_astray)]
     if not facts.misread_logits:
         return mixed_in_sequences(facts) or other_places(facts, evidence.relation)
     pixels = len(facts.output_shape) > 3 or facts.target_shape != facts.output_shape[:2]
@@ -209,6 +213,22 @@ def _over_batch(facts: Facts) -> Finding:
         cause="dim=0 in softmax or log_softmax: the probabilities of a class sum to 1 over the batch",
         remedy="dim=1 (or -1) in softmax and log_softmax; cross_entropy takes logits and needs neither",
         source="PyTorch, torch.nn.functional.log_softmax; read off the graph of the loss",
+    )
+
+
+def _over_other(shape: tuple[int, ...], over: int, classes: int) -> Finding:
+    """Softmax over steps or pixels instead of over classes."""
+    return Finding(
+        rule="misread_logits",
+        code="misread_logits.other_dimension",
+        severity="error",
+        seen=f"softmax runs over dimension {over} of {shape}, and the loss looks the classes up in dimension {classes}",
+        measurements=(Measurement(name="dimension of the softmax", value=float(over), threshold=float(classes)),),
+        cause=f"dim={over} in softmax or log_softmax: the probabilities of one class sum to 1 over {shape[over]} places",
+        remedy=f"dim={classes} (or {classes - len(shape)}) in softmax and log_softmax; cross_entropy takes logits and needs "
+        "neither",
+        source="PyTorch, torch.nn.functional.log_softmax; read off the graph of the loss",
+        explains=("sees_future", "batch_leakage", "softmax_twice", "wrong_sign", "loss_below_floor"),
     )
 
 
