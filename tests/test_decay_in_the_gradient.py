@@ -122,3 +122,15 @@ def test_tables_that_decay_has_emptied_are_not_said_to_have_begun_at_zero(decay:
     monitor = Monitor(model, optimizer, every=10, asks_step=False)
     train(monitor, model, optimizer, F.mse_loss, (pairs, stars), 12)
     assert [f.code for f in monitor.diagnose().findings if f.severity != "hint"] == found
+
+
+@pytest.mark.parametrize(("decay", "found"), [(1.0, ["weights_decayed.outpulled"]), (1e-3, [])])
+def test_decay_that_turns_a_loss_which_fell_at_first(decay: float, found: list[str]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = 8 * torch.rand(1024, 32, generator=rng)
+    y = (x[:, :10] + 0.5 * x[:, 10:20]).argmax(dim=1)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=decay)
+    before = check(model, batches(x, y), F.cross_entropy, optimizer, rehearse_seconds=60.0)
+    assert [f.code for f in before.findings if f.severity != "hint"] == found

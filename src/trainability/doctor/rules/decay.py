@@ -11,6 +11,7 @@ from trainability.doctor.layer_table import number
 
 _USUAL_DECAY = 1e-4  # as part of the gradient
 _STRONG_DECAY, _OUTPULLED = 0.05, 3.0
+_AS_HARD, _BACK = 1.0, 0.2  # pull of a decay that has turned a fall of the loss; of that fall
 _MOST, _GENTLE = 0.5, 0.1  # of the loss; of the gradient, which a penalty may well be
 _EMPTIED, _NOTHING = 0.01, 1e-3  # of the weight at first; where a usual decay is told, too
 _STANDS, _ABOVE, _FEWEST_STEPS = 0.97, 0.3, 50  # of the loss at half of the steps; of the first loss
@@ -54,8 +55,10 @@ def of_a_penalty(ratio: float, share: float) -> Finding:
 
 def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
     """Whether decay is stronger than the gradient before the first step, where the loss does not fall then."""
-    decay = settings.weight_decay or 0.0
-    if decay < _STRONG_DECAY or not (_watched_stands(evidence) if evidence.steps else _tried_stands(evidence, settings)):
+    decay, turned = settings.weight_decay or 0.0, _is_divided(evidence, settings) and _rehearsal_turned(evidence)
+    if decay < _STRONG_DECAY or not (
+        turned or (_watched_stands(evidence) if evidence.steps else _tried_stands(evidence, settings))
+    ):
         return []
     # Adam's step is about the rate for each element; decoupled decay is added to the step, not to the gradient.
     pulls = [
@@ -63,7 +66,8 @@ def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
         for s in _layers_at_start(evidence)
         if s.kind != "norm" and s.weight_rms and s.gradient_rms
     ]
-    if not pulls or statistics.median(pulls) < _OUTPULLED:
+    limit = _AS_HARD if turned else _OUTPULLED
+    if not pulls or statistics.median(pulls) < limit:
         return []
     return [
         Finding(
@@ -73,7 +77,7 @@ def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
             seen=f"weight decay pulls {number(statistics.median(pulls))} times as hard on the typical weight as the gradient "
             "of the loss",
             measurements=(
-                Measurement(name="pull of the decay over the gradient's", value=statistics.median(pulls), threshold=_OUTPULLED),
+                Measurement(name="pull of the decay over the gradient's", value=statistics.median(pulls), threshold=limit),
                 Measurement(name="weight decay", value=decay, threshold=_STRONG_DECAY),
             ),
             cause="weight decay pulls faster than the gradient pushes",
@@ -145,6 +149,15 @@ def _rehearsal_stands(evidence: Evidence) -> bool:
         return False
     half = next(look for look in looks if 2 * look.step >= looks[-1].step)
     return _stands(half.loss, looks[-1].loss, looks[0].loss)
+
+
+def _rehearsal_turned(evidence: Evidence) -> bool:
+    """Whether the rehearsed loss has fallen, and come back part of the way, as gradients became smaller than the decay."""
+    looks = evidence.rehearsal.reference if evidence.rehearsal is not None else ()
+    if not looks or looks[-1].step < _FEWEST_STEPS:
+        return False
+    first, last, lowest = looks[0].loss, looks[-1].loss, min(look.loss for look in looks)
+    return last > _ABOVE * first and last - lowest > _BACK * (first - lowest) > 0
 
 
 def _stands(before: float, now: float, first: float) -> bool:

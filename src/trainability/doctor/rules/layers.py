@@ -182,7 +182,8 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
         part of the gradient of an optimizer that divides by the gradient's size, and the loss stands still above three tenths
         of its first value. Code `outpulled`: a decay of 0.05 or more pulls on the typical weight three times as hard as the
         first gradient, and either the rehearsed loss falls by less than a tenth, or stands still in the same way over the
-        second half of 50 steps or more, or else nothing is learned in 50 steps of a run. Code `penalty`: a term that goes by
+        second half of 50 steps or more, or comes back by a fifth of its fall where decay, in the same way, pulls as hard as
+        the first gradient, or else nothing is learned in 50 steps of a run. Code `penalty`: a term that goes by
         the weights alone, and pulls them to zero, is half of the first loss or more, and its gradient for the typical weight is
         three times that of the rest of the loss or more.
     Why: decay shrinks each weight by lr times decay per step, whatever the gradient is. At a twentieth of its size, a weight
