@@ -66,7 +66,9 @@ def _room(multiple: float) -> str:
     if multiple <= 1:
         return f"; a step {number(multiple)} times as long already raises the loss"
     longer = f"{multiple:,.0f}" if multiple >= 10 else number(multiple)
-    return f"; a single update could be {longer} times as long before the loss on its batch rises, which is no rate to train at"
+    return (
+        f"; a single update could be {longer} times as long before the loss on its batch rises: a limit for one, not for a run"
+    )
 
 
 def _lost(rehearsal: Rehearsal) -> str:

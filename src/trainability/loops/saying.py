@@ -84,12 +84,6 @@ def say_not_looked_at(*, data: bool, evaluations: bool) -> None:
         data: whether examples of the script's data were read.
         evaluations: whether evaluations of the script were looked at, or the trainer tells of them.
     """
-    left = [
-        "" if data else "most of the data",
-        f"the start before the first step (trainability check looks at {'it' if data else 'both'})",
-        ""
-        if evaluations
-        else "evaluations of the script, if it makes any (only those of classes that come from a DataLoader are looked at)",
-    ]
-    *first, last = filter(None, left)
-    say(f"not looked at: {', '.join(first)}{', and ' if len(first) > 1 else ' and ' if first else ''}{last}")
+    left = "the model before its first step" if data else "most of the data, and the model before its first step"
+    unseen = "" if evaluations else ". No evaluation was seen; those of classes that come from a DataLoader are"
+    say(f"not looked at: {left}; trainability check looks at {'it' if data else 'both'}{unseen}")

@@ -34,7 +34,7 @@ def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -
     lines = ["budget: log10 of what the layers and the input make of the signal's mean square; 0 keeps it"]
     lines.append(
         "critical step: how many times as long a single one of the first updates could be before the loss on its batch rises;"
-        " below 1 they are too long, above 1 it is no rate to train at"
+        " below 1 they are too long, above 1 it is a limit for one update, not for a run"
     )
     if is_tried:
         lines.append(
