@@ -21,6 +21,8 @@ from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, 
 
 CLASSES = Task(kind="classification", loss="cross_entropy", num_classes=10, chance=2.3, floor=0.0)
 
+UNKNOWN = Task(kind="unknown")
+
 
 def critical(multiple: float | None, **changes: Any) -> CriticalStep:
     fields = {"loss_before": 2.3, "loss_after": 2.2, "lowest_loss": 2.1, "resolution": 1e-6, "update_norm": 0.1}
@@ -65,6 +67,9 @@ CASES: dict[str, tuple[Rehearsal, str]] = {
     "not finite": (rehearsal([2.4, math.nan]), "unstable"),
     "not finite at the start": (rehearsal([math.nan]), "broken loss"),
     "below its floor": (rehearsal([2.4, 0.5, -1.0]), "broken loss"),
+    "runs away, of an unknown kind": (rehearsal([2.4, 900.0, 5e6], multiple=1e-3, task=UNKNOWN), "unstable"),
+    "has grown with what it learns from": (rehearsal([0.01, 0.9, 1.5], multiple=30.0, task=UNKNOWN), "cannot tell"),
+    "came back": (rehearsal([2.4, 900.0, 3.0], multiple=0.5, task=UNKNOWN), "cannot tell"),
     "uphill": (
         rehearsal([2.4, 3.0, 4.0], critical=((1, critical(1e-7, loss_after=2.5, lowest_loss=2.3)),)),
         "broken loss",

@@ -40,6 +40,7 @@ from trainability.doctor.outlook_limits import (
     NO_BETTER,
     NOWHERE,
     PROMISED_SHARE,
+    RAN_AWAY,
     SET_ON_STEPS,
     SETTLED_LOSS,
     SHRUNK,
@@ -315,6 +316,8 @@ def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, 
     if len(seen) < 2 or multiple is None:
         return CANNOT_TELL, "no_loss"
     middle = next(look for look in reversed(seen) if look.step <= seen[-1].step / 2)
+    if _ran_away(seen) and multiple < SMALL_MULTIPLE:
+        return UNSTABLE, "rising"
     is_loss = min(look.loss for look in seen) > 0  # what falls below zero has a floor that is not known, as a policy's has
     grows = seen[0].output_rms is None or (seen[-1].output_rms or 0.0) >= SHRUNK * seen[0].output_rms
     goes_on = seen[-1].step >= FALLING_STEPS and _fall(seen) > FALLING and _fall((middle, seen[-1])) > FALLING_ON
@@ -326,6 +329,12 @@ def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, 
     if rehearsal.constant_loss is not None:
         return CANNOT_TELL, "at_constant" if _is_no_better(rehearsal) else "no_fall"
     return CANNOT_TELL, "chance_unknown"
+
+
+def _ran_away(seen: tuple[Observation, ...]) -> bool:
+    """Whether all of the second half of the looks lies far above where the loss began."""
+    first = seen[0].loss
+    return all(look.loss - first > RAN_AWAY * abs(first) > 0 for look in seen[len(seen) // 2 :])
 
 
 def _crawls(rehearsal: Rehearsal, multiple: float) -> bool:

@@ -37,6 +37,7 @@ SLOW_SHARE, SLOW_MULTIPLE = 0.15, 170.0  # projected share below the one with mu
 # that is long enough; and the size of the outputs, over what it was, below which the fall may be one from far above chance.
 # Own, 775 programs shown without their task: right of 52 of 54, 101 of 103, 128 of 131 after 30, 60, 100 steps; 210 of 212.
 FALLEN, FALLING, FALLING_ON, FALLING_STEPS, SHRUNK = 0.7, 0.5, 0.3, 60, 0.8
+RAN_AWAY = 30.0  # of a loss of an unknown kind: times its first value, throughout the second half of a rehearsal
 # Of a loss of an unknown kind: what the last steps cost, over the best constant answer; and a fall that is none.
 LATE_STEPS, NO_BETTER, STANDING = 10, 0.95, 0.02
 SMALL_MULTIPLE, LARGE_MULTIPLE = 1.0, 3e3  # own, 43 small programs: healthy ones 1 to 1,000

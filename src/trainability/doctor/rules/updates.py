@@ -379,7 +379,7 @@ def _ratios(layers: Sequence[LayerStats]) -> list[float]:
     return [
         s.update_ratio
         for s in layers
-        if s.update_ratio is not None and reading.is_matrix(s) and not (s.update_ratio == 0.0 and s.gradient_rms is None)
+        if s.update_ratio is not None and reading.is_matrix(s) and not (s.update_ratio == 0.0 and not s.gradient_rms)
     ]
 
 
