@@ -61,6 +61,7 @@ from trainability.doctor.rehearsed import (
     Rehearsal,
     RehearsedStep,
     Task,
+    UnwrittenStatistics,
 )
 from trainability.doctor.rules.catalogue import RULES
 
@@ -281,6 +282,13 @@ def peaked(own: float, spread: float = 0.0, control: float = 0.1) -> Evidence:
     peak = LatePeak(step=300, rate=0.5, schedule="OneCycleLR", length=1000, trials=trials)
     task = Task(kind="classification", loss="cross_entropy", chance=CHANCE, floor=0.0)
     return rehearsed(30, task=task, late_peak=peak, reference=trials[1].reference)
+
+
+def unwritten(evaluation: float) -> Evidence:
+    """Steps that take the loss from 2.3 to 1; with a module of the user's in evaluation mode it is another."""
+    found = UnwrittenStatistics(module="norm", kind="Normed", count=2, training=1.0, evaluation=evaluation)
+    looks = tuple(Observation(step=s, loss=x) for s, x in ((0, 2.3), (30, 1.0)))
+    return rehearsed(reference=looks, unwritten=found)
 
 
 def side_by_side(z: float = 0.5, *, loss: float = 2.3, plain: bool = True, held_out: float | None = None) -> Evidence:
@@ -652,6 +660,7 @@ CODES = {
         fact(company=Company(num_pairs=900, pulled=50.0, pushed=60.0, pushed_too=(share, 0.1))) for share in (0.51, 0.49)
     ),
     "unread_ends.drawn_again": (fact(drawn_again=True), fact()),
+    "evaluation_path.never_written": (unwritten(2.01), unwritten(1.99)),
     "evaluation_path.no_statistics": (fact(no_statistics=("norm", 32, 8)), fact(no_statistics=("norm", 32, 9))),
     "constant_as_good.rare": (seldom(0.07), seldom(0.09)),
     "constant_as_good.rare of classes": (seldom(0.1, classes=4), seldom(0.15, classes=4)),

@@ -125,6 +125,25 @@ class OtherRate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnwrittenStatistics:
+    """Tensors that modules of the user's read in evaluation mode alone, and that no pass in training mode wrote.
+
+    Attributes:
+        module: the first of them, by name.
+        kind: its class.
+        count: how many there are.
+        training: mean loss on batches of the loop with these modules in training mode, with the weights that the steps left.
+        evaluation: the same with these modules alone in evaluation mode; infinite where it is not finite.
+    """
+
+    module: str
+    kind: str
+    count: int
+    training: float
+    evaluation: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatePeak:
     """The largest learning rate of a schedule, where it is far above all that were rehearsed.
 
@@ -283,6 +302,7 @@ class Rehearsal:
         batch_statistics: with the weights that the steps left, the mean loss where batch norm takes each batch's statistics,
             that where it takes the running ones, which were brought up to date, and the examples of a batch; None without
             batch norm, or where that was not asked.
+        unwritten: statistics of modules of the user's that nothing writes; None without them, or where that was not asked.
         labels_compared: what outputs after the last step, fitted to training's classes, say of validation's; None where that
             was not asked, and of no classes.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
@@ -334,6 +354,7 @@ class Rehearsal:
     schedule_held: bool = False
     scheduler_interval: str | None = None
     batch_statistics: tuple[float, float, int] | None = None
+    unwritten: UnwrittenStatistics | None = None
     labels_compared: LabelsCompared | None = None
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)

@@ -26,6 +26,7 @@ from trainability.doctor.measure.growth import growth_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep
 from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.overwritten import Writes
+from trainability.doctor.measure.own_statistics import unwritten_statistics
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored
 from trainability.doctor.measure.rate_ahead import held_schedule
@@ -196,7 +197,7 @@ def _run(
         "critical": () if loop.opposed else tuple(seen.critical),
         "growth": growth_of(loop, reference, batch_size(first), budget.left() / max(budget.reference_seconds, 1e-9)),
         "task": task,
-        **_of_batch_norm(loop, state, seen, budget),
+        **_of_statistics(loop, state, seen, budget),
         "constant_loss": cost,
         "lowest_loss": lowest,
         "moves_others": sums_of_unmanaged(loop, trainable=True) != others,
@@ -210,13 +211,16 @@ def _run(
     }
 
 
-def _of_batch_norm(loop: Loop, state: dict[str, Any], seen: Seen, budget: Budget) -> dict[str, Any]:
+def _of_statistics(loop: Loop, state: dict[str, Any], seen: Seen, budget: Budget) -> dict[str, Any]:
+    """What evaluation will go by: batch norm's statistics, and those of modules of the user's."""
     if loop.scale != 1.0 or len(seen.steps) < _FEWEST_FOR_NORMS or not is_finite(loop):
         return {}
-    with contextlib.suppress(Exception):  # a pass that runs by itself only inside the body
-        passes = int(budget.left() / max(budget.step_seconds, 1e-9))  # forward alone, a third of a step and less
-        return {"batch_statistics": by_batch_and_running(loop, list(seen.recent), state, most_passes=passes)}
-    return {}
+    found: dict[str, Any] = {}
+    for name, ask in (("batch_statistics", by_batch_and_running), ("unwritten", unwritten_statistics)):
+        with contextlib.suppress(Exception):  # a pass that runs by itself only inside the body
+            passes = int(budget.left() / max(budget.step_seconds, 1e-9))  # forward alone, a third of a step and less
+            found[name] = ask(loop, list(seen.recent), state, most_passes=passes)
+    return found
 
 
 def _of_loop(loop: Loop) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Batch norm with wrong statistics in evaluation: initial ones, shared ones, or those of no real batch. No rule."""
+"""Batch norm with wrong statistics in evaluation: initial, shared, never written, or of no real batch. No rule."""
 
 from trainability.doctor import reading
 from trainability.doctor.as_code import as_code
@@ -29,6 +29,7 @@ def of_other_statistics(evidence: Evidence, *, contradicts: bool) -> list[Findin
         or fast_statistics(evidence, contradicts=contradicts)
         or shared_by_calls(evidence, contradicts=contradicts or loses_by_running(evidence))
         or fits_no_batch(evidence)
+        or never_written(evidence)
         or without_statistics(evidence, contradicts=contradicts)
     )
 
@@ -198,11 +199,45 @@ def fits_no_batch(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def never_written(evidence: Evidence) -> list[Finding]:
+    """Test whether modules of the user's keep statistics for evaluation that training never writes."""
+    unwritten = evidence.rehearsal.unwritten if evidence.rehearsal is not None else None
+    if unwritten is None or not _is_lost(evidence, unwritten.training, unwritten.evaluation):
+        return []
+    others = f" and {unwritten.count - 1} more" if unwritten.count > 1 else ""
+    return [
+        Finding(
+            rule="evaluation_path",
+            code="evaluation_path.never_written",
+            severity="warning",
+            seen=f"after the rehearsed steps the loss is {number(unwritten.training)} in training mode, and "
+            f"{number(unwritten.evaluation)} with {unwritten.module}, a {unwritten.kind},{others} in evaluation mode; what it "
+            "keeps for evaluation is what it was at the start",
+            measurements=(
+                Measurement(name="loss in evaluation mode", value=unwritten.evaluation, threshold=WORSE * unwritten.training),
+                Measurement(name="loss in training mode", value=unwritten.training),
+            ),
+            cause=f"{unwritten.kind} reads statistics in evaluation mode that nothing writes in training",
+            remedy=f"update them in every forward pass of {unwritten.kind} in training mode, such as "
+            "self.mean.lerp_(mean.detach(), 0.1)",
+            source="Ioffe and Szegedy, Batch Normalization, ICML 2015, algorithm 2; tried on a copy",
+            layers=(unwritten.module,),
+        )
+    ]
+
+
 def loses_by_running(evidence: Evidence) -> bool:
     """Whether most of what the rehearsed steps took off the loss is lost with batch norm's running statistics."""
     rehearsal = evidence.rehearsal
     if rehearsal is None or rehearsal.batch_statistics is None or not rehearsal.reference:
         return False
     own, running, _ = rehearsal.batch_statistics
-    gain = rehearsal.reference[0].loss - own
-    return gain > 0 and running - own >= max(LOST * gain, (WORSE - 1) * abs(own))
+    return _is_lost(evidence, own, running)
+
+
+def _is_lost(evidence: Evidence, training: float, evaluation: float) -> bool:
+    """Whether in evaluation most is lost of what the rehearsed steps took off the loss."""
+    if evidence.rehearsal is None or not evidence.rehearsal.reference:
+        return False
+    gain = evidence.rehearsal.reference[0].loss - training
+    return gain > 0 and evaluation - training >= max(LOST * gain, (WORSE - 1) * abs(training))
