@@ -799,6 +799,7 @@ CODES = {
     "shuffled_labels.collated": (fact(separated=PARTED), fact()),
     "masked_targets.shown": (fact(asks_shown="values"), fact()),
     "masked_targets.shown of words": (fact(asks_shown="words"), fact()),
+    "masked_targets.below_zero": (fact(readings=Readings(unread_below=(0, 0.45))), fact(readings=Readings())),
     "masked_targets.answers": (fact(masked_answers=True), fact()),
     "target_broadcast.one_for_all of the largest": (fact(largest_output=(4, "[1]")), fact()),
     "augmentation_missing.views": (

@@ -1,16 +1,19 @@
 """What one pass shows of flows, gradients, words, states, sines and shares of a mixture: each mistake beside its sound twin."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from small_programs import batches
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
 import trainability
+from trainability import check
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.constants import constant_loss
 from trainability.doctor.measure.directions import nearer_and_further
@@ -481,3 +484,40 @@ def test_as_many_places_as_classes_may_stand_in_either_dimension(viewed: bool) -
         return F.cross_entropy(output.reshape(-1, 8) if viewed else output.transpose(1, 2), b[1].flatten() if viewed else b[1])
 
     assert not looked(nn.Linear(4, 8), batch, forward).misread_logits
+
+
+@pytest.mark.parametrize(
+    ("mask", "level", "found"),
+    [
+        (lambda t: t > 0, 0.0, True),  # standardised before the mask
+        (lambda t: t > 0, 3.0, False),  # depths; zero is a hole
+        (lambda t: t != 0, 0.0, False),
+        (lambda t: t > -3.0, 0.0, False),  # next to none are left out
+    ],
+)
+def test_a_mask_for_holes_after_standardising(mask: Callable[[Tensor], Tensor], level: float, found: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(128, 1, 8, 8, generator=rng)
+    depth = (x + level).clamp(min=0.0 if level else -9.0) + 1e-3 * torch.randn(x.shape, generator=rng)
+    depth = torch.where(torch.rand(x.shape, generator=rng) < 0.1, 0.0, depth.abs() if level else depth)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1))
+
+    def loss_fn(output: Tensor, target: Tensor) -> Tensor:
+        there = mask(target)
+        return F.l1_loss(output[there], target[there])
+
+    said = check(model, batches(x, depth), loss_fn, torch.optim.Adam(model.parameters(), 1e-3), rehearse_seconds=0.0)
+    assert ("masked_targets.below_zero" in [f.code for f in said.findings]) == found
+
+
+def test_a_loss_that_asks_for_the_positive_part_reads_what_is_below() -> None:
+    x = torch.randn(256, 6, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def loss_fn(output: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(output, target.clamp(min=0))
+
+    said = check(model, batches(x, x[:, :1] * 2), loss_fn, torch.optim.Adam(model.parameters(), 1e-3), rehearse_seconds=0.0)
+    assert "masked_targets.below_zero" not in [f.code for f in said.findings]

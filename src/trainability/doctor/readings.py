@@ -311,6 +311,8 @@ class Readings:
             share of the loss; None if there is none.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
             of the loss, for the typical weight, and its share of the loss; None if there is none.
+        unread_below: a channel of the targets in which the loss reads the numbers above zero alone, and the share of those
+            below, which differ; None if there is none.
         told_by_a_line: a linear map of the input explains the targets of a model whose trace shows that nothing in it bends.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
@@ -344,6 +346,7 @@ class Readings:
     kept: KeptTargets | None = None
     only_pools: bool = False
     affine: AffineWhole | None = None
+    unread_below: tuple[int, float] | None = None
     told_by_a_line: bool = False
     wrong_backward: tuple[str, float] | None = None
     idle_term: tuple[str, float] | None = None

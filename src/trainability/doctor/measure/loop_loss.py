@@ -34,7 +34,7 @@ from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.transposed import along, held_elsewhere
-from trainability.doctor.measure.unread import unread_targets
+from trainability.doctor.measure.unread import unread_below_zero, unread_targets
 from trainability.doctor.measure.warned import unheard
 
 # Of what a pass shows: what is about outputs, targets and loss, and not about the model's layers. Not whether outputs stand
@@ -100,6 +100,9 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
         lambda known: {"all_pairs": all_pairs(model, batch, replay, seen, answers) if answers else None},
         lambda known: {"wanted_below": wanted_below(model, batch, replay, seen)},
         lambda known: {"unread_targets": unread_targets(model, batch, replay, seen)},
+        lambda known: {
+            "readings": replace(known.readings, unread_below=unread_below_zero(model, batch, replay, seen)),
+        },
         lambda known: pairing_facts(model, batch, replay, seen, pairing, read=() if read is None else read),
         lambda known: _of_tokens(seen, loss) or _of_values(seen, loss),
         lambda known: {"pulls": pulls(model, batch, replay)},

@@ -67,7 +67,7 @@ from trainability.doctor.measure.switched_off import maximised_by, switched_off
 from trainability.doctor.measure.turned_apart import turned_apart
 from trainability.doctor.measure.two_targets import scores_of_others
 from trainability.doctor.measure.unequal_terms import unequal_terms
-from trainability.doctor.measure.unread import unread_targets
+from trainability.doctor.measure.unread import unread_below_zero, unread_targets
 from trainability.doctor.measure.unsorted import unsorted_times
 from trainability.doctor.measure.volumes import volume_against, volume_missing
 from trainability.doctor.measure.workspace import set_training
@@ -184,7 +184,10 @@ def questions_of_pairs(
             "out_of_reach": out_of_reach(plain, batch, forward, seen),
             "wanted_below": wanted_below(plain, batch, forward, seen),
         },
-        "targets that the loss does not read": lambda known: {"unread_targets": unread_targets(plain, batch, forward, seen)},
+        "targets that the loss does not read": lambda known: {
+            "unread_targets": unread_targets(plain, batch, forward, seen),
+            "readings": replace(known.readings, unread_below=unread_below_zero(plain, batch, forward, seen)),
+        },
         "values that are hidden": lambda known: (
             {"asks_shown": "values"} if known.asks_shown is None and asks_shown_values(plain, batch, forward) else {}
         ),

@@ -14,6 +14,7 @@ from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.randomness import randomness_restored
 
 _FEWEST, _MOST_CHANNELS = 8, 64  # values of either kind
+_LEAST_BELOW, _MOST_ALIKE, _ALMOST_ALL = 0.1, 0.5, 0.95  # of all numbers; of those below; of those above
 Forward = Callable[[Any, Any], Tensor]
 
 
@@ -33,19 +34,81 @@ def unread_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forward
     Returns:
         Numbers of these channels; none where the program takes its targets out of PyTorch, so that they have no gradient.
     """
+    asked = _asked(model, batch, forward, seen)
+    if asked is None:
+        return ()
+    target, slope, pulled, cost = asked
+    told: list[int] = []
+    for channel in range(target.shape[1]):
+        values, read = target[:, channel], slope[:, channel] != 0
+        used, unused = values[read], values[~read]
+        if min(len(used), len(unused)) < _FEWEST or bool((used != used[0]).any()) or not _differ(unused):
+            continue
+        if not _counts(channel, ~read, target, pulled, cost):
+            told.append(channel)
+    shown = {x.data_ptr() for _, x in tensors(seen.inputs)}
+    bare = ~(slope != 0).flatten(1).any(dim=1)
+    own_input = next((t for _, t in seen.batch if t.data_ptr() in shown and t.dim() > 1 and len(t) == len(target)), None)
+    if told and own_input is not None and int(bare.sum()) > 1:
+        alike = own_input.detach().clone()
+        alike[bare] = alike[bare][:1].clone()
+        if float(cost(target, (own_input, alike)).detach()) != float(cost(target).detach()):
+            return ()
+    return tuple(told)
+
+
+def unread_below_zero(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) -> tuple[int, float] | None:
+    """Find a channel of the targets in which the loss reads every number above zero and none below, though these differ.
+
+    A mask such as target > 0, that is meant for what is missing, leaves out half of targets that were standardised. What is
+    missing is one number, or a few; that the others do not count is asked as in `unread_targets`.
+
+    Args:
+        model: runs as it is.
+        batch: holds one tensor of numbers, (batch, channels, ...), that the model is not given.
+        forward: of (model, batch), the loss.
+        seen: the same pass.
+
+    Returns:
+        The channel, and the share of its numbers that lie below zero; None without one.
+    """
+    asked = _asked(model, batch, forward, seen)
+    if asked is None:
+        return None
+    target, slope, pulled, cost = asked
+    for channel in range(target.shape[1]):
+        values, read = target[:, channel], slope[:, channel] != 0
+        below = values < 0
+        share, counts = float(below.float().mean()), values[below].unique(return_counts=True)[1]
+        if not _LEAST_BELOW <= share <= 1 - _LEAST_BELOW or len(counts) < _FEWEST:
+            continue
+        if float(counts.max()) > _MOST_ALIKE * float(counts.sum()):  # one number for what is missing
+            continue
+        above = values > 0
+        if bool((read & ~above).any()) or not float(read[above].float().mean()) >= _ALMOST_ALL or not _differ(values[above]):
+            continue
+        if not _counts(channel, below, target, pulled, cost):
+            return channel, share
+    return None
+
+
+def _asked(
+    model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass
+) -> tuple[Tensor, Tensor, Tensor | None, Callable[..., Tensor]] | None:
+    """The targets, the loss's gradients by them and by outputs of their shape, and the loss of other targets; None without."""
     shown = {x.data_ptr() for _, x in tensors(seen.inputs)}
     found = [t for _, t in seen.batch if t.is_floating_point() and t.dim() > 1 and t.data_ptr() not in shown]
     if len(found) != 1 or not 0 < found[0].shape[1] <= _MOST_CHANNELS:
-        return ()
+        return None
     sizes = [size for _, t in (*tensors(seen.inputs), *tensors(seen.output)) for size in t.shape]
     if len(found[0]) > max(sizes, default=0):  # all data, of which the loop picks its examples
-        return ()
+        return None
     target = found[0].detach()
     outputs: list[Any] = []
 
-    def cost(*changes: tuple[Tensor, Tensor]) -> Tensor:
+    def cost(targets: Tensor, *changes: tuple[Tensor, Tensor]) -> Tensor:
         changed = batch
-        for old, new in changes:
+        for old, new in ((found[0], targets), *changes):
             changed = exchanged(changed, old, new)
         with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
@@ -54,34 +117,25 @@ def unread_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forward
     given = target.clone().requires_grad_()
     handle = model.register_forward_hook(lambda module, args, output: outputs.append(output))
     try:
-        loss = cost((found[0], given * 1))  # no leaf, so that a loss may write into its targets
+        loss = cost(given * 1)  # no leaf, so that a loss may write into its targets
     except RuntimeError:
-        return ()
+        return None
     finally:
         handle.remove()
     own = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tensor) and outputs[0].shape == target.shape else None
     slope, pulled = _gradients(loss, given, own)
     if slope is None:
-        return ()
-    told: list[int] = []
-    for channel in range(target.shape[1]):
-        values, read = target[:, channel], slope[:, channel] != 0
-        used, unused = values[read], values[~read]
-        if min(len(used), len(unused)) < _FEWEST or bool((used != used[0]).any()) or not _differ(unused):
-            continue
-        moved = target.clone()
-        moved[:, channel][~read] = unused.roll(len(unused) // 2).flip(0)
-        wants_more = pulled is not None and bool(pulled[:, channel][~read].any())
-        if not wants_more and float(cost((found[0], moved)).detach()) == float(cost((found[0], target)).detach()):
-            told.append(channel)
-    bare = ~(slope != 0).flatten(1).any(dim=1)
-    own_input = next((t for _, t in seen.batch if t.data_ptr() in shown and t.dim() > 1 and len(t) == len(target)), None)
-    if told and own_input is not None and int(bare.sum()) > 1:
-        alike = own_input.detach().clone()
-        alike[bare] = alike[bare][:1].clone()
-        if float(cost((own_input, alike)).detach()) != float(cost((own_input, own_input.detach().clone())).detach()):
-            return ()
-    return tuple(told)
+        return None
+    return target, slope, pulled, cost
+
+
+def _counts(channel: int, there: Tensor, target: Tensor, pulled: Tensor | None, cost: Callable[..., Tensor]) -> bool:
+    """Whether the loss goes by the numbers there of a channel, or asks something else of the outputs there."""
+    if pulled is not None and bool(pulled[:, channel][there].any()):
+        return True
+    moved, values = target.clone(), target[:, channel][there]
+    moved[:, channel][there] = values.roll(len(values) // 2).flip(0)
+    return float(cost(moved).detach()) != float(cost(target).detach())
 
 
 def _gradients(loss: Tensor, given: Tensor, output: Tensor | None) -> tuple[Tensor | None, Tensor | None]:

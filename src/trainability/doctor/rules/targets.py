@@ -17,6 +17,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.shown_targets import SHOWN
 
 TINY_TARGETS = 1e-4
+LEAST_BELOW = 0.1  # share of the targets
 _SMALL, _TIMES = 0.1, 10.0  # rms of targets under SGD; of the first outputs over it
 STAYS = 0.8  # of what the mean of the targets costs
 _OVERCOME = 0.25  # of the same, below which targets of any size have been reached
@@ -46,8 +47,10 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
         model receives unchanged, and the model returns as many numbers as there are; or the loss counts words at some
         positions, the model receives each of them there, and most are a token that occurs nowhere else, or they lie amid others
         that it does not count, a twentieth of all or more, and in a check the outputs there change with them; in a watched
-        loop, numbers are hidden by the same value, and the loss counts only the others. Code `class`, a hint: for pixels,
-        `ignore_index` of the loss is a class that the model has an output for, and that masks contain.
+        loop, numbers are hidden by the same value, and the loss counts only the others. Code `below_zero`: in a channel of the
+        targets, a tenth or more lie below zero and differ, the loss reads none of them, permuting them leaves it unchanged, and
+        it reads those above zero. Code `class`, a hint: for pixels, `ignore_index` of the loss is a class that the model has an
+        output for, and that masks contain.
     Why: an inverted mask trains on the filler and ignores everything that should be learned. The loss falls to zero all the
         same. The loss itself is tested, so this is certain.
     What fools it: values passed along that are not targets, under a loss that wants a constant in their channel; sequences that
@@ -57,6 +60,8 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
     """
     if (shown := reading.facts(evidence).asks_shown) is not None:
         return [SHOWN[shown]]
+    if (below := reading.facts(evidence).readings.unread_below) is not None:
+        return [_above_zero_alone(*below)]
     channels = reading.facts(evidence).unread_targets
     if reading.facts(evidence).masked_answers:
         return [_MASKED_ANSWERS]
@@ -75,6 +80,22 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
             source="own; the gradient of the loss with respect to its targets",
         )
     ]
+
+
+def _above_zero_alone(channel: int, share: float) -> Finding:
+    """A mask for missing numbers that came after the targets were standardised."""
+    return Finding(
+        rule="masked_targets",
+        code="masked_targets.below_zero",
+        severity="warning",
+        seen=f"in channel {channel} of the targets, {100 * share:.0f} % of the numbers lie below zero, and the loss reads only "
+        "those above",
+        measurements=(Measurement(name="share of the targets below zero", value=share, threshold=LEAST_BELOW),),
+        cause="a mask such as target > 0, which is meant for what is missing, leaves out real targets, which were standardised "
+        "or shifted before",
+        remedy="compute the mask before the targets are standardised, or mark what is missing with NaN and use ~target.isnan()",
+        source="own; the gradient of the loss with respect to its targets, and the loss with these exchanged",
+    )
 
 
 def _ignored_pixels(facts: Facts) -> list[Finding]:
