@@ -41,6 +41,7 @@ from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
     ChangingWords,
+    EmptyTerm,
     ExchangedClasses,
     GivenTwice,
     MisreadEdges,
@@ -688,6 +689,10 @@ CODES = {
     "class_order.stream of a loop": (streamed(10), streamed(9)),
     "class_order.one_class": (marked(binary=True), marked(binary=False)),
     "class_order.one_class of a few": (marked(binary=True), marked(binary=True, num_batches=9)),
+    "unmoved_parameter.zero_gradient": (
+        of_two(9e-6).merge(fact(zero_gradient=("maker.weight",))),
+        of_two(9e-6).merge(fact(zero_gradient=("other.weight",))),
+    ),
     "unmoved_parameter.rounding": (of_two(9e-6), of_two(0.0)),
     "unreachable_target.softplus": (
         graph("distance", "softplus", target_below_zero=0.06),
@@ -799,6 +804,10 @@ CODES = {
     "shuffled_labels.collated": (fact(separated=PARTED), fact()),
     "masked_targets.shown": (fact(asks_shown="values"), fact()),
     "masked_targets.shown of words": (fact(asks_shown="words"), fact()),
+    "idle_term.empty": (
+        fact(readings=Readings(empty_term=EmptyTerm(name="sum", file="train.py", line=3, batches=13, silent=("head.weight",)))),
+        fact(readings=Readings()),
+    ),
     "masked_targets.below_zero": (fact(readings=Readings(unread_below=(0, 0.45))), fact(readings=Readings())),
     "masked_targets.answers": (fact(masked_answers=True), fact()),
     "target_broadcast.one_for_all of the largest": (fact(largest_output=(4, "[1]")), fact()),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 import trainability
 from trainability.doctor.measure.certain import facts_of
@@ -100,3 +101,58 @@ def test_one_is_named_with_its_share() -> None:
     (finding,) = [f for f in report.findings if f.rule == "idle_term"]
     assert finding.severity == "warning"
     assert finding.measurements[0].value > 0.3
+
+
+class Boxes(nn.Module):
+    """A head for marks and one for sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.marks, self.sizes = nn.Linear(6, 16), nn.Linear(16, 1), nn.Linear(16, 2)
+        self.spare = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.body(x).relu()
+        return self.marks(h)[:, 0], self.sizes(h)
+
+
+def chosen(least: float, reduction: str) -> Callable[[nn.Module, Any], Tensor]:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        marks, sizes = model(batch[0])
+        there = batch[0][:, 0] > least
+        if reduction == "function":
+            far = F.smooth_l1_loss(sizes[there], batch[0][there][:, :2], reduction="sum")
+        else:
+            far = (sizes[there] - batch[0][there][:, :2]).square().sum()
+        return F.binary_cross_entropy_with_logits(marks, there.float()) + far / there.sum().clamp(min=1)
+
+    return loss
+
+
+def clipped_far(model: nn.Module, batch: Any) -> Tensor:
+    """No number is far off, so that the far part of this loss is empty, and nothing waits for it."""
+    marks, sizes = model(batch[0])
+    off = torch.cat([marks, sizes.flatten()])
+    return off[off.abs() < 50].square().sum() + off[off.abs() >= 50].abs().sum()
+
+
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        (chosen(9.0, "function"), True),
+        (chosen(9.0, "sum"), True),
+        (chosen(0.5, "function"), False),
+        (chosen(2.2, "sum"), False),  # in a few batches
+        (clipped_far, False),
+    ],
+)
+def test_a_choice_that_is_empty_in_every_batch(step: Callable[[nn.Module, Any], Tensor], found: bool) -> None:
+    torch.manual_seed(0)
+    model = Boxes()
+    loader = DataLoader(TensorDataset(torch.randn(256, 6)), 16)
+    said = trainability.check(model, loader, training_step=step, optimizer=torch.optim.Adam(model.parameters(), 1e-2))
+    told = {f.code: f for f in said.findings}
+    assert ("idle_term.empty" in told) == found
+    if found:
+        assert told["idle_term.empty"].layers == ("sizes",)
+        assert not any(code.startswith("unmoved_parameter") for code in told)

@@ -269,6 +269,25 @@ class SameWithin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmptyTerm:
+    """A loss or sum of outputs that is given no number.
+
+    Attributes:
+        name: of the function.
+        file: of the program, with its directory.
+        line: that calls it.
+        batches: that were read.
+        silent: trainable parameters that the numbers would be made by, and whose gradient is zero.
+    """
+
+    name: str
+    file: str
+    line: int
+    batches: int
+    silent: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -309,6 +328,7 @@ class Readings:
             multiple of the slope that is nearest to it; None if there is none.
         idle_term: of a term of the loss that has no gradient, the step function of the outputs that it is computed by, and its
             share of the loss; None if there is none.
+        empty_term: a term of the loss that is computed from no numbers; None if there is none.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
             of the loss, for the typical weight, and its share of the loss; None if there is none.
         unread_below: a channel of the targets in which the loss reads the numbers above zero alone, and the share of those
@@ -350,6 +370,7 @@ class Readings:
     told_by_a_line: bool = False
     wrong_backward: tuple[str, float] | None = None
     idle_term: tuple[str, float] | None = None
+    empty_term: EmptyTerm | None = None
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None
     odd_likelihood: float | None = None

@@ -29,6 +29,7 @@ from trainability.doctor.measure.cut_rows import cut_rows
 from trainability.doctor.measure.cut_steps import cut_steps
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts, dropped_answers, dropped_state
+from trainability.doctor.measure.empty_terms import empty_term
 from trainability.doctor.measure.flat_examples import flat_examples
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
@@ -268,6 +269,7 @@ def _questions_of_formula(
         "functions of the program's own": ("wrong_backward", lambda: wrong_backward(plain, batch, forward, loss)),
         "losses that are computed and dropped": ("overwritten_losses", lambda: overwritten_losses(plain, batch, forward)),
         "terms without a slope": ("idle_term", lambda: idle_term(plain, batch, forward)),
+        "terms of no numbers": ("empty_term", lambda: empty_term(plain, batch, forward, batches)),
         "norms that do nothing": ("idle_norms", lambda: idle_norms(plain, batch, forward)),
         "weights that were trained before": ("is_fine_tuned", lambda: is_fine_tuned(plain)),
         "a new layer that is frozen": ("frozen_head", lambda: frozen_head(plain, batch, forward)),

@@ -17,7 +17,7 @@ from trainability.doctor.measure.nodes import within
 from trainability.doctor.measure.questions import start
 from trainability.doctor.measure.randomness import randomness_restored
 
-_LOSSES = frozenset(
+LOSSES = frozenset(
     {
         *("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "gaussian_nll_loss"),
         *("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "hinge_embedding_loss"),
@@ -99,8 +99,8 @@ class _Calls(TorchFunctionMode):
         name = getattr(func, "__name__", "").strip("_")
         if name in _COMPARES:
             self.used |= {x.grad_fn for x in args[:2] if isinstance(x, Tensor) and x.grad_fn is not None and x.numel() == 1}
-        if name in _LOSSES and isinstance(result, Tensor) and result.numel() == 1 and result.grad_fn is not None:
-            self._note(name, result, _callers(sys._getframe(1)))
+        if name in LOSSES and isinstance(result, Tensor) and result.numel() == 1 and result.grad_fn is not None:
+            self._note(name, result, callers(sys._getframe(1)))
         return result
 
     def _note(self, name: str, result: Tensor, callers: tuple[tuple[str, int], ...]) -> None:
@@ -115,7 +115,7 @@ class _Calls(TorchFunctionMode):
         result.register_hook(lambda gradient: self.used.add(node))
 
 
-def _callers(frame: FrameType | None) -> tuple[tuple[str, int], ...]:
+def callers(frame: FrameType | None) -> tuple[tuple[str, int], ...]:
     """Files and lines of the program's own functions that are being called, the innermost first."""
     found: list[tuple[str, int]] = []
     while frame is not None and len(found) < _MOST_FRAMES:

@@ -232,6 +232,10 @@ _UNMOVED = {
         "requires_grad_(True) of this model before its own loss is computed, in every step",
     ),
     "rounding": ("their steps are smaller than their number format resolves", ""),
+    "zero_gradient": (
+        "the loss gives them a gradient of exactly zero",
+        "check that the loss uses what they make: a mask that chooses nothing, a factor of zero, or units that are all dead",
+    ),
     "not_written": NOT_WRITTEN,
     "with_gradient": (
         "the optimizers that step do not hold them, or the steps are too small for their number format",
@@ -249,17 +253,18 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     """Weights are bitwise unchanged after the rehearsal.
 
     Fires: a trainable parameter other than a bias is unchanged after 3 optimizer steps or more at a learning rate above zero.
-        An error where no parameter changed, a hint where some did and the steps of the others round to nothing. For adversarial
-        models, a warning where everything that one optimizer holds moved by less than 1e-5 of its size.
+        An error where no parameter changed, a hint where some did and the steps of the others round to nothing or are zero. For
+        adversarial models, a warning where everything that one optimizer holds moved by less than 1e-5 of its size.
     Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
         pass does not use it, or its output is cut off. Code `frozen`: likewise, and after the last step it does not require a
         gradient. Code `rounding`: it had a gradient and the optimizer holds it, so the steps are smaller than its number format
-        resolves, as with a vanishing gradient. Code `step_function`: its gradient is exactly zero, and the model rounds, or
-        takes the sign of, a trained value. Code `not_written`: no parameter changed, though the gradient alone, times the
-        learning rate, would have changed them. Code `with_gradient`: it had a gradient, and it is not known whether the
-        optimizer holds it; or, for most parameters, less than a hundredth of each update is left when the next one begins, over
-        several steps; or all parameters are as before the first step, and steps moved them; or, a warning, between steps most
-        are moved back by the same share of the way to what they were before the first.
+        resolves, as with a vanishing gradient. Code `zero_gradient`: its gradient was exactly zero at the first step. Code
+        `step_function`: likewise, and the model rounds, or takes the sign of, a trained value. Code `not_written`: no parameter
+        changed, though the gradient alone, times the learning rate, would have changed them. Code `with_gradient`: it had a
+        gradient, and it is not known whether the optimizer holds it; or, for most parameters, less than a hundredth of each
+        update is left when the next one begins, over several steps; or all parameters are as before the first step, and steps
+        moved them; or, a warning, between steps most are moved back by the same share of the way to what they were before the
+        first.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
         is left out; so are parameters that untrained_parameter reports, modules that forward does not call, and outputs that
         are not used in the loss.
@@ -293,14 +298,17 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
         reason = "frozen"
     if reason == "rounding" and nothing and set(concerned) <= set(rehearsal.not_written):
         reason = "not_written"
+    is_zero = set(concerned) <= set(reading.facts(evidence).zero_gradient)
+    if reason == "rounding" and is_zero:
+        reason = "zero_gradient"
     cause, remedy = _UNMOVED[reason]
-    if (step := reading.facts(evidence).flat_function) and set(concerned) <= set(reading.facts(evidence).zero_gradient):
+    if (step := reading.facts(evidence).flat_function) and is_zero:
         reason, cause, remedy = "step_function", *flat_step(step)
     return [
         Finding(
             rule="unmoved_parameter",
             code=f"unmoved_parameter.{reason}",
-            severity="error" if nothing else "hint" if reason == "rounding" and not crawls else "warning",
+            severity="error" if nothing else "hint" if reason in ("rounding", "zero_gradient") and not crawls else "warning",
             seen=f"{', '.join(concerned[:4])}{' and more' if len(concerned) > 4 else ''} did not change at all "
             f"in {len(rehearsal.steps)} steps",
             measurements=(
