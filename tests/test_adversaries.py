@@ -182,3 +182,24 @@ def test_a_generator_whose_loss_is_flat_where_the_critic_is_sure(name: str, by_c
 
     found = facts_of_opponents(players, optimizers_of(players), step, LOADER)
     assert found["flat_where_sure"] == ((1, 0) if is_flat else None)
+
+
+@pytest.mark.parametrize(("clamped", "codes"), [(("critic",), set()), (("critic", "maker"), {"weights_redrawn.limited"})])
+def test_weights_that_are_clamped_from_a_list(clamped: tuple[str, ...], codes: set[str]) -> None:
+    """The list holds the loop's own parameters, which no copy has: the rehearsal steps these, and puts them back."""
+    torch.manual_seed(0)
+    players = models()
+    held = [p for name in clamped for p in players[name].parameters()]
+    body = plays()
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        loss = body(model, optimizer, batch)
+        for p in held:
+            p.data.clamp_(-0.01, 0.01)
+        return loss
+
+    before = [p.detach().clone() for model in players.values() for p in model.parameters()]
+    report = trainability.check(players, LOADER, step=step, optimizer=optimizers_of(players))
+    told = {finding.code for finding in report.findings if finding.rule in ("unlimited_critic", "weights_redrawn")}
+    assert told == codes
+    assert all(torch.equal(a, b) for a, b in zip(before, (p for m in players.values() for p in m.parameters()), strict=True))

@@ -926,6 +926,10 @@ CODES = {
         dataclasses.replace(rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts(task_loss="mse_loss")),
         dataclasses.replace(rehearsed(cut_off=(("0.weight",), 0.01, 0.9)), facts=Facts()),
     ),
+    "weights_redrawn.limited of all players": (
+        rehearsed(cut_off=(("one.weight", "two.weight"), 0.01, 0.9), opposed=True),
+        rehearsed(opposed=True),
+    ),
     "update_ratio.small of a rehearsal that leaves room": (left_open(101.0), left_open(99.0)),
     "update_ratio.small of weights that were drawn": (
         left_open(),

@@ -38,6 +38,7 @@ from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.optimizer_settings import settings_if_any
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy, try_raised_clip
 from trainability.doctor.measure.probe import NoWayBackError, probe, probe_step
+from trainability.doctor.measure.put_back import variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import beside_held_out
 from trainability.doctor.measure.scale_blind import with_scale
@@ -160,7 +161,8 @@ def _checked(setup: Setup) -> Diagnosis:
     check_default_loss(setup, first)
     setup = with_inputs_in_parts(setup, first)
     problems: list[str] = []
-    looked, images = _probed(setup, first, problems)
+    with variables_put_back(setup.training_step, setup.loss):
+        looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
     plateau = plateau_ends(looked) if looked is not None else None
     is_explained = data is not None and diagnose(data).verdict == "broken data"

@@ -123,6 +123,12 @@ def is_fine_tuned(model: nn.Module) -> bool:
     return len(layers) > 1 and 2 * len(trained) >= len(layers)
 
 
+def has_only_scalars(model: nn.Module) -> bool:
+    """Whether there are trainable parameters, and each holds one number."""
+    sizes = [p.numel() for p in model.parameters() if p.requires_grad and not isinstance(p, nn.UninitializedParameter)]
+    return bool(sizes) and max(sizes) == 1
+
+
 def _own(module: nn.Module, *, is_trained: bool) -> bool:
     return any(p.requires_grad is is_trained for p in module.parameters(recurse=False))
 

@@ -90,7 +90,7 @@ class _Split:
         hashed = row_hashes(x)
         hashes = hashed.tolist()
         self.hashes += hashes
-        if isinstance(labels, Tensor) and labels.dim() and len(labels) == len(x) and not labels.is_complex():
+        if isinstance(labels, Tensor) and labels.dim() and len(labels) == len(x):
             of_labels = row_hashes(labels.detach().float().cpu().reshape(len(x), 1, -1))
             both = 3 * hashed + of_labels  # no exclusive or: an example may be its own target
             if labels.dim() > 1 and not labels.is_floating_point():
@@ -122,7 +122,7 @@ class _Split:
         if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
             return
         given = labels.detach().cpu()
-        if given.numel() and not given.is_complex():
+        if given.numel():
             low, high = (float(x) for x in given.double().aminmax())
             self.lowest_target, self.highest_target = min(low, self.lowest_target), max(high, self.highest_target)
         if given.is_floating_point() and given[0].numel() <= _MOST_TARGETS:
@@ -296,13 +296,21 @@ def unpacked(batch: Any, name: str) -> tuple[Tensor, Any]:
     )
 
 
+def _as_real(x: Any) -> Any:
+    """Complex numbers with their real and imaginary parts beside each other along the last dimension."""
+    if not isinstance(x, Tensor) or not x.is_complex():
+        return x
+    parts = torch.view_as_real(x.detach().resolve_conj())
+    return parts.flatten(-2) if x.dim() > 1 else parts
+
+
 def _read(batches: Batches, name: str, max_images: int) -> _Split:
     split = _Split(name, batches)
     rest = iter(batches)
     for batch in rest:
         images, labels = unpacked(batch, name)
         if len(images):
-            split.add(images, labels)
+            split.add(_as_real(images), _as_real(labels))
         if split.count >= max_images:
             split.rest = rest
             break

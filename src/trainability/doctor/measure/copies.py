@@ -76,6 +76,11 @@ def _is_made_of_strangers(value: Tensor, own: set[int]) -> bool:
     return bool(behind) and behind.isdisjoint(own)
 
 
+def steps_in_backward(model: nn.Module) -> bool:
+    """Whether hooks of the parameters run as gradients arrive, as where these are stepped at once; copies have none."""
+    return any(getattr(p, "_post_accumulate_grad_hooks", None) for part in modules(model) for p in part.parameters())
+
+
 def on_copy_or_in_place(
     run: Callable[..., dict[str, Any]],
     objects: tuple[Any, ...],

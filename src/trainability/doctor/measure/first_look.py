@@ -15,6 +15,7 @@ from trainability.doctor import reading
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.evidence import Sample
 from trainability.doctor.facts import Facts, LossGraph, Unreached
+from trainability.doctor.measure.as_drawn import has_only_scalars
 from trainability.doctor.measure.at_limit import held_by
 from trainability.doctor.measure.crossed import crossed_shapes
 from trainability.doctor.measure.dropout import dropout_facts
@@ -65,6 +66,7 @@ def first_facts(
         readings=Readings(
             edges=edges_of(model, sampler.tape.calls if sampler.tape else ()),
             ahead=sampler.tape.own_series.found if sampler.tape is not None else None,
+            has_only_scalars=has_only_scalars(model),
         ),
         made_anew=sampler.tape.made_inside.shapes() if sampler.tape is not None else (),
         cut_steps=sampler.tape.handed_on.num_reached(loss) if sampler.tape is not None else None,

@@ -83,7 +83,7 @@ class Loop:
         if step is None:
             for part in self.models:
                 set_training(part, True)
-        self._start_variables = [keep_variables(step, training_step), *map(keep_attributes, self.models)]
+        self._start_variables = [keep_variables(step, training_step, loss_fn), *map(keep_attributes, self.models)]
         self.forward_only = training_step or (_usual_loss(loss_fn) if loss_fn is not None else None)
         prefixes = [f"{i}." if len(self.models) > 1 else "" for i in range(len(self.models))]
         if isinstance(model, dict):

@@ -12,6 +12,8 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure.graph import parameters_behind
 from trainability.doctor.measure.workspace import set_training
 
+_NEAR = 0.5  # of a weight's norm; two draws are 1.4 apart
+
 
 def made_anew(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], loss: Tensor) -> tuple[tuple[int, ...], ...]:
     """Ask whether the loss depends on parameters that are no part of the model and are others in the next pass.
@@ -24,13 +26,20 @@ def made_anew(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor
 
     Returns:
         Shapes of those with two and more dimensions whose values are others, too; () where there are none, and where they are
-        the same in both passes, as of another network, or made in train mode alone, as of an augmentation.
+        the same in both passes, as of another network, or made in train mode alone, as of an augmentation, or copies of the
+        model's own that were trained a little, as of a client or an inner loop.
     """
-    own, rows = {id(p) for p in model.parameters()}, {len(t) for _, t in tensors(batch) if t.dim()}
+    held, rows = list(model.parameters()), {len(t) for _, t in tensors(batch) if t.dim()}
+    own = {id(p) for p in held}
+
+    def is_copy(made: Tensor) -> bool:
+        alike = [p.detach() for p in held if p.shape == made.shape]
+        return any(float((made.detach() - p).norm()) < _NEAR * float(p.norm()) for p in alike)
 
     def strangers(loss: Tensor) -> list[nn.Parameter]:
         # What has a row per example is a change of the inputs, as of adversarial training.
-        return [p for p in parameters_behind(loss) if id(p) not in own and p.dim() > 1 and len(p) not in rows]
+        found = [p for p in parameters_behind(loss) if id(p) not in own and p.dim() > 1 and len(p) not in rows]
+        return [p for p in found if not is_copy(p)]
 
     def asked_again(*, training: bool) -> list[nn.Parameter]:
         set_training(model, training)

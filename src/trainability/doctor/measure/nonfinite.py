@@ -69,7 +69,7 @@ def first_nonfinite(
         warnings.simplefilter("ignore")
         stepped = Loop(*copied(model, optimizer, scheduler), others=reached, **loop)
         again = itertools.chain.from_iterable(iter(batches) for _ in itertools.count())
-        guarded = put_back(*reached), variables_put_back(step, training_step)
+        guarded = put_back(*reached), variables_put_back(*own)
         with guarded[0], guarded[1], stepped.instrumented(), torch.autograd.set_detect_anomaly(True, check_nan=False):
             for number, batch in enumerate(itertools.islice(again, max_steps), start=1):
                 moved = to_device(batch, stepped.device)

@@ -12,17 +12,21 @@ from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
 from trainability.doctor.measure.nested import leaves, modules, optimizers
 from trainability.doctor.measure.uninterrupted import uninterrupted
-from trainability.doctor.measure.uses import called_by, is_filled
+from trainability.doctor.measure.uses import called_by, is_filled, is_own_object
+
+_SMALL = 1 << 16  # numbers
 
 
 def keep_variables(*functions: Any) -> Callable[[], None]:
     """Remember what functions keep between calls; call what it returns to put it back.
 
     Closed-over and global variables and attributes are bound again to what they were bound to, and a dict or list among them
-    holds what it held: a hidden state that is carried along, a count of batches. Values that are changed in place otherwise are
-    the caller's (see `put_back`). So for the program's own functions that they call by name.
+    holds what it held: a hidden state that is carried along, a count of batches. So do objects of the program's own classes,
+    such as running means by which a loss is weighted. Values that are changed in place otherwise are the caller's (see
+    `put_back`). So for the program's own functions that they call by name.
     """
     restore: list[Callable[[], None]] = []
+    objects: dict[int, Any] = {}
     for function in [each for given in functions for each in (given, *called_by(given))]:
         while isinstance(function, functools.partial):
             function = function.func
@@ -42,6 +46,28 @@ def keep_variables(*functions: Any) -> Callable[[], None]:
                 restore.append(functools.partial(_refill_dict, value, dict(value)))
             elif type(value) is list:
                 restore.append(functools.partial(value.__setitem__, slice(None), list(value)))
+            elif is_own_object(value) and id(value) not in objects:
+                objects[id(value)] = value
+                restore.append(_object_state(value))
+
+    def put_back() -> None:
+        for action in restore:
+            action()
+
+    return put_back
+
+
+def _object_state(value: Any) -> Callable[[], None]:
+    """Remember an object's attributes, what lists and dicts among them hold, and the numbers of small tensors."""
+    held = vars(value)
+    restore = [functools.partial(_refill_dict, held, dict(held))]
+    for each in held.values():
+        if type(each) is dict:
+            restore.append(functools.partial(_refill_dict, each, dict(each)))
+        elif type(each) is list:
+            restore.append(functools.partial(each.__setitem__, slice(None), list(each)))
+        elif isinstance(each, Tensor) and each.numel() <= _SMALL and not each.requires_grad and not each.is_inference():
+            restore.append(functools.partial(_refill_tensor, each, each.detach().clone()))
 
     def put_back() -> None:
         for action in restore:
@@ -59,6 +85,12 @@ def variables_put_back(*functions: Any) -> Iterator[None]:
     finally:
         with uninterrupted():
             restore()
+
+
+def _refill_tensor(value: Tensor, old: Tensor) -> None:
+    if not torch.equal(value, old):
+        with torch.no_grad():
+            value.copy_(old)
 
 
 def _refill_dict(value: dict[Any, Any], old: dict[Any, Any]) -> None:

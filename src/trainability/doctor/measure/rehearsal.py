@@ -21,7 +21,7 @@ from trainability.doctor.measure.batch_statistics import by_batch_and_running
 from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
 from trainability.doctor.measure.clips import Clips
 from trainability.doctor.measure.constants import rehearsed_constant
-from trainability.doctor.measure.copies import on_copy_or_in_place
+from trainability.doctor.measure.copies import on_copy_or_in_place, steps_in_backward
 from trainability.doctor.measure.growth import growth_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep
 from trainability.doctor.measure.nested import modules, optimizers
@@ -108,7 +108,7 @@ def rehearse(
         forms |= {"scale": scale, "schedule_steps": schedule_steps, "others": [i for i in reached if id(i) not in own]}
 
         def run(objects: tuple[Any, ...], guarded: tuple[Any, ...], most: int | None = None) -> dict[str, Any]:
-            with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
+            with put_back(*guarded), variables_put_back(step, training_step, loss_fn), torch.enable_grad():
                 loop = Loop(*objects, **forms)
                 with loop.instrumented(), contextlib.closing(Writes(loop)) as writes, contextlib.closing(Clips(loop)) as clips:
                     steps = min(max_steps, planned_steps or max_steps)
@@ -121,6 +121,7 @@ def rehearse(
         held = held_schedule(scheduler, optimizer, batches, **asked) if by_hand else None
         scheduler = scheduler if held is None else None
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step, loss_fn))
+        in_place |= steps_in_backward(model)
         in_place, found = on_copy_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place, len(kept))
     if held is not None:
         found |= {**held, "schedule_held": True}
@@ -223,12 +224,22 @@ def _of_statistics(loop: Loop, state: dict[str, Any], seen: Seen, budget: Budget
     return found
 
 
+def _limited(loop: Loop) -> tuple[tuple[str, ...], float, float] | None:
+    """Weights that are held within a limit; of networks against each other only where those of every optimizer are."""
+    found = loop.redrawn.limited()
+    if found is None or not loop.opposed:
+        return found
+    cut = {id(loop.parameters[name]) for name in found[0]}
+    held = [{id(p) for group in optimizer.param_groups for p in group["params"]} for optimizer in loop.optimizers]
+    return found if len(held) > 1 and all(cut & each for each in held) else None
+
+
 def _of_loop(loop: Loop) -> dict[str, Any]:
     """What the loop's own body was seen to do."""
     return {
         "opposed": loop.opposed,
         "redrawn": tuple(name for name, count in loop.redrawn.counts.items() if count >= FEWEST_STEPS),
-        "cut_off": loop.redrawn.limited(),
+        "cut_off": _limited(loop),
         "repeated_steps": loop.repeated.found(),
         "stale_fraction": loop.stale.fraction,
         "stale_gradient": None if loop.stale.fraction is None else loop.stale.largest,

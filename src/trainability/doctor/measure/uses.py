@@ -69,10 +69,21 @@ def _used_by_itself(function: Any) -> list[Any]:
         return _stateful([function.__self__, *vars(function.__self__).values()]) + _used_by_itself(function.__func__)
     if not inspect.isfunction(function):
         return _stateful(vars(function).values()) if hasattr(function, "__dict__") else []
+    return _stateful(_held_by(function))
+
+
+def _held_by(function: Any) -> list[Any]:
+    """What a function holds: what it closes over, the globals that it names, defaults, and the attributes of its owner."""
     reached = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
     reached += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
-    reached += [*(function.__defaults__ or ()), *vars(getattr(function, "__self__", object)).values()]
-    return _stateful(reached)
+    return [*reached, *(function.__defaults__ or ()), *vars(getattr(function, "__self__", object)).values()]
+
+
+def _parameters_held_by(function: Any) -> Iterator[nn.Parameter]:
+    """Parameters that a function holds by themselves, as a list of those that it clamps."""
+    for each in (function, *called_by(function)):
+        if inspect.isfunction(plain := _plain(each)):
+            yield from (item for item in leaves(_held_by(plain)) if isinstance(item, nn.Parameter))
 
 
 def step_hooks(value: Any) -> list[Any]:
@@ -90,11 +101,13 @@ def reaches(function: Any, *objects: Any) -> bool:
     """Whether a function by itself reaches one of these models or optimizers, or its scheduler: it cannot be run on a copy.
 
     Nor can it where the program has hooks of the optimizers' steps, which no copy has, or where the function holds a part of a
-    model or another optimizer over one: on a copy that part would stay as it is.
+    model, parameters of one in a list, or another optimizer over one: on a copy that part would stay as it is.
     """
     own = {id(item) for item in (*modules(objects), *optimizers(objects))}
     parts = {id(parameter) for model in modules(objects) for parameter in model.parameters()}
-    return bool(step_hooks(objects)) or any(
+    if step_hooks(objects) or any(id(parameter) in parts for parameter in _parameters_held_by(function)):
+        return True
+    return any(
         id(item) in own or id(getattr(item, "optimizer", None)) in own or any(id(p) in parts for p in held_parameters(item))
         for item in used_by(function)
     )

@@ -156,12 +156,14 @@ def weights_redrawn(evidence: Evidence) -> list[Finding]:
     Fires: at three or more of the first rehearsed steps, an optimizer finds other weights than its previous step left, with a
         cosine below 0.5 between the two. Code `limited`, a warning: of half of the matrices or more, a quarter of the numbers
         or more is set to one limit and its negative between two steps, and the loss compares outputs with targets, as a
-        Wasserstein critic's, whose weights are limited on purpose, does not.
+        Wasserstein critic's, whose weights are limited on purpose, does not; or, of networks against each other, of weights
+        that every one of several optimizers holds.
     Why: limiting, normalising or averaging weights changes them a little and keeps their direction; initialising them again
         keeps nothing. Values are compared, so this is certain.
     What fools it: units that are initialised again on purpose, all units of a layer at each step; nothing else known.
     Fix: move reset_parameters(), the initialisation or the construction of the model out of the loop; to reset the state of a
-        recurrent net, set state = None and keep its weights. For `limited`, limit the gradients in place of the weights.
+        recurrent net, set state = None and keep its weights. For `limited`, limit the gradients in place of the weights,
+        and of networks against each other the critic's weights alone.
     Source: own; compared in the rehearsal.
     """
     names = evidence.rehearsal.redrawn if evidence.rehearsal is not None else ()
@@ -188,7 +190,8 @@ def weights_redrawn(evidence: Evidence) -> list[Finding]:
 def _limited(evidence: Evidence, names: tuple[str, ...], limit: float, share: float) -> list[Finding]:
     """Weights that are held within a limit which is meant for gradients."""
     has_targets = reading.facts(evidence).task_loss is not None or reading.chance_loss(evidence) is not None
-    if not has_targets or reading.is_opposed(evidence):
+    is_opposed = evidence.rehearsal is not None and evidence.rehearsal.opposed
+    if not has_targets and not is_opposed:
         return []
     return [
         Finding(
@@ -198,8 +201,12 @@ def _limited(evidence: Evidence, names: tuple[str, ...], limit: float, share: fl
             seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: between two steps, {100 * share:.0f} % of "
             f"the numbers or more are set to {limit:.3g} or -{limit:.3g}",
             measurements=(Measurement(name="share of the weights at the limit", value=share, threshold=0.25),),
-            cause="the loop clamps weights (p.data, or p itself) where it means gradients (p.grad)",
-            remedy=f"torch.nn.utils.clip_grad_value_(model.parameters(), {limit:.3g}) between backward and step, in place of "
+            cause="the loop clamps the weights of all networks, of which only a critic's are to be limited"
+            if is_opposed
+            else "the loop clamps weights (p.data, or p itself) where it means gradients (p.grad)",
+            remedy="clamp critic.parameters() alone, after the critic's step: a generator's weights need no limit"
+            if is_opposed
+            else f"torch.nn.utils.clip_grad_value_(model.parameters(), {limit:.3g}) between backward and step, in place of "
             "the clamp",
             source="PyTorch, torch.nn.utils.clip_grad_value_; weights compared in the rehearsal",
             layers=names,

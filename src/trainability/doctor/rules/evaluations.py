@@ -119,11 +119,11 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
         its output at one of them is off by a quarter or more; a hint, unless the same holds in an evaluation and in the next.
         Code `batch_statistics`: after 10 rehearsed steps or more, with the weights fixed and the running statistics up to date,
         the loss on the loop's own batches is twice as large when batch norm uses running statistics as when it uses each
-        batch's own, and three tenths or more of what the steps took off the loss are lost. Code `never_written`: likewise, by
-        modules of the user's that read tensors in evaluation mode alone, which no pass in training mode writes; asked on a
-        copy, where these tensors are changed. Code `no_statistics`: a batch norm keeps no running statistics; a warning where a
-        batch of validation has a quarter of the examples of one of training or fewer, or an evaluation contradicts, else a
-        hint.
+        batch's own, and half or more (three tenths with fewer than 8 examples a batch) of what the steps took off the loss are
+        lost. Code `never_written`: likewise, by modules of the user's that read tensors in evaluation mode alone, which no pass
+        in training mode writes; asked on a copy, where these tensors are changed. Code `no_statistics`: a batch norm keeps no
+        running statistics; a warning where a batch of validation has a quarter of the examples of one of training or fewer, or
+        an evaluation contradicts, else a hint.
     Why: a loss of 0.1 allows an error of at most 0.1 / ln 2. On training examples only the evaluation itself can lose that:
         other preprocessing, other weights, batch norm's statistics, or the metric. On validation examples alone, it is the
         labels or the preprocessing of that split, or a net that has memorised pairs unrelated to the labels.

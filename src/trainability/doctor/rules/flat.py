@@ -158,10 +158,10 @@ def nothing_to_learn(evidence: Evidence) -> list[Finding]:
     if reading.facts(evidence).output_rms == 0.0:  # as from a last layer of zeros, before the first reward: zero is right then
         return []
     late = [step.loss for step in evidence.steps[-FIRST_STEPS:]]
-    if reading.makes_goals(evidence) and (
-        len(evidence.steps) < _LONG or any(loss is None or abs(loss) > 1e-6 for loss in late)
-    ):
+    if any(loss is not None and abs(loss) > 1e-6 for loss in late):
         return []  # goals are zero, too, until the first reward
+    if reading.makes_goals(evidence) and (len(evidence.steps) < _LONG or None in late):
+        return []
     if norms and max(norms) > NO_SLOPE:  # ratios of 1 times advantages of mean zero are zero, and have a slope
         return []
     if reading.facts(evidence).draws_own:

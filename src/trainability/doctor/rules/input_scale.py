@@ -98,6 +98,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     far, thin, wide = max(means, key=abs), min(stds), max(stds)
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
         return []
+    if reading.facts(evidence).readings.has_only_scalars and not was_unstable(evidence):
+        return []  # what a few numbers do to inputs, as to times or distances, is a formula, and no sum over columns
     if wide == 0.0 and (data is None or reading.facts(evidence).featureless):
         return []  # one number everywhere: constant_input reports it
     if data is None and abs(far) <= 3 and wide <= 10 and reading.facts(evidence).draws_own:

@@ -8,7 +8,8 @@ from trainability.doctor.layer_table import number
 from trainability.doctor.rate_choice import settings_of
 
 FAR_OFF = 1.25  # mean square of a normalised number, or 1 over it
-LOST, WORSE = 0.3, 2.0  # share of what the steps took off the loss; times the loss with each batch's own statistics
+LOST, WORSE = 0.5, 2.0  # share of what the steps took off the loss; times the loss with each batch's own statistics
+LOST_BY_FEW = 0.3  # likewise, where batches are small: those of 16 and more vary little, unless early weights make them
 _SMALL_BATCH = 8
 _SMALLER = 4  # times: the standard error of a batch's mean is then twice as large
 KERAS = 0.9  # and above, momentum is the past's share, as in other libraries
@@ -231,13 +232,13 @@ def loses_by_running(evidence: Evidence) -> bool:
     rehearsal = evidence.rehearsal
     if rehearsal is None or rehearsal.batch_statistics is None or not rehearsal.reference:
         return False
-    own, running, _ = rehearsal.batch_statistics
-    return _is_lost(evidence, own, running)
+    own, running, size = rehearsal.batch_statistics
+    return _is_lost(evidence, own, running, LOST_BY_FEW if 0 < size < _SMALL_BATCH else LOST)
 
 
-def _is_lost(evidence: Evidence, training: float, evaluation: float) -> bool:
+def _is_lost(evidence: Evidence, training: float, evaluation: float, lost: float = LOST) -> bool:
     """Whether in evaluation most is lost of what the rehearsed steps took off the loss."""
     if evidence.rehearsal is None or not evidence.rehearsal.reference:
         return False
     gain = evidence.rehearsal.reference[0].loss - training
-    return gain > 0 and evaluation - training >= max(LOST * gain, (WORSE - 1) * abs(training))
+    return gain > 0 and evaluation - training >= max(lost * gain, (WORSE - 1) * abs(training))
