@@ -159,6 +159,8 @@ def _checked(setup: Setup) -> Diagnosis:
     began, written = time.monotonic(), overwritten(setup.train_loader)  # before anything else reads
     first, train = first_batch(setup)
     check_default_loss(setup, first)
+    if setup.step is not None and not is_pair(first):
+        setup = dataclasses.replace(setup, loss_fn=None)  # it is for pairs; what the loop does is in its step
     setup = with_inputs_in_parts(setup, first)
     problems: list[str] = []
     with variables_put_back(setup.training_step, setup.loss):
