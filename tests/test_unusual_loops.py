@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -195,3 +196,33 @@ def test_a_loss_that_is_zero_until_the_first_reward(later: float, found: bool) -
     records = tuple(StepRecord(step=k, loss=loss, micro_batches=1) for k, loss in enumerate(losses, start=1))
     told = diagnose(Evidence(steps=records, facts=Facts(output_rms=0.3)))
     assert ("flat_loss.zero" in [f.code for f in told.findings]) == found
+
+
+class Gate(nn.Module):
+    """Squeeze and excitation: a mean over all pixels of normalised maps scales their channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv = nn.Conv2d(4, 16, 3, padding=1, bias=False)
+        self.body, self.gate = (
+            nn.Sequential(conv, nn.BatchNorm2d(16)),
+            nn.Sequential(nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 16)),
+        )
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        return self.head((y * self.gate(y.mean(dim=(2, 3)))[:, :, None, None].sigmoid()).relu().mean(dim=(2, 3)))
+
+
+def test_a_prediction_that_fails_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(256, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    x[:, :, ::2] = -x[:, :, 1::2]  # neighbours that are opposites
+    model, y = Gate(), (x[:, 0, 0, 0] > 0).long()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    said = check(model, batches(x, y), F.cross_entropy, optimizer, rehearse_seconds=0.0)
+    assert said.evidence.probe is not None
+    monkeypatch.setattr("trainability.doctor.theory.moments.math", SimpleNamespace(**{**vars(math), "pi": -3.0}))
+    assert check(model, batches(x, y), F.cross_entropy, optimizer, rehearse_seconds=0.0).verdict
+    with pytest.raises(ValueError, match="loader is empty"):
+        check(model, [], F.cross_entropy, optimizer)

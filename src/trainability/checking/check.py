@@ -22,7 +22,7 @@ from trainability.doctor import Diagnosis, Evidence, audit_data, diagnose
 from trainability.doctor.arguments import with_near_names
 from trainability.doctor.audit_results import DataAudit, Relation
 from trainability.doctor.batches import batch_size, first_examples, first_tensor, tensors, to_device
-from trainability.doctor.error_line import error_line, error_place, is_raised_here
+from trainability.doctor.error_line import error_line, error_place, is_deliberate, is_raised_here
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
@@ -265,7 +265,7 @@ def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str
     if setup.training_step or setup.step:
         return f"{topic}: {error_line(error)}"
     if is_raised_here(error):
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError) and is_deliberate(error):
             raise error
         return f"{topic}: {error_line(error)}"
     raise ValueError(f"{what}: {error_place(error)}") from error

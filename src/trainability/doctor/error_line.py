@@ -38,3 +38,9 @@ def is_raised_here(error: BaseException) -> bool:
     """Whether a function of this package raised an error itself: not what it called, such as a model, a loss or a loader."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and frames[-1].filename.startswith(_NOT_THE_USERS[0])
+
+
+def is_deliberate(error: BaseException) -> bool:
+    """Whether the line that an error comes from raises it, and does not fail, as `math.sqrt` of a negative number does."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and (frames[-1].line or "").startswith("raise")

@@ -270,6 +270,8 @@ def average_pool(op: Op, x: SignalMoments) -> SignalMoments | None:
         return None
     window, stride = shape
     square = _window_correlation(x, window, 0.0, distinct=False)
+    if square <= 0:  # of correlations that are interpolated between distances; no mean square is: as of independent pixels
+        square = 1 / math.prod(window)
     near = [_window_correlation(x, window, float(d * stride[-1]), distinct=False) for d in DISTANCES]
     table = tuple(min(c / square, 1.0) for c in (*near, x.between_examples))
     return replace(x, mean_square=x.mean_square * square, correlations=table, before=None)
