@@ -203,6 +203,7 @@ class Facts:
             shape that are used and whose log-probability nobody asks for.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
+        sinks_entropy: the loss wants less entropy of the policy whose draws it makes likelier or less likely.
         values_compared: what values fitted on training say of validation's, where inputs look alike in both.
         words_compared: what classes fitted on counts of training's words say of validation's.
         short_pass: a pass over the training loader that ends before half of its length; None if it does not.
@@ -413,6 +414,7 @@ class Facts:
     mirrored_alone: tuple[str, str, float] | None = None
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
+    sinks_entropy: bool = False
     credited: tuple[str, float] | None = None
     drawn_again: bool = False
     values_compared: ValuesCompared | None = None

@@ -28,7 +28,7 @@ class OwnChances:
         """
         if self._chances is not None and self._of is optimizer:
             with contextlib.suppress(Exception):  # some facts less
-                self._found[id(optimizer)] = Facts(lowered=self._chances.lowered(), **self._chances.credit.facts())
+                self._found[id(optimizer)] = Facts(**self._chances.facts())
             self.end()
         if self._chances is None and is_free and id(optimizer) not in self._found and not stance.has_compiled():
             self._chances, self._of = Chances(), optimizer

@@ -90,7 +90,7 @@ def look_at_body(
         batch = to_device(next(iter(batches)), device)
         with columns, chances, goals, judged:
             step(twins, steppers, batch)
-    found: dict[str, Any] = {"lowered": chances.lowered(), "index_goals": goals.found, **chances.credit.facts()}
+    found: dict[str, Any] = {"index_goals": goals.found, **chances.facts()}
     found |= {"judged_outside": judged.outside()}
     if columns.pair is not None:
         shapes = [tuple(tensor.shape) for tensor in columns.pair]

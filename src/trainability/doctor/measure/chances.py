@@ -57,6 +57,8 @@ class Chances(TorchFunctionMode):
         self._signs: dict[int, tuple[Tensor, float]] = {}
         self._asked: set[int] = set()  # addresses of the values whose log-probability is computed
         self._sources: dict[int, Distribution] = {}  # by id; whose log_prob was called
+        self._drawn_from: dict[int, Distribution] = {}
+        self._entropies: list[tuple[int, Tensor]] = []  # of which distribution, by id
         self._is_asking = 0  # calls of log_prob inside each other
         self._put_back: list[tuple[type, str, Any]] = []
         self._gradients: dict[int, Tensor] = {}
@@ -73,7 +75,7 @@ class Chances(TorchFunctionMode):
     def patch(self) -> None:
         """Follow the distributions' methods; `put_back` takes it back."""
         for kind in _kinds(Distribution):
-            for name, wrap in (("log_prob", self._log_prob), ("sample", self._sample)):
+            for name, wrap in (("log_prob", self._log_prob), ("sample", self._sample), ("entropy", self._entropy)):
                 if (own := vars(kind).get(name)) is not None and not getattr(own, "__isabstractmethod__", False):
                     self._put_back.append((kind, name, own))
                     setattr(kind, name, wrap(own))
@@ -102,10 +104,22 @@ class Chances(TorchFunctionMode):
 
         return log_prob
 
+    def _entropy(self, own: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(own)
+        def entropy(distribution: Any, *args: Any, **kwargs: Any) -> Any:
+            result = own(distribution, *args, **kwargs)
+            if isinstance(result, Tensor) and result.requires_grad:
+                self._entropies.append((id(distribution), result))
+                result.register_hook(functools.partial(self._keep, id(result)))
+            return result
+
+        return entropy
+
     def _sample(self, own: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(own)
         def sample(distribution: Any, *args: Any, **kwargs: Any) -> Any:
             inner, before = len(self.draws), self.credit.num_draws
+            self._drawn_from[id(distribution)] = distribution
             result = own(distribution, *args, **kwargs)
             is_cut = isinstance(result, Tensor) and distribution.has_rsample and torch.is_grad_enabled()
             if is_cut and any(t.requires_grad for t in _parameters(distribution)) and not result.requires_grad:
@@ -184,6 +198,18 @@ class Chances(TorchFunctionMode):
             for part in item if isinstance(item, list | tuple) else (item,):
                 if isinstance(part, Tensor) and id(part) in self._signs:
                     yield place, self._signs[id(part)]
+
+    def facts(self) -> dict[str, Any]:
+        """What is said of the loss, as fields of `Facts`; to be asked as `lowered`."""
+        return {"lowered": self.lowered(), "sinks_entropy": self._sinks_entropy(), **self.credit.facts()}
+
+    def _sinks_entropy(self) -> bool:
+        """Whether the loss wants less entropy of the distributions whose draws it makes likelier or less likely."""
+        policies = self._drawn_from.keys() & self._sources.keys()
+        slopes = [
+            self._gradients[id(value)] for of, value in self._entropies if of in policies and id(value) in self._gradients
+        ]
+        return bool(slopes) and all(bool((g >= 0).all()) for g in slopes) and any(bool(g.any()) for g in slopes)
 
     def lowered(self) -> tuple[str, float] | None:
         """A variable that says how good each outcome is, where the loss makes the good ones less likely.

@@ -297,4 +297,4 @@ def _chances_facts(model: nn.Module, batch: Any, forward: Forward, chances: Chan
                 torch.manual_seed(0)
                 losses.append(float(forward(model, batch).detach().sum()))
         drawn = drawn if losses[0] == losses[1] != losses[2] else None
-    return {"lowered": chances.lowered(), "drawn": drawn, **chances.credit.facts()}
+    return {"drawn": drawn, **chances.facts()}
