@@ -880,6 +880,7 @@ CODES = {
     "shuffled_labels.uniform": (fact(redrawn=("uniform", 0.5)), fact()),
     "shuffled_labels.noise_alone": (fact(redrawn=("alone", 1e-4)), fact()),
     "shuffled_labels.drawn": (fact(redrawn=("noise", 1.0)), fact()),
+    "unreachable_target.marks": (fact(readings=Readings(far_mark=255.0)), fact(readings=Readings())),
     "wrong_sign.entropy": (fact(sinks_entropy=True), fact()),
     "misread_logits.other_dimension": (
         fact(graph=LossGraph(softmax_astray=((8, 24, 30), 1, 2))),

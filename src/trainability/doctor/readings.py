@@ -316,6 +316,8 @@ class Readings:
         boxes_crossed: of boxes whose first two numbers a loss subtracts from the last two, the share of those with a negative
             width or height; None where it does not.
         odd_likelihood: of a binary cross-entropy of probabilities, the share of the targets outside [0, 1]; None without one.
+        far_mark: the greater of two values of the targets, of which the other is 0, beside outputs between 0 and 1 under a loss
+            that goes by its size; None without one.
         smeared_edges: in maps of classes, of the edges that go through other classes, the share of those that go through what
             is numbered between, and how many there are; None where that does not show interpolation.
         idle_norms: normalisations with fixed mean 0 and variance 1, in a network into which nothing was loaded.
@@ -375,6 +377,7 @@ class Readings:
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None
     odd_likelihood: float | None = None
+    far_mark: float | None = None
     smeared_edges: tuple[float, int] | None = None
     idle_norms: tuple[str, ...] = ()
     overwritten_losses: tuple[str, str, int, int] | None = None

@@ -26,6 +26,7 @@ from trainability.doctor.measure.densities import volume_turned
 from trainability.doctor.measure.derivatives import Derivatives, has_constant_slope, is_constant_term
 from trainability.doctor.measure.drawn_teacher import drawn_teacher
 from trainability.doctor.measure.ends import ends_facts, holds_two_states
+from trainability.doctor.measure.far_marks import far_mark
 from trainability.doctor.measure.filled import filled
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.given_twice import given_twice
@@ -131,6 +132,9 @@ def questions_of_loss(
             "volume_against": volume_against(seen, loss),
             "volume_missing": volume_missing(plain, batch, forward, seen),
             "volume_turned": volume_turned(plain, batch, forward),
+        },
+        "marks of yes and no": lambda known: {
+            "readings": replace(known.readings, far_mark=far_mark(plain, batch, forward, seen, loss))
         },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {

@@ -22,22 +22,24 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     Fires: the loss is of the difference of output and target, the outputs come from a ReLU, softplus, exponential, sigmoid or
         softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
         `binary_cross_entropy_with_logits`, or where a formula takes the logarithms of a sigmoid and of 1 minus it, one target
-        outside [0, 1] is an error (code `binary`). Code `corners`, a warning: the loss subtracts the first two of a box's four
-        numbers from the last two, and for a tenth of the batch's boxes or more a difference is negative. Code `exclusive`:
-        under a binary loss, outputs sum to 1, and 5 % or more of the examples have no mark or several. Also for a softmax under
-        a difference, where as many examples have targets that do not sum to 0.9 to 1.1, and no output gets below a tenth of
-        their variance. Under another loss, a warning where the model ends in a ReLU with one number per example, and for a
-        quarter or more of the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code
-        `one_sided`, a warning: everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or
-        more of the targets are on the other side. Code `generated`, a warning, in a check with `step`: one model is given both
-        data and what another makes, which ends in a sigmoid, tanh, ReLU, softplus or exponential, and 5 % or more of the data's
-        values are outside its range by more than a tenth of its half, or of their spread. Also a warning where one term of the
-        loss, a distance of PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or
-        more of which are outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors,
-        are taken of one result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a warning: for pairs,
-        exchanged in 32 or more examples, answers are opposite about one number to 1e-4, also at other weights, and of two
-        labels the mean distances of the pairs' inputs are four standard errors apart. Codes: the activation, `relu`, `sigmoid`,
-        `softmax` or `softplus`.
+        outside [0, 1] is an error (code `binary`). Code `marks`: the targets are 0 and one number of 1.5 or more, the loss is
+        made of a sigmoid or softmax of the outputs and is another with targets of 0 and 1, and outputs of 0 and 1 at the right
+        places do not bring it to zero. Code `corners`, a warning: the loss subtracts the first two of a box's four numbers from
+        the last two, and for a tenth of the batch's boxes or more a difference is negative. Code `exclusive`: under a binary
+        loss, outputs sum to 1, and 5 % or more of the examples have no mark or several. Also for a softmax under a difference,
+        where as many examples have targets that do not sum to 0.9 to 1.1, and no output gets below a tenth of their variance.
+        Under another loss, a warning where the model ends in a ReLU with one number per example, and for a quarter or more of
+        the outputs, all zero, the loss wants lower values, but not without end, as with distances. Code `one_sided`, a warning:
+        everything that is added to an input, or subtracted from it, comes from a ReLU, and a quarter or more of the targets are
+        on the other side. Code `generated`, a warning, in a check with `step`: one model is given both data and what another
+        makes, which ends in a sigmoid, tanh, ReLU, softplus or exponential, and 5 % or more of the data's values are outside
+        its range by more than a tenth of its half, or of their spread. Also a warning where one term of the loss, a distance of
+        PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or more of which are
+        outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors, are taken of one
+        result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a warning: for pairs, exchanged in 32 or
+        more examples, answers are opposite about one number to 1e-4, also at other weights, and of two labels the mean
+        distances of the pairs' inputs are four standard errors apart. Codes: the activation, `relu`, `sigmoid`, `softmax` or
+        `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -62,8 +64,22 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_log_scale(facts.readings.floored_log_scale)]
     if facts.judged_outside is not None and facts.judged_outside[1] >= 0.05:
         return [_generated(*facts.judged_outside)]
-    found = _last_function(facts)
+    found = _last_function(facts) or ([_far_mark(facts.readings.far_mark)] if facts.readings.far_mark is not None else [])
     return found or ([_of_one_term(*facts.graph.bounded_term)] if facts.graph is not None and facts.graph.bounded_term else [])
+
+
+def _far_mark(mark: float) -> Finding:
+    """Masks as they are in image files."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.marks",
+        severity="error",
+        seen=f"the targets are 0 and {mark:g}, and the loss compares them with outputs between 0 and 1",
+        measurements=(Measurement(name="largest target", value=mark, threshold=1.0),),
+        cause=f"marks of yes and no are 0 and {mark:g}, as in a mask file, where the loss takes 0 and 1",
+        remedy=f"divide the targets by {mark:g}, or (target > 0).float()",
+        source="Milletari et al., V-Net, 3DV 2016, section 3 (Dice of binary volumes); own: the loss with targets of 0 and 1",
+    )
 
 
 def _log_scale(function: str) -> Finding:

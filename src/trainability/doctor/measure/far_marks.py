@@ -1,0 +1,82 @@
+"""Marks of yes and no that are not 0 and 1, such as the 0 and 255 of a mask file, under a loss that takes probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import tensors
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.graph import behind_views
+from trainability.doctor.measure.instead import exchanged
+from trainability.doctor.measure.nodes import SAME_VALUES, name_of, within
+from trainability.doctor.measure.randomness import randomness_restored
+
+_SUMS = ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "Neg", "Rsub", "Pow", "Log", "Clamp", "Sqrt", "Stack", "Cat")
+_BOUNDS = ("SigmoidBackward", "SoftmaxBackward")
+_SMALLEST, _SURE = 1.5, 30.0  # a mark; a logit
+_MOST_NODES = 400
+_OF_NOTHING = 1e-3  # of the loss
+
+Forward = Callable[[Any, Any], Tensor]
+
+
+def far_mark(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, loss: Tensor) -> float | None:
+    """Look for targets of two values, 0 and a number above 1, beside outputs that a sigmoid or softmax bounds.
+
+    Args:
+        model: runs as it is.
+        batch: of any structure.
+        forward: of (model, batch), the loss.
+        seen: a pass.
+        loss: of that pass.
+
+    Returns:
+        The number. None of other targets, where the loss only asks which of both values a target has, and where outputs of
+        0 and 1 in the place of the right ones cost nothing, as where the loss brings them to that scale.
+    """
+    if loss.grad_fn is None or seen.output is None or not _takes_probabilities(loss):
+        return None
+    shown = {t.data_ptr() for _, t in tensors(seen.inputs)}
+    for _, target in seen.batch:
+        if target.data_ptr() in shown or target.dtype == torch.bool or target.numel() != seen.output.numel():
+            continue
+        low, high = (float(x) for x in target.detach().double().aminmax())
+        if low != 0 or not high >= _SMALLEST or not bool(((target == 0) | (target == high)).all()):
+            continue
+        marks = (target != 0).to(target.dtype)
+        own, scaled = (float(_cost(model, batch, forward, target, each)) for each in (target.clone(), marks))
+        given = marks.reshape(seen.output.shape).to(seen.output.dtype)
+        if not _is_bounded(seen.output):
+            given = _SURE * (2 * given - 1)
+        met = float(_cost(model, batch, forward, target, target.clone(), answer=given))
+        if own != scaled and abs(met) > _OF_NOTHING * abs(own):
+            return high
+    return None
+
+
+def _is_bounded(output: Tensor) -> bool:
+    return output.grad_fn is not None and name_of(behind_views(output.grad_fn)) in _BOUNDS
+
+
+def _takes_probabilities(loss: Tensor) -> bool:
+    """Whether the loss is made of a sigmoid or softmax by sums, products and quotients."""
+    found = within([loss.grad_fn], (*SAME_VALUES, *_SUMS), _MOST_NODES)
+    return any(name_of(node) in _BOUNDS for node in found)
+
+
+def _cost(
+    model: nn.Module, batch: Any, forward: Forward, target: Tensor, other: Tensor, answer: Tensor | None = None
+) -> Tensor:
+    handle = model.register_forward_hook(lambda module, args, output: answer if isinstance(output, Tensor) else output)
+    if answer is None:
+        handle.remove()
+    try:
+        with torch.no_grad(), randomness_restored():
+            torch.manual_seed(0)
+            return forward(model, exchanged(batch, target, other)).sum()
+    finally:
+        handle.remove()
