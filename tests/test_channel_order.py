@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_programs import batches
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.measure.audits import audit_data
@@ -76,3 +77,21 @@ def test_another_order_that_was_normalised_channel_by_channel(order: list[int], 
     other = (other[:, order] - mean) / std
     other = other + 0.8 if is_shifted and order == [0, 1, 2] else other
     assert codes(((x - mean) / std, y), (other, named)) == ([wanted] if wanted else [])
+
+
+@pytest.mark.parametrize(
+    ("order", "scale", "found"),
+    [((0, 1, 2), 1.0, False), ((0, 2, 1), 1.0, True), ((1, 0, 2), 1.0, True), ((0, 1, 2), 1.5, False)],
+)
+def test_points_whose_axes_are_exchanged(order: tuple[int, ...], scale: float, found: bool) -> None:
+    """Upright bodies; a validation of larger ones is shifted, and in no other order."""
+    rng = torch.Generator().manual_seed(0)
+
+    def bodies(count: int) -> Tensor:
+        shape = torch.tensor([0.5, 1.2, 0.7]) * (0.8 + 0.4 * torch.rand(count, 1, 3, generator=rng))
+        return shape * torch.randn(count, 40, 3, generator=rng)
+
+    train, held_out = bodies(400), scale * bodies(120)[:, :, list(order)]
+    loaders = [DataLoader(TensorDataset(x, torch.zeros(len(x)).long()), 40) for x in (train, held_out)]
+    codes = [f.code for f in diagnose(Evidence(data=audit_data(*loaders))).findings]
+    assert ("split_shift.axes" in codes) == found

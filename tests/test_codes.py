@@ -285,6 +285,12 @@ def peaked(own: float, spread: float = 0.0, control: float = 0.1) -> Evidence:
     return rehearsed(30, task=task, late_peak=peak, reference=trials[1].reference)
 
 
+def upright(last: float) -> Evidence:
+    """Points of which the second coordinate spreads most in training, and the third in validation."""
+    train = split(axes=((0.6, 0.01), (0.9, 0.01), (0.6, 0.01)))
+    return Evidence(data=data(train, split("validation", axes=((0.6, 0.01), (0.6, 0.01), (last, 0.01)))))
+
+
 def unwritten(evaluation: float) -> Evidence:
     """Steps that take the loss from 2.3 to 1; with a module of the user's in evaluation mode it is another."""
     found = UnwrittenStatistics(module="norm", kind="Normed", count=2, training=1.0, evaluation=evaluation)
@@ -593,6 +599,7 @@ CODES = {
     "update_ratio.large of outputs that come to nothing late": (undone(1e-4, learned=0.79), undone(1e-4, learned=0.81)),
     "saturation": (at_their_limits(0.81), at_their_limits(0.79)),
     "saturation of what learns": (at_their_limits(0.9, last=0.51), at_their_limits(0.9, last=0.49)),
+    "split_shift.axes": (upright(0.9), upright(0.61)),
     "split_shift of few examples": (held_out(200), held_out(80)),
     "input_scale of a policy's first states": (
         at_chance(input_mean=0.0, input_std=0.04),

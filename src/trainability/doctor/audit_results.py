@@ -95,6 +95,8 @@ class SplitAudit:
         coarse: for float32 tables of at most three columns, the index of a column whose few values are multiples of a power of
             two, 64 or more, while targets have many values; that step; and the number of values. None if there is none.
         same_columns: columns of a table that are one number in all examples, and that number; () with fewer than 256.
+        axes: of points with two or three coordinates, the mean over the examples of each coordinate's standard deviation, and
+            that mean's standard error; () of other inputs.
         filled_columns: columns of a table in which one number stands far from all others, that number, its share of the rows,
             and its distance to the nearest other, in standard deviations of the others.
         crossed: for images with four numbers as targets, the share of the examples whose first is larger than the third, and
@@ -134,6 +136,7 @@ class SplitAudit:
     coarse: tuple[int, float, int] | None = None
     same_columns: tuple[tuple[int, float], ...] = ()
     filled_columns: tuple[tuple[int, float, float, float], ...] = ()
+    axes: tuple[tuple[float, float], ...] = ()
     crossed: tuple[float, float] | None = None
     is_windowed: bool = False
     repeated_sequences: tuple[int, int, int] = (0, 0, 0)

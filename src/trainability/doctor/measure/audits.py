@@ -14,6 +14,7 @@ from torch import Tensor
 from trainability.doctor.arguments import check_batches, check_counts, check_known_counts
 from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAudit
 from trainability.doctor.measure import class_signal, torn
+from trainability.doctor.measure.axes import Axes
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.draws import redrawn
 from trainability.doctor.measure.filled_columns import FilledColumns
@@ -64,7 +65,7 @@ class _Split:
         self.rows: list[Tensor] = []
         self.regrouped: list[Tensor] = []
         self.is_single = True
-        self.columns, self.filled = SameColumns(), FilledColumns()
+        self.columns, self.filled, self.axes = SameColumns(), FilledColumns(), Axes()
         self.series: list[Tensor] = []
         self.sequences: list[list[int]] = []
         self.rest: Iterator[Any] | None = None  # batches that were not read
@@ -101,6 +102,7 @@ class _Split:
         self.is_single &= images.dtype == torch.float32
         self.columns.add(images)
         self.filled.add(images)
+        self.axes.add(images)
         if x[0].numel() <= _MOST_COORDINATES:
             self.places.append(x.flatten(1).double())
         if x[0].numel() <= _MOST_SWITCHES:
@@ -221,6 +223,7 @@ class _Split:
             coarse=coarse_column(self.places, self.targets) if self.is_single else None,
             same_columns=self.columns.found(),
             filled_columns=self.filled.found(),
+            axes=self.axes.spreads(),
             crossed=self._crossed_corners(),
             is_windowed=self._is_windowed(),
             repeated_sequences=(

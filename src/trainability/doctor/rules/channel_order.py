@@ -1,6 +1,7 @@
-"""Colour channels in another order in validation than in training. No rule."""
+"""Colour channels, or axes of points, in another order in validation than in training. No rule."""
 
 import itertools
+import math
 
 from trainability.doctor.audit_results import LabelsCompared, SplitAudit
 from trainability.doctor.finding import Finding, Measurement
@@ -8,6 +9,7 @@ from trainability.doctor.finding import Finding, Measurement
 _ERRORS, _KEPT_OF_TRAINING = 5.0, 0.9  # gain by another order of channels, in standard errors; of the accuracy on training
 _COLOURS = 3
 _LEFT = 0.2  # of the distance between the splits, that another order of channels leaves
+_CLEAR, _GONE = 8.0, 0.3  # of coordinates: the difference in standard errors; what another order leaves of it
 _CAUSE = "the splits are read by different libraries, one as RGB and one as BGR (cv2.imread returns BGR)"
 _REMEDY = "read both with the same function; with cv2, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)"
 
@@ -71,6 +73,40 @@ def other_statistics(train: SplitAudit, validation: SplitAudit) -> Finding | Non
         remedy=_REMEDY,
         source="OpenCV, cv::imread (channels are stored in B G R order); own check",
     )
+
+
+def other_axes(train: SplitAudit, validation: SplitAudit) -> Finding | None:
+    """Points whose coordinates are in another order, as where one source has y and the other z upwards."""
+    if not train.axes or len(train.axes) != len(validation.axes):
+        return None
+    as_is = tuple(range(len(train.axes)))
+    apart = {order: _apart(train, validation, order) for order in itertools.permutations(as_is)}
+    best = min(apart, key=apart.__getitem__)
+    if best == as_is or apart[as_is] < _CLEAR or apart[best] > _GONE * apart[as_is]:
+        return None
+    order = ", ".join(map(str, best))
+    return Finding(
+        rule="split_shift",
+        code="split_shift.axes",
+        severity="warning",
+        seen=f"spreads of validation's coordinates differ from training's by {apart[as_is]:.0f} standard errors, and by "
+        f"{apart[best]:.1f} if the coordinates are taken in the order {order}",
+        measurements=(
+            Measurement(name="distance of the axes", value=apart[as_is], unit="standard errors", threshold=_CLEAR),
+            Measurement(
+                name="with the axes reordered", value=apart[best], unit="standard errors", threshold=_GONE * apart[as_is]
+            ),
+        ),
+        cause="the splits have their coordinates in another order, as where one has y and the other z upwards",
+        remedy=f"bring validation into training's order: points[..., [{order}]]",
+        source="own; spreads of the coordinates, example by example",
+    )
+
+
+def _apart(train: SplitAudit, validation: SplitAudit, order: tuple[int, ...]) -> float:
+    """Largest difference of a coordinate's spread, in standard errors of that difference."""
+    pairs = [(train.axes[k], validation.axes[j]) for k, j in enumerate(order)]
+    return max(abs(a - b) / max(math.hypot(e, f), 1e-12) for (a, e), (b, f) in pairs)
 
 
 def _distance(train: SplitAudit, validation: SplitAudit, order: tuple[int, ...]) -> float:

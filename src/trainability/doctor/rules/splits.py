@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.channel_order import in_another_order, other_channels, other_statistics
+from trainability.doctor.rules.channel_order import in_another_order, other_axes, other_channels, other_statistics
 from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_alone
 from trainability.doctor.rules.missing_classes import missing_classes
 from trainability.doctor.rules.rule import rule
@@ -224,10 +224,11 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         data set, pairs of examples close to each other that share words share classes, by 8 standard deviations; of pairs half
         of the data apart that share the same words, at most three tenths of that is left, three standard errors added; all
         words occur all through the data, and none marks a stretch of it; silent where validation is predicted better than by a
-        constant. Code `channels`: for the classifier of `validation_labels`, another order of validation's three channels,
-        found on half of it, gains 5 standard errors on the other half, and keeps 90 % of the accuracy on training and at least
-        as much as any renaming of the classes; or the splits' means and spreads differ, and another order leaves a fifth of the
-        difference or less.
+        constant. Code `axes`: of points with two or three coordinates, the spread of one differs by 8 standard errors or more,
+        and in another order of the coordinates all differ by less than three tenths of that. Code `channels`: for the
+        classifier of `validation_labels`, another order of validation's three channels, found on half of it, gains 5 standard
+        errors on the other half, and keeps 90 % of the accuracy on training and at least as much as any renaming of the
+        classes; or the splits' means and spreads differ, and another order leaves a fifth of the difference or less.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter change both numbers
         by far less than these limits. For a class that it has not seen, no prediction is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes to be detected as new), and examples
@@ -241,6 +242,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         return _means_otherwise(evidence)
     if data.labels_compared is not None and in_another_order(data.labels_compared):
         return [other_channels(data.labels_compared)]
+    if (turned := other_axes(data.train, data.validation)) is not None:
+        return [turned]
     if lacking := missing_classes(evidence, data.train, data.validation):
         return lacking
     if meant := _means_otherwise(evidence):
