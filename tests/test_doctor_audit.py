@@ -321,3 +321,22 @@ def test_the_same_sequences_again_and_again_are_a_repeated_batch(kind: str, seve
     audit = audit_data(train, [(words[1:].flatten(0, 1)[:, :-1], words[1:].flatten(0, 1)[:, 1:])])
     found = {f.rule: f.severity for f in diagnose(Evidence(data=audit)).findings}
     assert found.get("repeated_batch") == severity
+
+
+@pytest.mark.parametrize(("cast", "found"), [(True, True), (False, False)])
+def test_pictures_from_0_to_1_in_an_array_of_integers(cast: bool, found: bool) -> None:
+    """What is below 1 is cut to 0; a picture that was stretched keeps its brightest pixel alone."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(512, 1, 8, 8, generator=rng)
+    x = x / x.amax(dim=(1, 2, 3), keepdim=True)
+    y = torch.randint(4, (512,), generator=rng)
+    images = x.to(torch.uint8).float() if cast else x
+    codes = [f.code for f in diagnose(Evidence(data=audit_data(DataLoader(TensorDataset(images, y), 32)))).findings]
+    assert ("blank_images.cast" in codes) == found
+
+
+def test_a_figure_on_a_board_is_one_pixel_with_one_answer() -> None:
+    places = torch.arange(512) % 64
+    x = torch.eye(64)[places].reshape(-1, 1, 8, 8)
+    codes = [f.code for f in diagnose(Evidence(data=audit_data(DataLoader(TensorDataset(x, places % 4), 32)))).findings]
+    assert "blank_images.cast" not in codes

@@ -75,6 +75,7 @@ class SplitAudit:
         maximum: largest value seen.
         clipped_fraction: share of values that sit exactly at the split's minimum or maximum.
         blank_fraction: share of images that hold one single value.
+        lone_fraction: share of images in which one pixel of a channel at most differs from the least value, and one does.
         blank_target: blank images have the same target, which not all images have; None with fewer than five.
         constant_channel_fraction: share of (image, channel) pairs that hold one single value.
         nonfinite_fraction: share of images with NaN or infinity.
@@ -131,6 +132,7 @@ class SplitAudit:
     order: BatchOrder | None = None
     target_mean: float | None = None
     target_variance: float | None = None
+    lone_fraction: float = 0.0
     regrouped_roughness: float | None = None
     most_copied: float | None = None
     coarse: tuple[int, float, int] | None = None

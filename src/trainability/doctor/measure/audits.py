@@ -48,7 +48,7 @@ class _Split:
         self.values_per_channel = 0
         self.low, self.high = math.inf, -math.inf
         self.at_low = self.at_high = self.values = 0
-        self.blank = self.constant = self.channels = self.nonfinite = 0
+        self.blank = self.lone = self.constant = self.channels = self.nonfinite = 0
         self.blank_targets: set[int] = set()
         self.other_targets: set[int] = set()
         self.hashes: list[int] = []
@@ -88,6 +88,8 @@ class _Split:
         # An image is blank if every channel is constant: a colour shift with clipping leaves such uniform frames.
         blank = same.all(dim=1)
         self.blank += int(blank.sum())
+        if is_image:
+            self.lone += int((~blank & ((flat != low[:, :, None]).sum(dim=2) <= 1).all(dim=1)).sum())
         hashed = row_hashes(x)
         hashes = hashed.tolist()
         self.hashes += hashes
@@ -206,6 +208,7 @@ class _Split:
             maximum=self.high,
             clipped_fraction=(self.at_low + self.at_high) / max(self.values, 1),
             blank_fraction=self.blank / self.count,
+            lone_fraction=self.lone / self.count,
             blank_target=self._one_blank_target(),
             constant_channel_fraction=self.constant / self.channels,
             nonfinite_fraction=self.nonfinite / self.count,

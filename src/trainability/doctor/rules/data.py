@@ -24,6 +24,7 @@ from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.rules.unrelated import unrelated
 from trainability.doctor.rules.unrelated_pairs import unrelated_pairs
 
+_MOST_LONE, _CONFLICTS = 0.9, 0.1  # of the images; of those that occur again
 _MASKED = 20  # images that are not finite, in batches whose losses are
 _AS_ROUGH = 1.0  # squared differences between neighbours, channels last over first: below 1 for half of the images of noise
 
@@ -196,7 +197,8 @@ def blank_images(evidence: Evidence) -> list[Finding]:
 
     Fires: from 1 % blank images or 5 % constant channels; an error from 5 % blank images or 25 % constant channels. A hint
         where five or more blank images all have the same target, and other images have others. Codes: `augmentation` where
-        validation's images are not blank, else `source`.
+        validation's images are not blank, else `source`. Code `cast`, an error: nine tenths of the images hold one value, but
+        for one pixel at most in each channel, and a tenth of those that occur again have another label.
     Why: a blank image says nothing about its class, so its label is noise. Images are counted one by one, because the mean and
         standard deviation of a batch hardly change when a third of it is blank.
     What fools it: data where an empty image has several answers, and grey images stored with three channels of which some are
@@ -210,6 +212,8 @@ def blank_images(evidence: Evidence) -> list[Finding]:
         return []
     train, held_out = evidence.data.train, evidence.data.validation
     blank, channels = train.blank_fraction, train.constant_channel_fraction
+    if train.lone_fraction + blank >= _MOST_LONE and (evidence.data.label_conflict_fraction or 0.0) >= _CONFLICTS:
+        return [_cut_to_integers(train.lone_fraction)]
     if blank < 0.01 and channels < 0.05:
         return []
     measurements = [
@@ -240,6 +244,21 @@ def blank_images(evidence: Evidence) -> list[Finding]:
             source="own; a third of the log's ImageNet training images",
         )
     ]
+
+
+def _cut_to_integers(share: float) -> Finding:
+    """Numbers from 0 to 1 that were written to an array of integers."""
+    return Finding(
+        rule="blank_images",
+        code="blank_images.cast",
+        severity="error",
+        seen=f"in {100 * share:.0f} % of the training images one pixel differs from all others, which are the same",
+        measurements=(Measurement(name="images with one pixel", value=share, threshold=_MOST_LONE),),
+        cause="pixels from 0 to 1 were written to an array of integers (dtype=np.uint8), which cuts all below 1 to 0",
+        remedy="make the array with dtype=np.float32, or multiply by 255 before the pixels become integers",
+        source="NumPy, assigning values to indexed arrays; own: pixels counted",
+        explains=("input_scale", "gain_budget_low"),
+    )
 
 
 @rule(
