@@ -57,13 +57,15 @@ def first_facts(
             graph = replace(graph, heads=graph.heads or sampler.tape.given.viewed)
             own = {id(p) for p in model.parameters() if p.requires_grad}
             graph = replace(graph, constant_slope=sampler.tape.slopes.found(loss, own))
+    of_loss = _facts_of_loss(loss, sampler, managed_parameters(optimizer) if optimizer is not None else None)
     return Facts(
         graph=graph,
         unreached=_all_of_them(graph, model, optimizer, sampler) if graph is not None else (),
         **dropout_facts(model),
         **running_facts(model),
         **_facts_of_inputs(sampler),
-        readings=Readings(
+        readings=replace(
+            of_loss.pop("readings", Readings()),
             edges=edges_of(model, sampler.tape.calls if sampler.tape else ()),
             ahead=sampler.tape.own_series.found if sampler.tape is not None else None,
             has_only_scalars=has_only_scalars(model),
@@ -75,7 +77,7 @@ def first_facts(
         draws_own=sampler.tape is not None and sampler.tape.draws_own,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
         **(_facts_of_weights(model, sampler) if at_start else {}),
-        **_facts_of_loss(loss, sampler, managed_parameters(optimizer) if optimizer is not None else None),
+        **of_loss,
         **steps_first_facts(loss, sampler.watch.lengths, sampler.batch_size),
     )
 

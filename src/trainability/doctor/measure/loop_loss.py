@@ -17,6 +17,7 @@ from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.answer_rows import AnswerRows
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
+from trainability.doctor.measure.far_marks import far_mark
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.moved import pairing_facts
@@ -101,7 +102,11 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
         lambda known: {"wanted_below": wanted_below(model, batch, replay, seen)},
         lambda known: {"unread_targets": unread_targets(model, batch, replay, seen)},
         lambda known: {
-            "readings": replace(known.readings, unread_below=unread_below_zero(model, batch, replay, seen)),
+            "readings": replace(
+                known.readings,
+                unread_below=unread_below_zero(model, batch, replay, seen),
+                far_mark=far_mark(model, batch, replay, seen, loss),
+            )
         },
         lambda known: pairing_facts(model, batch, replay, seen, pairing, read=() if read is None else read),
         lambda known: _of_tokens(seen, loss) or _of_values(seen, loss),
