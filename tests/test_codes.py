@@ -35,6 +35,7 @@ from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, Sample
 from trainability.doctor.facts import Facts, LossGraph, Unreached
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.opponents import IdleLoss
 from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
 from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
@@ -283,6 +284,17 @@ def peaked(own: float, spread: float = 0.0, control: float = 0.1) -> Evidence:
     peak = LatePeak(step=300, rate=0.5, schedule="OneCycleLR", length=1000, trials=trials)
     task = Task(kind="classification", loss="cross_entropy", chance=CHANCE, floor=0.0)
     return rehearsed(30, task=task, late_peak=peak, reference=trials[1].reference)
+
+
+def quiet_players(shrink: float) -> Evidence:
+    """Two networks in one model, of which the first makes its signal smaller from layer to layer, by this factor."""
+    layers = [
+        LayerStats(name=f"{part}.{k}", kind="linear", activation_rms=rms**k, gradient_rms=1e-3, weight_rms=0.02)
+        for part, rms in (("maker", shrink), ("critic", 0.9))
+        for k in range(6)
+    ]
+    run = Evidence(steps=steps([0.7] * 60), samples=(Sample(step=1, layers=tuple(layers)),))
+    return run.merge(Evidence(facts=Facts(opposed=True)))
 
 
 def upright(last: float) -> Evidence:
@@ -603,6 +615,7 @@ CODES = {
         Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.2)),
         Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.05)),
     ),
+    "gain_budget_low.measured of two players": (quiet_players(0.1), quiet_players(0.3)),
     "split_shift.axes": (upright(0.9), upright(0.61)),
     "split_shift of few examples": (held_out(200), held_out(80)),
     "input_scale of a policy's first states": (

@@ -8,6 +8,7 @@ from trainability.doctor import reading
 from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, TRIED_ABOVE, TRIED_BELOW
 
@@ -138,22 +139,31 @@ def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
     """In a watched loop: outputs that shrink from layer to layer until hardly any gradient is left."""
     first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
     rows = [s for s in first.layers if s.activation_rms] if first is not None else []
+    is_opposed = reading.is_opposed(evidence)  # then no loss tells what is learned
+    parts = itertools.groupby(rows, lambda s: s.name.partition(".")[0] if is_opposed else "")  # networks in one model
+    return next((told for _, part in parts if (told := _lost_in(list(part), evidence, is_opposed=is_opposed))), [])
+
+
+def _lost_in(rows: list[LayerStats], evidence: Evidence, *, is_opposed: bool) -> list[Finding]:
+    """The same of the layers of one network, in their order."""
     hidden = [s for s in rows[:-1] if s.kind in ("linear", "conv", "conv_transpose")]
-    if first is None or len(hidden) < FEWEST_SHRINKING or any(s.kind not in ("linear", "conv", "conv_transpose") for s in rows):
+    if len(hidden) < FEWEST_SHRINKING or any(s.kind not in ("linear", "conv", "conv_transpose") for s in rows):
         return []
     sizes = [s.activation_rms or 0.0 for s in hidden]
     ratios = [(s.gradient_rms or 0.0) / s.weight_rms for s in hidden if s.weight_rms]
     shrunk = 2 * math.log10(sizes[-1] / sizes[0])
     recent, losses = reading.recent_loss(evidence), evidence.finite_steps
-    if not all(after < before / 2 for before, after in itertools.pairwise(sizes)) or not max(ratios) < 1e-5:
+    if not all(after < before / 2 for before, after in itertools.pairwise(sizes)) or shrunk > BUDGET_LOW or recent is None:
         return []
-    if shrunk > BUDGET_LOW or recent is None or reading.num_steps(evidence) < LONG_LOST or recent <= MADE_UP * losses[0].loss:
+    if not is_opposed and (not max(ratios) < 1e-5 or recent <= MADE_UP * losses[0].loss):
+        return []
+    if reading.num_steps(evidence) < LONG_LOST:
         return []
     return [
         Finding(
             rule="gain_budget_low",
             code="gain_budget_low.measured",
-            severity="warning",
+            severity="hint" if is_opposed else "warning",
             seen=f"from {reading.called(hidden[0])} to {reading.called(hidden[-1])} the signal's mean square shrinks to "
             f"10^{shrunk:.1f} at the first step; the loss is {recent:.3g} after {reading.num_steps(evidence)} steps",
             measurements=(Measurement(name="gain of the layers, measured", value=shrunk, unit="log10", threshold=BUDGET_LOW),),
@@ -212,9 +222,10 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         biases start at zero, and outputs differ by less than 1e-5 of their size from the first step on, for 50 rehearsed steps
         and a tenth of the plan; or where the run confirms it: four or more layers, each with less than half of the previous
         one's output at the first step, gradients below 1e-5 of the weights, and a loss still above six tenths of its first
-        after 50 steps or more. Code `measured`: the same in a loop that only Monitor saw. Code `norms`: before the first step,
-        the weights of half of the normalisations have both signs and an rms below 0.3; a hint, unless 50 rehearsed steps do not
-        lower the loss. Code `input`: by the scale of the input alone.
+        after 50 steps or more. Code `measured`: the same in a loop that only Monitor saw; a hint for networks against each
+        other, whose losses do not tell. Code `norms`: before the first step, the weights of half of the normalisations have
+        both signs and an rms below 0.3; a hint, unless 50 rehearsed steps do not lower the loss. Code `input`: by the scale of
+        the input alone.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers contain
         the same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 per layer, with biases)
         differs: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the gradient's
