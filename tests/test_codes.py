@@ -615,7 +615,6 @@ CODES = {
         Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.2)),
         Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.05)),
     ),
-    "gain_budget_low.measured of two players": (quiet_players(0.1), quiet_players(0.3)),
     "split_shift.axes": (upright(0.9), upright(0.61)),
     "split_shift of few examples": (held_out(200), held_out(80)),
     "input_scale of a policy's first states": (
@@ -990,6 +989,13 @@ def test_a_code_is_earned_and_narrowly_missed(name: str) -> None:
     assert all(f.severity in RULES[f.rule].severities for f in (*diagnose(fires).findings, *diagnose(near).findings))
     assert code in [f.code for f in diagnose(fires).findings if f.severity != "hint"]
     assert code not in [f.code for f in diagnose(near).findings if f.severity != "hint"]
+
+
+@pytest.mark.parametrize(("shrink", "codes"), [(0.1, {"gain_budget_low.measured"}), (0.3, set())])
+def test_a_signal_that_dies_in_one_of_two_networks_is_a_hint(shrink: float, codes: set[str]) -> None:
+    found = {f.code: f.severity for f in diagnose(quiet_players(shrink)).findings}
+    assert set(found) == codes
+    assert not codes or found["gain_budget_low.measured"] == "hint"
 
 
 def test_what_made_the_outputs_is_known_after_the_run_too() -> None:
