@@ -23,7 +23,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.opponents import IdleLoss, Opponents
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
-from trainability.doctor.readings import MisreadEdges, Overwritten, Readings, ShortLength, ShortPass
+from trainability.doctor.readings import LastNoise, MisreadEdges, Overwritten, Readings, ShortLength, ShortPass
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
@@ -206,6 +206,9 @@ def unmoved(num: int) -> Evidence:
 def fact(**fields) -> Evidence:
     """Certain facts of a program whose outputs have rms 1."""
     return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
+
+
+LAST_NOISE = LastNoise(kept=0.36, least=0.33, share=0.36, step=99.0, steps=100, rows=200)
 
 
 def against(**fields) -> Evidence:
@@ -600,6 +603,13 @@ EXAMPLES: dict[str, Example] = {
         {
             "warning": fact(readings=Readings(idle_term=("argmax", 0.5))),
             "hint": fact(readings=Readings(idle_term=("argmax", 1e-3))),
+        },
+        near=fact(readings=Readings()),
+    ),
+    "noise_schedule": Example(
+        {
+            "warning": fact(readings=Readings(last_noise=LAST_NOISE)),
+            "hint": fact(readings=Readings(last_noise=dataclasses.replace(LAST_NOISE, kept=0.15, least=0.12, share=0.15))),
         },
         near=fact(readings=Readings()),
     ),

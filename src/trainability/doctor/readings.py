@@ -288,6 +288,27 @@ class EmptyTerm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastNoise:
+    """What is left of the data at the noisiest time steps of a diffusion.
+
+    Attributes:
+        kept: square of the weight of the data, alpha_bar: 1 less the mean square of the noise.
+        least: and two standard errors less.
+        share: of the data in the mean square of what the model is given.
+        step: the last one seen.
+        steps: how many were seen.
+        rows: of the noisiest steps, that this was read from.
+    """
+
+    kept: float
+    least: float
+    share: float
+    step: float
+    steps: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -332,6 +353,7 @@ class Readings:
         idle_term: of a term of the loss that has no gradient, the step function of the outputs that it is computed by, and its
             share of the loss; None if there is none.
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
+        last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
             of the loss, for the typical weight, and its share of the loss; None if there is none.
         unread_below: a channel of the targets in which the loss reads the numbers above zero alone, and the share of those
@@ -374,6 +396,7 @@ class Readings:
     wrong_backward: tuple[str, float] | None = None
     idle_term: tuple[str, float] | None = None
     empty_term: EmptyTerm | None = None
+    last_noise: LastNoise | None = None
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None
     odd_likelihood: float | None = None

@@ -48,6 +48,7 @@ from trainability.doctor.measure.influence import (
 )
 from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
 from trainability.doctor.measure.label_maps import smeared_edges
+from trainability.doctor.measure.last_noise import last_noise
 from trainability.doctor.measure.log_likelihoods import share_outside
 from trainability.doctor.measure.log_scales import floored_log_scale
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
@@ -277,6 +278,7 @@ def _questions_of_formula(
         "logarithms of scales": ("floored_log_scale", lambda: floored_log_scale(loss)),
         "targets of probabilities": ("odd_likelihood", lambda: share_outside(loss)),
         "edges in maps of classes": ("smeared_edges", lambda: smeared_edges(batch, batches)),
+        "noise at the last time step": ("last_noise", lambda: last_noise(plain, batch, forward, batches)),
         "corners of boxes": ("boxes_crossed", lambda: boxes_crossed(plain, batch, forward)),
     }
 

@@ -36,6 +36,7 @@ from trainability.doctor.rules import (
     loss,
     lowest_loss,
     moved_by_losses,
+    noise_schedule,
     outputs,
     outputs_alike,
     parameters,
@@ -86,6 +87,7 @@ FILES: tuple[ModuleType, ...] = (
     cut_off,
     moved_by_losses,
     idle_terms,
+    noise_schedule,
     adversaries,
     rehearsal,
     steps_again,
@@ -134,7 +136,7 @@ def explain(name: str) -> str:
         raise ValueError(f"name is {told(name)}; expected that of a rule, such as 'gain_budget_low'")
     rule = RULES.get(name.partition(".")[0])
     if rule is None:
-        near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else "trainability explain lists them"
         raise ValueError(f"no rule is called {name!r}; {hint}")
     code = name.partition(".")[2]
