@@ -24,7 +24,7 @@ from trainability.doctor.opponents import IdleLoss, Opponents
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.readings import LastNoise, MisreadEdges, Overwritten, Readings, ShortLength, ShortPass
-from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
+from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, SlowAverage, Task
 
 CHANCE = math.log(10)
 
@@ -283,6 +283,7 @@ def spread(last: float) -> tuple[Observation, ...]:
     return tuple(Observation(step=s, loss=x * x, output_rms=1.0, output_spread=x) for s, x in ((0, 0.1), (60, last)))
 
 
+FOLLOWING = SlowAverage(name="model.ema", twin="model.net", rate=1e-4, is_used=False)
 STILL = tuple(Observation(step=5 * i, loss=2.3) for i in range(7))
 
 
@@ -408,6 +409,13 @@ EXAMPLES: dict[str, Example] = {
     "long_warm_up": Example(
         {"warning": warming(0.099), "hint": warming(0.099, losses=FALLING)},
         near=warming(0.101),
+    ),
+    "slow_average": Example(
+        {
+            "warning": rehearsed(planned_steps=3000, slow_average=FOLLOWING),
+            "hint": rehearsed(planned_steps=3000, slow_average=dataclasses.replace(FOLLOWING, is_used=True)),
+        },
+        near=rehearsed(planned_steps=3000, slow_average=dataclasses.replace(FOLLOWING, rate=4.1e-4)),
     ),
     "loss_below_floor": Example(
         {"error": rehearsed(task=NLL, reference=AT_CHANCE)},

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from trainability.doctor.audit_results import BatchOrder, TargetOrder
 from trainability.doctor.pair_facts import KeptTargets
+from trainability.doctor.rehearsed import SlowAverage
 
 FEWEST_LENGTHS = 3  # of the first batches that each hold one sequence; batches of examples have one, and another at the end
 
@@ -367,6 +368,7 @@ class Readings:
         twice: of a batch with two tensors of a kind, that the step takes one in the place of both; None where it does not.
         drawn_teacher: the class of a network outside the model that makes its targets with PyTorch's initial weights, and how
             many layers it has; None if there is none.
+        slow_average: in a watched loop, `Rehearsal.slow_average`, of a part of the model.
     """
 
     overwritten: Overwritten | None = None
@@ -412,3 +414,4 @@ class Readings:
     one_sequence: bool = False
     lengths_differ: bool = False
     keeps_rows: bool = False
+    slow_average: SlowAverage | None = None

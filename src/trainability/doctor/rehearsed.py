@@ -144,6 +144,25 @@ class UnwrittenStatistics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlowAverage:
+    """An average of the weights that the loop moves by the same small share of the way to the trained ones at each step.
+
+    Attributes:
+        name: of the module, dict or list that holds it, as Python reaches it.
+        twin: of the trained module, likewise.
+        rate: that share; 1 less the decay.
+        is_used: the loss depends on it, as on a target network or a teacher, or that is not known.
+        batches: of a pass over the loader; None where it has no length, or is not known.
+    """
+
+    name: str
+    twin: str
+    rate: float
+    is_used: bool
+    batches: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatePeak:
     """The largest learning rate of a schedule, where it is far above all that were rehearsed.
 
@@ -303,6 +322,8 @@ class Rehearsal:
             that where it takes the running ones, which were brought up to date, and the examples of a batch; None without
             batch norm, or where that was not asked.
         unwritten: statistics of modules of the user's that nothing writes; None without them, or where that was not asked.
+        slow_average: an average that began at random weights and follows the trained ones by half a percent of the way at each
+            step, or less; None without one.
         labels_compared: what outputs after the last step, fitted to training's classes, say of validation's; None where that
             was not asked, and of no classes.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
@@ -355,6 +376,7 @@ class Rehearsal:
     scheduler_interval: str | None = None
     batch_statistics: tuple[float, float, int] | None = None
     unwritten: UnwrittenStatistics | None = None
+    slow_average: SlowAverage | None = None
     labels_compared: LabelsCompared | None = None
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)

@@ -26,11 +26,13 @@ from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.monitor import Monitor as Watcher
 from trainability.doctor.measure.of_loader import OfLoader, with_loader
 from trainability.doctor.plateau_calls import PlateauCalls
+from trainability.doctor.rehearsed import SlowAverage
 from trainability.doctor.told import told
 from trainability.extras import EXTRAS, require
 from trainability.loops.naming import holder_name
+from trainability.loops.own_average import OwnAverage
 from trainability.loops.own_step import OwnStep
-from trainability.loops.recorder import LoopRecorder, is_main_process
+from trainability.loops.recorder import LoopRecorder, is_main_process, num_processes
 from trainability.loops.saying import folder_for_run
 from trainability.training.free_folder import check_is_path
 from trainability.training.precheck import DOOMED
@@ -147,6 +149,8 @@ class Monitor(Watcher):
         self.plateau: PlateauCalls | None = None
         self.steps_of_others: int | None = None
         self.is_followed = False
+        self._own_average: OwnAverage | None = None
+        self._slow_average: SlowAverage | None = None
         self._own_step = OwnStep() if asks_step and self._before.facts is None else None
 
     def __enter__(self) -> Monitor:
@@ -164,10 +168,14 @@ class Monitor(Watcher):
             self._holds = holder_name(held)
         if self._own_step is not None:
             self._own_step.begin(self, at_start=self._num_steps == 0)
+        if self._num_steps == 0 and self._optimizer is not None and self._handles and num_processes() == 1:
+            self._own_average = OwnAverage(self._plain, self._optimizer)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         super().__exit__(kind, error, trace)
+        if self._own_average is not None:
+            self._own_average, self._slow_average = None, self._own_average.end()
         if self._own_step is not None:
             self._own_step.end()
             if error is not None:  # whoever interrupts a loop does not wait for answers
@@ -269,6 +277,9 @@ class Monitor(Watcher):
         if self.streamed is not None:
             known = seen.facts or Facts()
             seen = replace(seen, facts=replace(known, readings=replace(known.readings, streamed=self.streamed)))
+        if self._slow_average is not None:
+            known = seen.facts or Facts()
+            seen = replace(seen, facts=replace(known, readings=replace(known.readings, slow_average=self._slow_average)))
         if self.of_step is not None:
             seen = replace(seen, facts=completed_facts(seen.facts, self.of_step))
         if self.of_loader is not None:

@@ -43,6 +43,7 @@ class Loop:
     Attributes:
         others: schedulers, scalers and the like that the body uses by itself.
         forward_only: the loss without a step; None where only the whole body is known.
+        named_models: with the names that a dict gives them, "" of a single one.
         parameters: that are trained, by name.
         notes: what could not be measured.
         calls: of an optimizer's step, in the present body.
@@ -88,6 +89,7 @@ class Loop:
         prefixes = [f"{i}." if len(self.models) > 1 else "" for i in range(len(self.models))]
         if isinstance(model, dict):
             prefixes = [f"{name}." for name in model]
+        self.named_models = [(prefix[:-1], part) for prefix, part in zip(prefixes, self.models, strict=False)]
         self.parameters = {
             prefix + name: p
             for prefix, part in zip(prefixes, self.models, strict=False)
@@ -122,6 +124,11 @@ class Loop:
         losses of their own, as in a GAN. Without that, the updates of several optimizers are one update.
         """
         return self._left_losses.found and all(id(optimizer) in self._began for optimizer in self.optimizers)
+
+    @property
+    def held(self) -> set[int]:
+        """Ids of the parameters that optimizers hold, also those that the body has by itself."""
+        return set().union(*map(managed_parameters, (*self.optimizers, *self._beside)))
 
     @property
     def idle(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import torch
 
 from trainability.doctor.batches import batch_size, empty_line, first_examples, joined, to_device
 from trainability.doctor.measure.after_steps import after_steps
+from trainability.doctor.measure.averages import Averages, averages_of, slow_average
 from trainability.doctor.measure.batch_statistics import by_batch_and_running
 from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
 from trainability.doctor.measure.clips import Clips
@@ -110,9 +111,12 @@ def rehearse(
         def run(objects: tuple[Any, ...], guarded: tuple[Any, ...], most: int | None = None) -> dict[str, Any]:
             with put_back(*guarded), variables_put_back(step, training_step, loss_fn), torch.enable_grad():
                 loop = Loop(*objects, **forms)
-                with loop.instrumented(), contextlib.closing(Writes(loop)) as writes, contextlib.closing(Clips(loop)) as clips:
+                with loop.instrumented(), contextlib.ExitStack() as open_ones:
+                    watches = Writes(loop), Clips(loop), averages_of(loop, batches)
+                    for watch in watches:
+                        open_ones.callback(watch.close)
                     steps = min(max_steps, planned_steps or max_steps)
-                    seen = _run(loop, (writes, clips), kept[:most], rest, steps, began + seconds, enough)
+                    seen = _run(loop, watches, kept[:most], rest, steps, began + seconds, enough)
                     is_own = scale == schedule_steps == 1
                     return seen | (after_steps(loop, seen, planned_steps, batches, held_out) if is_own else {})
 
@@ -146,7 +150,7 @@ def _kept_and_rest(batches: Iterable[Any]) -> tuple[list[Any], Iterator[Any]]:
 
 def _run(
     loop: Loop,
-    watches: tuple[Writes, Clips],
+    watches: tuple[Writes, Clips, Averages],
     kept: list[Any],
     rest: Iterator[Any],
     max_steps: int,
@@ -199,6 +203,7 @@ def _run(
         "growth": growth_of(loop, reference, batch_size(first), budget.left() / max(budget.reference_seconds, 1e-9)),
         "task": task,
         **_of_statistics(loop, state, seen, budget),
+        **_of_averages(loop, watches[2], reference, state, budget),
         "constant_loss": cost,
         "lowest_loss": lowest,
         "moves_others": sums_of_unmanaged(loop, trainable=True) != others,
@@ -222,6 +227,14 @@ def _of_statistics(loop: Loop, state: dict[str, Any], seen: Seen, budget: Budget
             passes = int(budget.left() / max(budget.step_seconds, 1e-9))  # forward alone, a third of a step and less
             found[name] = ask(loop, list(seen.recent), state, most_passes=passes)
     return found
+
+
+def _of_averages(loop: Loop, averages: Averages, reference: Any, state: dict[str, Any], budget: Budget) -> dict[str, Any]:
+    """Averages of the weights that the loop moves."""
+    with contextlib.suppress(Exception):  # a body that runs on the loop's own batches only
+        passes = int(budget.left() / max(budget.step_seconds, 1e-9))
+        return {"slow_average": slow_average(averages, loop, reference, state, most_passes=passes)}
+    return {}
 
 
 def _limited(loop: Loop) -> tuple[tuple[str, ...], float, float] | None:

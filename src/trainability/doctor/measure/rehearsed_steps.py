@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from trainability.doctor.batches import batch_size, to_device
+from trainability.doctor.measure.averages import Averages
 from trainability.doctor.measure.batch_statistics import FEWEST_BATCHES
 from trainability.doctor.measure.budget import Budget
 from trainability.doctor.measure.clips import Clips
@@ -59,7 +60,7 @@ class Seen:
 
 def take_steps(
     loop: Loop,
-    watches: tuple[Writes, Clips],
+    watches: tuple[Writes, Clips, Averages],
     batches: Iterator[Any],
     *,
     max_steps: int,
@@ -72,7 +73,7 @@ def take_steps(
 
     Args:
         loop: whose body is run.
-        watches: of what writes to weights, and of clipping.
+        watches: of what writes to weights, of clipping, and of averages of the weights.
         batches: one for each step.
         max_steps: after which the rehearsal ends.
         budget: of time.
@@ -83,7 +84,7 @@ def take_steps(
     Returns:
         What ended them: "steps", "time", "data", "enough", or "not finite".
     """
-    writes, clips = watches
+    writes, clips, averages = watches
     postponed = False  # an update is followed where one is made: of gradients that add up over several bodies, in the last
     for number, batch in enumerate(batches, start=1):
         seen.recent.append(batch)
@@ -96,6 +97,7 @@ def take_steps(
         before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
         writes.turn(number)
         clips.begin_body()
+        averages.begin(number)
         began = time.monotonic()
         try:
             loss = loop.run(batch)
@@ -107,6 +109,7 @@ def take_steps(
             raise
         clips.end_body()
         budget.step_seconds = time.monotonic() - began
+        averages.end()
         seen.with_rate |= with_rate(loop)
         norm, calls = loop.norm, loop.calls
         seen.steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=norm, lr=loop.rate, optimizer_steps=calls))

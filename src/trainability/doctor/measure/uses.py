@@ -29,20 +29,20 @@ def used_by(function: Any) -> list[Any]:
 
 def called_by(function: Any) -> list[Any]:
     """The program's own functions that a function holds or calls by name, and those that they do, without itself."""
-    found, waiting = {}, [_plain(function)]
+    found, waiting = {}, [plain_function(function)]
     while waiting:
         caller = waiting.pop()
         cells = [cell.cell_contents for cell in getattr(caller, "__closure__", None) or () if is_filled(cell)]
         space = getattr(caller, "__globals__", {})
         named = [space.get(name) for name in global_names(getattr(caller, "__code__", None))]
         own = [item for item in (*cells, *named) if inspect.isfunction(item) and not is_library(item)]
-        new = [item for item in own if id(item) not in found and item is not _plain(function)]
+        new = [item for item in own if id(item) not in found and item is not plain_function(function)]
         found |= {id(item): item for item in new}
         waiting += new
     return list(found.values())
 
 
-def _plain(function: Any) -> Any:
+def plain_function(function: Any) -> Any:
     while isinstance(function, functools.partial):
         function = function.func
     return getattr(function, "__func__", function)
@@ -82,7 +82,7 @@ def _held_by(function: Any) -> list[Any]:
 def _parameters_held_by(function: Any) -> Iterator[nn.Parameter]:
     """Parameters that a function holds by themselves, as a list of those that it clamps."""
     for each in (function, *called_by(function)):
-        if inspect.isfunction(plain := _plain(each)):
+        if inspect.isfunction(plain := plain_function(each)):
             yield from (item for item in leaves(_held_by(plain)) if isinstance(item, nn.Parameter))
 
 

@@ -1,0 +1,81 @@
+"""Averages of the weights that a watched loop moves, wherever the program holds them: followed over its first steps."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainability.doctor.measure.averages import Averages
+from trainability.doctor.measure.graph import held_by_any_optimizer
+from trainability.doctor.measure.statistics import has_values
+from trainability.doctor.measure.twin_weights import twin_weights
+from trainability.doctor.rehearsed import SlowAverage
+from trainability.loops.naming import variable_name
+
+_MOST_STRAYS = 64
+
+
+class OwnAverage:
+    """Follows what may be an average from an optimizer's first step on, between its steps.
+
+    Args:
+        model: whose weights are trained.
+        optimizer: of them, before its first step.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._model, self._averages, self._count = model, Averages((), lambda: True), 0
+        self._handle: Any = optimizer.register_step_pre_hook(lambda *_: self._stepping())
+
+    def end(self) -> SlowAverage | None:
+        """The loop has ended; returns what it was seen to hold."""
+        self._handle.remove()
+        found = None
+        with contextlib.suppress(Exception), torch.no_grad():
+            found = self._averages.of_run(self._count)
+        self._averages.close()
+        return found
+
+    def _stepping(self) -> None:
+        with contextlib.suppress(Exception), torch.no_grad():  # whatever is odd about weights is the program's own affair
+            if self._count == 0:
+                self._averages = _averages_of(self._model)
+            else:
+                self._averages.end()
+            self._count += 1
+            self._averages.begin(self._count)
+
+
+def _averages_of(model: nn.Module) -> Averages:
+    managed = held_by_any_optimizer()
+    pairs = twin_weights([("", model)], managed, strays=_strays(model, managed))
+    pairs = [pair for pair in pairs if all(map(has_values, (*pair.averaged(), *pair.trained)))]
+    return Averages(pairs, lambda: True)
+
+
+def _strays(model: nn.Module, managed: set[int]) -> Iterator[tuple[str, Any]]:
+    """Modules of which no optimizer holds a parameter, and dicts of tensors, outside the model."""
+    inside = {id(part) for part in model.modules()}
+    forms = {_shapes(part) for part in model.modules()}
+    names = {name for name, _ in model.named_parameters()}
+    found = 0
+    for item in gc.get_objects():
+        if issubclass(type(item), nn.Module):
+            if id(item) in inside or type(item).__module__.startswith("torch.optim"):
+                continue
+            own = [id(p) for p in nn.Module.parameters(item)]
+            is_stray = bool(own) and managed.isdisjoint(own) and _shapes(item) in forms
+        else:
+            is_stray = type(item) is dict and len(names) <= len(item) and names <= item.keys()
+        if is_stray and found < _MOST_STRAYS:
+            found += 1
+            yield variable_name(item) or f"a {type(item).__name__}", item
+
+
+def _shapes(module: nn.Module) -> tuple[torch.Size, ...]:
+    return tuple(p.shape for p in nn.Module.parameters(module) if not nn.parameter.is_lazy(p))
