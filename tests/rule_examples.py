@@ -23,7 +23,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.opponents import IdleLoss, Opponents
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
-from trainability.doctor.readings import LastNoise, MisreadEdges, Overwritten, Readings, ShortLength, ShortPass
+from trainability.doctor.readings import LastNoise, MisreadEdges, Overwritten, PlaceBlind, Readings, ShortLength, ShortPass
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, SlowAverage, Task
 
 CHANCE = math.log(10)
@@ -469,6 +469,26 @@ EXAMPLES: dict[str, Example] = {
     ),
     "misread_edges": Example(
         {"warning": fact(readings=Readings(edges=MisreadEdges(num_edges=100, how="sorted")))}, near=fact(readings=Readings())
+    ),
+    "pooled_places": Example(
+        {
+            "warning": fact(
+                readings=Readings(
+                    place_blind=PlaceBlind(
+                        given="[0]",
+                        target="[1]",
+                        shape=(1, 48, 48),
+                        dims=(2, 3),
+                        moved=0.3,
+                        examples=480,
+                        column=0,
+                        placed=0.99,
+                        free=0.01,
+                    )
+                )
+            )
+        },
+        near=fact(readings=Readings()),
     ),
     "short_length": Example(
         {"warning": fact(readings=Readings(short=ShortLength(declared=44, held=1437, batch_size=32)))},

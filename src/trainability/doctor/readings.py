@@ -310,6 +310,33 @@ class LastNoise:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlaceBlind:
+    """A model whose answers do not go by where something is in its input, and targets that do.
+
+    Attributes:
+        given: place of the inputs in a batch.
+        target: place of the targets.
+        shape: of an example.
+        dims: of the inputs, along which places do not count.
+        moved: change of the answer to a small piece of an example as it is moved out of the middle, over what the piece adds.
+        examples: that were compared.
+        column: of the targets, of which places tell the most.
+        placed: share of its variance in held-out examples that is explained by where examples stand out.
+        free: the share that is explained by what is there, wherever it is.
+    """
+
+    given: str
+    target: str
+    shape: tuple[int, ...]
+    dims: tuple[int, ...]
+    moved: float
+    examples: int
+    column: int
+    placed: float
+    free: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -355,6 +382,7 @@ class Readings:
             share of the loss; None if there is none.
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
         last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
+        place_blind: of targets that go by places, a model that does not; None of any other.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
             of the loss, for the typical weight, and its share of the loss; None if there is none.
         unread_below: a channel of the targets in which the loss reads the numbers above zero alone, and the share of those
@@ -399,6 +427,7 @@ class Readings:
     idle_term: tuple[str, float] | None = None
     empty_term: EmptyTerm | None = None
     last_noise: LastNoise | None = None
+    place_blind: PlaceBlind | None = None
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None
     odd_likelihood: float | None = None

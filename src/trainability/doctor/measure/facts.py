@@ -62,6 +62,7 @@ from trainability.doctor.measure.overwritten_losses import overwritten_losses
 from trainability.doctor.measure.own_places import own_places
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pairing import Pairing
+from trainability.doctor.measure.place_blind import place_blind
 from trainability.doctor.measure.put_back import versions_kept
 from trainability.doctor.measure.quantiles import turned_quantiles
 from trainability.doctor.measure.questions import (
@@ -245,6 +246,9 @@ def _questions(
         },
         "tensors that the model is given": lambda known: {"all_given": seen.all_given()},
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
+        "places that do not count": lambda known: {
+            "readings": replace(known.readings, place_blind=place_blind(seen, batches) if known.order_blind is None else None)
+        },
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches, known),
         "sequences whose end is not read": lambda known: {
             "ignores_end": ignores_end(plain, seen.inputs),

@@ -1,0 +1,67 @@
+"""Where something is in an image or a series."""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.readings import PlaceBlind
+from trainability.doctor.rules.parameters import SYMPTOMS
+from trainability.doctor.rules.rule import rule
+
+
+@rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels", "overfit", "constant_as_good"))
+def pooled_places(evidence: Evidence) -> list[Finding]:
+    """The model pools places away, and the targets are places.
+
+    Fires: the loss compares up to 16 numbers for each example with as many targets, and the model is given one tensor, such as
+        an image (channels, height, width) or a series (channels, steps). A small piece of an input on an even ground, moved
+        within the middle third of a dimension, gives the same output to 0.1 % of the outputs' spread, at a distance that all
+        strides divide, and moved out to a fifth of the places from either end changes it by at most 40 % of what the piece adds
+        to it. In 200 to 480 examples of the training loader, where the inputs are largest, smallest and most uneven (positions
+        of extremes and centroids) explains half of the variance or more of one number of the targets, held out; quantiles, the
+        power spectrum and pooled responses of filters, which do not change as contents move, explain at most a third of that.
+    Why: the mean or maximum of a feature map over all places tells how much of a feature there is, and not where. Such a
+        network can only guess places from the padding of its convolutions near the border, so that it is far less exact.
+    What fools it: nothing known. Silent on networks with positional embeddings, coordinate channels or recurrent layers, on
+        convolutions that reach from the middle to the border, on inputs that share a background, as of a fixed camera, and
+        where something other than the brightest, darkest or most uneven part of the input is asked for.
+    Fix: flatten the feature maps in place of the global pooling (nn.AdaptiveAvgPool2d(8) in front makes them smaller); or take
+        the expected coordinates under a softmax over the places of each map (spatial softmax, soft-argmax); or give the
+        coordinates of each place as additional input channels (CoordConv).
+    Source: Liu et al., An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution, NeurIPS 2018.
+    """
+    found = reading.facts(evidence).readings.place_blind
+    if found is None:
+        return []
+    return [
+        Finding(
+            rule="pooled_places",
+            severity="warning",
+            seen=f"the output is the same wherever something is in the middle of the input{_along(found)}, but the targets are "
+            f"places: where the inputs stand out explains {100 * found.placed:.0f} % of the variance of batch{found.target}"
+            f"[:, {found.column}] in held-out examples, and what they show, wherever it is, {100 * found.free:.0f} %",
+            measurements=(
+                Measurement(name="variance explained by places", value=found.placed, threshold=0.5),
+                Measurement(name="variance explained without places", value=found.free, threshold=found.placed / 3),
+                Measurement(
+                    name="change of an output where its cause moves out of the middle", value=found.moved, threshold=0.4
+                ),
+                Measurement(name="examples", value=float(found.examples)),
+            ),
+            cause="the feature maps are averaged, or their maximum is taken, over all places before the last layers (global "
+            "pooling), so that these cannot tell where a feature is",
+            remedy=f"keep the places: nn.Flatten() in place of the global pooling ({_grid(found)} in front makes the maps "
+            "smaller); or a spatial softmax (soft-argmax: the expected coordinates under the softmax of each map); or the "
+            "coordinates of each place as additional input channels (CoordConv)",
+            source="Liu et al., An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution, NeurIPS'18",
+        )
+    ]
+
+
+def _along(found: PlaceBlind) -> str:
+    """Of which dimensions, in words."""
+    sizes = " x ".join(str(found.shape[dim - 1]) for dim in found.dims)
+    return f" ({sizes} places)"
+
+
+def _grid(found: PlaceBlind) -> str:
+    return "nn.AdaptiveAvgPool2d(8)" if len(found.shape) == 3 else "nn.AdaptiveAvgPool1d(8)"
