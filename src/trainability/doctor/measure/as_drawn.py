@@ -124,7 +124,9 @@ def is_fine_tuned(model: nn.Module) -> bool:
 
 
 def has_only_scalars(model: nn.Module) -> bool:
-    """Whether there are trainable parameters, and each holds one number."""
+    """Whether there are trainable parameters, each of which holds one number, and no layer that sums over columns."""
+    if any(isinstance(m, nn.Linear | nn.modules.conv._ConvNd | nn.Bilinear) for m in model.modules()):
+        return False
     sizes = [p.numel() for p in model.parameters() if p.requires_grad and not isinstance(p, nn.UninitializedParameter)]
     return bool(sizes) and max(sizes) == 1
 

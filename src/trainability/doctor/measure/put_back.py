@@ -14,7 +14,7 @@ from trainability.doctor.measure.nested import leaves, modules, optimizers
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.uses import called_by, is_filled, is_own_object
 
-_SMALL = 1 << 16  # numbers
+_SMALL, _MOST_ITEMS = 1 << 16, 64  # numbers of a tensor; values of a list
 
 
 def keep_variables(*functions: Any) -> Callable[[], None]:
@@ -58,22 +58,39 @@ def keep_variables(*functions: Any) -> Callable[[], None]:
 
 
 def _object_state(value: Any) -> Callable[[], None]:
-    """Remember an object's attributes, what lists and dicts among them hold, and the numbers of small tensors."""
+    """Remember the attributes of an object that holds numbers and small tensors alone; any other is left as it becomes.
+
+    Half of a state put back is worse than none: an iterator, a queue or an environment moves on.
+    """
     held = vars(value)
+    if not all(map(_is_plain, held.values())):
+        return lambda: None
+    inside = [(each, each.detach().clone()) for each in leaves(list(held.values())) if isinstance(each, Tensor)]
     restore = [functools.partial(_refill_dict, held, dict(held))]
     for each in held.values():
         if type(each) is dict:
             restore.append(functools.partial(_refill_dict, each, dict(each)))
         elif type(each) is list:
             restore.append(functools.partial(each.__setitem__, slice(None), list(each)))
-        elif isinstance(each, Tensor) and each.numel() <= _SMALL and not each.requires_grad and not each.is_inference():
-            restore.append(functools.partial(_refill_tensor, each, each.detach().clone()))
 
-    def put_back() -> None:
+    def refill() -> None:
         for action in restore:
             action()
+        for tensor, old in inside:
+            _refill_tensor(tensor, old)
 
-    return put_back
+    return refill
+
+
+def _is_plain(value: Any, depth: int = 2) -> bool:
+    """Whether a value is a number, a word, a small tensor, or a short list or dict of these."""
+    if isinstance(value, Tensor):
+        is_whole = value.layout == torch.strided and not value.is_quantized and value.is_contiguous()
+        return is_whole and not value.requires_grad and not value.is_inference() and value.numel() <= _SMALL
+    if type(value) in (dict, list, tuple):
+        items = list(value.values()) if isinstance(value, dict) else list(value)
+        return depth > 0 and len(items) <= _MOST_ITEMS and all(_is_plain(item, depth - 1) for item in items)
+    return value is None or isinstance(value, bool | int | float | str | torch.device | torch.dtype)
 
 
 @contextlib.contextmanager
@@ -88,7 +105,7 @@ def variables_put_back(*functions: Any) -> Iterator[None]:
 
 
 def _refill_tensor(value: Tensor, old: Tensor) -> None:
-    if not torch.equal(value, old):
+    if value.shape == old.shape and not torch.equal(value, old):
         with torch.no_grad():
             value.copy_(old)
 

@@ -58,7 +58,9 @@ def _before(node: Any, dim: int) -> int | None:
     """Where a dimension of a node's output lies in its input; None if it is not there alone, or the call is not known."""
     call, made = call_of(node), shape_at(node)
     if call in _SAME_PLACES:
-        return dim
+        above = [shape_at(parent) for parent in parents_of(node)]
+        is_same = call == "Slice" or above == [made]  # not where another shape is broadcast to this one
+        return dim if is_same else None
     if call in ("T", "Transpose"):
         first, second = (0, 1) if call == "T" else (wrapped(d, len(made)) for d in (node._saved_dim0, node._saved_dim1))
         return {first: second, second: first}.get(dim, dim)

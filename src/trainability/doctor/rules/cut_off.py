@@ -210,7 +210,7 @@ def _limited(evidence: Evidence, names: tuple[str, ...], limit: float, share: fl
             "the clamp",
             source="PyTorch, torch.nn.utils.clip_grad_value_; weights compared in the rehearsal",
             layers=names,
-            explains=("update_ratio",),
+            explains=("update_ratio", "unlimited_critic"),
         )
     ]
 
