@@ -828,7 +828,11 @@ CODES = {
     "masked_targets.shown": (fact(asks_shown="values"), fact()),
     "masked_targets.shown of words": (fact(asks_shown="words"), fact()),
     "idle_term.empty": (
-        fact(readings=Readings(empty_term=EmptyTerm(name="sum", file="train.py", line=3, batches=13, silent=("head.weight",)))),
+        fact(
+            readings=Readings(
+                empty_term=EmptyTerm(name="sum", file="train.py", line=3, batches=13, is_enough=True, silent=("head.weight",))
+            )
+        ),
         fact(readings=Readings()),
     ),
     "masked_targets.below_zero": (fact(readings=Readings(unread_below=(0, 0.45))), fact(readings=Readings())),

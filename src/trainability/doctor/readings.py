@@ -278,6 +278,7 @@ class EmptyTerm:
         file: of the program, with its directory.
         line: that calls it.
         batches: that were read.
+        is_enough: they are all batches of a pass, or hold a thousand examples.
         silent: trainable parameters that the numbers would be made by, and whose gradient is zero.
     """
 
@@ -285,6 +286,7 @@ class EmptyTerm:
     file: str
     line: int
     batches: int
+    is_enough: bool
     silent: tuple[str, ...]
 
 

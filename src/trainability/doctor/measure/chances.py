@@ -57,8 +57,9 @@ class Chances(TorchFunctionMode):
         self._signs: dict[int, tuple[Tensor, float]] = {}
         self._asked: set[int] = set()  # addresses of the values whose log-probability is computed
         self._sources: dict[int, Distribution] = {}  # by id; whose log_prob was called
-        self._drawn_from: dict[int, Distribution] = {}
-        self._entropies: list[tuple[int, Tensor]] = []  # of which distribution, by id
+        self._drawn: dict[int, Tensor] = {}  # by address
+        self._policies: dict[int, Distribution] = {}  # by id; that were asked for the chance of a draw
+        self._entropies: list[tuple[Distribution, Tensor]] = []
         self._is_asking = 0  # calls of log_prob inside each other
         self._put_back: list[tuple[type, str, Any]] = []
         self._gradients: dict[int, Tensor] = {}
@@ -97,6 +98,8 @@ class Chances(TorchFunctionMode):
             self._sources[id(distribution)] = distribution
             if isinstance(value, Tensor):
                 self._asked.add(value.data_ptr())
+                if value.data_ptr() in self._drawn:
+                    self._policies[id(distribution)] = distribution
             if isinstance(result, Tensor) and result.requires_grad:
                 self._signs[id(result)] = (result, 1.0)
                 self.credit.asked(result, value)
@@ -109,7 +112,7 @@ class Chances(TorchFunctionMode):
         def entropy(distribution: Any, *args: Any, **kwargs: Any) -> Any:
             result = own(distribution, *args, **kwargs)
             if isinstance(result, Tensor) and result.requires_grad:
-                self._entropies.append((id(distribution), result))
+                self._entropies.append((distribution, result))
                 result.register_hook(functools.partial(self._keep, id(result)))
             return result
 
@@ -119,13 +122,14 @@ class Chances(TorchFunctionMode):
         @functools.wraps(own)
         def sample(distribution: Any, *args: Any, **kwargs: Any) -> Any:
             inner, before = len(self.draws), self.credit.num_draws
-            self._drawn_from[id(distribution)] = distribution
             result = own(distribution, *args, **kwargs)
             is_cut = isinstance(result, Tensor) and distribution.has_rsample and torch.is_grad_enabled()
             if is_cut and any(t.requires_grad for t in _parameters(distribution)) and not result.requires_grad:
                 result = result + self.shift
                 self.draws[inner:] = [(type(distribution).__name__, result, distribution)]
             self.credit.drawn(result, before)
+            if isinstance(result, Tensor):
+                self._drawn[result.data_ptr()] = result
             return result
 
         return sample
@@ -205,10 +209,8 @@ class Chances(TorchFunctionMode):
 
     def _sinks_entropy(self) -> bool:
         """Whether the loss wants less entropy of the distributions whose draws it makes likelier or less likely."""
-        policies = self._drawn_from.keys() & self._sources.keys()
-        slopes = [
-            self._gradients[id(value)] for of, value in self._entropies if of in policies and id(value) in self._gradients
-        ]
+        of_policies = [value for of, value in self._entropies if id(of) in self._policies]
+        slopes = [self._gradients[id(value)] for value in of_policies if id(value) in self._gradients]
         return bool(slopes) and all(bool((g >= 0).all()) for g in slopes) and any(bool(g.any()) for g in slopes)
 
     def lowered(self) -> tuple[str, float] | None:

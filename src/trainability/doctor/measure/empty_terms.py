@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.batches import to_device
+from trainability.doctor.batches import batch_size, map_parts, to_device
 from trainability.doctor.measure.overwritten_losses import LOSSES, callers
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.readings import EmptyTerm
 
-_BATCHES = 12
+_BATCHES, _SECONDS, _ENOUGH = 64, 3.0, 1_000  # that are read; examples, of which one would be chosen
+_LOUDER = 30.0  # times the outputs: what is chosen by them is then another choice
 _SUMS = frozenset({"sum", "mean"})
 
 Forward = Callable[[Any, Any], Tensor]
@@ -41,6 +42,7 @@ class _Sizes(TorchFunctionMode):
         if name in LOSSES or name in _SUMS:
             given = args[0] if args else (kwargs or {}).get("input")
             if isinstance(given, Tensor) and given.requires_grad and (lines := callers(sys._getframe(1))):
+                lines = (*lines, (name, 0))  # several may be called in one line
                 known = self.by_callers.get(lines, (name, True))
                 self.by_callers[lines] = name, known[1] and given.numel() == 0
                 self.given.setdefault(lines, given)
@@ -70,23 +72,48 @@ def empty_term(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
         silent = {lines: _silent(model, loss, sizes.given[lines]) for lines in empty}
         empty = {lines for lines in empty if silent[lines]}
         sizes.given.clear()
-        device, read = next(model.parameters()).device, 1
+        empty = empty and _whatever_the_outputs(model, batch, forward, empty)
+        device, began, is_all, read, examples = next(model.parameters()).device, time.monotonic(), True, 0, 0
         with generators_restored(batches):
-            for other in itertools.islice(batches, _BATCHES) if empty else ():
+            for other in batches if empty else ():
+                if read >= _BATCHES or time.monotonic() - began > _SECONDS:
+                    is_all = False
+                    break
                 with sizes:
                     forward(model, to_device(other, device))
-                read += 1
+                read, examples = read + 1, examples + (batch_size(other) or 1)
                 empty = {lines for lines in empty if sizes.by_callers[lines][1]}
+                if not empty:
+                    break
     if not empty:
         return None
     lines = min(empty)
     (file, line), name = lines[0], sizes.by_callers[lines][0]
-    return EmptyTerm(name=name, file=file, line=line, batches=read, silent=silent[lines])
+    is_enough = is_all or examples >= _ENOUGH
+    return EmptyTerm(name=name, file=file, line=line, batches=read, is_enough=is_enough, silent=silent[lines])
+
+
+def _whatever_the_outputs(model: nn.Module, batch: Any, forward: Forward, empty: set[_Lines]) -> set[_Lines]:
+    """Those that stay empty where the model answers louder: what is chosen by confidence is chosen later."""
+
+    def louder(module: nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return _LOUDER * output if output.is_floating_point() else output
+        return map_parts(output, lambda part: louder(module, args, part))
+
+    sizes, handle = _Sizes(), model.register_forward_hook(louder)
+    try:
+        torch.manual_seed(0)
+        with sizes:
+            forward(model, batch)
+    finally:
+        handle.remove()
+    return {lines for lines in empty if sizes.by_callers.get(lines, ("", False))[1]}
 
 
 def _silent(model: nn.Module, loss: Tensor, given: Tensor) -> tuple[str, ...]:
     """Parameters that make these numbers, and get no gradient."""
-    held = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    held = {name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}
     makes = torch.autograd.grad(given.sum(), list(held.values()), allow_unused=True, retain_graph=True)
     slopes = torch.autograd.grad(loss, list(held.values()), allow_unused=True, retain_graph=True)
     rows = zip(held, makes, slopes, strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,27 +37,29 @@ def far_mark(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, 
         loss: of that pass.
 
     Returns:
-        The number. None of other targets, where the loss only asks which of both values a target has, and where outputs of
-        0 and 1 in the place of the right ones cost nothing, as where the loss brings them to that scale.
+        The number. None of other targets, where the loss only asks which of both values a target has, or is a multiple of them,
+        and where the right answers, at the scale of the targets or of 0 and 1, cost nothing.
     """
     if loss.grad_fn is None or seen.output is None or not _takes_probabilities(loss):
         return None
     shown = {t.data_ptr() for _, t in tensors(seen.inputs)}
-    for _, target in seen.batch:
-        if target.data_ptr() in shown or target.dtype == torch.bool or target.numel() != seen.output.numel():
-            continue
-        low, high = (float(x) for x in target.detach().double().aminmax())
-        if low != 0 or not high >= _SMALLEST or not bool(((target == 0) | (target == high)).all()):
-            continue
-        marks = (target != 0).to(target.dtype)
-        own, scaled = (float(_cost(model, batch, forward, target, each)) for each in (target.clone(), marks))
-        given = marks.reshape(seen.output.shape).to(seen.output.dtype)
-        if not _is_bounded(seen.output):
-            given = _SURE * (2 * given - 1)
-        met = float(_cost(model, batch, forward, target, target.clone(), answer=given))
-        if own != scaled and abs(met) > _OF_NOTHING * abs(own):
-            return high
-    return None
+    of_this_size = [t for _, t in seen.batch if t.data_ptr() not in shown and t.numel() == seen.output.numel()]
+    if len(of_this_size) != 1:  # weights and masks are no targets
+        return None
+    (target,) = of_this_size
+    low, high = (float(x) for x in target.detach().double().aminmax()) if target.dtype != torch.bool else (0.0, 1.0)
+    if low != 0 or not high >= _SMALLEST or not bool(((target == 0) | (target == high)).all()):
+        return None
+    marks = (target != 0).to(target.dtype)
+    cost = partial(_cost, model, batch, forward, target)
+    own, scaled, double = (float(cost(each)) for each in (target.clone(), marks, 2 * target))
+    is_multiple = abs(double - 2 * own) < _OF_NOTHING * abs(own)  # of what the targets are, as of rewards and costs
+    if own == scaled or is_multiple:
+        return None
+    as_given, given = (t.reshape(seen.output.shape).to(seen.output.dtype) for t in (target, marks))
+    answers = [as_given, given if _is_bounded(seen.output) else _SURE * (2 * given - 1)]
+    met = min(abs(float(cost(target.clone(), answer=answer))) for answer in answers)
+    return high if met > _OF_NOTHING * abs(own) else None
 
 
 def _is_bounded(output: Tensor) -> bool:
@@ -71,12 +75,12 @@ def _takes_probabilities(loss: Tensor) -> bool:
 def _cost(
     model: nn.Module, batch: Any, forward: Forward, target: Tensor, other: Tensor, answer: Tensor | None = None
 ) -> Tensor:
-    handle = model.register_forward_hook(lambda module, args, output: answer if isinstance(output, Tensor) else output)
-    if answer is None:
-        handle.remove()
-    try:
-        with torch.no_grad(), randomness_restored():
-            torch.manual_seed(0)
-            return forward(model, exchanged(batch, target, other)).sum()
-    finally:
-        handle.remove()
+    """The loss with another target, and, if one is given, with another answer of the model."""
+    with contextlib.ExitStack() as stack:
+        if answer is not None:
+            handle = model.register_forward_hook(lambda module, args, output: answer if isinstance(output, Tensor) else output)
+            stack.callback(handle.remove)
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(randomness_restored())
+        torch.manual_seed(0)
+        return forward(model, exchanged(batch, target, other)).sum()

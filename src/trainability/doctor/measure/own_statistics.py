@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ def unwritten_statistics(
     if loop.forward_only is None or loop.opposed or len(loop.models) != 1 or not batches:
         return None
     keepers = [(name, m) for name, m in loop.models[0].named_modules() if _is_own(m) and m.training and _kept(m)]
+    keepers = [(name, m) for name, m in keepers if not _has_a_writer(m, loop.models[0])]
     if not keepers or most_passes < 2 * len(batches) + 2 * len(keepers):
         return None
     with loop.undisturbed(afresh=False), randomness_restored(), torch.no_grad():
@@ -68,6 +70,17 @@ def _kept(module: nn.Module) -> list[Tensor]:
     return [
         t for t in held if isinstance(t, Tensor) and not isinstance(t, nn.Parameter) and t.is_floating_point() and t.is_leaf
     ]
+
+
+def _has_a_writer(module: nn.Module, model: nn.Module) -> bool:
+    """Whether a method that no pass calls by itself names such a tensor: it may be filled after an epoch."""
+    own = {name for name, t in (*module._buffers.items(), *vars(module).items()) if isinstance(t, Tensor)}
+    passes = ("__init__", "forward", "extra_repr", "__repr__")
+    held = [item for kind in {type(module), type(model)} for item in vars(kind).items()]
+    methods = [each for name, each in held if inspect.isfunction(each) and name not in passes]
+    forward = getattr(type(module), "forward", None)
+    called = set(forward.__code__.co_names) if inspect.isfunction(forward) else set()
+    return any(own & set(method.__code__.co_names) and method.__name__ not in called for method in methods)
 
 
 def _same(now: Sequence[Tensor], old: Sequence[Tensor]) -> bool:

@@ -14,6 +14,7 @@ from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.randomness import randomness_restored
 
 _FEWEST, _MOST_CHANNELS = 8, 64  # values of either kind
+_ALIKE = 1e-4
 _LEAST_BELOW, _MOST_ALIKE, _ALMOST_ALL = 0.1, 0.5, 0.95  # of all numbers; of those below; of those above
 Forward = Callable[[Any, Any], Tensor]
 
@@ -87,15 +88,23 @@ def unread_below_zero(model: nn.Module, batch: Any, forward: Forward, seen: Forw
         above = values > 0
         if bool((read & ~above).any()) or not float(read[above].float().mean()) >= _ALMOST_ALL or not _differ(values[above]):
             continue
+        if bool((values[below] == values[below].round()).all()) or _is_multiple(target, cost):
+            continue  # codes of what is not known; weights, such as advantages
         if not _counts(channel, below, target, pulled, cost):
             return channel, share
     return None
 
 
+def _is_multiple(target: Tensor, cost: Callable[..., Tensor]) -> bool:
+    """Whether the loss is a multiple of what the targets are, which no distance to them is."""
+    own, double = float(cost(target).detach()), float(cost(2 * target).detach())
+    return abs(double - 2 * own) <= _ALIKE * abs(own)
+
+
 def _asked(
     model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass
 ) -> tuple[Tensor, Tensor, Tensor | None, Callable[..., Tensor]] | None:
-    """The targets, the loss's gradients by them and by outputs of their shape, and the loss of other targets; None without."""
+    """The targets, the loss's gradients by them and by the outputs, and the loss of other targets; None without."""
     shown = {x.data_ptr() for _, x in tensors(seen.inputs)}
     found = [t for _, t in seen.batch if t.is_floating_point() and t.dim() > 1 and t.data_ptr() not in shown]
     if len(found) != 1 or not 0 < found[0].shape[1] <= _MOST_CHANNELS:
@@ -122,7 +131,7 @@ def _asked(
         return None
     finally:
         handle.remove()
-    own = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tensor) and outputs[0].shape == target.shape else None
+    own = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tensor) and len(outputs[0]) == len(target) else None
     slope, pulled = _gradients(loss, given, own)
     if slope is None:
         return None
@@ -131,8 +140,12 @@ def _asked(
 
 def _counts(channel: int, there: Tensor, target: Tensor, pulled: Tensor | None, cost: Callable[..., Tensor]) -> bool:
     """Whether the loss goes by the numbers there of a channel, or asks something else of the outputs there."""
-    if pulled is not None and bool(pulled[:, channel][there].any()):
+    if pulled is not None and pulled.shape == target.shape and bool(pulled[:, channel][there].any()):
         return True
+    if pulled is not None and pulled.dim() == target.dim() and pulled.shape[1] != target.shape[1]:
+        of_places = pulled.abs().sum(dim=1)  # of several outputs for a target, as an amount and whether there is any
+        if of_places.shape == there.shape and bool(of_places[there].any()):
+            return True
     moved, values = target.clone(), target[:, channel][there]
     moved[:, channel][there] = values.roll(len(values) // 2).flip(0)
     return float(cost(moved).detach()) != float(cost(target).detach())

@@ -25,6 +25,7 @@ from trainability.doctor.rules.unrelated import unrelated
 from trainability.doctor.rules.unrelated_pairs import unrelated_pairs
 
 _MOST_LONE, _CONFLICTS = 0.9, 0.1  # of the images; of those that occur again
+_TELLS = 6.0  # standard errors of a linear probe above chance
 _MASKED = 20  # images that are not finite, in batches whose losses are
 _AS_ROUGH = 1.0  # squared differences between neighbours, channels last over first: below 1 for half of the images of noise
 
@@ -198,7 +199,8 @@ def blank_images(evidence: Evidence) -> list[Finding]:
     Fires: from 1 % blank images or 5 % constant channels; an error from 5 % blank images or 25 % constant channels. A hint
         where five or more blank images all have the same target, and other images have others. Codes: `augmentation` where
         validation's images are not blank, else `source`. Code `cast`, an error: nine tenths of the images hold one value, but
-        for one pixel at most in each channel, and a tenth of those that occur again have another label.
+        for one pixel, a tenth of those that occur again have another label, and a linear probe is less than 6 standard errors
+        above chance.
     Why: a blank image says nothing about its class, so its label is noise. Images are counted one by one, because the mean and
         standard deviation of a batch hardly change when a third of it is blank.
     What fools it: data where an empty image has several answers, and grey images stored with three channels of which some are
@@ -212,7 +214,8 @@ def blank_images(evidence: Evidence) -> list[Finding]:
         return []
     train, held_out = evidence.data.train, evidence.data.validation
     blank, channels = train.blank_fraction, train.constant_channel_fraction
-    if train.lone_fraction + blank >= _MOST_LONE and (evidence.data.label_conflict_fraction or 0.0) >= _CONFLICTS:
+    tells = (evidence.data.class_signal_z or 0.0) >= _TELLS  # the place of a figure on a board says something
+    if train.lone_fraction >= _MOST_LONE and (evidence.data.label_conflict_fraction or 0.0) >= _CONFLICTS and not tells:
         return [_cut_to_integers(train.lone_fraction)]
     if blank < 0.01 and channels < 0.05:
         return []

@@ -18,8 +18,8 @@ def idle_term(evidence: Evidence) -> list[Finding]:
     Fires: a number that is added to the loss is not zero, has no gradient, and is computed from what has one by argmax or a
         comparison, of which nothing with a gradient is made beside it (a mask, a choice). A hint where it is less than a
         hundredth of the loss. Code `empty`: a loss of PyTorch, or a sum or mean of what has a gradient, is given no number in
-        any of the first 13 batches that the loader gives, as where nothing is chosen, and parameters that would make these
-        numbers get a gradient of zero.
+        any batch of a pass, as where nothing is chosen, however loud the outputs are (a hint where a pass was not read to its
+        end, and not 1,000 examples), and parameters that would make these numbers get a gradient of zero.
     Why: a step function is flat wherever it does not jump: the term changes the loss that is printed, and no weight. What it is
         meant to penalise stays as it is. A term of no numbers is zero whatever the weights are, and so is its gradient.
     What fools it: a term that is meant to be read alone, such as an error rate; examples of a kind that comes only later.
@@ -56,7 +56,7 @@ def _of_nothing(term: EmptyTerm) -> Finding:
     return Finding(
         rule="idle_term",
         code="idle_term.empty",
-        severity="warning",
+        severity="warning" if term.is_enough else "hint",
         seen=f"{term.name}() in {where}, is given no numbers in any of {term.batches} batches; {names} "
         f"{'get' if len(term.silent) > 1 else 'gets'} a gradient of zero",
         measurements=(

@@ -212,13 +212,13 @@ def never_written(evidence: Evidence) -> list[Finding]:
             code="evaluation_path.never_written",
             severity="warning",
             seen=f"after the rehearsed steps the loss is {number(unwritten.training)} in training mode, and "
-            f"{number(unwritten.evaluation)} with {unwritten.module}, a {unwritten.kind},{others} in evaluation mode; what it "
-            "keeps for evaluation is what it was at the start",
+            f"{number(unwritten.evaluation)} with {unwritten.module or 'the model'}, a {unwritten.kind},{others} in evaluation "
+            "mode, whose statistics are still those of the start",
             measurements=(
                 Measurement(name="loss in evaluation mode", value=unwritten.evaluation, threshold=WORSE * unwritten.training),
                 Measurement(name="loss in training mode", value=unwritten.training),
             ),
-            cause=f"{unwritten.kind} reads statistics in evaluation mode that nothing writes in training",
+            cause=f"{unwritten.kind} reads statistics in evaluation mode that no forward pass in training mode writes",
             remedy=f"update them in every forward pass of {unwritten.kind} in training mode, such as "
             "self.mean.lerp_(mean.detach(), 0.1)",
             source="Ioffe and Szegedy, Batch Normalization, ICML 2015, algorithm 2; tried on a copy",
