@@ -198,13 +198,13 @@ def blank_images(evidence: Evidence) -> list[Finding]:
 
     Fires: from 1 % blank images or 5 % constant channels; an error from 5 % blank images or 25 % constant channels. A hint
         where five or more blank images all have the same target, and other images have others. Codes: `augmentation` where
-        validation's images are not blank, else `source`. Code `cast`, an error: nine tenths of the images hold one value, but
+        validation's images are not blank, else `source`. Code `cast`, a warning: nine tenths of the images hold one value, but
         for one pixel, a tenth of those that occur again have another label, and a linear probe is less than 6 standard errors
         above chance.
     Why: a blank image says nothing about its class, so its label is noise. Images are counted one by one, because the mean and
         standard deviation of a batch hardly change when a third of it is blank.
-    What fools it: data where an empty image has several answers, and grey images stored with three channels of which some are
-        unused.
+    What fools it: data where an empty image, or one figure on a board, has several answers, and grey images stored with three
+        channels of which some are unused.
     Fix: shift colours in the range 0 to 255, clip there, and normalise last; if validation images are blank too, look at the
         files and at how they are decoded.
     Source: own; a third of the log's ImageNet training images were blank, from a colour shift that was clipped after
@@ -254,7 +254,7 @@ def _cut_to_integers(share: float) -> Finding:
     return Finding(
         rule="blank_images",
         code="blank_images.cast",
-        severity="error",
+        severity="warning",
         seen=f"in {100 * share:.0f} % of the training images one pixel differs from all others, which are the same",
         measurements=(Measurement(name="images with one pixel", value=share, threshold=_MOST_LONE),),
         cause="pixels from 0 to 1 were written to an array of integers (dtype=np.uint8), which cuts all below 1 to 0",

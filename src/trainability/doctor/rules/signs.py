@@ -67,9 +67,10 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
-    What fools it: gradient ascent on purpose, such as for an adversarial example or an adversary's loss; hard pairs chosen on
-        purpose, like ones far apart and unlike ones close; levels that are named quantiles and mean the share above. Silent
-        where the loss applies a trained head to the outputs, as margin losses do.
+    What fools it: a policy that is to become sure, as in a search for an architecture; gradient ascent on purpose, such as for
+        an adversarial example or an adversary's loss; hard pairs chosen on purpose, like ones far apart and unlike ones close;
+        levels that are named quantiles and mean the share above. Silent where the loss applies a trained head to the outputs,
+        as margin losses do.
     Fix: remove the minus sign; or put log_softmax before `nll_loss`, or use `cross_entropy`.
     Source: PyTorch, `torch.nn.NLLLoss`; own check of the sign.
     """
