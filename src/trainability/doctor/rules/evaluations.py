@@ -127,7 +127,8 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
     Why: a loss of 0.1 allows an error of at most 0.1 / ln 2. On training examples only the evaluation itself can lose that:
         other preprocessing, other weights, batch norm's statistics, or the metric. On validation examples alone, it is the
         labels or the preprocessing of that split, or a net that has memorised pairs unrelated to the labels.
-    What fools it: batch norm early in a run at a large learning rate, hence two evaluations. A weighted or divided loss is not
+    What fools it: batch norm early in a run at a large learning rate, hence two evaluations; for `never_written`, a function of
+        the loop that fills the statistics after an epoch. A weighted or divided loss is not
         compared with the error.
     Fix: evaluate ten training examples by hand: the same weights, the same transform, model.eval(), and count.
     Source: own; the log's metric said 0.9925 whatever the net had learned.

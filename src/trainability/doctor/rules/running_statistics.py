@@ -220,7 +220,7 @@ def never_written(evidence: Evidence) -> list[Finding]:
             ),
             cause=f"{unwritten.kind} reads statistics in evaluation mode that no forward pass in training mode writes",
             remedy=f"update them in every forward pass of {unwritten.kind} in training mode, such as "
-            "self.mean.lerp_(mean.detach(), 0.1)",
+            "self.mean.lerp_(mean.detach(), 0.1); where the loop fills them after an epoch, this is as intended",
             source="Ioffe and Szegedy, Batch Normalization, ICML 2015, algorithm 2; tried on a copy",
             layers=(unwritten.module,),
         )
