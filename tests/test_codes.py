@@ -612,8 +612,8 @@ CODES = {
     "saturation": (at_their_limits(0.81), at_their_limits(0.79)),
     "saturation of what learns": (at_their_limits(0.9, last=0.51), at_their_limits(0.9, last=0.49)),
     "blank_images.cast": (
-        Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.2)),
-        Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.05)),
+        Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.2, class_signal_z=5.0)),
+        Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.2, class_signal_z=7.0)),
     ),
     "split_shift.axes": (upright(0.9), upright(0.61)),
     "split_shift of few examples": (held_out(200), held_out(80)),
