@@ -52,14 +52,14 @@ def by_batch_and_running(
     with loop.undisturbed(afresh=False), randomness_restored(), torch.no_grad():
         modes = [(m, m.training) for m in (*norms, *others)]
         try:
-            _set(others, training=False)
+            set_modes(others, training=False)
             for batch in itertools.islice(itertools.cycle(batches), passes):
                 _loss(loop, batch, state)
             kept = [(b, b.clone()) for m in norms for b in m.buffers()]
             own = statistics.fmean(_loss(loop, batch, state) for batch in batches)
             for buffer, value in kept:
                 buffer.copy_(value)
-            _set(norms, training=False)
+            set_modes(norms, training=False)
             running = statistics.fmean(_loss(loop, batch, state) for batch in batches)
         finally:
             for module, training in modes:
@@ -67,7 +67,8 @@ def by_batch_and_running(
     return own, running, batch_size(batches[0]) or 0
 
 
-def _set(modules: Sequence[nn.Module], *, training: bool) -> None:
+def set_modes(modules: Sequence[nn.Module], *, training: bool) -> None:
+    """Set the mode of these modules, and of none inside of them."""
     for module in modules:
         module.training = training
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
+from trainability.doctor.measure.batch_statistics import set_modes
 from trainability.doctor.measure.loop import Loop
 from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
@@ -49,11 +50,11 @@ def unwritten_statistics(
         idle = [(name, m) for name, m in idle if _is_for_evaluation(loop, m, batches[0], state)]
         if not idle:
             return None
-        _set(idle, training=False)
+        set_modes([m for _, m in idle], training=False)
         try:
             evaluation = _mean_loss(loop, batches, state)
         finally:
-            _set(idle, training=True)
+            set_modes([m for _, m in idle], training=True)
     name, module = idle[0]
     return UnwrittenStatistics(
         module=name, kind=type(module).__name__, count=len(idle), training=training, evaluation=evaluation
@@ -105,11 +106,6 @@ def _is_for_evaluation(loop: Loop, module: nn.Module, batch: Any, state: dict[st
         finally:
             module.training = True
     return changed == [False, True]
-
-
-def _set(modules: Sequence[tuple[str, nn.Module]], *, training: bool) -> None:
-    for _, module in modules:
-        module.training = training
 
 
 def _mean_loss(loop: Loop, batches: Sequence[Any], state: dict[str, Any]) -> float:

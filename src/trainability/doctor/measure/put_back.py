@@ -21,9 +21,9 @@ def keep_variables(*functions: Any) -> Callable[[], None]:
     """Remember what functions keep between calls; call what it returns to put it back.
 
     Closed-over and global variables and attributes are bound again to what they were bound to, and a dict or list among them
-    holds what it held: a hidden state that is carried along, a count of batches. So do objects of the program's own classes,
-    such as running means by which a loss is weighted. Values that are changed in place otherwise are the caller's (see
-    `put_back`). So for the program's own functions that they call by name.
+    holds what it held: a hidden state that is carried along, a count of batches. So does an object of one of the program's own
+    classes that holds numbers and small tensors alone, such as running means by which a loss is weighted. Values that are
+    changed in place otherwise are the caller's (see `put_back`). So for the program's own functions that they call by name.
     """
     restore: list[Callable[[], None]] = []
     objects: dict[int, Any] = {}
