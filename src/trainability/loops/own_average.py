@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from trainability.doctor.measure.twin_weights import twin_weights
 from trainability.doctor.rehearsed import SlowAverage
 from trainability.loops.naming import variable_name
 
-_MOST_STRAYS = 64
+_MOST_STRAYS, _FEW = 64, 4
 
 
 class OwnAverage:
@@ -53,17 +52,22 @@ class OwnAverage:
 
 def _averages_of(model: nn.Module) -> Averages:
     managed = held_by_any_optimizer()
-    pairs = twin_weights([("", model)], managed, strays=_strays(model, managed))
+    strays = _strays(model, managed)
+    if len(strays) > _FEW:  # what earlier runs left behind in cycles stays until it is collected
+        del strays
+        gc.collect()
+        strays = _strays(model, managed)
+    pairs = twin_weights([("", model)], managed, strays=strays)
     pairs = [pair for pair in pairs if all(map(has_values, (*pair.averaged(), *pair.trained)))]
     return Averages(pairs, lambda: True)
 
 
-def _strays(model: nn.Module, managed: set[int]) -> Iterator[tuple[str, Any]]:
+def _strays(model: nn.Module, managed: set[int]) -> list[tuple[str, Any]]:
     """Modules of which no optimizer holds a parameter, and dicts of tensors, outside the model."""
     inside = {id(part) for part in model.modules()}
     forms = {_shapes(part) for part in model.modules()}
     names = {name for name, _ in model.named_parameters()}
-    found = 0
+    found: list[tuple[str, Any]] = []
     for item in gc.get_objects():
         if issubclass(type(item), nn.Module):
             if id(item) in inside or type(item).__module__.startswith("torch.optim"):
@@ -72,9 +76,11 @@ def _strays(model: nn.Module, managed: set[int]) -> Iterator[tuple[str, Any]]:
             is_stray = bool(own) and managed.isdisjoint(own) and _shapes(item) in forms
         else:
             is_stray = type(item) is dict and len(names) <= len(item) and names <= item.keys()
-        if is_stray and found < _MOST_STRAYS:
-            found += 1
-            yield variable_name(item) or f"a {type(item).__name__}", item
+        if is_stray:
+            found.append((variable_name(item) or f"a {type(item).__name__}", item))
+            if len(found) == _MOST_STRAYS:
+                break
+    return found
 
 
 def _shapes(module: nn.Module) -> tuple[torch.Size, ...]:
