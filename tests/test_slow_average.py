@@ -1,8 +1,8 @@
 """An average of the weights that still holds much of its random start when the run is over, and sound averages."""
 
 import copy
-import gc
 import dataclasses
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
