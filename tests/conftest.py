@@ -47,7 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share the cores among the processes of `make test`, and whatever those start; without this each takes all of them."""
+    """Share the cores among the processes of `make test`, and whatever those start; without this each takes all of them.
+
+    What they import is compiled once, and kept: every `trainability` that a test starts would compile 400 modules.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     workers = getattr(config, "workerinput", {}).get("workercount")
     if workers is not None and "OMP_NUM_THREADS" not in os.environ:
         threads = max(1, len(os.sched_getaffinity(0)) // workers)

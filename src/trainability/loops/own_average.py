@@ -11,6 +11,7 @@ from torch import nn
 
 from trainability.doctor.measure.averages import Averages
 from trainability.doctor.measure.graph import held_by_any_optimizer
+from trainability.doctor.measure.living import living
 from trainability.doctor.measure.statistics import has_values
 from trainability.doctor.measure.twin_weights import twin_weights
 from trainability.doctor.rehearsed import SlowAverage
@@ -67,20 +68,14 @@ def _strays(model: nn.Module, managed: set[int]) -> list[tuple[str, Any]]:
     inside = {id(part) for part in model.modules()}
     forms = {_shapes(part) for part in model.modules()}
     names = {name for name, _ in model.named_parameters()}
-    found: list[tuple[str, Any]] = []
-    for item in gc.get_objects():
-        if issubclass(type(item), nn.Module):
-            if id(item) in inside or type(item).__module__.startswith("torch.optim"):
-                continue
-            own = [id(p) for p in nn.Module.parameters(item)]
-            is_stray = bool(own) and managed.isdisjoint(own) and _shapes(item) in forms
-        else:
-            is_stray = type(item) is dict and len(names) <= len(item) and names <= item.keys()
-        if is_stray:
-            found.append((variable_name(item) or f"a {type(item).__name__}", item))
-            if len(found) == _MOST_STRAYS:
-                break
-    return found
+    strays: list[Any] = []
+    for item in living(nn.Module):
+        own = [id(p) for p in nn.Module.parameters(item)]
+        is_other = id(item) not in inside and not type(item).__module__.startswith("torch.optim")
+        if own and is_other and managed.isdisjoint(own) and _shapes(item) in forms:
+            strays.append(item)
+    strays += [item for item in gc.get_objects() if type(item) is dict and len(names) <= len(item) and names <= item.keys()]
+    return [(variable_name(item) or f"a {type(item).__name__}", item) for item in strays[:_MOST_STRAYS]]
 
 
 def _shapes(module: nn.Module) -> tuple[torch.Size, ...]:

@@ -15,13 +15,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from trainability import initialization
 from trainability.doctor.batches import empty_line, first_examples
 from trainability.doctor.measure.copies import copied
-from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.sizes import MAX_PROBE_IMAGES, probe_size
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal
@@ -166,7 +165,7 @@ def _try(trial: _Trial, setup: Setup | None = None) -> Proposal:
 
 def _images(setup: Setup, seed: int) -> Tensor:
     with randomness_restored(), generators_restored(setup.train_loader):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         first = next(iter(setup.train_loader), None)
     if first is None:
         raise ValueError(empty_line(setup.train_loader))
@@ -188,7 +187,7 @@ def _initialised(setup: Setup, proposal: Proposal, seed: int) -> tuple[Any, Any]
 def _rehearsed(setup: Setup, proposal: Proposal, seed: int, *, max_steps: int, seconds: float) -> Rehearsal:
     model, optimizer = _initialised(setup, proposal, seed)
     with randomness_restored():
-        torch.manual_seed(seed)
+        seed_torch(seed)
         return rehearse(
             model,
             optimizer,
@@ -229,7 +228,7 @@ def _with_first_updates(setup: Setup, proposal: Proposal, seed: int, vary_clip: 
     model = setup.whole_model
     assert model is not None
     with randomness_restored(), generators_restored(setup.train_loader):
-        torch.manual_seed(seed)  # the same batches, whatever was drawn before
+        seed_torch(seed)  # the same batches, whatever was drawn before
         batches = list(itertools.islice(setup.train_loader, _MEASURED_STEPS))
     parameter = next(model.parameters())
     probed = probe_size(model, tuple(batches[0][0].shape[1:]), parameter.device)

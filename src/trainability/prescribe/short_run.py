@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trainability import initialization
 from trainability.doctor.batches import first_tensor, to_device
 from trainability.doctor.measure.copies import copied
-from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 from trainability.doctor.other_rates import COLLAPSED
 from trainability.doctor.reading import LEARNED, WINDOW_STEPS
 from trainability.doctor.setup import Setup
@@ -72,7 +72,7 @@ def short_run(setup: Setup, *, decades: float, lr: float, steps: int, chance: fl
         chance: loss of the best constant answer.
     """
     with randomness_restored(), generators_restored(setup.train_loader):
-        torch.manual_seed(0)
+        seed_torch(0)
         return _run(setup, decades, lr, steps, chance)
 
 

@@ -25,7 +25,7 @@ from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.put_back import put_back, variables_put_back
-from trainability.doctor.measure.randomness import random_state, randomness_restored
+from trainability.doctor.measure.randomness import random_state, randomness_restored, seed_torch
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.uses import reaches, used_by
 from trainability.doctor.measure.workspace import set_training
@@ -321,7 +321,7 @@ def _is_in_order(setup: Setup) -> bool:
 
 
 def _seed_everything(seed: int) -> None:
-    torch.manual_seed(seed)
+    seed_torch(seed)
     random.seed(seed)
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed(seed)

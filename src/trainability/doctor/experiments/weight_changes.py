@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
+from trainability.doctor.measure.randomness import seed_torch
 from trainability.doctor.theory.fans import fan_in_and_out
 
 _STARTS = ("gain_budget_low", "gain_budget_high", "slow_start", "identical_units", "activation_scale", "vanishing_gradient")
@@ -111,7 +112,7 @@ def _zero_biases(variant: Variant) -> None:
 
 @torch.no_grad()
 def _by_default(variant: Variant) -> None:
-    torch.manual_seed(1000 + variant.seed)
+    seed_torch(1000 + variant.seed)
     for module in variant.parts:
         reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
         if callable(reset) and any(p is not None for p in module._parameters.values()):

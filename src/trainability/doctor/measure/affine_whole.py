@@ -25,7 +25,7 @@ from trainability.doctor.measure.graph import behind_views, nodes_of_loss
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of
 from trainability.doctor.measure.put_back import put_back
-from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.readings import AffineWhole
 
@@ -150,7 +150,7 @@ def affine_whole(
         found = None
         # One fact less where a model takes no other values than those of its data.
         with contextlib.suppress(Exception), randomness_restored(), torch.no_grad(), put_back(model):
-            torch.manual_seed(0)
+            seed_torch(0)
             set_training(model, False)
             found = _measured(model, seen, x, trained, is_free=is_free)
         if found is not None:

@@ -14,7 +14,7 @@ from trainability.doctor.measure.idle_losses import Followed
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.nested import modules, players
 from trainability.doctor.measure.put_back import put_back, variables_put_back
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.uses import used_by
 from trainability.doctor.measure.whole_step import as_one, loss_of_body
 
@@ -62,7 +62,7 @@ def unasked_for(
             buffer.copy_(value)
         try:
             with torch.enable_grad(), randomness_restored():
-                torch.manual_seed(0)
+                seed_torch(0)
                 forward(whole, batch)
         finally:
             for handle in calls.handles:
@@ -181,7 +181,7 @@ def _goes_by_class(generator: nn.Module, given: tuple[Any, ...]) -> bool:
     with torch.no_grad(), randomness_restored():
         made = []
         for asked in (given, given, other):
-            torch.manual_seed(0)
+            seed_torch(0)
             made.append(generator(*asked))
     one, same, moved = made
     if not all(isinstance(x, Tensor) and len(x) == rows for x in made) or not torch.equal(one, same):

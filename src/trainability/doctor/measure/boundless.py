@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, first_examples
 from trainability.doctor.measure.instead import loss_of, returned_once
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FAR = 20.0  # of a logarithm: the exponential is 5e8, or 2e-9
 _VERY_FAR = 1e5  # of a variance
@@ -45,7 +45,7 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
     with randomness_restored():
         losses = []
         for seed in (0, 1):
-            torch.manual_seed(seed)
+            seed_torch(seed)
             losses.append(float(forward(model, batch).detach().sum()))
     if losses[0] != losses[1]:  # a bonus for the spread of what is drawn is one on purpose
         return {}

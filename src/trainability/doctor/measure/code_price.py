@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import batch_size, map_parts
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FEWEST = 8  # examples, and numbers of one
 _DRAWS = frozenset({"randn", "randn_like", "normal"})
@@ -59,7 +59,7 @@ def code_price(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tenso
         return None
     draw = _Draw()
     with torch.enable_grad(), randomness_restored(), draw:
-        torch.manual_seed(0)
+        seed_torch(0)
         loss = forward(model, batch)
     if len(draw.found) != 1 or not draw.errors or not loss.requires_grad:
         return None
@@ -120,7 +120,7 @@ def _is_told_more(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Te
 
     again = _Draw(given=first.found[0][2].detach())
     with torch.enable_grad(), randomness_restored(), again:
-        torch.manual_seed(0)
+        seed_torch(0)
         forward(model, exchanged(batch))
     outputs, others = ([error.output.detach() for error in draw.errors.values()] for draw in (first, again))
     if len(outputs) != len(others):

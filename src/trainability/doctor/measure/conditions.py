@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, first_examples, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FEWEST = 8  # examples
 _SAME = 1e-4
@@ -82,7 +82,7 @@ def one_class_asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], 
     try:
         with torch.enable_grad(), randomness_restored():
             for seed in range(_DRAWS):  # one class a step may be drawn, or a time that a step of a diffusion takes
-                torch.manual_seed(seed)
+                seed_torch(seed)
                 forward(model, batch)
     finally:
         for handle in handles:
@@ -125,7 +125,7 @@ def drawn_beside(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Ten
     try:
         with torch.enable_grad(), randomness_restored():
             for seed in range(2):
-                torch.manual_seed(seed)
+                seed_torch(seed)
                 calls.append([])
                 forward(model, batch)
     finally:
@@ -184,7 +184,7 @@ def _inputs_of(seen: ForwardPass, model: nn.Module, batch: Any, forward: Callabl
     handle = seen.calls[0].model.register_forward_pre_hook(look, with_kwargs=True)
     try:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             forward(model, batch)
     finally:
         handle.remove()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator
 
 from torch import nn
+
+from trainability.doctor.measure.living import living
 
 
 def untrained_criterion(strangers: Iterable[nn.Parameter], managed: set[int]) -> tuple[str, ...]:
@@ -21,8 +22,7 @@ def untrained_criterion(strangers: Iterable[nn.Parameter], managed: set[int]) ->
     loose = {id(p) for p in strangers if p.requires_grad and id(p) not in managed}
     if not loose:
         return ()
-    # isinstance would ask a proxy's __class__, which may compute.
-    modules = [item for item in gc.get_objects() if issubclass(type(item), nn.Module)]
+    modules = living(nn.Module)
     inner = {id(child) for module in modules for child in module.children()}
     return tuple(dict.fromkeys(name for m in modules if id(m) not in inner and m.training for name in _own(m, loose)))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.measure.nodes import within
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _MOST_NODES = 20_000
 _MOVE = 1e-3  # of the input's size, along a random direction
@@ -78,7 +78,7 @@ def _first_call(kind: Any, model: nn.Module, batch: Any, forward: Forward) -> tu
     kind.forward = staticmethod(seen)
     try:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             forward(model, batch)
     finally:
         if is_own:
@@ -105,11 +105,11 @@ def _multiple_of_slope(kind: Any, args: tuple[Any, ...], place: int) -> float | 
 
     def call(value: Tensor, seed: int = 0) -> Tensor:
         with randomness_restored():
-            torch.manual_seed(seed)
+            seed_torch(seed)
             return kind.apply(*args[:place], value.clone(), *args[place + 1 :])
 
     with contextlib.suppress(Exception), randomness_restored(), torch.enable_grad():
-        torch.manual_seed(1)
+        seed_torch(1)
         inputs = x.clone().requires_grad_()
         y = call(inputs)
         if not isinstance(y, Tensor) or not y.requires_grad or not torch.equal(y.detach(), call(x, seed=1).detach()):

@@ -12,7 +12,7 @@ from trainability.doctor.batches import first_tensor, map_parts, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.instead import loss_of, pull, returned_once
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _SAME = 1e-5  # of a gradient's norm
@@ -123,7 +123,7 @@ def _share_changed(weights: list[nn.Parameter], asked: Callable[[], Any], size: 
 
     def answer() -> Tensor | None:
         with torch.no_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             return first_tensor(asked())
 
     before, again = answer(), answer()
@@ -155,7 +155,7 @@ def _gradients(
 
     def ask(asked: Any) -> list[Tensor | None]:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             found = torch.autograd.grad(forward(model, asked).sum(), weights, allow_unused=True)
         return [g.detach().float() if g is not None else None for g in found]
 

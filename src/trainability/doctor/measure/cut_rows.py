@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _MOST_LAYERS = 64
@@ -40,7 +40,7 @@ def cut_rows(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, int, 
     if not 0 < len(layers) <= _MOST_LAYERS:
         return None
     with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
+        seed_torch(0)
         loss = forward(model, batch).sum()
         slopes = torch.autograd.grad(loss, [m.weight for m in layers.values()], allow_unused=True)
     for (name, layer), slope in reversed(list(zip(layers.items(), slopes, strict=True))):
@@ -61,7 +61,7 @@ def _goes_by(model: nn.Module, batch: Any, forward: Forward, weight: Tensor, sti
     def ask(size: float) -> float:
         weight.data = kept + size * move  # exchanged, not written to: the graph of another pass may still be needed
         with torch.enable_grad(), randomness_restored():  # a loss may differentiate by itself
-            torch.manual_seed(0)
+            seed_torch(0)
             return float(forward(model, batch).detach().sum())
 
     try:

@@ -14,7 +14,7 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FEWEST = 8  # steps
 _MOST_REACHED = 3  # of them; more is a window that was chosen, as in truncated backpropagation
@@ -154,7 +154,7 @@ class _Steps:
         self.moves, self.draws = [], torch.Generator().manual_seed(0)
         inputs = [*self.given]
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             if self.tensor.is_floating_point():
                 inputs[self.place] = self._moved(self.tensor.detach(), self.steps, size, first)
                 return self.ask(inputs, self.place, self.steps)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import batch_size, map_parts, tensors
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.volumes import moved
 
 _ROWS, _FEWEST, _MOST_DIMENSIONS = 6, 8, 32
@@ -83,7 +83,7 @@ def _look(model: nn.Module, batch: Any, forward: Forward, points: Tensor, row: i
         return own if part is points else part[row : row + 1] if part.dim() and len(part) == size else part
 
     with _Squared(own.numel()) as squared, torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
+        seed_torch(0)
         loss = forward(model, cut(batch)).sum()
     for z in reversed(squared.found):
         (found,) = torch.autograd.grad(loss, [z], allow_unused=True, retain_graph=True)

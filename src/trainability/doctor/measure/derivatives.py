@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.constant_slopes import ConstantSlopes, is_derivative, is_flat, words_of
+from trainability.doctor.measure.randomness import seed_torch
 
 _OTHER = 1.5  # times a derivative, in its place
 
@@ -81,7 +82,7 @@ def is_constant_term(model: nn.Module, batch: Any, forward: Callable[[Any, Any],
     losses, gradients = [], []
     for factor in (1.0, _OTHER):
         with torch.enable_grad(), torch.random.fork_rng(), Derivatives(factor):
-            torch.manual_seed(0)
+            seed_torch(0)
             loss = forward(model, batch).sum()
         losses.append(float(loss.detach()))
         gradients.append(torch.autograd.grad(loss, parameters, allow_unused=True))

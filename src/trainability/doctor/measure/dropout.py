@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.facts import LARGE_DROPOUT
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.workspace import set_training
 
 _FEWEST_CALLS = 4
@@ -132,7 +132,7 @@ def _run(
     try:
         with torch.enable_grad(), randomness_restored():
             if seed is not None:
-                torch.manual_seed(seed)
+                seed_torch(seed)
             forward(model, batch)
     finally:
         for handle in handles:

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import batch_size, map_parts, to_device
 from trainability.doctor.measure.overwritten_losses import LOSSES, callers
-from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 from trainability.doctor.readings import EmptyTerm
 
 _BATCHES, _SECONDS, _ENOUGH = 64, 3.0, 1_000  # that are read; examples, of which one would be chosen
@@ -63,7 +63,7 @@ def empty_term(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
     """
     sizes = _Sizes()
     with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
+        seed_torch(0)
         with sizes:
             loss = forward(model, batch).sum()
         empty = {lines for lines, (_, none) in sizes.by_callers.items() if none}
@@ -103,7 +103,7 @@ def _whatever_the_outputs(model: nn.Module, batch: Any, forward: Forward, empty:
 
     sizes, handle = _Sizes(), model.register_forward_hook(louder)
     try:
-        torch.manual_seed(0)
+        seed_torch(0)
         with sizes:
             forward(model, batch)
     finally:

@@ -15,7 +15,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.nodes import SAME_VALUES, name_of, within
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _SUMS = ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "Neg", "Rsub", "Pow", "Log", "Clamp", "Sqrt", "Stack", "Cat")
 _BOUNDS = ("SigmoidBackward", "SoftmaxBackward")
@@ -82,5 +82,5 @@ def _cost(
             stack.callback(handle.remove)
         stack.enter_context(torch.no_grad())
         stack.enter_context(randomness_restored())
-        torch.manual_seed(0)
+        seed_torch(0)
         return forward(model, exchanged(batch, target, other)).sum()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import inspect
 import math
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from trainability.doctor.facts import LossGraph
 from trainability.doctor.measure.bounded_terms import bounded_term
 from trainability.doctor.measure.criteria import untrained_criterion
 from trainability.doctor.measure.heads import misread_heads
+from trainability.doctor.measure.living import living
 from trainability.doctor.measure.misread_places import misread_places
 from trainability.doctor.measure.nodes import SAME_VALUES, name_of, parents_of, wrapped
 from trainability.doctor.measure.softmax_dims import softmax_astray
@@ -170,8 +170,7 @@ def managed_parameters(optimizer: torch.optim.Optimizer | None) -> set[int]:
 
 def optimizers_of_process() -> list[torch.optim.Optimizer]:
     """All optimizers of this process: a GAN has two, and Monitor is given one."""
-    # isinstance would ask a proxy's __class__, which may compute.
-    return [item for item in gc.get_objects() if issubclass(type(item), torch.optim.Optimizer)]
+    return living(torch.optim.Optimizer)
 
 
 def held_by_any_optimizer() -> set[int]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _COMPARED = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "greater", "less", "greater_equal", "less_equal", "not_equal"})
 _STEPS = frozenset({"argmax", "argmin"}) | _COMPARED
@@ -84,7 +84,7 @@ def idle_term(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, floa
     """
     steps = _Steps()
     with torch.enable_grad(), randomness_restored(), steps:
-        torch.manual_seed(0)
+        seed_torch(0)
         loss = forward(model, batch)
     whole = abs(float(loss.detach().sum()))
     if steps.cuts:

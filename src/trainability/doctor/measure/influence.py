@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.drawn_samples import DrawnSamples
-from trainability.doctor.measure.randomness import randomness_restored, seed_all
+from trainability.doctor.measure.randomness import randomness_restored, seed_all, seed_torch
 from trainability.doctor.measure.workspace import set_training
 
 Forward = Callable[..., Any]
@@ -239,7 +239,7 @@ def sees_own(model: nn.Module, inputs: tuple[Any, ...], position: int, asked: Te
             module.training = False
     for seed, given in ((0, tokens), (1, tokens), (0, changed)):
         with randomness_restored(), torch.no_grad(), contextlib.suppress(Exception):
-            torch.manual_seed(seed)
+            seed_torch(seed)
             made = first_tensor(model(*inputs[:position], given, *inputs[position + 1 :]))
             outputs += [made] if made is not None and made.shape[:2] == tokens.shape else []
     if len(outputs) != 3 or not torch.equal(outputs[0], outputs[1]):

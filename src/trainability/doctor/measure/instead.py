@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -47,7 +47,7 @@ def returned_once(
     handle = module.register_forward_hook(lambda module, args, output: outputs.append(output))
     try:
         with torch.enable_grad(), randomness_restored():  # a loss may differentiate by itself
-            torch.manual_seed(0)
+            seed_torch(0)
             forward(model, batch)
     finally:
         handle.remove()
@@ -71,7 +71,7 @@ def loss_of(model: nn.Module, batch: Any, forward: Forward, own: Returned, answe
     module.forward = lambda *args, **kwargs: changed  # type: ignore[method-assign]
     try:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             return forward(model, batch).sum()
     finally:
         del module.forward

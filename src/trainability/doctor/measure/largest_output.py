@@ -12,7 +12,7 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.loss_number import seeded_loss
 from trainability.doctor.measure.one_target import may_choose
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FEWEST = 8  # examples
 _CLEAR = 0.9  # share of the examples
@@ -91,7 +91,7 @@ def _of_other_outputs(model: nn.Module, batch: Any, forward: Forward, size: int)
     handles = [handle for both in hooks for handle in both]
     try:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             return forward(model, batch).sum(), [o for o in found if o.shape[1] > 1]
     finally:
         for handle in handles:

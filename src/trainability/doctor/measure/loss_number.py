@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 
 def scalar(value: Any) -> Tensor:
@@ -36,5 +36,5 @@ def seeded_loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
         seed: of PyTorch's generators, whose states are put back.
     """
     with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(seed)
+        seed_torch(seed)
         return float(forward(model, batch).detach().sum())

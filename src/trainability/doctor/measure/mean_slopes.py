@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.constant_slopes import is_derivative, words_of
 from trainability.doctor.measure.nodes import call_of, within
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FACTORS = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # of a sum's derivatives: more than the powers that are fitted
 _MOST_POWERS = 6
@@ -132,7 +132,7 @@ def mean_slopes(batch: Any, model: nn.Module, forward: Callable[[Any, Any], Tens
 
 def _asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], factor: float) -> tuple[MeanSlopes, float]:
     with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
+        seed_torch(0)
         with MeanSlopes(factor) as slopes:
             return slopes, float(forward(model, batch).detach().sum())
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import cloned, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.readings import Overwritten
 
 _FEWEST_ROWS, _FEWEST_NUMBERS = 4, 16
@@ -45,7 +45,7 @@ def noise_in_place(model: nn.Module, batch: Any, forward: Forward, seen: Forward
     for seed in _SEEDS:
         copy = cloned(batch)
         with randomness_restored():
-            torch.manual_seed(seed)
+            seed_torch(seed)
             after.append(_both_ways(model, copy, forward))
     for place in after[0].keys() & after[1].keys():
         noise = [each[place].detach() - before[place].detach() for each in after]

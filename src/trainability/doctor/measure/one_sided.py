@@ -13,7 +13,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.instead import pull, returned_once
 from trainability.doctor.measure.nodes import name_of
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 # Nodes of the graph that add up, scale by numbers and rearrange.
 _AFFINE = ("Add", "Sub", "Rsub", "Mul", "Div", "Neg", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
@@ -96,7 +96,7 @@ def _goes_on(pulled: Tensor, far: Tensor) -> bool:
 def _compared(model: nn.Module, batch: Any, forward: Forward, rectified: _Rectified) -> tuple[Tensor | None, Tensor | None]:
     seen = ForwardPass(model, batch)
     with torch.enable_grad(), randomness_restored(), seen, rectified:
-        torch.manual_seed(0)
+        seed_torch(0)
         forward(model, batch)
     return seen.against if seen.against is not None else (None, None)
 

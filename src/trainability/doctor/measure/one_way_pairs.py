@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.workspace import set_training
 
 _FEWEST = 32  # pairs, and a quarter of them of either label
@@ -102,7 +102,7 @@ def _is_opposite(model: nn.Module, sides: tuple[Tensor, Tensor], *, is_joined: b
     answers = []
     for pair in (sides, sides[::-1]):
         with torch.no_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             answer = first_tensor((model(torch.cat(pair, dim=1)) if is_joined else model(*pair),))
         if answer is None or not answer.is_floating_point() or answer.numel() % len(sides[0]):
             return False

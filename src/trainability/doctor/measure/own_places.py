@@ -17,6 +17,7 @@ from trainability.doctor.measure.influence import answer
 from trainability.doctor.measure.instead import Returned, exchanged, pull, returned_once
 from trainability.doctor.measure.put_back import put_back
 from trainability.doctor.measure.questions import start
+from trainability.doctor.measure.randomness import seed_torch
 from trainability.doctor.measure.unread_masks import WeightMask, masks_of, unread
 from trainability.doctor.readings import OwnPlaces
 
@@ -158,7 +159,7 @@ def _is_wide(model: nn.Module, batch: Any, forward: Forward, num_numbers: int) -
     try:
         for seed in (0, 1):
             with torch.enable_grad(), put_back(model):
-                torch.manual_seed(seed)
+                seed_torch(seed)
                 losses.append(float(forward(model, batch).detach().sum()))
     finally:
         for handle in handles:

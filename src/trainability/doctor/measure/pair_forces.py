@@ -17,7 +17,7 @@ from trainability.doctor.measure.collapse import same_is_lowest
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.owners import in_evaluation, owners
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.pair_facts import PairForces
 
 _FEWEST, _MOST = 8, 512  # examples, in all calls together
@@ -226,7 +226,7 @@ def _heads(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) 
     handles = [handle for both in hooks for handle in both]
     try:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             forward(model, batch)
     finally:
         for handle in handles:
@@ -331,5 +331,5 @@ class _Points:
 
     def _ask(self, batch: Any) -> Tensor:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             return self._forward(self._model, batch).sum()

@@ -17,6 +17,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.instead import Returned, exchanged, pull, returned_once
 from trainability.doctor.measure.nodes import name_of
+from trainability.doctor.measure.randomness import seed_torch
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.pair_facts import Misaligned
 
@@ -282,7 +283,7 @@ def _larger_share(before: Tensor, now: Tensor | None, rows: set[int]) -> int | N
 
 def _ask(whole: nn.Module, batch: Any, forward: Forward) -> Tensor:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        seed_torch(0)
         return forward(whole, batch).sum()
 
 

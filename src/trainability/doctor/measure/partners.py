@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.pairing import changed_rows, exchanged_row, rows_asked
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.pair_facts import Misaligned
 
@@ -89,7 +89,7 @@ def asked_outputs(model: nn.Module, batch: Any, forward: Forward) -> tuple[list[
     None where there are more than eight such tensors, or no gradient.
     """
     with torch.enable_grad(), randomness_restored(), _returned(model) as outputs:
-        torch.manual_seed(0)
+        seed_torch(0)
         loss = forward(model, batch).sum()
     if not 0 < len(outputs) <= _MOST_OUTPUTS or not loss.requires_grad:
         return None

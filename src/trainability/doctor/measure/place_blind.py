@@ -16,7 +16,7 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.placed_targets import told_by_places
-from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 from trainability.doctor.readings import PlaceBlind
 
 _FEWEST_PLACES, _MOST_NUMBERS = 12, 16  # along a dimension; of an answer
@@ -47,7 +47,7 @@ def place_blind(seen: ForwardPass, batches: Iterable[Any]) -> PlaceBlind | None:
         return None
     given, place, target, number = asked
     with randomness_restored(), torch.no_grad():
-        torch.manual_seed(0)
+        seed_torch(0)
         twin = _woken(callable_model(seen))
         found = _blind(twin, given.detach(), number) if twin is not None else {}
         if not found:

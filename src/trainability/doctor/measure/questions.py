@@ -51,7 +51,7 @@ from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, preferences
 from trainability.doctor.measure.prior_weight import prior_weight
 from trainability.doctor.measure.pulls import pulls
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.redrawn import redrawn
 from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.same_after import same_after
@@ -298,7 +298,7 @@ def _chances_facts(model: nn.Module, batch: Any, forward: Forward, chances: Chan
         set_training(model, True)
         for shift in (0.0, 0.0, 1.0):
             with torch.enable_grad(), randomness_restored(), Chances(shift=shift):
-                torch.manual_seed(0)
+                seed_torch(0)
                 losses.append(float(forward(model, batch).detach().sum()))
         drawn = drawn if losses[0] == losses[1] != losses[2] else None
     return {"drawn": drawn, **chances.facts()}

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _CLASSES = frozenset({"cross_entropy", "nll_loss"})
 _DRAWS = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "randint", "randint_like", "uniform", "random"})
@@ -260,7 +260,7 @@ def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None
     handles = [module.register_forward_pre_hook(given, with_kwargs=True) for module in trained]
     try:
         with torch.enable_grad(), randomness_restored(), watch:
-            torch.manual_seed(0)
+            seed_torch(0)
             seen.loss = forward(model, batch).sum()
     finally:
         for handle in handles:

@@ -168,16 +168,16 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
     scores = []
     for view in views:
         distances = _centred_distances(view)
-        scores.append(_score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)]))
+        scores.append(_score(_sums(distances, apart, orders)))
         bent = torch.cat([view, _standardised(view.square())], dim=1)
         scores.append(_score([float((bent.T @ answers[o]).abs().max()) for o in (slice(None), *orders)]))
         if view.shape[1] <= _FEW_COLUMNS:  # what varies fast over a few columns is alike in neighbours alone
             near = torch.cdist(view, view).fill_diagonal_(torch.inf).topk(_NEIGHBOURS, largest=False).indices
-            scores.append(_score([float((agree[o][:, o].gather(1, near)).sum()) for o in (slice(None), *orders)]))
+            scores.append(_score([float(agree[o[:, None], o[near]].sum()) for o in (torch.arange(len(inputs)), *orders)]))
     if (products := _products(inputs)) is not None:
         scores.append(_score([float((products.T @ answers[o]).abs().max()) for o in (slice(None), *orders)]))
     if (alike := _alike_by_name(inputs)) is not None:
-        scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
+        scores.append(_score(_sums(alike, agree, orders)))
     if _are_words(inputs):
         scores += _of_words(inputs, targets, answers, orders)
     local, of_others, turn = turned(inputs, targets)
@@ -225,7 +225,7 @@ def related_pairs(one: Tensor, other: Tensor) -> float | None:
         if best >= _SURE:
             break
         distances, apart = _centred_distances(a), _centred_distances(b)
-        best = max(best, _score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)]))
+        best = max(best, _score(_sums(distances, apart, orders)))
     return best
 
 
@@ -293,14 +293,20 @@ def _is_among_others(column: Tensor, answers: Tensor) -> bool:
 def _is_by_name(column: Tensor, agree: Tensor, apart: Tensor, orders: list[Tensor]) -> bool:
     """Whether being equal says more than twice as much as being large, or as being ranked high."""
     equal = (column[:, None] == column[None]).float().fill_diagonal_(0.0)
-    by_name = _score([float((equal * agree[o][:, o]).sum()) for o in (slice(None), *orders)])
+    by_name = _score(_sums(equal, agree, orders))
     _, places, counts = column.unique(return_inverse=True, return_counts=True)
     ranks = (counts.cumsum(0) - counts / 2)[places]
     for size in (column, ranks) if by_name > _SURE else ():
         distances = _centred_distances(_standardised(size[:, None].float()))
-        if by_name <= 2 * _score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)]):
+        if by_name <= 2 * _score(_sums(distances, apart, orders)):
             return False
     return by_name > _SURE
+
+
+def _sums(one: Tensor, other: Tensor, orders: list[Tensor]) -> list[float]:
+    """Of the products of two square tables: as they are, and with rows and columns of the other in each order."""
+    reordered = (other.index_select(0, order).index_select(1, order) for order in orders)
+    return [float((one * each).sum()) for each in itertools.chain([other], reordered)]
 
 
 def _score(values: list[float]) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import map_parts
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _SLIGHT = 1e-3  # a loss above it is asked nothing
 _ROUNDED = 1e-3  # of the gradient in float32, that float64 leaves of it
@@ -70,7 +70,7 @@ def _wider(part: Any) -> Any:
 def _norm(model: nn.Module, batch: Any, forward: Forward) -> float:
     parameters = [p for p in model.parameters() if p.requires_grad]
     with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
+        seed_torch(0)
         loss = forward(model, batch).sum()
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     return math.sqrt(sum(float(g.double().square().sum()) for g in gradients if g is not None))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 
 _FEWEST, _MOST_BATCHES = 16, 16  # examples of a batch; batches that are compared
 Forward = Callable[[Any, Any], Tensor]
@@ -64,5 +64,5 @@ def same_after(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
 
 def _ask(model: nn.Module, batch: Any, forward: Forward) -> Tensor:
     with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
+        seed_torch(0)
         return forward(model, batch).sum()

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.workspace import set_training
 
 _FEWEST, _SLIGHT = 4, 1e-5  # examples; change over the largest value
@@ -39,7 +39,7 @@ def mixed_sequences(model: nn.Module, batch: Any, forward: Forward, seen: Forwar
 
     def ask(tensor: Tensor) -> Tensor | None:
         with torch.no_grad(), randomness_restored(), _Told() as told:
-            torch.manual_seed(0)
+            seed_torch(0)
             forward(model, exchanged(batch, given, tensor))
         return told.given
 

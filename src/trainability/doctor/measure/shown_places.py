@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged, loss_of, pull, returned_once
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.workspace import set_training
 
 _FEWEST, _FEWEST_KINDS = 16, 3  # places
@@ -76,7 +76,7 @@ class _Hidden:
         handles = [module.register_forward_hook(look, with_kwargs=True) for module in model.modules()]
         try:
             with torch.enable_grad(), randomness_restored():
-                torch.manual_seed(seed)
+                seed_torch(seed)
                 forward(model, exchanged(batch, values, self._leaf))
         finally:
             for handle in handles:

@@ -12,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.constant_slopes import is_derivative, words_of
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FACTORS = (1e3, 4e3, 1.6e4)  # so large that a penalty which wants a slope of one is a square, too
 # What a loss loses over the second of these two stretches is four times what it loses over the first along a line, and sixteen
@@ -69,7 +69,7 @@ def falls_with_slopes(model: nn.Module, batch: Any, forward: Callable[[Any, Any]
     losses = []
     for factor in (_FACTORS[0], *_FACTORS):
         with torch.enable_grad(), randomness_restored(), _Steeper(factor) as steeper:
-            torch.manual_seed(0)
+            seed_torch(0)
             losses.append(float(forward(model, batch).detach().sum()))
         if steeper.goes_on:
             return False

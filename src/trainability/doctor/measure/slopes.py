@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.workspace import set_training
 
 Forward = Callable[[Any, Any], Tensor]
@@ -39,7 +39,7 @@ def turned_gradients(model: nn.Module, batch: Any, forward: Forward) -> tuple[st
     def loss() -> Tensor:
         set_training(model, True)
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             return forward(model, batch).sum()
 
     own = loss()

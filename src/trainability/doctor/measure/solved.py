@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, to_device
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _GRID = (-100.0, -30.0, -10.0, -3.0, -1.0, -0.3, -0.1, 0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _HALVINGS, _GOLDEN = 45, (math.sqrt(5) - 1) / 2
@@ -141,7 +141,7 @@ class _Replayed:
 
     def _ask(self, batch: Any) -> float:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             return float(self._loss(self._model, batch).detach().sum())
 
     def cost(self, number: float, batch: Any = None) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.measure.boundless import small_parameters
 from trainability.doctor.measure.nested import modules
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.uses import used_by
 
 _NEAR = 2.0
@@ -45,7 +45,7 @@ def switched_off(model: nn.Module, batch: Any, forward: Forward, ascending: Coll
     with randomness_restored():
         losses = []
         for seed in (0, 1):
-            torch.manual_seed(seed)
+            seed_torch(seed)
             losses.append(float(forward(model, batch).detach().sum()))
     if losses[0] != losses[1]:
         return None
@@ -94,7 +94,7 @@ class _Asked:
         self._parameter.data = own + by * self._mask.data
         try:
             with torch.enable_grad(), randomness_restored():
-                torch.manual_seed(0)
+                seed_torch(0)
                 loss = self._forward(self._model, self._batch).sum()
                 if not with_gradients:
                     return float(loss.detach()), []

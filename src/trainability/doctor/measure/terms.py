@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _ADDED, _TAKEN_OFF = ("add", "radd", "iadd"), ("sub", "rsub")
 
@@ -33,7 +33,7 @@ class Terms(TorchFunctionMode):
         """Run a loss once; random numbers are those of any other run."""
         seen = cls()
         with torch.enable_grad(), randomness_restored(), seen:
-            torch.manual_seed(0)
+            seed_torch(0)
             seen.loss = forward(model, batch)
         return seen
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.moves import AS_IT_IS, Move, mirrored_numbers, move_of, moves_of, moves_together, resized
-from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 from trainability.doctor.readings import TurnedApart
 
 _EXAMPLES, _READINGS = 24, 5
@@ -197,7 +197,7 @@ def _run(model: nn.Module, batch: Any, forward: Forward) -> tuple[list[float], f
     handles = [module.register_forward_pre_hook(given, with_kwargs=True) for module in trained]
     try:
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             loss = float(forward(model, batch).detach().sum())
     finally:
         for handle in handles:

@@ -13,6 +13,7 @@ from trainability.doctor.facts import Unreached
 from trainability.doctor.graph_facts import MOST_ASKED
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of
+from trainability.doctor.measure.randomness import seed_torch
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -53,7 +54,7 @@ def unreached(
 
     def ask() -> float:
         with torch.no_grad(), torch.random.fork_rng(devices=[loss.device] if loss.is_cuda else []):
-            torch.manual_seed(0)
+            seed_torch(0)
             return float(forward(model, batch).sum())
 
     waiting = {name for names in turns if names and names <= missing.keys() for name in names}
@@ -82,7 +83,7 @@ def _changes_loss(parameter: Tensor, ask: Callable[[], float], before: float) ->
     kept = parameter.detach().clone()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[parameter.device] if parameter.is_cuda else []):
-            torch.manual_seed(1)
+            seed_torch(1)
             parameter.add_(torch.randn_like(parameter) * (1.0 + kept.abs().mean()))
         return ask() != before
     finally:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FEWEST, _MOST_CHANNELS = 8, 64  # values of either kind
 _ALIKE = 1e-4
@@ -120,7 +120,7 @@ def _asked(
         for old, new in ((found[0], targets), *changes):
             changed = exchanged(changed, old, new)
         with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
+            seed_torch(0)
             return forward(model, changed).sum()
 
     given = target.clone().requires_grad_()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.measure.put_back import put_back
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _MOST = 64
 
@@ -78,7 +78,7 @@ def unread(model: nn.Module, batch: Any, forward: Forward, masks: Sequence[Weigh
         with put_back(model), randomness_restored(), torch.no_grad():
             for mask in turned:
                 mask.values.copy_(~mask.values if mask.values.dtype == torch.bool else 1 - mask.values)
-            torch.manual_seed(0)
+            seed_torch(0)
             return float(_with_gradients(model, batch, forward))
 
     loose = [(mask.values, mask.values.clone()) for mask in masks]  # attributes that are no buffers are not put back

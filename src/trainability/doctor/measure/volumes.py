@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.instead import loss_of, returned_once
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _ROWS, _MOST_DIMENSIONS = 8, 32
 _MOVE = 0.1  # of weights
@@ -135,7 +135,7 @@ def _told(seen: ForwardPass, given: Tensor, made: int, place: int) -> tuple[Tens
         for x in seen.inputs
     ]
     with torch.enable_grad(), randomness_restored():
-        torch.manual_seed(0)
+        seed_torch(0)
         found = [t for _, t in tensors(callable_model(seen)(*inputs))]
     if len(found) <= max(made, place) or found[made].shape != points.shape:
         return None
