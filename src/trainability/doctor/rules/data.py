@@ -149,11 +149,11 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
                 Finding(
                     rule="not_finite_data",
                     severity="hint" if are_masked else "error",
-                    seen=f"{100 * split.nonfinite_fraction:.1f} % of the {split.name} images hold NaN or infinity"
+                    seen=f"{100 * split.nonfinite_fraction:.1f} % of the {split.name} examples hold NaN or infinity"
                     + ("; the losses of batches with them are finite" if are_masked else ""),
                     measurements=(
                         Measurement(
-                            name="fraction of images with NaN or infinity", value=split.nonfinite_fraction, threshold=0.0
+                            name="fraction of examples with NaN or infinity", value=split.nonfinite_fraction, threshold=0.0
                         ),
                     ),
                     cause="missing values, which the model masks"
@@ -382,9 +382,9 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="label_conflict",
             severity="warning" if _num_values(evidence.data) >= 64 and not _repeats(evidence.data) else "hint",
-            seen=f"{100 * share:.1f} % of the training images occur again, value for value, with another label",
-            measurements=(Measurement(name="images with two labels", value=share, threshold=0.01),),
-            cause="duplicates labelled by different people, or labels read in another order than images",
+            seen=f"{100 * share:.1f} % of the training examples occur again, value for value, with another label",
+            measurements=(Measurement(name="examples with two labels", value=share, threshold=0.01),),
+            cause="duplicates labelled by different people, or labels read in another order than inputs",
             remedy="keep one of each, with the correct label",
             source="own",
         )

@@ -201,7 +201,7 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
         one class for almost every image.
     What fools it: an evaluation on a subset with another mix of classes, and a net that is still learning (some classes come
         first).
-    Fix: check labels against images (`trainability.audit_data`), then the learning rate.
+    Fix: check labels against inputs (`trainability.audit_data`), then the learning rate.
     Source: own; the log's trials caltech-1 to -4.
     """
     last = reading.predictions_collapsed(evidence)
@@ -218,8 +218,8 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
             seen=f"predictions use {math.exp(last.predicted_class_entropy or 0.0):.1f} classes of "
             f"{math.exp(last.label_entropy or 0.0):.1f}{most}",
             measurements=(Measurement(name="entropy of predictions over labels", value=share, threshold=0.5),),
-            cause="not learned yet, imbalanced labels, or labels that do not belong to their images",
-            remedy="check labels against images (trainability.audit_data), then the learning rate",
+            cause="not learned yet, imbalanced labels, or labels that do not belong to their inputs",
+            remedy="check labels against inputs (trainability.audit_data), then the learning rate",
             source="own; the log's trials caltech-1 to -4",
         )
     ]
@@ -253,7 +253,7 @@ def overfit(evidence: Evidence) -> list[Finding]:
             severity="warning" if gaps[-1] >= 0.3 else "hint",
             seen=f"training accuracy is {100 * gaps[-1]:.1f} % ahead of validation accuracy, and the gap grows",
             measurements=(Measurement(name="accuracy gap", value=gaps[-1], threshold=0.1),),
-            cause="the net memorises its training images",
+            cause="the net memorises its training examples",
             remedy="more augmentation, weight decay or dropout; or stop at the best validation step",
             source="AutoTrainer, ICSE 2021",
         )

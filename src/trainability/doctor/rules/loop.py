@@ -121,7 +121,7 @@ def blind(evidence: Evidence) -> list[Finding]:
         `uncalled`: the optimizer stepped, and the loop never called monitor.after_backward, so that no step was watched.
     Why: rules on layers stay silent without measurements, and silence looks like a healthy run.
     What fools it: nothing known; at each sampled step, hooks are either called or not.
-    Fix: pass the module that the loop calls to Monitor, and call it as model(images); not model.forward(images), and not a
+    Fix: pass the module that the loop calls to Monitor, and call it as model(inputs); not model.forward(images), and not a
         function compiled from it. Code `uncalled`: call monitor.after_backward(loss) between loss.backward() and
         optimizer.step().
     Source: `torch.nn.Module.register_forward_hook`: hooks fire in `__call__`, and not in code compiled before they were added.
@@ -138,7 +138,7 @@ def blind(evidence: Evidence) -> list[Finding]:
             seen=f"Monitor saw no layer at {len(samples)} of {len(evidence.samples)} sampled steps",
             measurements=(Measurement(name="blind samples", value=float(len(samples)), threshold=0.0),),
             cause="the loop runs another module than the watched one, or a function compiled from it",
-            remedy="pass the module that the loop calls to Monitor, and call it as model(images)",
+            remedy="pass the module that the loop calls to Monitor, and call it as model(inputs)",
             source="own; hooks added after compilation never fire",
         )
     ]

@@ -158,7 +158,7 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
             f"on {100 * compared.accuracy_validation:.0f} % of validation, and after renaming on "
             f"{100 * compared.accuracy_renamed:.0f} %"
             if renamed
-            else "in validation, labels have nothing to do with images; in training they do",
+            else "in validation, labels have nothing to do with inputs; in training they do",
             measurements=(
                 Measurement(
                     name="accuracy on validation", value=compared.accuracy_validation, threshold=compared.accuracy_training
@@ -172,10 +172,10 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
             ),
             cause="class names are numbered separately for each split, in another order or from another number"
             if renamed
-            else "validation's images or labels are shuffled, one without the other",
+            else "validation's inputs or labels are shuffled, one without the other",
             remedy="create the table from class names to indices once, and use it for both splits"
             if renamed
-            else "index validation images and labels with the same order (one list of pairs, sorted once)",
+            else "index validation inputs and labels with the same order (one list of pairs, sorted once)",
             source="own",
             explains=("split_shift",),  # which then sees the same in the loop's own evaluations
         )
@@ -274,7 +274,7 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="split_shift",
             severity="hint" if a.is_windowed else "warning",
-            seen=f"training and validation images differ: means by {max(shifts):.2f} standard deviations, spread by a "
+            seen=f"training and validation inputs differ: means by {max(shifts):.2f} standard deviations, spread by a "
             f"factor {widest:.2g}",
             measurements=(
                 Measurement(name="shift of a channel's mean", value=max(shifts), unit="standard deviations", threshold=limit),
@@ -297,30 +297,35 @@ def _means_otherwise(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("hint",))
 def split_size(evidence: Evidence) -> list[Finding]:
-    """Training and validation images have no shape in common.
+    """Training and validation inputs have no shape in common.
 
-    Fires: no image shape occurs in both splits.
-    Why: objects then have another apparent size than the net was trained on, which costs accuracy. A hint, because evaluation
-        at another scale is often intended, as in VGG's own protocol.
+    Fires: no shape of an example occurs in both splits.
+    Why: objects in images then have another apparent size than the net was trained on, and sequences another length, which
+        costs accuracy. A hint, because evaluation at another scale is often intended, as in VGG's own protocol.
     What fools it: nothing known; only the reader knows whether it is intended.
-    Fix: crop validation images to the training size, unless another scale is meant.
+    Fix: crop validation images to the training size, or cut sequences to one length, unless another one is meant.
     Source: Touvron et al., Fixing the Train-Test Resolution Discrepancy, NeurIPS 2019.
     """
     data = evidence.data
     if data is None or data.validation is None or set(data.train.shapes) & set(data.validation.shapes):
         return []
     (a, b) = (split.shapes[0] for split in (data.train, data.validation))
+    cause = "the splits hold examples of different sizes, none of them the same"
+    remedy = "cut or pad the examples of both splits to the same sizes, unless others are meant"
+    if len(a) == len(b) == 3:
+        cause = "the splits are cropped or rescaled differently: objects have other sizes than the net was trained on"
+        remedy = "crop validation images to the training size, unless another scale is meant"
     return [
         Finding(
             rule="split_size",
             severity="hint",
-            seen=f"training images have shape {a}, validation images {b}",
+            seen=f"training inputs have shape {a}, validation inputs {b}",
             measurements=(
-                Measurement(name="values per training image", value=float(math.prod(a))),
-                Measurement(name="values per validation image", value=float(math.prod(b))),
+                Measurement(name="values per training example", value=float(math.prod(a))),
+                Measurement(name="values per validation example", value=float(math.prod(b))),
             ),
-            cause="the splits are cropped or rescaled differently: objects have other sizes than the net was trained on",
-            remedy="crop validation images to the training size, unless another scale is meant",
+            cause=cause,
+            remedy=remedy,
             source="own; Touvron et al., Fixing the Train-Test Resolution Discrepancy, NeurIPS 2019",
         )
     ]
