@@ -504,6 +504,15 @@ def undone(last: float, *, kept: float = 0.3, loss: float = 1.0, learned: float 
     return rehearsed(60, task=task, reference=looks(last, loss), other_rates=(smaller,))
 
 
+def outdone(other: float, *, own: float = 1.1, scale: float = 0.1, multiple: float = 0.5) -> Evidence:
+    """A loss that stays near the best constant answer's cost of 1, and what it comes to at another rate."""
+    task = Task(kind="regression", loss="mse_loss", target="[1]", chance=1.0, floor=0.0)
+    looks = tuple(Observation(step=s, loss=own if s else 1.2, output_rms=1.0, output_spread=0.5) for s in (0, 20, 40, 60))
+    tried = OtherRate(scale=scale, reference=(*looks[:3], dataclasses.replace(looks[3], loss=other)))
+    critical = tuple((step, along(multiple)) for step in (1, 30, 59))
+    return rehearsed(60, task=task, reference=looks, critical=critical, other_rates=(tried,), remedy_rates=(tried,))
+
+
 def at_their_limits(share: float, *, last: float = 0.6) -> Evidence:
     """Three tanh layers and a head, that share of them saturated before the first step, and a loss that falls to this."""
     layers = tuple(layer(f"l{i}", kind="linear", activation="tanh", saturated_fraction=share) for i in range(3))
@@ -966,6 +975,12 @@ CODES = {
     ),
     "update_ratio.small of a rate that is far larger": (left_open(), left_open(scale=99.0)),
     "update_ratio.small of a rate that learned": (left_open(), left_open(other=0.31)),
+    "update_ratio.large of a smaller rate that learned": (outdone(0.79), outdone(0.81)),
+    "update_ratio.large of a loss that stays": (outdone(0.5, own=0.91), outdone(0.5, own=0.89)),
+    "update_ratio.small of a larger rate that learned": (
+        outdone(0.29, scale=1000.0, multiple=1e5),
+        outdone(0.31, scale=1000.0, multiple=1e5),
+    ),
     "update_ratio.small far from the targets": (stays_far(3100.0), stays_far(2900.0)),
     "update_ratio.small of a loss that moves": (stays_far(3100.0), stays_far(3100.0, last=19.5)),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),

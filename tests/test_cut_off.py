@@ -261,6 +261,25 @@ def test_a_loud_column_beside_an_embedding_is_told_by_the_batch(column: Tensor, 
     assert (found is not None and found[:2] == ("head", 9)) is told
 
 
+@pytest.mark.parametrize(("sizes", "told"), [((2e4, 150.0, 120.0, 18.0, 3.0), True), ((2e4, 300.0, 250.0, 210.0, 3.0), False)])
+def test_a_loud_column_among_others_that_are_not_scaled_either(sizes: tuple[float, ...], told: bool) -> None:
+    """Numbers that the model holds, of the nodes of a graph, and that it averages over neighbours."""
+
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("x", torch.randn(64, len(sizes)) * torch.tensor(sizes))
+            self.register_buffer("edges", torch.eye(64) + 0.1)
+            self.first = nn.Linear(len(sizes), 2)
+
+        def forward(self, nodes: Tensor) -> Tensor:
+            return self.first(self.edges @ self.x)[nodes]
+
+    batch = (torch.arange(32), torch.arange(32) % 2)
+    found = looked(Graph(), batch, lambda model, b: F.cross_entropy(model(b[0]), b[1])).loud_column
+    assert (found is not None and found[:2] == ("first", 0)) is told
+
+
 # ---------------------------------------------------------------------------------------------------------- weights
 
 

@@ -20,7 +20,7 @@ from trainability.doctor.readings import Readings, ShortPass
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
 FORGETFUL_STATE = 1e-3  # of a unit, that is left of what a state knew once it was dropped at each step of a sequence
 LARGE_DROPOUT = 0.8  # the usual share to drop is 0.5 at most; to keep, 0.8 and more
-LOUD_COLUMN = 300.0  # rms of a column of inputs, beside others of 10 and less
+LOUD_COLUMN = 300.0  # rms of a column of inputs, beside others that are far smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,7 @@ class Facts:
         maybe_steps_first: whether that may be meant, as nothing tells which of two dimensions is that of the examples.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
-            `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
+            `LOUD_COLUMN` or more and half of the columns are at most 10, or a hundredth of it; None if there is none.
         pulls: which examples the loss pulls together; None where it compares none.
         pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
         pair_relation: of such a loss, whether the two inputs of a pair have to do with each other; None of others.

@@ -12,6 +12,7 @@ from trainability.doctor.graph_facts import LoneWord
 from trainability.doctor.measure.padding_number import are_words, padding_of
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_NEAR_ONE, _DROWNED = 10.0, 100.0  # rms of half of the columns; how often that of one may hold it
 _FEWEST_PLACES, _HALF, _NEARLY_NONE = 64, 0.5, 0.1  # places with a word; share of them; of the table's rows
 WORDS_SPAN = 256  # grey levels are integers, too
 _MOST_NODES = 2000  # of a graph that is walked through
@@ -111,7 +112,7 @@ def loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tu
     columns = given.detach().float().square().mean(dim=0).sqrt()
     loudest = int(columns.argmax())
     size = float(columns[loudest])
-    if not LOUD_COLUMN <= size < float("inf") or not float(columns.median()) <= 10:
+    if not LOUD_COLUMN <= size < float("inf") or not float(columns.median()) <= max(_NEAR_ONE, size / _DROWNED):
         return None
     of_data = not given.requires_grad or _is_column_of(given.detach()[:, loudest], batch)
     return (name, loudest, size) if of_data else None

@@ -63,12 +63,13 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         states of episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few values,
         all multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many values; a
         warning wherever the size alone would be a hint, unless the run trains all the same. Code `column`: a linear layer is
-        given data in which one column has an rms of 1,000 or more, and half of the columns at most 10. Code `filled`: the least
-        or the greatest number of a column of a table occurs in 0.3 % of the rows and five of them or more, and is ten standard
-        deviations of the others from the nearest of them; a warning where 50 rehearsed steps leave the loss above half of what
-        a constant costs. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and
-        standard deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a
-        run of 100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
+        given data in which one column has an rms of 300 or more, and half of the columns at most 10, or a hundredth of it. Code
+        `filled`: the least or the greatest number of a column of a table occurs in 0.3 % of the rows and five of them or more,
+        and is ten standard deviations of the others from the nearest of them; a warning where 50 rehearsed steps leave the loss
+        above half of what a constant costs. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or
+        to mean 0 and standard deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a
+        warning where a run of 100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost;
+        else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: for `rounded`, levels set at these values on purpose. Silent where inputs are looked up in an embedding, or
@@ -275,9 +276,10 @@ def _loud_column(evidence: Evidence) -> list[Finding]:
             rule="input_scale",
             code="input_scale.column",
             severity="warning",
-            seen=f"column {column} of the input of {layer} has rms {size:.3g}, and half of the columns at most 10",
+            seen=f"column {column} of the input of {layer} has rms {size:.3g}, and half of the columns less than a thirtieth "
+            "of that",
             measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
-            cause="a raw number (a time, a step, an amount) is an input together with numbers near 1",
+            cause="a raw number (a time, a step, an amount) is an input together with far smaller ones",
             remedy=f"subtract the mean of column {column} before {layer} and divide by its standard deviation, both of the "
             "training set; or use sines and cosines of it",
             source="LeCun et al., Efficient BackProp, 1998, section 4.3",
