@@ -261,7 +261,7 @@ def test_a_loud_column_beside_an_embedding_is_told_by_the_batch(column: Tensor, 
     assert (found is not None and found[:2] == ("head", 9)) is told
 
 
-@pytest.mark.parametrize(("sizes", "told"), [((2e4, 150.0, 120.0, 18.0, 3.0), True), ((2e4, 300.0, 250.0, 210.0, 3.0), False)])
+@pytest.mark.parametrize(("sizes", "told"), [((2e4, 150.0, 120.0, 18.0, 3.0), True), ((2e4, 900.0, 800.0, 700.0, 3.0), False)])
 def test_a_loud_column_among_others_that_are_not_scaled_either(sizes: tuple[float, ...], told: bool) -> None:
     """Numbers that the model holds, of the nodes of a graph, and that it averages over neighbours."""
 
