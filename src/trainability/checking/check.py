@@ -236,23 +236,24 @@ def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult 
     images, labels = first
     parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else images.device
-    if isinstance(labels, Tensor):
-        size = min(len(images), probe_size(model, tuple(images.shape[1:]), device))
-        if len(labels) == len(images):
-            images, labels = images[:size], labels[:size]
-        labels = labels.to(device)
-    images = images.to(device)
+    paired = isinstance(labels, Tensor) and labels.dim() > 0 and len(labels) == len(images)
+    size = min(len(images), probe_size(model, tuple(images.shape[1:]), device)) if paired else len(images)
     optimizer, clip, planned = setup.single_optimizer, setup.clip, setup.planned_steps
-    try:
-        return probe(model, loss_fn, images, labels, optimizer=optimizer, clip=clip, planned_steps=planned), images
-    except NoWayBackError:  # the rehearsal counts it, and a finding says where the path ends
-        problems.append("the start, layer by layer: no gradient of the loss reaches a parameter")
-        return None, None
-    except Exception as error:
-        part = failed_part(error, setup) or MODEL
-        what = f"{part} failed" + (f" on images of shape {tuple(images.shape)}" if part == MODEL else "")
-        problems.append(_note_or_raise(setup, "the start, layer by layer", what, error))
-        return None, None
+    error: Exception | None = None
+    for count in dict.fromkeys((size, len(images))):  # of a graph's nodes, a few make no batch
+        some, of_them = (part[:count].to(device) if paired else to_device(part, device) for part in first)
+        try:
+            return probe(model, loss_fn, some, of_them, optimizer=optimizer, clip=clip, planned_steps=planned), some
+        except NoWayBackError:  # the rehearsal counts it, and a finding says where the path ends
+            problems.append("the start, layer by layer: no gradient of the loss reaches a parameter")
+            return None, None
+        except Exception as raised:
+            error = error or raised
+    assert error is not None
+    part = failed_part(error, setup) or MODEL
+    what = f"{part} failed" + (f" on images of shape {tuple(images[:size].shape)}" if part == MODEL else "")
+    problems.append(_note_or_raise(setup, "the start, layer by layer", what, error))
+    return None, None
 
 
 def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str:

@@ -21,12 +21,14 @@ from trainability.doctor.measure.filled_columns import FilledColumns
 from trainability.doctor.measure.held import are_windows
 from trainability.doctor.measure.later_classes import come_later
 from trainability.doctor.measure.order import OrderCounter
+from trainability.doctor.measure.relation import is_labelled
 from trainability.doctor.measure.row_hashes import row_hashes
 from trainability.doctor.measure.same_columns import SameColumns
 from trainability.doctor.measure.statistics import extremes
 from trainability.doctor.measure.target_order import sorted_batches
 
 Batches = Iterable[Any]
+NO_LABEL = -100  # what PyTorch's losses of classes ignore
 _MOST_TARGETS = 256  # values of one example's target
 _MOST_COORDINATES = 3  # of an example that is a place
 _MOST_SWITCHES, _MOST_LEVELS = 16, 8  # columns of a table all of whose combinations may be there; values of each
@@ -189,7 +191,8 @@ class _Split:
 
     def result(self) -> SplitAudit:
         labels = torch.cat(self.labels) if self.labels else None
-        indices = labels if labels is not None and self.integer_labels else None
+        indices = labels[labels != NO_LABEL] if labels is not None and self.integer_labels else None
+        indices = indices if indices is not None and len(indices) else None
         countable = indices is not None and int(indices.min()) >= 0 and int(indices.max()) < 1_000_000
         means: tuple[float, ...] = ()
         stds: tuple[float, ...] = ()
@@ -236,6 +239,12 @@ class _Split:
             ),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
+
+    def of_labelled(self) -> list[int]:
+        """Hashes of the examples, without those whose label is the mark for none."""
+        if not self.integer_labels or sum(map(len, self.labels)) != self.count:
+            return self.hashes
+        return list(itertools.compress(self.hashes, is_labelled(torch.cat(self.labels)).tolist()))
 
     def _positive(self) -> float | None:
         """The share of ones among labels of 0 and 1."""
@@ -427,13 +436,15 @@ def _shared_fraction(split: _Split, other: _Split) -> float:
 def _overlap(held_out: _Split, seen: _Split) -> float | None:
     """Share of validation that is in training; None where that is no wonder.
 
-    Rows of a table of few values repeat as often within training, two grids of evenly spaced places have some in common, and
-    beside all combinations of some switches nothing is new.
+    Examples without a label count for none, such as a graph's nodes of the other split. Rows of a table of few values repeat as
+    often within training, two grids of evenly spaced places have some in common, and beside all combinations of some switches
+    nothing is new.
     """
     if seen.is_complete():
         return None
     repeated = 1 - len(set(seen.hashes)) / seen.count
-    shared = _shared_fraction(held_out, seen)
+    there = set(seen.of_labelled())
+    shared = sum(example in there for example in held_out.of_labelled()) / held_out.count
     if seen.on_a_grid() and shared < 1:  # places of a curve or a surface: two grids meet at their ends, or at every other point
         return None
     return None if shared <= 3 * repeated else shared

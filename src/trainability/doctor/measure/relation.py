@@ -65,7 +65,7 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     if len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) != 1:
         return None
     inputs, targets = (torch.cat([t.cpu() for t in part])[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
-    labelled = _is_labelled(targets)
+    labelled = is_labelled(targets)
     inputs, targets = inputs[labelled], targets[labelled]
     if targets.dim() == 1 and not targets.is_floating_point() and len(targets) - _most_frequent(targets) < _FEWEST_OTHERS:
         return None
@@ -75,7 +75,7 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
 
 
-def _is_labelled(targets: Tensor) -> Tensor:
+def is_labelled(targets: Tensor) -> Tensor:
     """Which examples have a label, where one number below zero beside classes from 0 marks those that have none."""
     everywhere = torch.ones(len(targets), dtype=torch.bool)
     if targets.dim() != 1 or targets.is_floating_point() or targets.dtype == torch.bool:

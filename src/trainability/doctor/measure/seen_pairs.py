@@ -12,7 +12,7 @@ from torch import Tensor
 from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.randomness import randomness_restored
-from trainability.doctor.measure.relation import FEWEST_EXAMPLES, pair_of, relation
+from trainability.doctor.measure.relation import FEWEST_EXAMPLES, is_labelled, pair_of, relation
 from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.target_order import sorted_samples
 from trainability.doctor.readings import Overwritten
@@ -118,6 +118,8 @@ def _compared(kept: list[tuple[Tensor, Tensor]]) -> Relation | None:
     if _are_places(kept):
         return None
     inputs, targets = (torch.cat([t.cpu() for t in part]) for part in zip(*kept, strict=True))
+    labelled = is_labelled(targets)
+    inputs, targets = inputs[labelled], targets[labelled]
     first: dict[bytes, int] = {}
     for place, example in enumerate(zip(_rows_of(inputs), _rows_of(targets), strict=True)):
         first.setdefault(b"".join(example), place)

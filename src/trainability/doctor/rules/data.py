@@ -45,8 +45,8 @@ def label_range(evidence: Evidence) -> list[Finding]:
         given the index of the blank between two other labels.
     Why: cross-entropy indexes the logits with the label. A label outside the range raises on the CPU; on a GPU it stops the
         process, often many steps later. CTC's blank is not a symbol: decoders leave it out.
-    What fools it: labels that the loss ignores on purpose (ignore_index=-100). Labels beyond the part that the audit reads are
-        not seen.
+    What fools it: labels that the loss ignores on purpose, other than -100, the default of ignore_index. Labels beyond the part
+        that the audit reads are not seen.
     Fix: map labels to 0 .. C - 1, and give the head C outputs.
     Source: `torch.nn.functional.cross_entropy`; the same check in preflight-ml.
     """

@@ -95,7 +95,8 @@ def _falls_late(evidence: Evidence, relation: Relation) -> bool:
     still = [s for s in steps if s.step <= reading.WINDOW_STEPS or s.step * each <= _PASSES * size]
     windows = range(0, len(still), reading.WINDOW_STEPS)
     means = [statistics.fmean(s.loss for s in still[i : i + reading.WINDOW_STEPS]) for i in windows]
-    return each > 0 and bool(means) and min(means) > _STILL * level
+    # Where every step is given all examples, each is a pass, and few of them say nothing.
+    return 0 < each < size and bool(means) and min(means) > _STILL * level
 
 
 def _number_of_examples(seen: int, different: int) -> float | None:
