@@ -95,6 +95,7 @@ SETS = (
     "twenty",
     "twentyone",
     "twentytwo",
+    "twentythree",
 )
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0

@@ -932,6 +932,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "heavy_dropout": Example(
         {
+            "error": fact(heavy_dropout=("drop",), dropout=1.0),
             "warning": fact(heavy_dropout=("drop",), dropout=0.95),
             "hint": dataclasses.replace(fact(heavy_dropout=("drop",), dropout=0.9), steps=steps(FALLING), num_classes=10),
         },

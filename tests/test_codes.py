@@ -807,6 +807,7 @@ CODES = {
     "wrong_sign.pairs where none are nearer": (paired(5.1), paired(5.1, nearer=2.1)),
     "ignored_end.last": (fact(unread_words="last"), fact()),
     "ignored_end.padding": (fact(unread_words="all"), fact()),
+    "heavy_dropout.function": (fact(function_dropout=0.95), fact(function_dropout=0.94)),
     "heavy_dropout.answers": (fact(dropped_answers=0.4), fact()),
     "heavy_dropout.state": (fact(dropped_state=("drop", 0.5, 10)), fact(dropped_state=("drop", 0.5, 9))),
     "activation_scale.third_sine": (fact(third_sine_of=8.1), fact(third_sine_of=7.9)),

@@ -143,6 +143,7 @@ class Facts:
         rates_twice: what makes outputs ("exp", "softplus", "relu", "abs", "sigmoid") that `poisson_nll_loss` takes exp of.
         heavy_dropout: names of dropout modules with a probability of `LARGE_DROPOUT` or more.
         dropout: the largest probability among them.
+        function_dropout: the largest share that dropout drops which the model calls as a function, from `LARGE_DROPOUT` on.
         dropped_answers: share of the model's answers that dropout puts to zero in training.
         dropped_state: a dropout module that the state of a recurrence goes through at every step, its probability, and steps.
         no_statistics: a batch norm that keeps no running statistics; and how many examples a batch of training has, and one of
@@ -375,6 +376,7 @@ class Facts:
     rates_twice: str | None = None
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None
+    function_dropout: float | None = None
     dropped_answers: float | None = None
     dropped_state: tuple[str, float, int] | None = None
     no_statistics: tuple[str, int | None, int | None] | None = None

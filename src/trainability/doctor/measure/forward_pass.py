@@ -18,6 +18,7 @@ from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.chains import Chains
 from trainability.doctor.measure.columns import sines_behind
 from trainability.doctor.measure.divided import Divided
+from trainability.doctor.measure.dropping_calls import DroppingCalls
 from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
@@ -102,7 +103,7 @@ class ForwardPass(TorchFunctionMode):
         self.marks: Tensor | None = None
         self.marked: tuple[str, Tensor] | None = None
         self._ignored: tuple[int, float] | None = None
-        self.divided, self.extremes = Divided(), FilledExtremes()
+        self.divided, self.extremes, self.dropping = Divided(), FilledExtremes(), DroppingCalls()
         self.looks_up = self.takes_sine = self.weighs_examples = self.asks_itself = self.adds_terms = False
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
@@ -208,6 +209,7 @@ class ForwardPass(TorchFunctionMode):
         if name in ("cross_entropy", "nll_loss") and self._ignored is None and len(args) > 1:
             self._ignored = self._ignores(args, kwargs)
         self.looks_up |= name in _TABLES
+        self.dropping.see(func, args, kwargs)
         self.wrong_argument = self.wrong_argument or wrong_argument(name, args, kwargs)
         self.weighs_examples |= weighs_examples(name, args, kwargs)
         result = func(*args, **kwargs)
@@ -339,6 +341,7 @@ class ForwardPass(TorchFunctionMode):
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),
             "filled_extreme": self.extremes.found,
+            "function_dropout": self.dropping.largest,
             "softened": self.divided.softened,
             "distilled": self.divided.distilled if not self.adds_terms else None,
             "ignored_class": self._ignored,

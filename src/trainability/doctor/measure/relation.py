@@ -66,6 +66,8 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
         return None
     inputs, targets = (torch.cat([t.cpu() for t in part])[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
     labelled = is_labelled(targets)
+    if len(pairs) == 1 and not bool(labelled.all()):
+        return None  # of a graph's nodes, which go by their neighbours, too
     inputs, targets = inputs[labelled], targets[labelled]
     if targets.dim() == 1 and not targets.is_floating_point() and len(targets) - _most_frequent(targets) < _FEWEST_OTHERS:
         return None

@@ -12,8 +12,12 @@ _MANY_STEPS = 300  # steps of a run that show that it does not learn
 
 
 @rule(
-    severities=("warning", "hint"),
+    severities=("error", "warning", "hint"),
+    verdict="dead",
     explains=(
+        "flat_loss",
+        "zero_gradient",
+        "weights_decayed",
         "plateau",
         "prediction_collapse",
         "dead_units",
@@ -28,26 +32,35 @@ _MANY_STEPS = 300  # steps of a run that show that it does not learn
 def heavy_dropout(evidence: Evidence) -> list[Finding]:
     """Dropout leaves almost no units, or drops answers.
 
-    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, or a warning where a run of 300 steps or more
-        has not learned and its loss no longer falls, or a rehearsal of 50 steps leaves nine tenths of the loss. Code `state`:
-        the whole state of a recurrence goes through the same dropout module at each step, which leaves less than a thousandth
-        of it over a sequence; a hint below 0.5. Code `answers`: in training, at least 2 % of the answers that the loss compares
-        with targets are exactly zero, at places that are drawn anew, and in evaluation none are; a hint where the program
-        learns.
+    Fires: a dropout module has a probability of 0.95 or more; an error where it is 1. From 0.8 a hint, or a warning where a run
+        of 300 steps or more has not learned and its loss no longer falls, or a rehearsal of 50 steps leaves nine tenths of the
+        loss. Code `function`: the same of `torch.nn.functional.dropout` as it is called in training. Code `state`: the whole
+        state of a recurrence goes through the same dropout module at each step, which leaves less than a thousandth of it over
+        a sequence; a hint below 0.5. Code `answers`: in training, at least 2 % of the answers that the loss compares with
+        targets are exactly zero, at places that are drawn anew, and in evaluation none are; a hint where the program learns.
     Why: `torch.nn.Dropout(p)` takes the probability of dropping a unit, while other libraries and papers give the probability
         of keeping it: a p of 0.99 that was meant as the latter leaves one unit in a hundred, with ten times the spread in the
-        output.
-        An answer that is dropped has no gradient, and the others are trained to be (1 - p) times what they should be.
+        output. `dropout(x, self.training)` takes True for p, which is 1: nothing is left in training, and nothing is dropped in
+        evaluation. An answer that is dropped has no gradient, and the others are trained to be (1 - p) times what they should
+        be.
     What fools it: input masks for masked training that are drawn by a dropout module.
-    Fix: torch.nn.Dropout(1 - p); for `answers`, no dropout behind the last layer.
+    Fix: torch.nn.Dropout(1 - p); for `function`, p=0.5 and training=self.training by name; for `answers`, no dropout behind the
+        last layer.
     Source: Srivastava et al., Dropout, JMLR 2014 (p is the share to keep); `torch.nn.Dropout` (p is the share to drop).
     """
     facts = evidence.facts
     if found := _of_answers(reading.facts(evidence).dropped_answers, reading.has_learned(evidence)):
         return found
-    if facts is None or facts.dropout is None:
+    share = max(reading.facts(evidence).dropout or 0.0, reading.facts(evidence).function_dropout or 0.0)
+    if facts is None or not share:
         return _forgetful(reading.facts(evidence).dropped_state)
-    heavy = facts.dropout >= HEAVY_DROPOUT
+    by_function, heavy = share != facts.dropout, share >= HEAVY_DROPOUT
+    by = "dropout()" if by_function else facts.heavy_dropout[0] or "the model"
+    remedy = f"torch.nn.Dropout({1 - share:.2g})"
+    if by_function:
+        remedy = f"torch.nn.functional.dropout(x, p={1 - share if share < 1 else 0.5:.2g}, training=self.training)"
+    elif share == 1:
+        remedy = "torch.nn.Dropout(0.5), or none"
     if evidence.steps:
         long = reading.num_steps(evidence) >= _MANY_STEPS  # a net that drops four fifths learns, but slowly
         stays = long and not reading.has_learned(evidence) and not still_falls(evidence)
@@ -57,13 +70,16 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="heavy_dropout",
-            severity="warning" if heavy or stays else "hint",
-            seen=f"{facts.heavy_dropout[0] or 'the model'} drops {100 * facts.dropout:.1f} % of its input",
-            measurements=(Measurement(name="dropped share", value=facts.dropout, threshold=threshold),),
-            cause="the share to keep was passed, where torch takes the share to drop",
-            remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
+            code="heavy_dropout.function" if by_function else "heavy_dropout",
+            severity="error" if share == 1 else "warning" if heavy or stays else "hint",
+            seen=f"{by} drops {100 * share:.1f} % of its input",
+            measurements=(Measurement(name="dropped share", value=share, threshold=threshold),),
+            cause="the second argument of dropout() is p, the share to drop: a flag in its place is 1"
+            if by_function and share == 1
+            else "the share to keep was passed, where torch takes the share to drop",
+            remedy=remedy,
             source="Dropout, JMLR 2014; torch.nn.Dropout",
-            layers=facts.heavy_dropout,
+            layers=() if by_function else facts.heavy_dropout,
         )
     ]
 
