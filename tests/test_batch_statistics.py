@@ -38,6 +38,7 @@ def net(norm: str, **settings: Any) -> nn.Module:
         ("batch", 4.0, 32, {}, False),
         ("batch", 4.0, 1, {"track_running_stats": False}, False),
         ("batch", 4.0, 32, {"momentum": 0.5}, False),
+        ("batch", 4.0, 1, {"momentum": 0.01}, True),
     ],
 )
 def test_small_batches_whose_levels_differ(norm: str, spread: float, size: int, settings: dict, found: bool) -> None:

@@ -513,6 +513,15 @@ def outdone(other: float, *, own: float = 1.1, scale: float = 0.1, multiple: flo
     return rehearsed(60, task=task, reference=looks, critical=critical, other_rates=(tried,), remedy_rates=(tried,))
 
 
+def swinging(momentum: float, *, last: float = 1.2, first: float = 51.0) -> Evidence:
+    """A loss that swings above the best constant answer's cost of 1 under SGD with this momentum."""
+    looks = tuple(Observation(step=10 * k, loss=x) for k, x in enumerate((3.0, 1.2, 1.4, 1.2, 1.4, 1.2, last)))
+    critical = tuple((step, along(x)) for step, x in ((1, first), (30, 1.0), (59, 1.0)))
+    task = Task(kind="regression", loss="mse_loss", target="[1]", chance=1.0, floor=0.0)
+    seen = rehearsed(60, task=task, reference=looks, critical=critical)
+    return dataclasses.replace(seen, optimizer=OptimizerSettings(name="SGD", lr=0.1, momentum=momentum))
+
+
 def at_their_limits(share: float, *, last: float = 0.6) -> Evidence:
     """Three tanh layers and a head, that share of them saturated before the first step, and a loss that falls to this."""
     layers = tuple(layer(f"l{i}", kind="linear", activation="tanh", saturated_fraction=share) for i in range(3))
@@ -677,6 +686,9 @@ CODES = {
     "overfit.loss": (sure_and_wrong(0.9), sure_and_wrong(0.7)),
     "overfit.loss of a loss that fell": (sure_and_wrong(0.9), sure_and_wrong(0.9, train=0.6)),
     "overfit.loss that rose above chance": (sure_and_wrong(0.9), sure_and_wrong(0.9, last=2.2)),
+    "long_momentum.swings": (swinging(0.98), swinging(0.979)),
+    "long_momentum.swings of a loss that falls": (swinging(0.99), swinging(0.99, last=0.99)),
+    "long_momentum.swings of steps that are long at once": (swinging(0.99), swinging(0.99, first=49.0)),
     "long_momentum.betas": (exchanged(0.9), exchanged(0.995)),
     "loss_at_start.falls": (far_off(1.1e5), far_off(0.9e5)),
     "shuffled_labels.unrelated": (made(0.95), made(0.85)),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +16,7 @@ from trainability.doctor.measure.loop import Loop
 from trainability.doctor.measure.loss_number import scalar
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 
-_LEFT = 0.1  # of the statistics of earlier weights, that may remain
-_MOST_PASSES, FEWEST_BATCHES = 60, 4
+FEWEST_BATCHES = 4
 
 
 def by_batch_and_running(
@@ -27,8 +24,8 @@ def by_batch_and_running(
 ) -> tuple[float, float, int] | None:
     """Compare the two statistics that batch norm has, with nothing else between training and evaluation.
 
-    The weights stay as the rehearsal left them, dropout is off, and the running statistics are brought up to date first, by
-    batches as the loop draws them: while weights change fast they lag behind in any program.
+    The weights stay as the rehearsal left them, dropout is off, and the running statistics are first measured anew, as means
+    over the batches: while weights change fast they lag behind in any program, the more so the deeper it is.
 
     Args:
         loop: after its steps.
@@ -44,16 +41,17 @@ def by_batch_and_running(
     norms = [m for m in layers if isinstance(m, _BatchNorm) and m.training and m.track_running_stats and m.momentum]
     if not norms or loop.forward_only is None or loop.opposed or len(loop.models) != 1:
         return None
-    slowest = min(m.momentum or 1.0 for m in norms)
-    passes = math.ceil(math.log(_LEFT) / math.log1p(-min(slowest, 0.99)))
-    if passes > _MOST_PASSES or len(batches) < FEWEST_BATCHES or passes + 2 * len(batches) > most_passes:
+    if len(batches) < FEWEST_BATCHES or 3 * len(batches) > most_passes:
         return None
     others = [m for m in layers if isinstance(m, _DropoutNd) and m.training]
     with loop.undisturbed(afresh=False), randomness_restored(), torch.no_grad():
-        modes = [(m, m.training) for m in (*norms, *others)]
+        modes, momenta = [(m, m.training) for m in (*norms, *others)], [m.momentum for m in norms]
         try:
             set_modes(others, training=False)
-            for batch in itertools.islice(itertools.cycle(batches), passes):
+            for module in norms:
+                module.reset_running_stats()
+                module.momentum = None  # a mean of all
+            for batch in batches:
                 _loss(loop, batch, state)
             kept = [(b, b.clone()) for m in norms for b in m.buffers()]
             own = statistics.fmean(_loss(loop, batch, state) for batch in batches)
@@ -64,6 +62,8 @@ def by_batch_and_running(
         finally:
             for module, training in modes:
                 module.training = training
+            for module, momentum in zip(norms, momenta, strict=True):
+                module.momentum = momentum
     return own, running, batch_size(batches[0]) or 0
 
 

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence, OptimizerSettings
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
@@ -23,94 +23,6 @@ OF_NO_NORM = (
     "constant_as_good",
     "loss_at_start",
 )
-DAMPED = 0.1  # of lr times gradient: the step under a steady gradient; a mean of gradients, dampening=momentum, gives 1
-LONG_MEMORY_STEPS = 200.0  # of momentum: 0.995; usual values remember 10 (0.9) or 100 (0.99) steps
-
-
-@rule(
-    severities=("warning", "hint"),
-    explains=(
-        "exploding_gradient",
-        "oscillation",
-        "loss_cliff",
-        "plateau",
-        "not_finite",
-        "dead_units",
-        "update_ratio",
-        "prediction_collapse",
-        "saturation",
-        "unreached_parameter",
-    ),
-)
-def long_momentum(evidence: Evidence) -> list[Finding]:
-    """Momentum averages over hundreds of steps, or more than the run has.
-
-    Fires: momentum is 0.995 or more (it averages over 200 steps or more). A hint once the loss is below chance and does not
-        rise. Code `betas`: for Adam and similar optimizers, beta1 ** 2 is not below the root of beta2; always a warning where
-        beta1 is the larger of the two. Code `dampening`: 1 - dampening is less than a tenth of 1 - momentum.
-    Why: the step is the sum of all gradients, each weighted by momentum to the power of its age. With 0.999 it grows to a
-        thousand times the gradient, and goes on for that long after the gradient has reversed: the loss oscillates or diverges.
-        Dampening scales every gradient but the first, so that their sum comes to (1 - dampening) / (1 - momentum) of the
-        gradient; at 1 only the first gradient counts.
-    What fools it: dampening, and huge batches over very long runs.
-    Fix: momentum=0.9.
-    Source: Goh, Why Momentum Really Works, Distill 2017: 1 / (1 - momentum) steps are remembered.
-    """
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    if settings is not None and settings.betas is not None and settings.betas[0] ** 2 >= math.sqrt(settings.betas[1]):
-        return [_betas(evidence, settings.name, *settings.betas)]
-    momentum = settings.momentum if settings is not None else None
-    if settings is not None and momentum and 1 - (settings.dampening or 0.0) < DAMPED * (1 - momentum):
-        return [_dampened(evidence, settings, momentum)]
-    if settings is None or momentum is None or not momentum >= 1 - 1 / LONG_MEMORY_STEPS:
-        return []
-    memory = 1 / (1 - momentum) if momentum < 1 else math.inf
-    fine = reading.has_learned(evidence) and reading.trend(evidence) != "rising"
-    return [
-        Finding(
-            rule="long_momentum",
-            severity="hint" if fine else "warning",
-            seen=f"momentum {momentum:g} averages the gradients of {memory:,.0f} steps",
-            measurements=(Measurement(name="steps averaged", value=memory, unit="steps", threshold=LONG_MEMORY_STEPS),),
-            cause="steps continue in a direction that the gradient left long ago, and add up",
-            remedy=f"{settings.name}(..., momentum=0.9)",
-            source="Why Momentum Really Works, Distill 2017",
-        )
-    ]
-
-
-def _dampened(evidence: Evidence, settings: OptimizerSettings, momentum: float) -> Finding:
-    """Only a small part of each gradient enters the momentum."""
-    entering = 1 - (settings.dampening or 0.0)
-    return Finding(
-        rule="long_momentum",
-        code="long_momentum.dampening",
-        severity="hint" if reading.has_learned(evidence) else "warning",
-        seen=f"with dampening {settings.dampening:g}, only {entering:.2g} of each gradient but the first enters the momentum",
-        measurements=(
-            Measurement(name="steps over learning rate times gradient", value=entering / (1 - momentum), threshold=DAMPED),
-        ),
-        cause="steps are those of a far smaller learning rate" if entering > 0 else "no gradient but the first moves anything",
-        remedy=f"{settings.name}(..., dampening=0)",
-        source="PyTorch, torch.optim.SGD",
-        explains=("untrained_parameter", "unmoved_parameter", "slow_start"),
-    )
-
-
-def _betas(evidence: Evidence, name: str, first: float, second: float) -> Finding:
-    """The numerator of the step averages over more steps than its denominator."""
-    learned = reading.has_learned(evidence)
-    return Finding(
-        rule="long_momentum",
-        code="long_momentum.betas",
-        # Swapped, they are a mistake even in a run that learns with them.
-        severity="warning" if second < first or not learned or reading.trend(evidence) == "rising" else "hint",
-        seen=f"betas=({first:g}, {second:g}): the mean of the gradients covers more steps than the mean of their squares",
-        measurements=(Measurement(name="beta1 ** 2 over root of beta2", value=first**2 / math.sqrt(second), threshold=1.0),),
-        cause="the two betas are swapped" if second < first else "beta2 is too small for beta1",
-        remedy=f"{name}(..., betas=(0.9, 0.999))",
-        source="Kingma and Ba, Adam, ICLR 2015, theorem 4.1",
-    )
 
 
 @rule(severities=("error",), verdict="cannot tell")
