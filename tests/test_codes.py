@@ -35,6 +35,7 @@ from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, Sample
 from trainability.doctor.facts import Facts, LossGraph, Unreached
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
+from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.opponents import IdleLoss
 from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
@@ -522,6 +523,21 @@ def swinging(momentum: float, *, last: float = 1.2, first: float = 51.0) -> Evid
     return dataclasses.replace(seen, optimizer=OptimizerSettings(name="SGD", lr=0.1, momentum=momentum))
 
 
+def learned_by_heart(hits: float, *, passes: float = 10.0, training: float = 0.1, loss: float = 2.0) -> Evidence:
+    """What a script's own evaluation pass shows of five classes."""
+    seen = HeldOutSeen(
+        step=500,
+        num_examples=400,
+        hits=hits,
+        most_frequent=0.2,
+        loss=loss,
+        constant_loss=1.6,
+        training_loss=training,
+        passes=passes,
+    )
+    return fact(held_out=(seen,))
+
+
 def at_their_limits(share: float, *, last: float = 0.6) -> Evidence:
     """Three tanh layers and a head, that share of them saturated before the first step, and a loss that falls to this."""
     layers = tuple(layer(f"l{i}", kind="linear", activation="tanh", saturated_fraction=share) for i in range(3))
@@ -683,6 +699,10 @@ CODES = {
     "exploding_gradient": (broken((1.0, 1.1)), broken((1.0, 0.9))),
     "gain_budget_high": (blown(33.0), blown(31.0)),
     "target_scale": (far_targets(math.nan), far_targets(2.3)),
+    "overfit.by_heart": (learned_by_heart(0.6), learned_by_heart(0.61)),
+    "overfit.by_heart of few passes": (learned_by_heart(0.5), learned_by_heart(0.5, passes=9.0)),
+    "overfit.by_heart of a loss that falls": (learned_by_heart(0.5), learned_by_heart(0.5, training=0.2)),
+    "overfit.by_heart of answers that are not sure": (learned_by_heart(0.5), learned_by_heart(0.5, loss=1.5)),
     "overfit.loss": (sure_and_wrong(0.9), sure_and_wrong(0.7)),
     "overfit.loss of a loss that fell": (sure_and_wrong(0.9), sure_and_wrong(0.9, train=0.6)),
     "overfit.loss that rose above chance": (sure_and_wrong(0.9), sure_and_wrong(0.9, last=2.2)),

@@ -9,6 +9,7 @@ from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.beyond_a_constant import beyond_a_constant, rare_classes
+from trainability.doctor.rules.by_heart import by_heart, sure_and_wrong
 from trainability.doctor.rules.constant_solution import solved_by_constant
 from trainability.doctor.rules.rehearsed_constant import Found, rehearsal_at_constant
 from trainability.doctor.rules.rule import rule
@@ -232,7 +233,9 @@ def overfit(evidence: Evidence) -> list[Finding]:
     Fires: three or more evaluations of both splits, with a gap of 0.1 or more in accuracy at the last, larger than at the
         middle one, which is larger than at the first; a warning from 0.3. Code `loss`: three or more validation losses, the
         last above chance and at least 1.25 times the lowest, while the training loss is below a quarter of chance; a warning
-        where the validation error is at least 0.9 of chance.
+        where the validation error is at least 0.9 of chance. Code `by_heart`: in a watched script, after ten passes over the
+        training data or more, cross-entropy is a tenth of the best constant answer's cost or less, while in the last evaluation
+        pass it is above that cost and the error 0.3 of such an answer's or more; a warning from half of it.
     Why: a gap alone is normal; a gap that grows means that what is learned no longer generalises.
     What fools it: splits of a few hundred images, where the gap is noise, and training errors measured with dropout on, which
         hide it. A few validation examples with confident wrong answers raise the validation loss while the error still falls.
@@ -246,7 +249,7 @@ def overfit(evidence: Evidence) -> list[Finding]:
         if same:
             gaps.append((held_out.top1_error or 0.0) - (same[0].top1_error or 0.0))
     if len(gaps) < 3 or gaps[-1] < 0.1 or not gaps[-1] > gaps[len(gaps) // 2] > gaps[0]:
-        return _sure_and_wrong(evidence)
+        return sure_and_wrong(evidence) or by_heart(evidence)
     return [
         Finding(
             rule="overfit",
@@ -256,35 +259,6 @@ def overfit(evidence: Evidence) -> list[Finding]:
             cause="the net memorises its training examples",
             remedy="more augmentation, weight decay or dropout; or stop at the best validation step",
             source="AutoTrainer, ICSE 2021",
-        )
-    ]
-
-
-def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
-    """The validation loss has risen above chance while the training loss is far below it."""
-    held_out = [e for e in evidence.evaluations if e.split == "validation" and e.loss is not None and math.isfinite(e.loss)]
-    losses = [e.loss or 0.0 for e in held_out]
-    chance, recent = reading.chance_loss(evidence), reading.recent_loss(evidence)
-    if len(losses) < 3 or chance is None or recent is None or recent > 0.25 * chance or losses[-1] < 1.25 * min(losses):
-        return []
-    error, at_chance = held_out[-1].top1_error, 1 - math.exp(-chance)
-    said = f", and {100 * error:.1f} % of its examples are wrong" if error is not None else ""
-    if losses[-1] <= chance:
-        return []
-    return [
-        Finding(
-            rule="overfit",
-            code="overfit.loss",
-            severity="warning" if error is not None and error >= 0.9 * at_chance else "hint",
-            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance (ln C, {chance:.3g}){said}"
-            f", while the training loss fell to {recent:.3g}",
-            measurements=(
-                Measurement(name="validation loss over chance", value=losses[-1] / chance, threshold=1.0),
-                Measurement(name="training loss over chance", value=recent / chance, threshold=0.25),
-            ),
-            cause="what is learned holds for the training examples only",
-            remedy="compare the splits: trainability check with the validation loader; then more data, augmentation or decay",
-            source="own; AutoTrainer, ICSE 2021",
         )
     ]
 
