@@ -53,6 +53,7 @@ from trainability.doctor.readings import (
     SameWithin,
     SeriesAhead,
     ShortLength,
+    ShrunkInput,
     TurnedApart,
 )
 from trainability.doctor.rehearsed import (
@@ -538,6 +539,9 @@ def learned_by_heart(hits: float, *, passes: float = 10.0, training: float = 0.1
     return fact(held_out=(seen,))
 
 
+SHRUNK = ShrunkInput(layer="first", factor=1 / 255, given=0.001, loaded=0.25)
+
+
 def at_their_limits(share: float, *, last: float = 0.6) -> Evidence:
     """Three tanh layers and a head, that share of them saturated before the first step, and a loss that falls to this."""
     layers = tuple(layer(f"l{i}", kind="linear", activation="tanh", saturated_fraction=share) for i in range(3))
@@ -906,6 +910,7 @@ CODES = {
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.rounded": (in_steps((0, 128.0, 3)), in_steps(None)),
     "input_scale.filled": (of_filled(((2, -14.0, 0.03, 210.0),)), of_filled(())),
+    "input_scale.twice": (fact(readings=Readings(shrunk=SHRUNK)), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
     "misread_heads.frames": (
         fact(graph=LossGraph(heads=MisreadHeads(kind="places", given=(32, 8, 16, 30), made=(32, 30, 128)))),

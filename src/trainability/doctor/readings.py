@@ -339,6 +339,23 @@ class PlaceBlind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShrunkInput:
+    """What a model makes of its input before the first layer.
+
+    Attributes:
+        layer: that is given it.
+        factor: between the loader's numbers and those.
+        given: their standard deviation.
+        loaded: that of the loader's.
+    """
+
+    layer: str
+    factor: float
+    given: float
+    loaded: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -367,6 +384,7 @@ class Readings:
         boxes_crossed: of boxes whose first two numbers a loss subtracts from the last two, the share of those with a negative
             width or height; None where it does not.
         odd_likelihood: of a binary cross-entropy of probabilities, the share of the targets outside [0, 1]; None without one.
+        shrunk: what the first layer is given of the input, which the model has scaled down; None where it has not.
         far_mark: the greater of two values of the targets, of which the other is 0, beside outputs between 0 and 1 under a loss
             that goes by its size; None without one.
         smeared_edges: in maps of classes, of the edges that go through other classes, the share of those that go through what
@@ -433,6 +451,7 @@ class Readings:
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None
     odd_likelihood: float | None = None
+    shrunk: ShrunkInput | None = None
     far_mark: float | None = None
     smeared_edges: tuple[float, int] | None = None
     idle_norms: tuple[str, ...] = ()

@@ -244,7 +244,10 @@ def _questions(
         "pairs in another order": lambda known: {
             "readings": replace(known.readings, one_way=one_way_pairs(callable_model(seen), seen.inputs, seen.target()))
         },
-        "tensors that the model is given": lambda known: {"all_given": seen.all_given()},
+        "tensors that the model is given": lambda known: {
+            "all_given": seen.all_given(),
+            "readings": replace(known.readings, shrunk=seen.given.shrunk),
+        },
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "places that do not count": lambda known: {
             "readings": replace(known.readings, place_blind=place_blind(seen, batches) if known.order_blind is None else None)

@@ -69,6 +69,7 @@ def first_facts(
             edges=edges_of(model, sampler.tape.calls if sampler.tape else ()),
             ahead=sampler.tape.own_series.found if sampler.tape is not None else None,
             has_only_scalars=has_only_scalars(model),
+            shrunk=sampler.tape.given.shrunk if sampler.tape is not None else None,
         ),
         made_anew=sampler.tape.made_inside.shapes() if sampler.tape is not None else (),
         cut_steps=sampler.tape.handed_on.num_reached(loss) if sampler.tape is not None else None,

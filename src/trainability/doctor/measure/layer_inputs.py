@@ -17,6 +17,8 @@ from trainability.doctor.measure.featureless import answers_differ, has_edges
 from trainability.doctor.measure.hidden_words import HiddenWords
 from trainability.doctor.measure.misread_places import viewed_input, viewed_steps
 from trainability.doctor.measure.pooled import PooledNorms
+from trainability.doctor.measure.shrunk_input import shrunk_input
+from trainability.doctor.readings import ShrunkInput
 
 _LARGE = 10.0  # of inputs of a layer
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
@@ -37,6 +39,7 @@ class LayerInputs:
         hidden: looks for attention that hides the words.
         viewed: the batch itself, as a view gives it to a layer, with its sizes swapped; None if no layer is given that.
         reads_unbatched: a recurrent layer is given (steps, features), a sequence without a dimension for examples.
+        shrunk: the first layer is given data that the model has scaled down to next to nothing; None if it is not.
         columns: layers that are given one column, one number for all examples, and how many these are.
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
     """
@@ -48,6 +51,7 @@ class LayerInputs:
         self.viewed: MisreadHeads | None = None
         self._steps: dict[str, int] = {}
         self._loud: tuple[str, int, float] | None = None
+        self.shrunk: ShrunkInput | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
         self._falling: tuple[str, float] | None = None
@@ -86,7 +90,7 @@ class LayerInputs:
         # A network that has weights beside its layers need not multiply its own input with them.
         is_layer = not any(p.dim() > 1 for child in module.children() for p in child.parameters())
         if is_layer and isinstance(given, Tensor) and given.is_floating_point() and given.numel() > 1:
-            self._note_scale(given)
+            self._note_scale(name, given)
         self.reads_unbatched |= isinstance(module, nn.RNNBase) and isinstance(args[0], Tensor) and args[0].dim() == 2
         sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
         if sequential and isinstance(given, Tensor) and given.dim() == 3:
@@ -113,7 +117,7 @@ class LayerInputs:
             if constant and has_edges(plain, (t for _, t in self.batch)):
                 self._of_nodes.add(name)
 
-    def _note_scale(self, given: Tensor) -> None:
+    def _note_scale(self, name: str, given: Tensor) -> None:
         """Note how large a layer's input is; and whether one that no layer has made is near mean 0 and deviation 1.
 
         What the first layer is given may still have a gradient: of frequencies that are learned, or of the input itself.
@@ -121,6 +125,8 @@ class LayerInputs:
         values = given.detach().float()
         mean, std = float(values.mean()), float(values.std())
         is_first = not self._largest
+        if is_first:
+            self.shrunk = shrunk_input(name, given, self.batch)
         self._largest = max(self._largest, math.hypot(mean, std))
         if is_first or not given.requires_grad:
             if values.dim() == 4:  # images: channels apart from each other tell no example from another

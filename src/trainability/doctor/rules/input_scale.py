@@ -10,6 +10,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LOUD_COLUMN, Facts
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.layer_table import number
 from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.outlook_limits import HAS_LEARNED, WILL_TRAIN
 from trainability.doctor.rules.rule import rule
@@ -66,10 +67,12 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         given data in which one column has an rms of 300 or more, and half of the columns at most 10, or a hundredth of it. Code
         `filled`: the least or the greatest number of a column of a table occurs in 0.3 % of the rows and five of them or more,
         and is ten standard deviations of the others from the nearest of them; a warning where 50 rehearsed steps leave the loss
-        above half of what a constant costs. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or
-        to mean 0 and standard deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a
-        warning where a run of 100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost;
-        else a hint.
+        above half of what a constant costs. Code `twice`: the first layer with weights is given the loader's numbers times a
+        constant (another one may be added), with a standard deviation below 0.02, where the loader's have 0.05 or more; a hint
+        where normalisation follows, or the program learns. Code `each`: every example is scaled by its own values, to the range
+        from 0 to 1 or to mean 0 and standard deviation 1, the loss is of a difference, and 5 % or more of the targets are
+        outside [0, 1]; a warning where a run of 100 steps or more has ended, or stands still, above a tenth of the best
+        constant answer's cost; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: for `rounded`, levels set at these values on purpose. Silent where inputs are looked up in an embedding, or
@@ -80,7 +83,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     """
     found = _of_all_channels(evidence)
     found = _rounded(evidence, found) or found
-    for other in (_loud_column(evidence), _filled_columns(evidence), _own_scale(evidence)):
+    for other in (_loud_column(evidence), _filled_columns(evidence), _own_scale(evidence), _shrunk(evidence)):
         found = other if other and all(finding.severity == "hint" for finding in found) else found
     return found
 
@@ -311,6 +314,34 @@ def _filled_columns(evidence: Evidence) -> list[Finding]:
             remedy="before scaling, replace it by NaN, compute mean and standard deviation without it (numpy.nanmean, "
             "numpy.nanstd), and fill with the mean, with a further column that says where",
             source="own; values compared",
+        )
+    ]
+
+
+def _shrunk(evidence: Evidence) -> list[Finding]:
+    """Input that was scaled where it was loaded, and is scaled again in the model."""
+    found = reading.facts(evidence).readings.shrunk
+    if found is None:
+        return []
+    probe = evidence.probe
+    layers = reading.latest_layers(evidence)
+    absorbed = probe.structure == "normalised" if probe is not None else _is_normalised(layers)
+    learns = reading.has_learned(evidence) or _trains_all_the_same(evidence, only_small=False)
+    return [
+        Finding(
+            rule="input_scale",
+            code="input_scale.twice",
+            severity="hint" if absorbed or learns else "warning",
+            seen=f"the loader yields numbers with standard deviation {found.loaded:.2g}; the model multiplies them by "
+            f"{number(found.factor)}, and {found.layer or 'its first layer'} is given {found.given:.2g}",
+            measurements=(
+                Measurement(name="standard deviation in front of the first layer", value=found.given, threshold=0.02),
+            ),
+            cause="the input is scaled down twice, as by ToTensor and a division by 255 in forward: beside the biases, what "
+            "tells examples apart is hardly there",
+            remedy="scale the input in one place only: leave out the one in the model",
+            source="LeCun et al., Efficient BackProp, 1998, section 4.3",
+            layers=(found.layer,) if found.layer else (),
         )
     ]
 
