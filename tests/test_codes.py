@@ -1021,6 +1021,10 @@ CODES = {
     ),
     "update_ratio.small far from the targets": (stays_far(3100.0), stays_far(2900.0)),
     "update_ratio.small of a loss that moves": (stays_far(3100.0), stays_far(3100.0, last=19.5)),
+    "unreachable_target.normalised": (
+        fact(readings=Readings(normed_answers=(2, 0.3))),
+        fact(readings=Readings(normed_answers=(2, 0.29))),
+    ),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),
     "unread_ends.reversed": (fact(reversed_ends=("[3]", 0.1)), fact()),
     "idle_loss.overwritten": (fact(readings=Readings(overwritten_losses=("mse_loss", "train.py", 12, 5))), fact()),

@@ -54,6 +54,7 @@ from trainability.doctor.measure.log_scales import floored_log_scale
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.noise_in_place import noise_in_place
+from trainability.doctor.measure.normed_answers import normed_answers
 from trainability.doctor.measure.one_way_pairs import one_way_pairs
 from trainability.doctor.measure.order_blind import order_blind
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
@@ -247,6 +248,9 @@ def _questions(
         "tensors that the model is given": lambda known: {
             "all_given": seen.all_given(),
             "readings": replace(known.readings, shrunk=seen.given.shrunk),
+        },
+        "answers of a normalisation": lambda known: {
+            "readings": replace(known.readings, normed_answers=normed_answers(seen)),
         },
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "places that do not count": lambda known: {

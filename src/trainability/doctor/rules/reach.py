@@ -8,6 +8,7 @@ from trainability.doctor.rules.head import NOTHING_LEARNED, shown_place
 from trainability.doctor.rules.rule import rule
 
 WANTED_BELOW = 0.25  # share of the outputs
+UNEVEN = 0.3  # standard deviation of the mean squares of targets, over their mean
 LEAST_CROSSED = 0.1  # of the boxes; a mistake of a few annotations is another matter
 
 
@@ -38,8 +39,9 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors, are taken of one
         result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a warning: for pairs, exchanged in 32 or
         more examples, answers are opposite about one number to 1e-4, also at other weights, and of two labels the mean
-        distances of the pairs' inputs are four standard errors apart. Codes: the activation, `relu`, `sigmoid`, `softmax` or
-        `softplus`.
+        distances of the pairs' inputs are four standard errors apart. Code `normalised`, a warning: the outputs come from a
+        layer normalisation over all numbers of an answer, and the mean square of a target, each of its numbers standardised,
+        differs between examples by 0.3 of its mean or more. Codes: the activation, `relu`, `sigmoid`, `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -60,6 +62,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_not_exclusive(facts.rows_off_one)]
     if facts.graph is not None and facts.graph.takes is None and (facts.wanted_below or 0.0) >= WANTED_BELOW:
         return [_held_at_zero(facts.wanted_below or 0.0)]
+    if facts.readings.normed_answers is not None and facts.readings.normed_answers[1] >= UNEVEN:
+        return [_normalised(*facts.readings.normed_answers)]
     if facts.readings.floored_log_scale is not None:
         return [_log_scale(facts.readings.floored_log_scale)]
     if facts.judged_outside is not None and facts.judged_outside[1] >= 0.05:
@@ -79,6 +83,22 @@ def _far_mark(mark: float) -> Finding:
         cause=f"marks of yes and no are 0 and {mark:g}, as in a mask file, where the loss takes 0 and 1",
         remedy=f"divide the targets by {mark:g}, or (target > 0).float()",
         source="Milletari et al., V-Net, 3DV 2016, section 3 (Dice of binary volumes); own: the loss with targets of 0 and 1",
+    )
+
+
+def _normalised(width: int, unevenness: float) -> Finding:
+    """A normalisation behind the last layer."""
+    left = "one of two answers is left" if width == 2 else "of answers of any size, those of one size are left"
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.normalised",
+        severity="warning",
+        seen=f"a layer normalisation makes the outputs: the {width} numbers of an answer have mean 0 and mean square 1 before "
+        f"its scale and shift, while the targets' mean squares differ by {unevenness:.2g} of their mean",
+        measurements=(Measurement(name="spread of the targets' mean square", value=unevenness, threshold=UNEVEN),),
+        cause=f"a normalisation behind the last layer: {left}",
+        remedy="leave out the normalisation behind the last layer",
+        source="Ba et al., Layer Normalization, 2016, equation 3; own threshold",
     )
 
 
