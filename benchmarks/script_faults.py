@@ -44,7 +44,9 @@ Three wrote `twenty` (32, 80): the mistakes that people make most often, the fir
 programs; asked whole of code df3b76cc on 30 November. Three wrote `twentyone` (32, 64): two mistakes for each of eight kinds of
 task, the first causes that a search brought of images and loops, and 32 sound programs; of code 8c50ba1e on that day. Three
 wrote `twentytwo` (32, 64): two mistakes for each of eight kinds of task, the first confirmed causes that a search of reports
-brought, and 32 sound programs, half of them of unusual techniques; of code d373c274 on that day. They need scikit-learn.
+brought, and 32 sound programs, half of them of unusual techniques; of code d373c274 on that day. Three wrote `twentythree`
+(32, 64): the sixteen most frequent mistakes, sixteen that chance drew from sixty kinds of fault in published taxonomies, and 32
+sound programs, half of them of unusual techniques; of code 80343fd0 on that day. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of
