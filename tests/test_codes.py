@@ -52,6 +52,7 @@ from trainability.doctor.readings import (
     SameWithin,
     SeriesAhead,
     ShortLength,
+    Sliding,
     TurnedApart,
 )
 from trainability.doctor.rehearsed import (
@@ -754,6 +755,10 @@ CODES = {
     "random_evaluation.shuffled": (
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
         fact(evaluation_noise=0.5, noise_source="state"),
+    ),
+    "repeated_batch.sliding": (
+        fact(readings=Readings(sliding=Sliding(batches=60, batch_size=40, shown=99, held=2400))),
+        fact(readings=Readings()),
     ),
     "short_length.weights": (
         fact(readings=Readings(short=ShortLength(declared=10, held=718, batch_size=None))),

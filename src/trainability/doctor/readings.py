@@ -107,6 +107,23 @@ class ShortPass:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sliding:
+    """Batches of a pass that are slices of the data, each of which overlaps with others.
+
+    Attributes:
+        batches: of the pass.
+        batch_size: rows of the first.
+        shown: different rows that the pass shows.
+        held: rows that there are, which are as many as those of all batches.
+    """
+
+    batches: int
+    batch_size: int
+    shown: int
+    held: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShortLength:
     """Training data of which a loader reads the first few examples only.
 
@@ -348,6 +365,7 @@ class Readings:
         apart: targets that are turned otherwise than their images; None if there are none.
         edges: that are read across; None if there are none.
         short: a length that is the number of batches; None if it is not.
+        sliding: batches that overlap, so that a pass shows the first part of the data only; None if there are none.
         ahead: of series, targets that the model sees; None if it sees none.
         own: of an input that is its own target, what shows that the model is not to see it; None if nothing does.
         same_at_scale: the model answers training's inputs alike when they are given validation's mean and spread, which differ.
@@ -406,6 +424,7 @@ class Readings:
     apart: TurnedApart | None = None
     edges: MisreadEdges | None = None
     short: ShortLength | None = None
+    sliding: Sliding | None = None
     ahead: SeriesAhead | None = None
     own: OwnPlaces | None = None
     same_at_scale: bool = False
