@@ -47,6 +47,7 @@ from trainability.doctor.readings import (
     GivenTwice,
     MisreadEdges,
     NamedValues,
+    OrderPooled,
     OwnPlaces,
     Readings,
     SameWithin,
@@ -755,6 +756,10 @@ CODES = {
     "random_evaluation.shuffled": (
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
         fact(evaluation_noise=0.5, noise_source="state"),
+    ),
+    "pooled_places.order": (
+        fact(readings=Readings(order_pooled=OrderPooled(given="[0]", target="[1]", examples=600, ordered=0.5, free=0.02))),
+        fact(readings=Readings()),
     ),
     "repeated_batch.sliding": (
         fact(readings=Readings(sliding=Sliding(batches=60, batch_size=40, shown=99, held=2400))),

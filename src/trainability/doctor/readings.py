@@ -356,6 +356,27 @@ class PlaceBlind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OrderPooled:
+    """A model whose answers stay the same as the places of its sequences are exchanged, and targets that go by their order.
+
+    Attributes:
+        given: place of the sequences in a batch.
+        target: place of the targets.
+        examples: that were compared.
+        ordered: share of the targets' variance in held-out examples that is explained by the order of the sequences.
+        free: the share that is explained by what is in them, in whatever order.
+        pools: class of a module that takes the mean or the sum over places; None where it is no such module.
+    """
+
+    given: str
+    target: str
+    examples: int
+    ordered: float
+    free: float
+    pools: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -403,6 +424,7 @@ class Readings:
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
         last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
         place_blind: of targets that go by places, a model that does not; None of any other.
+        order_pooled: of targets that go by the order of sequences, a model that does not; None of any other.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
             of the loss, for the typical weight, and its share of the loss; None if there is none.
         unread_below: a channel of the targets in which the loss reads the numbers above zero alone, and the share of those
@@ -449,6 +471,7 @@ class Readings:
     empty_term: EmptyTerm | None = None
     last_noise: LastNoise | None = None
     place_blind: PlaceBlind | None = None
+    order_pooled: OrderPooled | None = None
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None
     odd_likelihood: float | None = None

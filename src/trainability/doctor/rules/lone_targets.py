@@ -138,8 +138,8 @@ def sliding_slices(evidence: Evidence) -> list[Finding]:
             ),
             cause="slices begin at the number of the batch, i, and not at i * batch_size, so that they begin a row or a few "
             "apart, and no pass reaches the rest of the data",
-            remedy="start = i * batch_size; yield x[start:start + batch_size], y[start:start + batch_size]; or leave the batches "
-            "to a DataLoader(TensorDataset(x, y), batch_size, shuffle=True)",
+            remedy="start = i * batch_size; yield x[start:start + batch_size], y[start:start + batch_size]; or leave "
+            "batches to a DataLoader(TensorDataset(x, y), batch_size, shuffle=True)",
             source="own; all batches of a pass compared, row by row",
         )
     ]
