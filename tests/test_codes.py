@@ -48,12 +48,14 @@ from trainability.doctor.readings import (
     GivenTwice,
     MisreadEdges,
     NamedValues,
+    OrderPooled,
     OwnPlaces,
     Readings,
     SameWithin,
     SeriesAhead,
     ShortLength,
     ShrunkInput,
+    Sliding,
     TurnedApart,
 )
 from trainability.doctor.rehearsed import (
@@ -790,6 +792,14 @@ CODES = {
     "random_evaluation.shuffled": (
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
         fact(evaluation_noise=0.5, noise_source="state"),
+    ),
+    "pooled_places.order": (
+        fact(readings=Readings(order_pooled=OrderPooled(given="[0]", target="[1]", examples=600, ordered=0.5, free=0.02))),
+        fact(readings=Readings()),
+    ),
+    "repeated_batch.sliding": (
+        fact(readings=Readings(sliding=Sliding(batches=60, batch_size=40, shown=99, held=2400))),
+        fact(readings=Readings()),
     ),
     "short_length.weights": (
         fact(readings=Readings(short=ShortLength(declared=10, held=718, batch_size=None))),

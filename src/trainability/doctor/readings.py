@@ -107,6 +107,23 @@ class ShortPass:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sliding:
+    """Batches of a pass that are slices of the data, each of which overlaps with others.
+
+    Attributes:
+        batches: of the pass.
+        batch_size: rows of the first.
+        shown: different rows that the pass shows.
+        held: rows that there are, which are as many as those of all batches.
+    """
+
+    batches: int
+    batch_size: int
+    shown: int
+    held: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShortLength:
     """Training data of which a loader reads the first few examples only.
 
@@ -355,6 +372,26 @@ class ShrunkInput:
     loaded: float
 
 
+class OrderPooled:
+    """A model whose answers stay the same as the places of its sequences are exchanged, and targets that go by their order.
+
+    Attributes:
+        given: place of the sequences in a batch.
+        target: place of the targets.
+        examples: that were compared.
+        ordered: share of the targets' variance in held-out examples that is explained by the order of the sequences.
+        free: the share that is explained by what is in them, in whatever order.
+        pools: class of a module that takes the mean or the sum over places; None where it is no such module.
+    """
+
+    given: str
+    target: str
+    examples: int
+    ordered: float
+    free: float
+    pools: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
@@ -365,6 +402,7 @@ class Readings:
         apart: targets that are turned otherwise than their images; None if there are none.
         edges: that are read across; None if there are none.
         short: a length that is the number of batches; None if it is not.
+        sliding: batches that overlap, so that a pass shows the first part of the data only; None if there are none.
         ahead: of series, targets that the model sees; None if it sees none.
         own: of an input that is its own target, what shows that the model is not to see it; None if nothing does.
         same_at_scale: the model answers training's inputs alike when they are given validation's mean and spread, which differ.
@@ -404,6 +442,7 @@ class Readings:
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
         last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
         place_blind: of targets that go by places, a model that does not; None of any other.
+        order_pooled: of targets that go by the order of sequences, a model that does not; None of any other.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
             of the loss, for the typical weight, and its share of the loss; None if there is none.
         unread_below: a channel of the targets in which the loss reads the numbers above zero alone, and the share of those
@@ -425,6 +464,7 @@ class Readings:
     apart: TurnedApart | None = None
     edges: MisreadEdges | None = None
     short: ShortLength | None = None
+    sliding: Sliding | None = None
     ahead: SeriesAhead | None = None
     own: OwnPlaces | None = None
     same_at_scale: bool = False
@@ -449,6 +489,7 @@ class Readings:
     empty_term: EmptyTerm | None = None
     last_noise: LastNoise | None = None
     place_blind: PlaceBlind | None = None
+    order_pooled: OrderPooled | None = None
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None
     odd_likelihood: float | None = None

@@ -57,6 +57,7 @@ from trainability.doctor.measure.noise_in_place import noise_in_place
 from trainability.doctor.measure.normed_answers import normed_answers
 from trainability.doctor.measure.one_way_pairs import one_way_pairs
 from trainability.doctor.measure.order_blind import order_blind
+from trainability.doctor.measure.order_pooled import order_pooled
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, with_views
 from trainability.doctor.measure.overwritten_losses import overwritten_losses
@@ -255,6 +256,9 @@ def _questions(
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "places that do not count": lambda known: {
             "readings": replace(known.readings, place_blind=place_blind(seen, batches) if known.order_blind is None else None)
+        },
+        "an order that does not count": lambda known: {
+            "readings": replace(known.readings, order_pooled=order_pooled(seen, batches) if known.order_blind is None else None)
         },
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches, known),
         "sequences whose end is not read": lambda known: {

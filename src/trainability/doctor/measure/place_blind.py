@@ -48,7 +48,7 @@ def place_blind(seen: ForwardPass, batches: Iterable[Any]) -> PlaceBlind | None:
     given, place, target, number = asked
     with randomness_restored(), torch.no_grad():
         seed_torch(0)
-        twin = _woken(callable_model(seen))
+        twin = woken(callable_model(seen))
         found = _blind(twin, given.detach(), number) if twin is not None else {}
         if not found:
             return None
@@ -172,8 +172,12 @@ def _answers(model: nn.Module, rows: Tensor, number: int) -> Tensor | None:
     return found[number].reshape(len(rows), -1).double()
 
 
-def _woken(model: nn.Module) -> nn.Module | None:
-    """A copy in evaluation mode in which tables of positions, and weights that begin at zero or one, count; None without."""
+def woken(model: nn.Module) -> nn.Module | None:
+    """A copy in evaluation mode in which tables of positions, and weights that begin at zero or one, count; None without.
+
+    Args:
+        model: of which it is a copy.
+    """
     try:
         (twin,) = copied(model)
     except ValueError:

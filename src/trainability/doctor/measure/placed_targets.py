@@ -45,15 +45,15 @@ def told_by_places(batches: Iterable[Any], given: str, target: str, dims: tuple[
     if _has_ground(maps):
         return None
     maps = (maps - maps.mean()) / maps.std().clamp(min=1e-30)
-    features = _standardised(_positions(_with_differences(maps)))
-    columns = _standardised(wanted)
+    features = standardised(_positions(_with_differences(maps)))
+    columns = standardised(wanted)
     if not features.shape[1] or not columns.shape[1]:
         return None
-    placed = _explained([features], columns)
+    placed = explained([features], columns)
     if not bool((placed >= _LEAST).any()):
         return None
-    others = [_standardised(each) for each in (*_amounts(_with_differences(maps)), _responses(maps))]
-    free = _explained([*others, torch.cat(others, dim=1)], columns, bent=True).clamp(min=0)
+    others = [standardised(each) for each in (*_amounts(_with_differences(maps)), _responses(maps))]
+    free = explained([*others, torch.cat(others, dim=1)], columns, bent=True).clamp(min=0)
     told = torch.where((placed >= _LEAST) & (free <= _MOST_FREE * placed), placed, -1.0)
     column = int(told.argmax())
     if not float(told[column]) > 0:
@@ -214,8 +214,14 @@ def _windows(maps: Tensor, width: int, draws: torch.Generator) -> Tensor:
     return torch.stack(made)
 
 
-def _explained(groups: list[Tensor], columns: Tensor, *, bent: bool = False) -> Tensor:
-    """Share of each column's variance in held-out examples: of the best group of features, of lines and of smooth curves."""
+def explained(groups: list[Tensor], columns: Tensor, *, bent: bool = False) -> Tensor:
+    """Share of each column's variance in held-out examples: of the best group of features, of lines and of smooth curves.
+
+    Args:
+        groups: features, each (examples, numbers), standardised.
+        columns: of the targets, (examples, numbers), standardised.
+        bent: whether curves are tried beside lines.
+    """
     best = torch.full((columns.shape[1],), -1.0, dtype=torch.double)
     for features in groups:
         kernels = [features @ features.T / max(features.shape[1], 1)] if features.shape[1] else []
@@ -252,6 +258,11 @@ def _varying(columns: Tensor) -> Tensor:
     return columns.std(dim=0, correction=0) > 1e-6 * columns.abs().amax().clamp(min=1e-12)
 
 
-def _standardised(columns: Tensor) -> Tensor:
+def standardised(columns: Tensor) -> Tensor:
+    """Columns with mean 0 and standard deviation 1, without those of one number.
+
+    Args:
+        columns: (examples, numbers).
+    """
     columns = columns[:, _varying(columns)]
     return (columns - columns.mean(dim=0)) / columns.std(dim=0, correction=0)

@@ -60,6 +60,7 @@ from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.short_length import short_length, short_pass
 from trainability.doctor.measure.shown_places import asks_shown_values
 from trainability.doctor.measure.shuffled_apart import pair_relation
+from trainability.doctor.measure.sliding import sliding
 from trainability.doctor.measure.slope_signs import falls_with_slopes
 from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.solved import solved_by_constant
@@ -218,6 +219,7 @@ def questions_of_pairs(
             "readings": replace(known.readings, short=short_length(batches)),
             "short_pass": short_pass(batches),
         },
+        "batches that overlap": lambda known: {"readings": replace(known.readings, sliding=sliding(batches))},
         "names that are taken for amounts": lambda known: {
             "readings": replace(
                 known.readings,

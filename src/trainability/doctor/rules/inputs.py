@@ -5,7 +5,7 @@ from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.given_twice import given_twice
-from trainability.doctor.rules.lone_targets import one_example, repeated_in_turn
+from trainability.doctor.rules.lone_targets import one_example, repeated_in_turn, sliding_slices
 from trainability.doctor.rules.lone_words import lone_word, same_places
 from trainability.doctor.rules.placeholders import (
     HALF,
@@ -32,7 +32,11 @@ SYMPTOMS = (
 )
 
 
-@rule(severities=("error", "warning", "hint"), verdict="broken data", explains=(*SYMPTOMS, "overfit", "label_conflict"))
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="broken data",
+    explains=(*SYMPTOMS, "overfit", "label_conflict", "split_shift"),
+)
 def repeated_batch(evidence: Evidence) -> list[Finding]:
     """The training loader yields the same batch again and again.
 
@@ -40,15 +44,20 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
         the validation data is larger than the batch; else a hint, because training on all data at once looks the same. Code
         `copies`: of eight batches or more, at least four in ten repeat the one before; a warning where two worker processes or
         more read an IterableDataset, else a hint, because a loader may repeat batches on purpose (data echoing). Code
-        `example`: of 200 examples or more, half are the same, input and target, and others are not; a warning from 0.85.
+        `example`: of 200 examples or more, half are the same, input and target, and others are not; a warning from 0.85. A
+        warning with code `sliding`: in a loader of the program's own, batches are slices of one order (what comes again has
+        the same example behind it), and those of a pass hold as many examples as the data, but show half of these or fewer.
     Why: the net sees a handful of examples, memorises them and learns nothing else. Values are compared, so this is certain.
     What fools it: a loader that yields a whole small data set at every step, on purpose; examples of a few numbers that are
         mostly equal by nature. An input that holds a single value, such as an empty row, does not count as a copy.
-    Fix: iterate in the loop: for batch in loader, not next(iter(loader)) at every step. Of a repeated example, keep one.
+    Fix: iterate in the loop: for batch in loader, not next(iter(loader)) at every step. Of a repeated example, keep one. Let
+        slices begin at i * batch_size.
     Source: own; next(iter(loader)) in the loop, with a loader that is not shuffled, starts again every time.
     """
     data = evidence.data
     order = data.train.order if data is not None else None
+    if found := sliding_slices(evidence):
+        return found
     if data is not None and (example := one_example(data.train)):
         return example  # batches drawn from little else are equal anyway
     if data is None:

@@ -117,3 +117,29 @@ def repeated_in_turn(order: BatchOrder, measured: Measurement) -> Finding:
         else "if that is not meant (data echoing), yield each batch once",
         source="own",
     )
+
+
+def sliding_slices(evidence: Evidence) -> list[Finding]:
+    """Batches that are cut out of the data one or a few rows further each, and not a batch further."""
+    found = reading.facts(evidence).readings.sliding
+    if found is None:
+        return []
+    return [
+        Finding(
+            rule="repeated_batch",
+            code="repeated_batch.sliding",
+            severity="warning",
+            seen=f"the {found.batches:,} batches of a pass overlap: they show {found.shown:,} of {found.held:,} examples, and "
+            "these again and again",
+            measurements=(
+                Measurement(name="examples that a pass shows", value=float(found.shown), threshold=found.held / 2),
+                Measurement(name="examples that there are", value=float(found.held)),
+                Measurement(name="batches in a pass", value=float(found.batches)),
+            ),
+            cause="slices begin at the number of the batch, i, and not at i * batch_size, so that they begin a row or a few "
+            "apart, and no pass reaches the rest of the data",
+            remedy="start = i * batch_size; yield x[start:start + batch_size], y[start:start + batch_size]; or leave "
+            "batches to a DataLoader(TensorDataset(x, y), batch_size, shuffle=True)",
+            source="own; all batches of a pass compared, row by row",
+        )
+    ]

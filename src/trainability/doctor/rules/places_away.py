@@ -3,7 +3,7 @@
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.readings import PlaceBlind
+from trainability.doctor.readings import OrderPooled, PlaceBlind
 from trainability.doctor.rules.parameters import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
@@ -19,19 +19,27 @@ def pooled_places(evidence: Evidence) -> list[Finding]:
         to it. In 200 to 480 examples of the training loader, where the inputs are largest, smallest and most uneven (positions
         of extremes and centroids) explains half of the variance or more of one number of the targets, held out; quantiles, the
         power spectrum and pooled responses of filters, which do not change as contents move, explain at most a third of that.
+        Code `order`: the model is given sequences of words, and its outputs stay the same to 0.01 % of their spread as the
+        places of each sequence are exchanged or mirrored, also with other weights in place of those near zero. In 200 to 600
+        examples, of which 64 words make up nine tenths, their order (which word stands first or last, where, and behind which)
+        explains 40 % of the targets' variance or more, held out; the counts of the words, and the order of the same words
+        after a shuffle, explain at most a third of that. Silent where words tell their order, as in sorted sets.
     Why: the mean or maximum of a feature map over all places tells how much of a feature there is, and not where. Such a
-        network can only guess places from the padding of its convolutions near the border, so that it is far less exact.
+        network can only guess places from the padding of its convolutions near the border, so that it is far less exact. The
+        mean of embeddings (nn.EmbeddingBag), or attention without positions, is the same for any order of the words.
     What fools it: nothing known. Silent on networks with positional embeddings, coordinate channels or recurrent layers, on
         convolutions that reach from the middle to the border, on inputs that share a background, as of a fixed camera, and
         where something other than the brightest, darkest or most uneven part of the input is asked for.
     Fix: flatten the feature maps in place of the global pooling (nn.AdaptiveAvgPool2d(8) in front makes them smaller); or take
         the expected coordinates under a softmax over the places of each map (spatial softmax, soft-argmax); or give the
-        coordinates of each place as additional input channels (CoordConv).
-    Source: Liu et al., An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution, NeurIPS 2018.
+        coordinates of each place as additional input channels (CoordConv). For words, nn.Embedding followed by a
+        recurrent layer or a convolution, or positions added to the embeddings.
+    Source: Liu et al., An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution, NeurIPS 2018. Zaheer
+        et al., Deep Sets, NeurIPS 2017 (sums over places are all that does not go by their order).
     """
     found = reading.facts(evidence).readings.place_blind
     if found is None:
-        return []
+        return _order(reading.facts(evidence).readings.order_pooled)
     return [
         Finding(
             rule="pooled_places",
@@ -53,6 +61,32 @@ def pooled_places(evidence: Evidence) -> list[Finding]:
             "smaller); or a spatial softmax (soft-argmax: the expected coordinates under the softmax of each map); or the "
             "coordinates of each place as additional input channels (CoordConv)",
             source="Liu et al., An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution, NeurIPS'18",
+        )
+    ]
+
+
+def _order(found: OrderPooled | None) -> list[Finding]:
+    """Sequences whose order is lost."""
+    if found is None:
+        return []
+    return [
+        Finding(
+            rule="pooled_places",
+            code="pooled_places.order",
+            severity="warning",
+            seen=f"the output is the same in whatever order the words of batch{found.given} stand, but the targets go by it: "
+            f"the order explains {100 * found.ordered:.0f} % of the variance of batch{found.target} in held-out examples, and "
+            f"the words, in whatever order, {100 * found.free:.0f} %",
+            measurements=(
+                Measurement(name="variance explained by the order", value=found.ordered, threshold=0.4),
+                Measurement(name="variance explained without the order", value=found.free, threshold=found.ordered / 3),
+                Measurement(name="examples", value=float(found.examples)),
+            ),
+            cause=f"{f'nn.{found.pools} takes' if found.pools else 'the model takes'} the mean, the sum or the maximum of the "
+            "embeddings, or attention without positions, so that sequences of the same words are one input",
+            remedy="nn.Embedding followed by nn.GRU or nn.LSTM (batch_first=True), or by convolutions over the places, in "
+            "place of the mean; in a Transformer, add positions to the embeddings",
+            source="own; Zaheer et al., Deep Sets, NeurIPS 2017",
         )
     ]
 
