@@ -372,6 +372,7 @@ class ShrunkInput:
     loaded: float
 
 
+@dataclass(frozen=True, kw_only=True)
 class OrderPooled:
     """A model whose answers stay the same as the places of its sequences are exchanged, and targets that go by their order.
 
