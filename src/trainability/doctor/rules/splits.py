@@ -11,7 +11,7 @@ from trainability.doctor.rules.drowned import drowned
 from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_alone
 from trainability.doctor.rules.missing_classes import missing_classes
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.split_meaning import means_otherwise, words_change, words_mean_otherwise
+from trainability.doctor.rules.split_meaning import means_otherwise, words_change, words_mean_otherwise, words_unknown
 from trainability.doctor.rules.unread_examples import too_few_weights
 from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_training
 
@@ -234,7 +234,11 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         four times; four fifths or more of the variance of their values differs between the reads of one example, at nearly all
         places, by as much in each example and in no direction more than in others, while targets stay the same; and this noise
         has twice the standard deviation of validation's values or more, and a third of their range. A hint below five times.
-        Silent where targets are like the inputs, as the examples without noise that a denoiser is asked for.
+        Silent where targets are like the inputs, as the examples without noise that a denoiser is asked for. A hint with code
+        `unknown`: a fifth of validation's words or more are left out (its texts are shorter by that, by 8 standard errors), or
+        have numbers that never occur in training, or one number that is ten times rarer there; and the share of training's
+        words that occur once in all of training is the same, to a quarter of it, as with words that are not known; or, of the
+        one number, is a quarter of that or less, as where validation is prepared otherwise.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter change both numbers
         by far less than these limits. For a class that it has not seen, no prediction is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes to be detected as new), and examples
@@ -299,7 +303,7 @@ def _means_otherwise(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     found = means_otherwise(facts.values_compared) or words_mean_otherwise(facts.words_compared)
     if not found and not reading.carries_over(evidence):
-        found = words_change(facts.readings.changing)
+        found = words_change(facts.readings.changing) or words_unknown(facts.readings.unknown_words)
     return found or unlike_training(evidence)
 
 
