@@ -239,6 +239,23 @@ class UnknownWords:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RareMarks:
+    """Marks of 0 and 1 at many places of each example, that a binary cross-entropy is asked for.
+
+    Attributes:
+        share: of the places, that are 1.
+        num_examples: that were counted.
+        num_places: of an example.
+        is_of_logits: the loss is `binary_cross_entropy_with_logits`.
+    """
+
+    share: float
+    num_examples: int
+    num_places: int
+    is_of_logits: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class AffineWhole:
     """A model that is an affine function of its input, and trained layers of it that act one behind the other.
 
@@ -416,6 +433,7 @@ class Readings:
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
+        rare_marks: of targets with many places of one kind, a twentieth of which or fewer are 1; None of any other.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
         one_way: of a model that answers an exchanged pair with the opposite, by how many standard errors the distance of the
             inputs differs between both labels; None of any other.
@@ -441,6 +459,7 @@ class Readings:
     asked: AskedWords | None = None
     changing: ChangingWords | None = None
     unknown_words: UnknownWords | None = None
+    rare_marks: RareMarks | None = None
     one_way: float | None = None
     twice: GivenTwice | None = None
     drawn_teacher: tuple[str, int] | None = None
