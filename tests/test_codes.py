@@ -31,7 +31,7 @@ from rule_examples import (
 )
 
 from trainability.doctor import diagnose
-from trainability.doctor.audit_results import Relation, TargetOrder
+from trainability.doctor.audit_results import AddedNoise, Relation, TargetOrder
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, Sample
 from trainability.doctor.facts import Facts, LossGraph, Unreached
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
@@ -121,6 +121,11 @@ def named(rehearsed_to: float, *, loss: float | None = None, is_alone: bool = Fa
     tried = rehearsed(60, reference=looks, task=Task(kind="classification", chance=1.6))
     facts = Facts(loss=1.6, output_rms=1.0, readings=Readings(numbered=found) if is_alone else Readings(named=found))
     return dataclasses.replace(tried, facts=facts, steps=steps([loss] * 200) if loss is not None else ())
+
+
+def noised(noise: float) -> Evidence:
+    """Training examples with so much noise, and validation's without it."""
+    return Evidence(data=data(added_noise=AddedNoise(num_examples=32, num_draws=4, share=0.99, noise=noise, spread=0.5)))
 
 
 def changing(far: float, *, error: float = 0.01, z: float = 20.0) -> Evidence:
@@ -656,6 +661,7 @@ CODES = {
         Evidence(data=data(split(lone_fraction=0.95), label_conflict_fraction=0.2, class_signal_z=7.0)),
     ),
     "split_shift.axes": (upright(0.9), upright(0.61)),
+    "split_shift.noise": (noised(12.0), Evidence(data=data())),
     "split_shift of few examples": (held_out(200), held_out(80)),
     "input_scale of a policy's first states": (
         at_chance(input_mean=0.0, input_std=0.04),

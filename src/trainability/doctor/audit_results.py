@@ -214,6 +214,25 @@ class Redrawn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddedNoise:
+    """Noise that a data set adds to a training example each time that it is read, and validation's examples do not have.
+
+    Attributes:
+        num_examples: examples that were read.
+        num_draws: of each of them.
+        share: of the variance of an example's values, place by place, that changes from draw to draw.
+        noise: its standard deviation.
+        spread: standard deviation of validation's values.
+    """
+
+    num_examples: int
+    num_draws: int
+    share: float
+    noise: float
+    spread: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataAudit:
     """Training data, and validation data beside it.
 
@@ -231,6 +250,7 @@ class DataAudit:
         class_signal_accuracy: held-out accuracy of that probe.
         labels_compared: what a classifier fitted on training says of validation; None if it says nothing.
         redrawn: a few training examples drawn several times; None if they were not.
+        added_noise: on training's inputs, most of what they vary by; None if there is none such, or it was not asked.
         notes: what could not be asked, and how many images it takes.
     """
 
@@ -246,6 +266,7 @@ class DataAudit:
     class_signal_accuracy: float | None = None
     labels_compared: LabelsCompared | None = None
     redrawn: Redrawn | None = None
+    added_noise: AddedNoise | None = None
     notes: tuple[str, ...] = ()
 
 

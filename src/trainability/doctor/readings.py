@@ -233,6 +233,46 @@ class ChangingWords:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnknownWords:
+    """Words of validation that training's vocabulary does not know.
+
+    Attributes:
+        becomes: of them: "left out" (validation's texts are shorter by that share), "new" (numbers that training never has), or
+            "one word" (a number that is rare in training).
+        unknown: their share of validation's words.
+        once: share of training's words that occur once in all of training.
+        num_words: of training's texts.
+        num_kinds: different ones of them.
+        is_prepared_otherwise: the one word is far more frequent in validation than words that occur once are in training, so
+            that texts of training's kind would not have it as often.
+    """
+
+    becomes: str
+    unknown: float
+    once: float
+    num_words: int
+    num_kinds: int
+    is_prepared_otherwise: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RareMarks:
+    """Marks of 0 and 1 at many places of each example, that a binary cross-entropy is asked for.
+
+    Attributes:
+        share: of the places, that are 1.
+        num_examples: that were counted.
+        num_places: of an example.
+        is_of_logits: the loss is `binary_cross_entropy_with_logits`.
+    """
+
+    share: float
+    num_examples: int
+    num_places: int
+    is_of_logits: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class AffineWhole:
     """A model that is an affine function of its input, and trained layers of it that act one behind the other.
 
@@ -451,6 +491,8 @@ class Readings:
         told_by_a_line: a linear map of the input explains the targets of a model whose trace shows that nothing in it bends.
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
+        unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
+        rare_marks: of targets with many places of one kind, a twentieth of which or fewer are 1; None of any other.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
         one_way: of a model that answers an exchanged pair with the opposite, by how many standard errors the distance of the
             inputs differs between both labels; None of any other.
@@ -476,6 +518,8 @@ class Readings:
     numbered: NamedValues | None = None
     asked: AskedWords | None = None
     changing: ChangingWords | None = None
+    unknown_words: UnknownWords | None = None
+    rare_marks: RareMarks | None = None
     one_way: float | None = None
     twice: GivenTwice | None = None
     drawn_teacher: tuple[str, int] | None = None

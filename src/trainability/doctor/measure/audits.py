@@ -14,6 +14,7 @@ from torch import Tensor
 from trainability.doctor.arguments import check_batches, check_counts, check_known_counts
 from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAudit
 from trainability.doctor.measure import class_signal, torn
+from trainability.doctor.measure.added_noise import added_noise
 from trainability.doctor.measure.axes import Axes
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.draws import redrawn
@@ -380,9 +381,11 @@ def audit_data(
     if known:
         pairs = zip(seen.hashes, torch.cat(seen.labels).tolist(), strict=True)
         conflicts = sum(known[image] != label for image, label in pairs)
+    of_train = replace(seen.result(), other_classes_later=later, target_order=ordered)
+    of_held_out = held_out.result() if held_out is not None else None
     return DataAudit(
-        train=replace(seen.result(), other_classes_later=later, target_order=ordered),
-        validation=held_out.result() if held_out is not None else None,
+        train=of_train,
+        validation=of_held_out,
         num_classes=num_classes,
         overlap_fraction=_overlap(held_out, seen) if held_out is not None else None,
         label_conflict_fraction=conflicts / seen.count if known else None,
@@ -393,6 +396,7 @@ def audit_data(
         class_signal_accuracy=signal[1] if signal else None,
         labels_compared=_compared(seen, held_out),
         redrawn=redrawn(train) if redraw else None,
+        added_noise=added_noise(train, of_train, of_held_out) if redraw and of_held_out is not None else None,
         notes=_too_few(seen, held_out, signal is not None),
     )
 

@@ -11,6 +11,7 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.running import last_sizes
+from trainability.doctor.measure.unknown_words import unknown_words
 from trainability.doctor.measure.words import words_compared
 from trainability.doctor.pair_facts import ValuesCompared
 
@@ -22,7 +23,7 @@ _EXACT = 1e-4  # mean and spread of a column that were made 0 and 1 of the examp
 
 
 def with_held_out(facts: Facts | None, train: Iterable[Any], held_out: Iterable[Any] | None, target: str) -> Facts | None:
-    """Add to certain facts what training's examples say of validation's: of its values, and of its texts' classes.
+    """Add to certain facts what training's examples say of validation's: of its values, its texts' classes and their words.
 
     Also the size of validation's batches, where a batch norm keeps no running statistics.
 
@@ -40,7 +41,8 @@ def with_held_out(facts: Facts | None, train: Iterable[Any], held_out: Iterable[
     if not target:
         return facts
     asked = train, held_out, target
-    return replace(facts, values_compared=values_compared(*asked), words_compared=words_compared(*asked))
+    compared = {"values_compared": values_compared(*asked), "words_compared": words_compared(*asked)}
+    return replace(facts, **compared, readings=replace(facts.readings, unknown_words=unknown_words(*asked)))
 
 
 def values_compared(train: Iterable[Any], held_out: Iterable[Any], target: str) -> ValuesCompared | None:

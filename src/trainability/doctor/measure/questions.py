@@ -52,6 +52,7 @@ from trainability.doctor.measure.preferred import floorless, one_output, prefere
 from trainability.doctor.measure.prior_weight import prior_weight
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored, seed_torch
+from trainability.doctor.measure.rare_marks import rare_marks
 from trainability.doctor.measure.redrawn import redrawn
 from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.same_after import same_after
@@ -230,6 +231,9 @@ def questions_of_pairs(
         },
         "words all through the data": lambda known: {
             "readings": replace(known.readings, changing=changing_words(seen, batches))
+        },
+        "places that are rarely marked": lambda known: {
+            "readings": replace(known.readings, rare_marks=rare_marks(plain, batch, forward, seen, batches))
         },
         "tensors that are given twice": lambda known: {
             "readings": replace(known.readings, twice=given_twice(plain, batch, forward))

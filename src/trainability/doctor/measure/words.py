@@ -70,7 +70,7 @@ def counted(batch: Any, target: str) -> tuple[Tensor, Tensor, int] | None:
         words = max(rows, key=lambda t: int(t.max()))  # a mask beside it holds ones
         example = torch.arange(len(words))[:, None].expand_as(words).flatten()
     else:
-        bag = _bag_of([t for t in whole if t.dim() == 1 and t.numel()], len(classes))
+        bag = bag_of([t for t in whole if t.dim() == 1 and t.numel()], len(classes))
         if bag is None:
             return None
         words, example = bag
@@ -80,8 +80,16 @@ def counted(batch: Any, target: str) -> tuple[Tensor, Tensor, int] | None:
     return counts, classes.flatten().long(), int(words.max()) if len(words) else 0
 
 
-def _bag_of(flat: list[Tensor], size: int) -> tuple[Tensor, Tensor] | None:
-    """Words of all examples in a row, and the example of each: of words and of where each example's begin."""
+def bag_of(flat: list[Tensor], size: int) -> tuple[Tensor, Tensor] | None:
+    """Words of all examples in a row, and the example of each: of words and of where each example's begin.
+
+    Args:
+        flat: rows of whole numbers, two of them: words, and offsets.
+        size: how many examples there are.
+
+    Returns:
+        Both; None where no row is offsets of the other.
+    """
     for offsets in flat:
         others = [t for t in flat if t is not offsets]
         begins = len(offsets) in (size, size + 1) and int(offsets[0]) == 0 and bool((offsets.diff() >= 0).all())

@@ -1,8 +1,13 @@
 """Missing targets replaced by a number, and a class that the loss ignores. No rule."""
 
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.readings import RareMarks
 
 RARE_LABEL, _FEWEST = 0.1, 100  # share; examples
+_RARE_PLACES, _HEAVIEST = (
+    0.05,
+    100.0,
+)  # share of the places; a weight, above which a mark at a wrong place costs next to nothing
 
 
 def filled_in(place: str, value: float, share: float) -> Finding:
@@ -57,6 +62,30 @@ def rare_label(positive: float, count: int, *, are_classes: bool) -> list[Findin
             source="PyTorch, torch.nn.BCEWithLogitsLoss (pos_weight)",
         )
     ]
+
+
+def rare_places(found: RareMarks) -> Finding:
+    """Frames, pixels or other places of one kind, of which few are marked."""
+    weight = min((1 - found.share) / found.share, _HEAVIEST)
+    change = f"torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor({weight:.2g}))"
+    if not found.is_of_logits:
+        change = f"weight each place: weight = 1 + {weight - 1:.2g} * target, in binary_cross_entropy(output, target, weight)"
+    return Finding(
+        rule="class_imbalance",
+        code="class_imbalance.places",
+        severity="hint",
+        seen=f"{100 * found.share:.1f} % of the places of the targets ({found.num_places} in each example) are 1, and the loss "
+        "counts all places alike",
+        measurements=(
+            Measurement(name="share of the places that are 1", value=found.share, threshold=_RARE_PLACES),
+            Measurement(name="accuracy of never marking any", value=1 - found.share),
+            Measurement(name="examples counted", value=float(found.num_examples)),
+        ),
+        cause="imbalanced data: no mark is nearly always right, and outputs stay below 0.5 wherever a mark is unsure",
+        remedy=f"{change} if a mark that is missed is worse than one too many, or add a Dice loss, or lower the threshold of "
+        "0.5; and look at errors of both kinds of places (balanced accuracy, average precision), not at the accuracy",
+        source="PyTorch, torch.nn.BCEWithLogitsLoss (pos_weight)",
+    )
 
 
 def ignored_class(number: int, share: float) -> Finding:

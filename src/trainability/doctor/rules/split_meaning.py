@@ -5,13 +5,14 @@ import math
 from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import ValuesCompared
-from trainability.doctor.readings import ChangingWords
+from trainability.doctor.readings import ChangingWords, UnknownWords
 
 _TOLD, _LOST, _OWN = 0.3, 0.35, 0.6  # of the variance in training; at most of that in validation, and with validation's own fit
 # Of classes, above the share of the most frequent one: told in training at least; of that in validation at most, and by its own
 # words. Standard errors: of what is lost and what its own words tell at least, and of what a renaming may gain.
 _TOLD_CLASSES, _LOST_CLASSES, _OWN_CLASSES, _PLAIN = 0.15, 0.2, 0.5, 5.0
 
+_UNKNOWN = 0.2  # of validation's words
 _SURE = 8.0  # standard deviations, of near examples
 _KEPT = 0.3  # of their agreement, that far ones keep at most, with three standard errors added
 
@@ -103,5 +104,44 @@ def words_change(seen: ChangingWords | None) -> list[Finding]:
             "vocab = build_vocab(all_texts), once, then encode(chunk, vocab)",
             source="own; word counts and classes of pairs of examples, by their distance in the data set",
             explains=("shuffled_labels", "constant_as_good", "plateau", "cannot_overfit", "overfit", "evaluation_path"),
+        )
+    ]
+
+
+def words_unknown(seen: UnknownWords | None) -> list[Finding]:
+    """A vocabulary in which a good part of the words of a new text is missing."""
+    if seen is None:
+        return []
+    share, apart = f"{100 * seen.unknown:.0f} %", seen.is_prepared_otherwise
+    told = {
+        "left out": f"validation's texts are shorter than training's by {share}, as if words that are not known were left out",
+        "new": f"{share} of validation's words have numbers that never occur in training",
+        "one word": f"{share} of validation's words are one and the same word, which is rare in training",
+    }[seen.becomes]
+    return [
+        Finding(
+            rule="split_shift",
+            code="split_shift.unknown",
+            severity="hint",
+            seen=f"{told}; {100 * seen.once:.0f} % of training's words occur once in all of training"
+            + (", and no more of a new text's should be unknown" if apart else ", and as many of a new text's are not known"),
+            measurements=(
+                Measurement(name="share of validation's words that are not known", value=seen.unknown, threshold=_UNKNOWN),
+                Measurement(name="share of training's words that occur once", value=seen.once),
+                Measurement(name="different words of training", value=float(seen.num_kinds)),
+                Measurement(name="words of training", value=float(seen.num_words)),
+            ),
+            cause="validation's texts are prepared otherwise than training's (case, punctuation, another tokenizer), or are of "
+            "another kind"
+            if apart
+            else "one word counts as many: texts are split without lower case and with punctuation left on the words, or the "
+            "texts are too few for a vocabulary of whole words",
+            remedy="call one function on the texts of both before they are split into words, and print a few of validation's "
+            "words that are not in the vocabulary"
+            if apart
+            else "lower the text and strip the punctuation before it is split, for training and validation alike; give words "
+            "that are seen once or twice one number together (<unk>); or use a tokenizer of parts of words",
+            source="Good, The population frequencies of species, Biometrika 1953: new words are as many as words seen once",
+            explains=("split_size", "overfit", "evaluation_path"),
         )
     ]

@@ -7,10 +7,11 @@ from trainability.doctor.audit_results import LabelsCompared
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.channel_order import in_another_order, other_axes, other_channels, other_statistics
+from trainability.doctor.rules.drowned import drowned
 from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_alone
 from trainability.doctor.rules.missing_classes import missing_classes
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.split_meaning import means_otherwise, words_change, words_mean_otherwise
+from trainability.doctor.rules.split_meaning import means_otherwise, words_change, words_mean_otherwise, words_unknown
 from trainability.doctor.rules.unread_examples import too_few_weights
 from trainability.doctor.rules.watched_validation import renamed_in_run, unlike_training
 
@@ -229,6 +230,15 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         classifier of `validation_labels`, another order of validation's three channels, found on half of it, gains 5 standard
         errors on the other half, and keeps 90 % of the accuracy on training and at least as much as any renaming of the
         classes; or the splits' means and spreads differ, and another order leaves a fifth of the difference or less.
+        Code `noise`: where the spread of training's inputs is twice that of validation's or more, 32 training examples are read
+        four times; four fifths or more of the variance of their values differs between the reads of one example, at nearly all
+        places, by as much in each example and in no direction more than in others, while targets stay the same; and this noise
+        has twice the standard deviation of validation's values or more, and a third of their range. A hint below five times.
+        Silent where targets are like the inputs, as the examples without noise that a denoiser is asked for. A hint with code
+        `unknown`: a fifth of validation's words or more are left out (its texts are shorter by that, by 8 standard errors), or
+        have numbers that never occur in training, or one number that is ten times rarer there; and the share of training's
+        words that occur once in all of training is the same, to a quarter of it, as with words that are not known; or, of the
+        one number, is a quarter of that or less, as where validation is prepared otherwise.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter change both numbers
         by far less than these limits. For a class that it has not seen, no prediction is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes to be detected as new), and examples
@@ -240,6 +250,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     data = evidence.data
     if data is None or data.validation is None:
         return _means_otherwise(evidence)
+    if data.added_noise is not None and not reading.carries_over(evidence):
+        return [drowned(data.added_noise)]
     if data.labels_compared is not None and in_another_order(data.labels_compared):
         return [other_channels(data.labels_compared)]
     if (turned := other_axes(data.train, data.validation)) is not None:
@@ -291,7 +303,7 @@ def _means_otherwise(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     found = means_otherwise(facts.values_compared) or words_mean_otherwise(facts.words_compared)
     if not found and not reading.carries_over(evidence):
-        found = words_change(facts.readings.changing)
+        found = words_change(facts.readings.changing) or words_unknown(facts.readings.unknown_words)
     return found or unlike_training(evidence)
 
 

@@ -8,7 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules import asked_tokens
-from trainability.doctor.rules.imbalance import filled_in, ignored_class, rare_label
+from trainability.doctor.rules.imbalance import filled_in, ignored_class, rare_label, rare_places
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.lone_targets import lone_targets
 from trainability.doctor.rules.loss_arguments import weights_against_rare
@@ -341,6 +341,10 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         weights are larger for the more frequent class in any two classes of which one is three times as frequent. Code
         `padding`: targets hold a negative number where sequences of words are padding, and the gradient of the loss is not zero
         there; a hint where they hold a class that words have too, and half of the places that the loss counts are padding.
+        A hint with code `places`: the loss is a binary cross-entropy alone, without weights, of eight places or more in each
+        example, which a layer with one output answers and the model is not given, and a twentieth of them or less is 1 (two
+        standard errors added, over 16 examples or more); silent where every example has as many of them, as one right candidate
+        has.
     Why: always predicting that class is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images; for `ignored`, windows cut
         from running text in which later word pieces have the ignored class, and which may begin with such a piece.
@@ -356,6 +360,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         return found
     if facts.filled_targets is not None:
         return [filled_in(*facts.filled_targets)]
+    if facts.readings.rare_marks is not None:
+        return [rare_places(facts.readings.rare_marks)]
     data = evidence.data
     counts = data.train.label_counts if data is not None else ()
     total = sum(counts)
