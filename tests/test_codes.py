@@ -1041,6 +1041,10 @@ CODES = {
         fact(readings=Readings(normed_answers=(2, 0.3))),
         fact(readings=Readings(normed_answers=(2, 0.29))),
     ),
+    "unreachable_target.through_zero": (
+        fact(readings=Readings(through_zero=(100, 0.2))),
+        fact(readings=Readings(through_zero=(100, 0.19))),
+    ),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),
     "unread_ends.reversed": (fact(reversed_ends=("[3]", 0.1)), fact()),
     "idle_loss.overwritten": (fact(readings=Readings(overwritten_losses=("mse_loss", "train.py", 12, 5))), fact()),

@@ -465,6 +465,8 @@ class Readings:
         odd_likelihood: of a binary cross-entropy of probabilities, the share of the targets outside [0, 1]; None without one.
         shrunk: what the first layer is given of the input, which the model has scaled down; None where it has not.
         normed_answers: numbers of an answer that a layer normalisation makes, and how uneven the targets are; None of others.
+        through_zero: of a net whose answers double with its inputs, pairs of examples in one direction, and the share of their
+            targets' square that no such net explains; None of others.
         far_mark: the greater of two values of the targets, of which the other is 0, beside outputs between 0 and 1 under a loss
             that goes by its size; None without one.
         smeared_edges: in maps of classes, of the edges that go through other classes, the share of those that go through what
@@ -540,6 +542,7 @@ class Readings:
     odd_likelihood: float | None = None
     shrunk: ShrunkInput | None = None
     normed_answers: tuple[int, float] | None = None
+    through_zero: tuple[int, float] | None = None
     far_mark: float | None = None
     smeared_edges: tuple[float, int] | None = None
     idle_norms: tuple[str, ...] = ()

@@ -81,6 +81,7 @@ from trainability.doctor.measure.same_within import same_within
 from trainability.doctor.measure.series_ahead import series_ahead
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
+from trainability.doctor.measure.through_zero import through_zero
 from trainability.doctor.measure.tokens import (
     Turned,
     asked_of_tokens,
@@ -250,8 +251,8 @@ def _questions(
             "all_given": seen.all_given(),
             "readings": replace(known.readings, shrunk=seen.given.shrunk),
         },
-        "answers of a normalisation": lambda known: {
-            "readings": replace(known.readings, normed_answers=normed_answers(seen)),
+        "answers that no weights give": lambda known: {
+            "readings": replace(known.readings, normed_answers=normed_answers(seen), through_zero=through_zero(seen, batches)),
         },
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "places that do not count": lambda known: {

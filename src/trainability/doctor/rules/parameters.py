@@ -286,6 +286,14 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
     return [untrained(word, names, min(len(evidence.samples), 3), cause=cause, remedy=remedy, severity=severity, shown=shown)]
 
 
+_EXPLAINED = {
+    "detached": (
+        "weights_redrawn",
+    ),  # written through .data into another weight, their result is found there anew at each step
+    "dropped": ("pooled_places",),  # as a table of positions that is not added to the words
+}
+
+
 @rule(
     severities=("error", "warning", "hint"),
     verdict="dead",
@@ -347,7 +355,6 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             remedy=to_reach(names, reason),
             source="own; torchtest 2 names these parameters, without the reason",
             layers=names,
-            # Written through .data into another weight, their result is found there anew at each step.
-            explains=("weights_redrawn",) if reason == "detached" else (),
+            explains=_EXPLAINED.get(reason, ()),
         )
     ]

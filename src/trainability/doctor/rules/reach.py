@@ -8,6 +8,7 @@ from trainability.doctor.rules.head import NOTHING_LEARNED, shown_place
 from trainability.doctor.rules.rule import rule
 
 WANTED_BELOW = 0.25  # share of the outputs
+LEFT_OVER = 0.2  # of the square of the targets
 UNEVEN = 0.3  # standard deviation of the mean squares of targets, over their mean
 LEAST_CROSSED = 0.1  # of the boxes; a mistake of a few annotations is another matter
 
@@ -41,7 +42,11 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         more examples, answers are opposite about one number to 1e-4, also at other weights, and of two labels the mean
         distances of the pairs' inputs are four standard errors apart. Code `normalised`, a warning: the outputs come from a
         layer normalisation over all numbers of an answer, and the mean square of a target, each of its numbers standardised,
-        differs between examples by 0.3 of its mean or more. Codes: the activation, `relu`, `sigmoid`, `softmax` or `softplus`.
+        differs between examples by 0.3 of its mean or more. Code `through_zero`, a warning: no parameter is a bias or belongs
+        to a normalisation, twice an input of at most eight columns has twice the answer, to 1e-4, and for 50 or more pairs of
+        examples in one direction from zero, one 1.5 times as far or more, a fifth or more of the targets' square is what no
+        function leaves that grows in proportion, and three times what nearest examples differ by. Codes: the activation,
+        `relu`, `sigmoid`, `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -64,6 +69,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_held_at_zero(facts.wanted_below or 0.0)]
     if facts.readings.normed_answers is not None and facts.readings.normed_answers[1] >= UNEVEN:
         return [_normalised(*facts.readings.normed_answers)]
+    if facts.readings.through_zero is not None and facts.readings.through_zero[1] >= LEFT_OVER:
+        return [_through_zero(*facts.readings.through_zero)]
     if facts.readings.floored_log_scale is not None:
         return [_log_scale(facts.readings.floored_log_scale)]
     if facts.judged_outside is not None and facts.judged_outside[1] >= 0.05:
@@ -99,6 +106,21 @@ def _normalised(width: int, unevenness: float) -> Finding:
         cause=f"a normalisation behind the last layer: {left}",
         remedy="leave out the normalisation behind the last layer",
         source="Ba et al., Layer Normalization, 2016, equation 3; own threshold",
+    )
+
+
+def _through_zero(pairs: int, left: float) -> Finding:
+    """No layer has a bias."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.through_zero",
+        severity="warning",
+        seen=f"twice an input has twice the answer, exactly, and the answer to zero is zero; in {pairs} pairs of examples that "
+        f"lie in one direction from zero, that leaves {100 * left:.0f} % of the targets' square unexplained",
+        measurements=(Measurement(name="share of the targets' square", value=left, threshold=LEFT_OVER),),
+        cause="no layer has a bias and nothing normalises: the answer grows in proportion to the size of the input",
+        remedy="bias=True, the default, in every layer; or a further input column of ones",
+        source="own; a net of ReLUs without biases is positively homogeneous",
     )
 
 
