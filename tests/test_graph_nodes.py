@@ -84,6 +84,21 @@ def test_a_watched_loop(flags: Any, told: list[str]) -> None:
     assert [f.code for f in found.findings if f.severity != "hint"] == told
 
 
+def test_dropout_of_a_mask() -> None:
+    """Word dropout that keeps nothing, drawn as a mask, and a mask of ones."""
+
+    class Masked(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + F.dropout(torch.ones(NODES, 1), p=1.0))
+
+    given = parts()
+    model = Masked()
+    model.load_state_dict(given["model"].state_dict())
+    given |= {"model": model, "optimizer": torch.optim.Adam(model.parameters(), lr=0.01)}
+    found = trainability.check(trainability.Setup(**given, rehearse_seconds=5.0))
+    assert "heavy_dropout.function" not in [f.code for f in found.findings]
+
+
 def test_splits_share_nodes_and_not_labels() -> None:
     found = audit_data([(COLUMNS, TRAINED)], [(COLUMNS, HELD_OUT)])
     assert not found.overlap_fraction

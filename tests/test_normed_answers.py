@@ -41,6 +41,12 @@ def test_answers_of_one_size(loss: Any, width: int) -> None:
         (net(nn.LayerNorm(2), nn.Linear(2, 2)), F.mse_loss, numbers(2)),  # the last layer is behind it
         (net(nn.LayerNorm(256), width=256), F.mse_loss, numbers(256)),  # targets of nearly one size, such as features
         (net(nn.LayerNorm(4), width=4), F.mse_loss, F.normalize(numbers(4) - numbers(4).mean(1, keepdim=True)) * 2),
+        # rows that were normalised themselves, of columns that differ in spread
+        (
+            net(nn.LayerNorm(6), width=6),
+            F.mse_loss,
+            F.layer_norm(numbers(6) * torch.arange(1.0, 7.0) + torch.arange(6.0), (6,)),
+        ),
         (net(nn.LayerNorm(3), width=3), F.cross_entropy, torch.arange(64) % 3),  # logits with a scale of their own
         (net(nn.BatchNorm1d(2)), F.mse_loss, numbers(2)),
     ],

@@ -21,6 +21,7 @@ TARGETS = 4 * (IMAGES[:, 0, :4].mean(dim=(1, 2)) - IMAGES[:, 0, 4:].mean(dim=(1,
         (lambda x: x / 255, 1 / 255),
         (lambda x: x / 255 - 0.5, 1 / 255),
         (lambda x: x.flatten(1) * 1e-3, 1e-3),
+        (lambda x: x / 64, None),  # as of 64 dimensions
         (lambda x: x - 0.5, None),  # of a usual size
         (lambda x: 0.01 * torch.randn_like(x), None),  # made of something else
         (lambda x: 0.01 * x.square(), None),

@@ -151,3 +151,15 @@ def test_check_tells(step: int) -> None:
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     report = check(model, Loader(lambda: slices(step)), nn.functional.cross_entropy, optimizer)
     assert ("repeated_batch.sliding" in [f.code for f in report.findings]) == (step == 1)
+
+
+def circle(labelled: int, shift: int) -> Iterator[Any]:
+    """As many batches as all of the data have, of the first rows alone, in a circle."""
+    for k in range(COUNT // SIZE):
+        rows = (torch.arange(SIZE) + k * shift) % labelled
+        yield X[rows], Y[rows]
+
+
+@pytest.mark.parametrize(("labelled", "shift"), [(100, SIZE), (130, SIZE), (238, SIZE // 2)])
+def test_few_rows_in_a_circle_do_not_slide(labelled: int, shift: int) -> None:
+    assert sliding(Loader(lambda: circle(labelled, shift))) is None

@@ -19,6 +19,7 @@ class HeldOutSeen:
         running: whether the model normalises by statistics that it keeps, which follow the weights late.
         renamed: pairs of a class and what validation calls it: of ten examples and more, seven in ten and more are told as the
             class, and of both names one in ten at most by its own; found on half of the examples, and so on the other half.
+        as_loaded: whether the model was given the examples as they are in the data, without noise or another change.
     """
 
     step: int
@@ -31,3 +32,4 @@ class HeldOutSeen:
     passes: float
     running: bool = False
     renamed: tuple[tuple[int, int], ...] = ()
+    as_loaded: bool = True

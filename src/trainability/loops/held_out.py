@@ -207,7 +207,8 @@ class HeldOut:
         if found is None:
             return
         kept = self._seen.setdefault(id(over.data), [])
-        kept[:] = [*(seen for seen in kept if seen.passes <= FRESH_PASSES), found]
+        later = [seen for seen in kept if seen.passes > FRESH_PASSES]
+        kept[:] = [*(seen for seen in kept if seen.passes <= FRESH_PASSES), *later[-1:], found]
         # Of several sets, as one that is meant to be of another kind, the one that is told best counts.
         best = max(self._seen.values(), key=lambda each: each[-1].hits - each[-1].most_frequent)
         over.monitor.of_script["held_out"] = tuple(best)
@@ -223,6 +224,7 @@ class _Pass:
         self._labels: list[Tensor] = []
         self._count = 0
         self._called: set[nn.Module] = set()
+        self._as_loaded = True
         self._is_plain = True  # no gradients, as those that an attack on the inputs asks for
         self.handle = module_hooks.register_module_forward_hook(self._on_module)
 
@@ -236,7 +238,9 @@ class _Pass:
             return
         batch, self.batch = self.batch, None
         with contextlib.suppress(Exception):  # one batch less
-            answers, labels = first_tensor(output), dict(tensors(batch)).get(self._place)
+            given, parts = first_tensor(args), dict(tensors(batch))
+            self._as_loaded &= given is not None and any(_are_same(given, part) for part in parts.values())
+            answers, labels = first_tensor(output), parts.get(self._place)
             if answers is None or labels is None or not _are_labels(labels) or answers.dim() != 2:
                 return
             width = answers.shape[1]
@@ -278,7 +282,12 @@ class _Pass:
             passes=passes,
             running=any(getattr(m, "running_mean", None) is not None for m in self._model.modules()),
             renamed=_renamed(said, labels, width),
+            as_loaded=self._as_loaded,
         )
+
+
+def _are_same(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.numel() == other.numel() and torch.equal(one.flatten(), other.to(one).flatten()))
 
 
 def _are_grouped(said: Tensor, labels: Tensor) -> bool:

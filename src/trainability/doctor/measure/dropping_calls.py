@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 from trainability.doctor.facts import LARGE_DROPOUT
 
 _NAMES = frozenset(
@@ -30,5 +32,8 @@ class DroppingCalls:
             kwargs.get(word, args[place] if len(args) > place else default)
             for place, (word, default) in enumerate({"p": 0.5, "training": True}.items(), start=1)
         )
+        given = args[0] if args else kwargs.get("input")
+        if not isinstance(given, Tensor) or given.numel() < 2 or bool((given == given.flatten()[0]).all()):
+            return  # a mask is drawn
         if training and isinstance(share, float | int) and share >= max(LARGE_DROPOUT, self.largest or 0.0):
             self.largest = float(share)

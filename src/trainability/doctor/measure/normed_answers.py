@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import behind_views
@@ -18,9 +18,8 @@ def normed_answers(seen: ForwardPass) -> tuple[int, float] | None:
         seen: a pass whose loss is of the difference of output and target.
 
     Returns:
-        How many numbers an answer holds, all of which are normalised together, and how much the mean square of a target differs
-        from example to example, each of its numbers standardised over the examples: the standard deviation over the mean. A
-        layer normalisation makes it 0 but for its scale and shift. None of other answers and losses.
+        How many numbers an answer holds, all of which are normalised together, and the share of the targets' variance that is
+        left when each target is normalised in the same way, scaled and shifted as fits best. None of other answers and losses.
     """
     if seen.against is None or seen.output is None:
         return None
@@ -30,10 +29,12 @@ def normed_answers(seen: ForwardPass) -> tuple[int, float] | None:
     node = behind_views(output.grad_fn)
     if not name_of(node).startswith("NativeLayerNorm") or tuple(node._saved_normalized_shape) != (output.shape[1],):
         return None
-    return output.shape[1], _unevenness(target)
+    return output.shape[1], _left(target)
 
 
-def _unevenness(target: Tensor) -> float:
-    columns = target.detach().double()
-    sizes = ((columns - columns.mean(dim=0)) / columns.std(dim=0).clamp(min=1e-12)).square().mean(dim=1)
-    return float(sizes.std() / sizes.mean().clamp(min=1e-12))
+def _left(target: Tensor) -> float:
+    rows = target.detach().double()
+    normed = nn.functional.layer_norm(rows, rows.shape[1:])
+    a, b = normed - normed.mean(dim=0), rows - rows.mean(dim=0)
+    scale = (a * b).sum(dim=0) / a.square().sum(dim=0).clamp(min=1e-12)
+    return float((b - scale * a).square().sum() / b.square().sum().clamp(min=1e-12))

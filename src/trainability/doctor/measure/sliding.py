@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from types import GeneratorType
 from typing import Any
@@ -21,7 +22,7 @@ _FEWEST_ROWS, _FEWEST_BATCHES = 4, 5
 _FIRST = 16  # batches, of which some share rows, or no others are read
 _SECONDS, _MOST_BATCHES, _MOST_BYTES = 2.0, 2000, 2**29
 _DISTINCT, _SAME_NEXT = 0.9, 0.95  # of the rows of a batch, and of all batches; of the rows that come again
-_MOST_SHOWN = 0.5  # of the rows
+_MOST_SHOWN, _SHORT = 0.5, 0.25  # of the rows; of a slice
 
 
 def sliding(loader: Any) -> Sliding | None:
@@ -53,7 +54,7 @@ def sliding(loader: Any) -> Sliding | None:
     rows, each = sum(len(batch) for batch in batches), len(batches[0])
     shown = len({row for batch in batches for row in batch})
     fitting = [size for size in sizes | _sizes(loader) if abs(rows - size) < each and shown <= _MOST_SHOWN * size]
-    if not fitting or not _are_slices(batches):
+    if not fitting or not _are_slices(batches) or not _creep(batches, shown):
         return None
     return Sliding(batches=len(batches), batch_size=each, shown=shown, held=max(fitting))
 
@@ -113,6 +114,16 @@ def _are_slices(batches: list[list[int]]) -> bool:
             known = following.setdefault(row, behind)
             same, others = same + (known == behind), others + (known != behind)
     return same >= _SAME_NEXT * (same + others)
+
+
+def _creep(batches: list[list[int]], shown: int) -> bool:
+    """Whether slices move on by a quarter of their size at most, and the ends of what they show come far less often.
+
+    Rows that are read in a circle all come equally often; half-overlapping windows move on by half of their size.
+    """
+    shift = (shown - len(batches[0])) / (len(batches) - 1)
+    counts = Counter(itertools.chain.from_iterable(batches)).values()
+    return shift <= _SHORT * len(batches[0]) and min(counts) <= _SHORT * max(counts)
 
 
 def _stored(tensor: Tensor) -> int:

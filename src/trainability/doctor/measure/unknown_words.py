@@ -1,7 +1,7 @@
 """Whether validation's words are known: counts of training's words, read to the end, beside validation's texts."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -35,8 +35,8 @@ def unknown_words(train: Iterable[Any], held_out: Iterable[Any], target: str) ->
     """
     with randomness_restored(), generators_restored(train), generators_restored(held_out):
         until = time.perf_counter() + _SECONDS
-        first = _texts(train, target, until)
-        second = _texts(held_out, target, until) if first is not None else None
+        first = _texts(train, target, until, _is_text)
+        second = _texts(held_out, target, until, _is_long) if first is not None else None
     if first is None or second is None:
         return None
     padding = _padding(first), _padding(second)
@@ -76,7 +76,7 @@ def _one_word(words: Tensor, kinds: Tensor, counts: Tensor) -> float:
     return share if before <= _TENTH * share else 0.0
 
 
-def _texts(batches: Iterable[Any], target: str, until: float) -> list[Tensor] | None:
+def _texts(batches: Iterable[Any], target: str, until: float, is_text: Callable[[Tensor], bool]) -> list[Tensor] | None:
     texts: list[Tensor] = []
     for batch in batches:
         found = {name: tensor.detach().cpu() for name, tensor in tensors(batch)}
@@ -87,7 +87,7 @@ def _texts(batches: Iterable[Any], target: str, until: float) -> list[Tensor] | 
         if any(t.is_floating_point() and t.dim() > 1 for t in found.values()):
             return None
         rows = [t for t in whole if t.dim() == 2 and len(t) == len(wanted) and t.numel()]
-        if not texts and rows and max(t.shape[1] for t in rows) < _FEWEST_PLACES:  # columns of categories
+        if not texts and rows and not any(map(is_text, rows)):  # columns of a table
             return None
         if rows:
             texts += max(rows, key=lambda t: int(t.max())).unbind()  # a mask beside it holds ones
@@ -98,6 +98,18 @@ def _texts(batches: Iterable[Any], target: str, until: float) -> list[Tensor] | 
         if len(texts) > _MOST_EXAMPLES or time.perf_counter() > until:
             return None
     return texts
+
+
+def _is_long(rows: Tensor) -> bool:
+    return rows.shape[1] >= _FEWEST_PLACES
+
+
+def _is_text(rows: Tensor) -> bool:
+    """Whether any word may be at any place: the numbers of half of the places span a quarter of all, or more."""
+    if not _is_long(rows):
+        return False
+    columns = (rows.amax(dim=0) - rows.amin(dim=0)).double()
+    return float(columns.median()) > float(rows.max() - rows.min()) / 4
 
 
 def _padding(texts: list[Tensor]) -> tuple[int | None, int | None]:

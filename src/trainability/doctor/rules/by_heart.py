@@ -5,6 +5,7 @@ import math
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.watched_validation import FRESH_PASSES
 
 _MANY_PASSES, _BY_HEART = 10, 0.1  # over the training data; of the best constant answer's cost
 _WRONG, _MOSTLY_WRONG = 0.3, 0.5  # of the error of that answer
@@ -41,11 +42,12 @@ def sure_and_wrong(evidence: Evidence) -> list[Finding]:
 
 def by_heart(evidence: Evidence) -> list[Finding]:
     """A watched script's own evaluation pass: sure of its answers, and wrong, about examples that it was not trained on."""
-    looks = reading.facts(evidence).held_out
+    looks = [look for look in reading.facts(evidence).held_out if look.passes > FRESH_PASSES and look.as_loaded]
     seen = looks[-1] if looks else None
-    if seen is None or seen.training_loss is None or seen.passes < _MANY_PASSES:
+    # Of one step alone, the weights or the examples may have been changed on purpose, step by step.
+    if seen is None or seen.training_loss is None or seen.passes < _MANY_PASSES or looks[0].step == seen.step:
         return []
-    share = (1 - seen.hits) / max(1 - seen.most_frequent, 1e-9)
+    share = min((1 - look.hits) / max(1 - look.most_frequent, 1e-9) for look in looks)
     if seen.training_loss > _BY_HEART * seen.constant_loss or seen.loss < seen.constant_loss or share < _WRONG:
         return []
     return [

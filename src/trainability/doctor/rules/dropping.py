@@ -6,6 +6,7 @@ from trainability.doctor.best_constant import still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import FORGETFUL_STATE, HEAVY_DROPOUT, LARGE_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.learns import learns_all_the_same
 from trainability.doctor.rules.rule import rule
 
 _MANY_STEPS = 300  # steps of a run that show that it does not learn
@@ -34,10 +35,11 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
 
     Fires: a dropout module has a probability of 0.95 or more; an error where it is 1. From 0.8 a hint, or a warning where a run
         of 300 steps or more has not learned and its loss no longer falls, or a rehearsal of 50 steps leaves nine tenths of the
-        loss. Code `function`: the same of `torch.nn.functional.dropout` as it is called in training. Code `state`: the whole
-        state of a recurrence goes through the same dropout module at each step, which leaves less than a thousandth of it over
-        a sequence; a hint below 0.5. Code `answers`: in training, at least 2 % of the answers that the loss compares with
-        targets are exactly zero, at places that are drawn anew, and in evaluation none are; a hint where the program learns.
+        loss. Code `function`: the same of `torch.nn.functional.dropout` as it is called in training, of what is no mask; a hint
+        where the program learns. Code `state`: the whole state of a recurrence goes through the same dropout module at each
+        step, which leaves less than a thousandth of it over a sequence; a hint below 0.5. Code `answers`: in training, at least
+        2 % of the answers that the loss compares with targets are exactly zero, at places that are drawn anew, and in
+        evaluation none are; a hint where the program learns.
     Why: `torch.nn.Dropout(p)` takes the probability of dropping a unit, while other libraries and papers give the probability
         of keeping it: a p of 0.99 that was meant as the latter leaves one unit in a hundred, with ten times the spread in the
         output. `dropout(x, self.training)` takes True for p, which is 1: nothing is left in training, and nothing is dropped in
@@ -67,11 +69,12 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
     else:
         stays = reading.stands_still(evidence)
     threshold = HEAVY_DROPOUT if heavy else LARGE_DROPOUT
+    learns = by_function and learns_all_the_same(evidence)  # it may be on a side branch
     return [
         Finding(
             rule="heavy_dropout",
             code="heavy_dropout.function" if by_function else "heavy_dropout",
-            severity="error" if share == 1 else "warning" if heavy or stays else "hint",
+            severity="hint" if learns else "error" if share == 1 else "warning" if heavy or stays else "hint",
             seen=f"{by} drops {100 * share:.1f} % of its input",
             measurements=(Measurement(name="dropped share", value=share, threshold=threshold),),
             cause="the second argument of dropout() is p, the share to drop: a flag in its place is 1"

@@ -7,13 +7,18 @@ from trainability.doctor.rules.inputs import SYMPTOMS
 _MOSTLY, _DROWNED, _TENTH = 0.8, 5.0, 0.1  # share of the variance; times the examples' size; of it, that is left to learn from
 
 
-def drowned(found: AddedNoise) -> Finding:
-    """Noise several times larger than what it is added to."""
+def drowned(found: AddedNoise, *, learns: bool) -> Finding:
+    """Noise several times larger than what it is added to.
+
+    Args:
+        found: of the training data.
+        learns: whether the program is seen to learn, as by averages over many places.
+    """
     times, tenth = found.noise / found.spread, _TENTH * found.spread
     return Finding(
         rule="split_shift",
         code="split_shift.noise",
-        severity="warning" if times >= _DROWNED else "hint",
+        severity="warning" if times >= _DROWNED and not learns else "hint",
         seen=f"each time a training example is read, noise of standard deviation {found.noise:.2g} is added to its values; "
         f"in validation, they vary by {found.spread:.2g}: noise is {100 * found.share:.0f} % of the variance of training's",
         measurements=(

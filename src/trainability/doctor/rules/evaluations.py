@@ -235,7 +235,8 @@ def overfit(evidence: Evidence) -> list[Finding]:
         last above chance and at least 1.25 times the lowest, while the training loss is below a quarter of chance; a warning
         where the validation error is at least 0.9 of chance. Code `by_heart`: in a watched script, after ten passes over the
         training data or more, cross-entropy is a tenth of the best constant answer's cost or less, while in the last evaluation
-        pass it is above that cost and the error 0.3 of such an answer's or more; a warning from half of it.
+        pass it is above that cost, and in the last two, after different steps and of examples as they are loaded, the error is
+        0.3 of such an answer's or more; a warning from half of it.
     Why: a gap alone is normal; a gap that grows means that what is learned no longer generalises.
     What fools it: splits of a few hundred images, where the gap is noise, and training errors measured with dropout on, which
         hide it. A few validation examples with confident wrong answers raise the validation loss while the error still falls.

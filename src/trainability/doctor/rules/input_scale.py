@@ -13,6 +13,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import number
 from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.outlook_limits import HAS_LEARNED, WILL_TRAIN
+from trainability.doctor.rules.learns import learns_all_the_same
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
@@ -64,15 +65,15 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         states of episodes. Code `rounded`, instead: a table of at most three columns is float32, and a column holds few values,
         all multiples of a power of two of 64 or more, most of them adjacent, while the targets have ten times as many values; a
         warning wherever the size alone would be a hint, unless the run trains all the same. Code `column`: a linear layer is
-        given data in which one column has an rms of 300 or more, and half of the columns at most 10, or a hundredth of it. Code
-        `filled`: the least or the greatest number of a column of a table occurs in 0.3 % of the rows and five of them or more,
-        and is ten standard deviations of the others from the nearest of them; a warning where 50 rehearsed steps leave the loss
-        above half of what a constant costs. Code `twice`: the first layer with weights is given the loader's numbers times a
-        constant (another one may be added), with a standard deviation below 0.02, where the loader's have 0.05 or more; a hint
-        where normalisation follows, or the program learns. Code `each`: every example is scaled by its own values, to the range
-        from 0 to 1 or to mean 0 and standard deviation 1, the loss is of a difference, and 5 % or more of the targets are
-        outside [0, 1]; a warning where a run of 100 steps or more has ended, or stands still, above a tenth of the best
-        constant answer's cost; else a hint.
+        given data in which one column has an rms of 300 or more, and half of the columns at most 10, or a hundredth of it; a
+        hint where the program learns. Code `filled`: the least or the greatest number of a column of a table occurs in 0.3 % of
+        the rows and five of them or more, and is ten standard deviations of the others from the nearest of them; a warning
+        where 50 rehearsed steps leave the loss above half of what a constant costs. Code `twice`: the first layer with weights
+        is given the loader's numbers times a constant (another one may be added), with a standard deviation below 0.02, where
+        the loader's have 0.05 to 1.5, and the constant is 1 / 200 or less; a hint where normalisation follows, or the program
+        learns. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and standard
+        deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a run of
+        100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: for `rounded`, levels set at these values on purpose. Silent where inputs are looked up in an embedding, or
@@ -278,7 +279,7 @@ def _loud_column(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="input_scale",
             code="input_scale.column",
-            severity="warning",
+            severity="hint" if learns_all_the_same(evidence) else "warning",
             seen=f"column {column} of the input of {layer} has rms {size:.3g}, and half of the columns less than a thirtieth "
             "of that",
             measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
@@ -326,12 +327,11 @@ def _shrunk(evidence: Evidence) -> list[Finding]:
     probe = evidence.probe
     layers = reading.latest_layers(evidence)
     absorbed = probe.structure == "normalised" if probe is not None else _is_normalised(layers)
-    learns = reading.has_learned(evidence) or _trains_all_the_same(evidence, only_small=False)
     return [
         Finding(
             rule="input_scale",
             code="input_scale.twice",
-            severity="hint" if absorbed or learns else "warning",
+            severity="hint" if absorbed or learns_all_the_same(evidence) else "warning",
             seen=f"the loader yields numbers with standard deviation {found.loaded:.2g}; the model multiplies them by "
             f"{number(found.factor)}, and {found.layer or 'its first layer'} is given {found.given:.2g}",
             measurements=(

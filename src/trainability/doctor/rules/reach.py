@@ -9,7 +9,7 @@ from trainability.doctor.rules.rule import rule
 
 WANTED_BELOW = 0.25  # share of the outputs
 LEFT_OVER = 0.2  # of the square of the targets
-UNEVEN = 0.3  # standard deviation of the mean squares of targets, over their mean
+OF_OTHER_SIZES = 0.2  # of the variance of targets, which are left by those of one size
 LEAST_CROSSED = 0.1  # of the boxes; a mistake of a few annotations is another matter
 
 
@@ -41,12 +41,12 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a warning: for pairs, exchanged in 32 or
         more examples, answers are opposite about one number to 1e-4, also at other weights, and of two labels the mean
         distances of the pairs' inputs are four standard errors apart. Code `normalised`, a warning: the outputs come from a
-        layer normalisation over all numbers of an answer, and the mean square of a target, each of its numbers standardised,
-        differs between examples by 0.3 of its mean or more. Code `through_zero`, a warning: no parameter is a bias or belongs
-        to a normalisation, twice an input of at most eight columns has twice the answer, to 1e-4, and for 50 or more pairs of
-        examples in one direction from zero, one 1.5 times as far or more, a fifth or more of the targets' square is what no
-        function leaves that grows in proportion, and three times what nearest examples differ by. Codes: the activation,
-        `relu`, `sigmoid`, `softmax` or `softplus`.
+        layer normalisation over all numbers of an answer, and a fifth or more of the targets' variance is left when each is
+        normalised in the same way, scaled and shifted as fits best. Code `through_zero`, a warning: no parameter is a bias or
+        belongs to a normalisation, twice an input of at most eight columns has twice the answer, to 1e-4, and for 50 or more
+        pairs of examples in one direction from zero, one 1.5 times as far or more, a fifth or more of the targets' square is
+        what no function leaves that grows in proportion, and three times what nearest examples differ by. Codes: the
+        activation, `relu`, `sigmoid`, `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside.
@@ -67,7 +67,7 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_not_exclusive(facts.rows_off_one)]
     if facts.graph is not None and facts.graph.takes is None and (facts.wanted_below or 0.0) >= WANTED_BELOW:
         return [_held_at_zero(facts.wanted_below or 0.0)]
-    if facts.readings.normed_answers is not None and facts.readings.normed_answers[1] >= UNEVEN:
+    if facts.readings.normed_answers is not None and facts.readings.normed_answers[1] >= OF_OTHER_SIZES:
         return [_normalised(*facts.readings.normed_answers)]
     if facts.readings.through_zero is not None and facts.readings.through_zero[1] >= LEFT_OVER:
         return [_through_zero(*facts.readings.through_zero)]
@@ -93,7 +93,7 @@ def _far_mark(mark: float) -> Finding:
     )
 
 
-def _normalised(width: int, unevenness: float) -> Finding:
+def _normalised(width: int, left_over: float) -> Finding:
     """A normalisation behind the last layer."""
     left = "one of two answers is left" if width == 2 else "of answers of any size, those of one size are left"
     return Finding(
@@ -101,8 +101,8 @@ def _normalised(width: int, unevenness: float) -> Finding:
         code="unreachable_target.normalised",
         severity="warning",
         seen=f"a layer normalisation makes the outputs: the {width} numbers of an answer have mean 0 and mean square 1 before "
-        f"its scale and shift, while the targets' mean squares differ by {unevenness:.2g} of their mean",
-        measurements=(Measurement(name="spread of the targets' mean square", value=unevenness, threshold=UNEVEN),),
+        f"its scale and shift; of the targets' variance, {100 * left_over:.0f} % cannot be met so",
+        measurements=(Measurement(name="share of the targets' variance", value=left_over, threshold=OF_OTHER_SIZES),),
         cause=f"a normalisation behind the last layer: {left}",
         remedy="leave out the normalisation behind the last layer",
         source="Ba et al., Layer Normalization, 2016, equation 3; own threshold",

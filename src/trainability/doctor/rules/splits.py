@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.channel_order import in_another_order, other_axes, other_channels, other_statistics
 from trainability.doctor.rules.drowned import drowned
+from trainability.doctor.rules.learns import learns_all_the_same
 from trainability.doctor.rules.mirrored_alone import crossed_corners, mirrored_alone
 from trainability.doctor.rules.missing_classes import missing_classes
 from trainability.doctor.rules.rule import rule
@@ -229,9 +230,9 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         and in another order of the coordinates all differ by less than three tenths of that. Code `channels`: for the
         classifier of `validation_labels`, another order of validation's three channels, found on half of it, gains 5 standard
         errors on the other half, and keeps 90 % of the accuracy on training and at least as much as any renaming of the
-        classes; or the splits' means and spreads differ, and another order leaves a fifth of the difference or less.
-        Code `noise`: where the spread of training's inputs is twice that of validation's or more, 32 training examples are read
-        four times; four fifths or more of the variance of their values differs between the reads of one example, at nearly all
+        classes; or the splits' means and spreads differ, and another order leaves a fifth of the difference or less. Code
+        `noise`: where the spread of training's inputs is twice that of validation's or more, 32 training examples are read four
+        times; four fifths or more of the variance of their values differs between the reads of one example, at nearly all
         places, by as much in each example and in no direction more than in others, while targets stay the same; and this noise
         has twice the standard deviation of validation's values or more, and a third of their range. A hint below five times.
         Silent where targets are like the inputs, as the examples without noise that a denoiser is asked for. A hint with code
@@ -251,7 +252,7 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     if data is None or data.validation is None:
         return _means_otherwise(evidence)
     if data.added_noise is not None and not reading.carries_over(evidence):
-        return [drowned(data.added_noise)]
+        return [drowned(data.added_noise, learns=learns_all_the_same(evidence))]
     if data.labels_compared is not None and in_another_order(data.labels_compared):
         return [other_channels(data.labels_compared)]
     if (turned := other_axes(data.train, data.validation)) is not None:
