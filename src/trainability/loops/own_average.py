@@ -70,10 +70,11 @@ def _strays(model: nn.Module, managed: set[int]) -> list[tuple[str, Any]]:
     names = {name for name, _ in model.named_parameters()}
     strays: list[Any] = []
     for item in living(nn.Module):
-        own = [id(p) for p in nn.Module.parameters(item)]
-        is_other = id(item) not in inside and not type(item).__module__.startswith("torch.optim")
-        if own and is_other and managed.isdisjoint(own) and _shapes(item) in forms:
-            strays.append(item)
+        with contextlib.suppress(Exception):  # one whose __init__ failed
+            own = [id(p) for p in nn.Module.parameters(item)]
+            is_other = id(item) not in inside and not type(item).__module__.startswith("torch.optim")
+            if own and is_other and managed.isdisjoint(own) and _shapes(item) in forms:
+                strays.append(item)
     strays += [item for item in gc.get_objects() if type(item) is dict and len(names) <= len(item) and names <= item.keys()]
     return [(variable_name(item) or f"a {type(item).__name__}", item) for item in strays[:_MOST_STRAYS]]
 

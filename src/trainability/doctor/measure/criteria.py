@@ -22,7 +22,7 @@ def untrained_criterion(strangers: Iterable[nn.Parameter], managed: set[int]) ->
     loose = {id(p) for p in strangers if p.requires_grad and id(p) not in managed}
     if not loose:
         return ()
-    modules = living(nn.Module)
+    modules = [module for module in living(nn.Module) if "_modules" in module.__dict__]  # not one whose __init__ failed
     inner = {id(child) for module in modules for child in module.children()}
     return tuple(dict.fromkeys(name for m in modules if id(m) not in inner and m.training for name in _own(m, loose)))
 

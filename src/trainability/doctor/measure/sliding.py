@@ -155,5 +155,5 @@ def _length(table: Any) -> int:
     """Rows of an array, a tensor or a list; 0 of anything else."""
     if isinstance(table, list):
         return len(table)
-    shape = getattr(table, "shape", None)
+    shape = getattr(table, "shape", None) if hasattr(type(table), "shape") else None  # a module's may be made when asked for
     return int(shape[0]) if isinstance(shape, tuple) and shape and isinstance(shape[0], int) else 0
