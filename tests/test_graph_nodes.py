@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import trainability
 from trainability.doctor.measure.audits import audit_data
+from trainability.doctor.measure.certain import facts_of
 from trainability.loops.monitor import Monitor
 
 NODES, KINDS, WORDS, TRAIN = 400, 4, 60, 160
@@ -97,6 +98,27 @@ def test_dropout_of_a_mask() -> None:
     given |= {"model": model, "optimizer": torch.optim.Adam(model.parameters(), lr=0.01)}
     found = trainability.check(trainability.Setup(**given, rehearse_seconds=5.0))
     assert "heavy_dropout.function" not in [f.code for f in found.findings]
+
+
+def test_dropout_within_vmap() -> None:
+    """Its numbers cannot be looked at there, and the program runs all the same."""
+
+    class Mapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 16), nn.Linear(16, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            def row(one: Tensor) -> Tensor:
+                return F.dropout(self.first(one), 0.9, self.training)
+
+            return self.second(torch.func.vmap(row, randomness="different")(x).relu())
+
+    torch.manual_seed(0)
+    model, x = Mapped(), torch.randn(64, 4)
+    facts = facts_of(model, (x, (x[:, 0] > 0).long()), loss_fn=F.cross_entropy)
+    assert facts.function_dropout is None
+    assert facts.task_loss == "cross_entropy"
 
 
 def test_splits_share_nodes_and_not_labels() -> None:

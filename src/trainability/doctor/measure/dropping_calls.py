@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from trainability.doctor.facts import LARGE_DROPOUT
+from trainability.doctor.measure import statistics
 
 _NAMES = frozenset(
     {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d"}
@@ -32,8 +33,13 @@ class DroppingCalls:
             kwargs.get(word, args[place] if len(args) > place else default)
             for place, (word, default) in enumerate({"p": 0.5, "training": True}.items(), start=1)
         )
-        given = args[0] if args else kwargs.get("input")
-        if not isinstance(given, Tensor) or given.numel() < 2 or bool((given == given.flatten()[0]).all()):
-            return  # a mask is drawn
-        if training and isinstance(share, float | int) and share >= max(LARGE_DROPOUT, self.largest or 0.0):
+        is_large = isinstance(share, float | int) and share >= max(LARGE_DROPOUT, self.largest or 0.0)
+        if training and is_large and not _is_mask(args[0] if args else kwargs.get("input")):
             self.largest = float(share)
+
+
+def _is_mask(given: Any) -> bool:
+    """Whether one number everywhere is dropped from, so that a mask is drawn; also where numbers cannot be looked at."""
+    if not isinstance(given, Tensor) or not statistics.has_values(given) or given.numel() < 2:
+        return True
+    return bool((given == given.flatten()[0]).all())
