@@ -232,6 +232,8 @@ def test_a_watched_loop(rate: float, moved_late: bool, expected: list[str], requ
         left.hold = [left]
     begun = nn.Linear.__new__(nn.Linear)  # as of a class whose __init__ failed
     begun.hold = [begun]
+    stepper = torch.optim.SGD.__new__(torch.optim.SGD)
+    stepper.hold = [stepper]
     torch.manual_seed(0)
     model = net()
     average = copy.deepcopy(model).requires_grad_(False)

@@ -57,9 +57,15 @@ class _Follower:
     def is_called(self) -> bool:
         return 2 * len(self.calls) >= len(self.rates)
 
-    def compare(self, spacing: float) -> bool:
+    def read(self) -> bool:
+        """Take the numbers before a step; true."""
+        self.before = self.numbers()
+        return True
+
+    def compare(self) -> bool:
         """Take the step that was made; returns whether it may still be an average."""
-        now, before = self.numbers(), self.before
+        now, before, spacing = self.numbers(), self.before, _spacing(self.pair)
+        self.before = None
         if before is None or before[0].shape != now[0].shape:
             return False
         change = now[0] - before[0]
@@ -126,18 +132,16 @@ class Averages:
         """Call it before the body of each step."""
         self._inside = bool(self._followers)
         if self._inside and number >= _FIRST and self._count < _MOST:
-            self._guarded(self._read)
+            self._with_each(_Follower.read)
 
-    def _read(self) -> None:
-        for follower in self._followers:
-            follower.before = follower.numbers()
-
-    def _guarded(self, action: Callable[[], None]) -> None:
-        try:
-            with torch.no_grad():
-                action()
-        except Exception:  # weights that the body takes away, or gives another form
-            self.close()
+    def _with_each(self, action: Callable[[_Follower], bool]) -> None:
+        """Keep those that an action keeps."""
+        for follower in list(self._followers):
+            goes_on = False
+            with contextlib.suppress(Exception), torch.no_grad():  # weights that the body takes away, or gives another form
+                goes_on = action(follower)
+            if not goes_on:
+                self._drop(follower)
 
     def end(self) -> None:
         """Call it behind the body."""
@@ -145,13 +149,7 @@ class Averages:
         if not self._followers or self._followers[0].before is None or self._count >= _MOST:
             return
         self._count += 1
-        self._guarded(self._compare)
-
-    def _compare(self) -> None:
-        for follower in list(self._followers):
-            if not follower.compare(_spacing(follower.pair)):
-                self._drop(follower)
-            follower.before = None
+        self._with_each(_Follower.compare)
 
     def _drop(self, follower: _Follower) -> None:
         self._followers.remove(follower)

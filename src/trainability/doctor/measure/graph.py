@@ -169,8 +169,15 @@ def managed_parameters(optimizer: torch.optim.Optimizer | None) -> set[int]:
 
 
 def optimizers_of_process() -> list[torch.optim.Optimizer]:
-    """All optimizers of this process: a GAN has two, and Monitor is given one."""
-    return living(torch.optim.Optimizer)
+    """All optimizers of this process, but for those whose `__init__` failed: a GAN has two, and Monitor is given one."""
+    return [optimizer for optimizer in living(torch.optim.Optimizer) if _is_made(optimizer)]
+
+
+def _is_made(optimizer: torch.optim.Optimizer) -> bool:
+    with contextlib.suppress(Exception):
+        managed_parameters(optimizer)
+        return True
+    return False
 
 
 def held_by_any_optimizer() -> set[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,10 +65,8 @@ def twin_weights(
     found: list[TwinWeights] = []
     seen: set[int] = set()
     for name, root in (*roots, *strays) if trained and is_any_drawn else ():
-        for pair in _inside(name, root, trained, managed, seen, _MOST_DEPTH):
-            found.append(pair)
-            if len(found) == _MOST_PAIRS:
-                return found
+        with contextlib.suppress(Exception):  # an attribute that computes, a module whose __init__ failed
+            found += itertools.islice(_inside(name, root, trained, managed, seen, _MOST_DEPTH), _MOST_PAIRS - len(found))
     return found
 
 
