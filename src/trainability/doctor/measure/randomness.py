@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from trainability.doctor.measure.own_generators import generators_kept
 from trainability.doctor.measure.uninterrupted import uninterrupted
 
 
@@ -74,14 +75,11 @@ def seed_torch(seed: int) -> None:
 
 @contextlib.contextmanager
 def generators_restored(loader: Any) -> Iterator[None]:
-    """Put the generators of a loader and its samplers back, also after an exception."""
-    parts = [loader, *(getattr(loader, name, None) for name in ("sampler", "batch_sampler", "dataset"))]
-    parts.append(getattr(parts[2], "sampler", None))
-    found = [g for part in parts if isinstance(g := getattr(part, "generator", None), torch.Generator)]
-    states = [generator.get_state() for generator in found]
+    """Put the generators that reading a loader draws from back, also after an exception (see `generators_kept`)."""
+    restore = generators_kept(loader)
     try:
         yield
     finally:
         with uninterrupted():
-            for generator, state in zip(found, states, strict=True):
-                generator.set_state(state)
+            for action in restore:
+                action()
