@@ -5,48 +5,8 @@
     python benchmarks/script_faults.py score --set twentyone --wrong        # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
-`scripts/one` and `scripts/two` are of two authors who had read shared lists of what goes wrong, and neither the rules nor each
-other's scripts: 26 with a mistake and eight odd but sound ones each. They are left as they were written. A script trains in
-its own loop (`python NAME.py bad`), and `parts` hands the same to `check`; variant `fixed` is the twin without the mistake.
-Authors ran both to their end: every `bad` misses the score that the script itself asks for (`WORKS`), every `fixed` reaches
-it. `scripts/causes.json` says which codes name the mistake; a judge who had seen no answer chose them from the rules' pages,
-and codes that were made since for a mistake of these scripts were put beside them. A script of `one` was looked at when rules
-were mended, one of `two` was not before it was scored. Two authors each wrote `three` (34 mistakes, 46 sound ones with the
-twins) and `four` (30, 42) after public reports of trainings that failed, the same mistakes in part. Both were asked once when
-they were new, `four` on 27 November 2026, and rules were mended with them afterwards. Two of the kinds of `four`, replayed
-states that are one array and low-rank factors that are both zero, had been named to somebody who mended rules. Two more
-authors wrote `five` (30, 44), which was asked whole on 27 November, too, of the code as it was before anybody who mends rules
-had seen it; no judge came for 14 of its mistakes, whose codes were chosen, strictly, by somebody who had seen the answers. Two
-more wrote `six` (28, 42), which was asked whole on that day as well, of code in which rules had been mended with `five`; a
-judge who had seen no answer chose all of its codes. The mistakes of `two` to `six` were asked once more on that day
-(`script-faults-again.jsonl`), of rules that had been mended with them. Two more authors wrote `seven` (31, 45), told to take
-mistakes about as often as people report them; some 24 are of a kind that an earlier set has, too. One wrote `kinds` (19, 27):
-other programs with mistakes of the kinds of tests/test_cases.py, and six from a list of what goes wrong that those who make
-rules had read, too. Both were asked whole, of code 2570a033, in the night to 28 November, with codes by a judge who had seen
-no answer, and once more, of code 308b37e7 (`script-faults-again.jsonl`). Two more authors wrote `eight` (27, 41), told as
-those of `seven`, and another wrote `kin` (13, 20): other programs again of the kinds of `kinds`, told as its author. Both were
-asked whole, of code b8626aba, on 28 November, with codes by two judges who had seen no answer; some codes that rules got while
-they judged are among them. Two more authors wrote `nine` (28, 42) and two `ten` (28, 44), told to take other programs of the
-kinds of tests/test_cases.py; asked whole on that day, of code 099e121a and 1db78948, with codes by judges who had seen no
-answer. Likewise `eleven` (28, 42), half of whose second part is from a list of how training fails; of code 7b26c993, on 29
-November. Four authors wrote `twelve` (56, 84), two of them each half of the kinds twice over, and sound ones that look like
-these kinds; asked whole of code b2c95973 on that day. Two authors wrote `thirteen` (28, 52) and three `fourteen` (32, 74),
-told to write ordinary programs, as people post them, of the cases' kinds and from the list of how training fails, and, of
-`fourteen`, 26 sound ones that a careless tool takes for faulty; asked whole of code 71c2c45b and 5267cabf on that day. Two
-wrote `fifteen` (20, 48) in the idioms of well-known tutorials; asked whole of code 09bf72ff on that day, one script twice,
-since its step had been handed its arguments in the wrong order. Two wrote `sixteen` (28, 60), one with the mistakes that people
-report most, one with those of other fields than pictures; asked whole of code d2b0e584 on that day. One wrote
-`seventeen` (12, 23), GANs and other programs of two networks; asked whole of code 779d3c50 on that day. Two wrote
-`eighteen` (40, 80), one images and tables, one sequences, text and several networks, each in eight kinds of task and more, with
-mistakes that people report and from the list of how training fails; asked whole of code 842d94f6 on that day. Two wrote
-`nineteen` (32, 56), one by the list of how training fails, one by accepted answers in forums; of code 6ddf4c36 on that day.
-Three wrote `twenty` (32, 80): the mistakes that people make most often, the first reports that a search brought, and 32 sound
-programs; asked whole of code df3b76cc on 30 November. Three wrote `twentyone` (32, 64): two mistakes for each of eight kinds of
-task, the first causes that a search brought of images and loops, and 32 sound programs; of code 8c50ba1e on that day. Three
-wrote `twentytwo` (32, 64): two mistakes for each of eight kinds of task, the first confirmed causes that a search of reports
-brought, and 32 sound programs, half of them of unusual techniques; of code d373c274 on that day. Three wrote `twentythree`
-(32, 64): the sixteen most frequent mistakes, sixteen that chance drew from sixty kinds of fault in published taxonomies, and 32
-sound programs, half of them of unusual techniques; of code 80343fd0 on that day. They need scikit-learn.
+`scripts/README.md` says who wrote each set, what for, and with which code it was scored; `scripts/causes.json`, which codes
+name each mistake. They need scikit-learn.
 
 A mistake is detected where something worse than a hint or a failing verdict is said of it; the right cause comes first where
 the first finding has one of those codes: of `check`, of `run`, or for both of `check` where it says more than hints, else of

@@ -531,7 +531,7 @@ def swinging(momentum: float, *, last: float = 1.2, first: float = 51.0) -> Evid
     return dataclasses.replace(seen, optimizer=OptimizerSettings(name="SGD", lr=0.1, momentum=momentum))
 
 
-def learned_by_heart(hits: float, *, passes: float = 10.0, training: float = 0.1, loss: float = 2.0) -> Evidence:
+def memorised_script(hits: float, *, passes: float = 10.0, training: float = 0.1, loss: float = 2.0) -> Evidence:
     """What a script's own evaluation pass shows of five classes."""
     seen = HeldOutSeen(
         step=500,
@@ -711,10 +711,10 @@ CODES = {
     "exploding_gradient": (broken((1.0, 1.1)), broken((1.0, 0.9))),
     "gain_budget_high": (blown(33.0), blown(31.0)),
     "target_scale": (far_targets(math.nan), far_targets(2.3)),
-    "overfit.by_heart": (learned_by_heart(0.6), learned_by_heart(0.61)),
-    "overfit.by_heart of few passes": (learned_by_heart(0.5), learned_by_heart(0.5, passes=9.0)),
-    "overfit.by_heart of a loss that falls": (learned_by_heart(0.5), learned_by_heart(0.5, training=0.2)),
-    "overfit.by_heart of answers that are not sure": (learned_by_heart(0.5), learned_by_heart(0.5, loss=1.5)),
+    "overfit.memorised": (memorised_script(0.6), memorised_script(0.61)),
+    "overfit.memorised of few passes": (memorised_script(0.5), memorised_script(0.5, passes=9.0)),
+    "overfit.memorised of a loss that falls": (memorised_script(0.5), memorised_script(0.5, training=0.2)),
+    "overfit.memorised of answers that are not sure": (memorised_script(0.5), memorised_script(0.5, loss=1.5)),
     "overfit.loss": (sure_and_wrong(0.9), sure_and_wrong(0.7)),
     "overfit.loss of a loss that fell": (sure_and_wrong(0.9), sure_and_wrong(0.9, train=0.6)),
     "overfit.loss that rose above chance": (sure_and_wrong(0.9), sure_and_wrong(0.9, last=2.2)),

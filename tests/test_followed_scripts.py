@@ -212,7 +212,7 @@ def test_what_comes_back_to_later_tokens_is_more_than_rounding(share: float, fir
     assert ("sees_future" in codes(diagnose(Evidence(facts=Facts(reaches_ahead=share))))) == fires
 
 
-# ---------------------------------------------------------------------------------------------------------- learned by heart
+# ---------------------------------------------------------------------------------------------------------- memorised
 
 
 def classes_of(kind: str, inputs: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ def test_labels_that_were_drawn_are_named_in_a_long_run_as_in_a_short_one(kind: 
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
 
 
-def by_heart(seen: tuple[int, int] | None, falls_at: int) -> Evidence:
+def memorised(seen: tuple[int, int] | None, falls_at: int) -> Evidence:
     losses = [math.log(4) if step < falls_at else 0.3 for step in range(1, 401)]
     return Evidence(
         steps=tuple(StepRecord(step=k, loss=loss, micro_batches=1) for k, loss in enumerate(losses, start=1)),
@@ -264,14 +264,12 @@ def by_heart(seen: tuple[int, int] | None, falls_at: int) -> Evidence:
         ((600, 400), 30, False),
         ((600, 100), 15, False),  # nearly all at every step: 20 steps are waited for
         ((1200, 1180), 150, False),  # tens of thousands, of which none had come twice
-        ((600, 600), 150, False),  # none comes again: what is learned is not by heart
+        ((600, 600), 150, False),  # none comes again: so nothing is memorised
         (None, 150, False),
     ],
 )
-def test_what_falls_as_examples_come_again_is_learned_by_heart(
-    seen: tuple[int, int] | None, falls_at: int, fires: bool
-) -> None:
-    diagnosis = diagnose(by_heart(seen, falls_at))
+def test_what_falls_as_examples_come_again_is_memorised(seen: tuple[int, int] | None, falls_at: int, fires: bool) -> None:
+    diagnosis = diagnose(memorised(seen, falls_at))
     assert ("shuffled_labels.unrelated" in codes(diagnosis)) == fires
     assert (diagnosis.verdict == "cannot tell") == fires
 

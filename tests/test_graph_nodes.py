@@ -71,7 +71,7 @@ def test_check(flags: Any, told: list[str]) -> None:
 
 @pytest.mark.parametrize(("flags", "told"), [((), []), ((True,), ["heavy_dropout.function"])])
 def test_a_watched_loop(flags: Any, told: list[str]) -> None:
-    """Every step is a pass over all examples, which say nothing about whether they are learned by heart."""
+    """Every step is a pass over all examples, which say nothing about whether they are memorised."""
     given = parts(*flags)
     model, optimizer = given["model"], given["optimizer"]
     with Monitor(model, optimizer, asks_step=True) as monitor:

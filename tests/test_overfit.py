@@ -38,7 +38,7 @@ def test_the_images_are_those_of_the_first_steps_also_from_a_pack() -> None:
     assert len(first_batches(whole, 10**6, seed=3).train) == len(whole.train)
 
 
-def test_a_batch_is_learned_by_heart_and_everything_looks_at_that_batch(tmp_path: Path) -> None:
+def test_a_batch_is_memorised_and_everything_looks_at_that_batch(tmp_path: Path) -> None:
     small = {
         "optim__batch_size": 16,
         "data__input": "standard",

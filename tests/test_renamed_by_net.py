@@ -49,7 +49,7 @@ def test_other_numbers_are_told(renaming: str) -> None:
     assert codes(found) == ["validation_labels.renamed"]
 
 
-def by_heart() -> tuple[Split, Split]:
+def memorised() -> tuple[Split, Split]:
     """A few examples of classes that are chance."""
     (x, y), (u, v) = waves(300, 0), waves(200, 1)
     generator = torch.Generator().manual_seed(2)
@@ -58,10 +58,10 @@ def by_heart() -> tuple[Split, Split]:
 
 SOUND = {
     "same numbers": lambda: (waves(600, 0), waves(200, 1)),
-    "shuffled": lambda: (waves(600, 0), (waves(200, 1)[0], waves(200, 3)[1])),  # by heart looks the same: not said by a net
+    "shuffled": lambda: (waves(600, 0), (waves(200, 1)[0], waves(200, 3)[1])),  # memorising looks the same: not said by a net
     "other tones": lambda: (waves(600, 0), (waves(200, 1)[0][..., ::2], waves(200, 1)[1])),
     "loud": lambda: (waves(600, 0), (3 * waves(200, 1)[0] + 1, waves(200, 1)[1])),
-    "by heart": by_heart,
+    "memorised": memorised,
     "one class": lambda: (waves(600, 0), tuple(part[waves(400, 1)[1] == 2] for part in waves(400, 1))),
     "few": lambda: (waves(600, 0), (waves(60, 1)[0], (waves(60, 1)[1] + 1) % 5)),
 }

@@ -100,7 +100,7 @@ def test_validation_that_means_something_else_is_told() -> None:
     assert "300 examples" in diagnosis.findings[0].seen
 
 
-def by_heart() -> None:
+def memorised() -> None:
     """Labels that nothing tells, learned one by one: validation stays at chance, and that is what was to be expected."""
     train = loader(TRAIN[0][:100], RANDOM[:100])
     fit(train, [loader(VALIDATION[0], SHUFFLED)], epochs=150, rate=3e-2)
@@ -149,7 +149,7 @@ SOUND: dict[str, Callable[[], object]] = {
         loader(*TRAIN), [loader(*(t[VALIDATION[1] < 4] for t in (VALIDATION[0], VALIDATION[1] // 2)))]
     ),
     "same meaning": lambda: fit(loader(*TRAIN), [loader(*VALIDATION)]),
-    "by heart": by_heart,
+    "memorised": memorised,
     "training evaluated": lambda: fit(train := loader(*TRAIN), [train]),
     "first asked late": lambda: fit(loader(*TRAIN), [loader(VALIDATION[0], SHUFFLED)], epochs=5, every=5),
     "norms that lag behind": lambda: fit(loader(*TRAIN), [loader(VALIDATION[0], SHUFFLED)], model=net(norm=True)),

@@ -23,7 +23,7 @@ FACTORS = {
 LAG = WINDOW_STEPS / 2
 # Spread of the outputs over their size. A larger rate that ends below it has killed the units that would have learned at the
 # loop's own: its steps are no look ahead. Own, the same half: with it 5 of 74 closed forms are off by more than a factor 2. A
-# rehearsal that ends below it has killed its own: growth of what is left of its weights mends nothing.
+# rehearsal that ends below it has killed its own: growth of what is left of its weights helps nothing.
 ANSWERS = 0.2
 # A loss still so far above chance after the rehearsal falls to it fast, and then stays for as long as a net above the band
 # does. Own, the same half: seven of seven within a factor 2; without, five were predicted 2 to 5 times too early.

@@ -9,8 +9,8 @@ from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.beyond_a_constant import beyond_a_constant, rare_classes
-from trainability.doctor.rules.by_heart import by_heart, sure_and_wrong
 from trainability.doctor.rules.constant_solution import solved_by_constant
+from trainability.doctor.rules.memorised import memorised, sure_and_wrong
 from trainability.doctor.rules.rehearsed_constant import Found, rehearsal_at_constant
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.running_statistics import of_other_statistics
@@ -233,7 +233,7 @@ def overfit(evidence: Evidence) -> list[Finding]:
     Fires: three or more evaluations of both splits, with a gap of 0.1 or more in accuracy at the last, larger than at the
         middle one, which is larger than at the first; a warning from 0.3. Code `loss`: three or more validation losses, the
         last above chance and at least 1.25 times the lowest, while the training loss is below a quarter of chance; a warning
-        where the validation error is at least 0.9 of chance. Code `by_heart`: in a watched script, after ten passes over the
+        where the validation error is at least 0.9 of chance. Code `memorised`: in a watched script, after ten passes over the
         training data or more, cross-entropy is a tenth of the best constant answer's cost or less, while in the last evaluation
         pass it is above that cost, and in the last two, after different steps and of examples as they are loaded, the error is
         0.3 of such an answer's or more; a warning from half of it.
@@ -250,7 +250,7 @@ def overfit(evidence: Evidence) -> list[Finding]:
         if same:
             gaps.append((held_out.top1_error or 0.0) - (same[0].top1_error or 0.0))
     if len(gaps) < 3 or gaps[-1] < 0.1 or not gaps[-1] > gaps[len(gaps) // 2] > gaps[0]:
-        return sure_and_wrong(evidence) or by_heart(evidence)
+        return sure_and_wrong(evidence) or memorised(evidence)
     return [
         Finding(
             rule="overfit",

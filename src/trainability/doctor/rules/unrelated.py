@@ -34,11 +34,11 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         # From a watched loop's sampled steps: it may compute targets, or use relations between two inputs.
         watched_alone = bool(evidence.steps) and evidence.data is None
         at = standing(evidence) if watched_alone else None
-        by_heart = watched_alone and reading.has_learned(evidence) and not (at is not None and at.is_no_better)
+        memorised = watched_alone and reading.has_learned(evidence) and not (at is not None and at.is_no_better)
         too_soon = watched_alone and reading.num_steps(evidence) < _FEWEST_STEPS
-        too_soon |= by_heart and not _falls_late(evidence, relation)
+        too_soon |= memorised and not _falls_late(evidence, relation)
         # The parity of some bits is also learned late, and generalises: that loop looks like one that memorises.
-        is_open = (relation.mixed and not _no_better(evidence)) or (by_heart and relation.whole) or relation.drawn_evenly
+        is_open = (relation.mixed and not _no_better(evidence)) or (memorised and relation.whole) or relation.drawn_evenly
         if is_related(relation) or reading.carries_over(evidence) or too_soon or is_open or facts.unpaired:
             return []
         seen = f"inputs predict their own targets no better than shuffled ones ({relation.num_examples} examples compared)"
@@ -46,13 +46,13 @@ def unrelated(evidence: Evidence) -> list[Finding]:
             cause += "; or the target is newly drawn noise, not the noise in the input"
         seen += (
             "; the loss stood still for two or more passes over the examples, and fell as they were repeated"
-            if by_heart
+            if memorised
             else ""
         )
         if relation.held_out_z is not None and relation.held_out_z >= SURE:
             seen += "; validation's inputs do"
         elif not relation.is_plain:  # the meaning of words and series is in their order, which few of the views see
-            severity = "warning" if by_heart or _failed_late(evidence) else "hint"
+            severity = "warning" if memorised or _failed_late(evidence) else "hint"
         name = "relation above shuffled ones"
         measured = Measurement(name=name, value=relation.z, unit="standard deviations", threshold=RELATED)
     else:

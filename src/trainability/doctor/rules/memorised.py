@@ -7,7 +7,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.watched_validation import FRESH_PASSES
 
-_MANY_PASSES, _BY_HEART = 10, 0.1  # over the training data; of the best constant answer's cost
+_MANY_PASSES, _MEMORISED = 10, 0.1  # over the training data; of the best constant answer's cost
 _WRONG, _MOSTLY_WRONG = 0.3, 0.5  # of the error of that answer
 
 
@@ -40,7 +40,7 @@ def sure_and_wrong(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def by_heart(evidence: Evidence) -> list[Finding]:
+def memorised(evidence: Evidence) -> list[Finding]:
     """A watched script's own evaluation pass: sure of its answers, and wrong, about examples that it was not trained on."""
     looks = [look for look in reading.facts(evidence).held_out if look.passes > FRESH_PASSES and look.as_loaded]
     seen = looks[-1] if looks else None
@@ -48,19 +48,19 @@ def by_heart(evidence: Evidence) -> list[Finding]:
     if seen is None or seen.training_loss is None or seen.passes < _MANY_PASSES or looks[0].step == seen.step:
         return []
     share = min((1 - look.hits) / max(1 - look.most_frequent, 1e-9) for look in looks)
-    if seen.training_loss > _BY_HEART * seen.constant_loss or seen.loss < seen.constant_loss or share < _WRONG:
+    if seen.training_loss > _MEMORISED * seen.constant_loss or seen.loss < seen.constant_loss or share < _WRONG:
         return []
     return [
         Finding(
             rule="overfit",
-            code="overfit.by_heart",
+            code="overfit.memorised",
             severity="warning" if share >= _MOSTLY_WRONG else "hint",
             seen=f"the training loss is {seen.training_loss:.2g}; of {seen.num_examples} examples of an evaluation pass after "
             f"step {seen.step}, {100 * (1 - seen.hits):.0f} % are told wrong, at a loss of {seen.loss:.3g}, above the "
             f"{seen.constant_loss:.3g} of one answer for all",
             measurements=(
                 Measurement(name="error over that of a constant answer", value=share, threshold=_WRONG),
-                Measurement(name="training loss", value=seen.training_loss, threshold=_BY_HEART * seen.constant_loss),
+                Measurement(name="training loss", value=seen.training_loss, threshold=_MEMORISED * seen.constant_loss),
             ),
             cause="the net memorises its training examples",
             remedy="more training examples, or augmentation of those that there are; weight decay or dropout; or stop at the "
