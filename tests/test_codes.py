@@ -531,6 +531,14 @@ def swinging(momentum: float, *, last: float = 1.2, first: float = 51.0) -> Evid
     return dataclasses.replace(seen, optimizer=OptimizerSettings(name="SGD", lr=0.1, momentum=momentum))
 
 
+def little_learned(share: float, num: int) -> Evidence:
+    """A regression with dropout of 0.9 whose loss falls to a share of what the mean of the targets costs, and falls on."""
+    losses = [2.0 * (share + 0.05 - 0.05 * k / num) for k in range(num)]
+    return dataclasses.replace(
+        beside_the_mean(1.0, num), steps=steps(losses), facts=Facts(heavy_dropout=("drop",), dropout=0.9)
+    )
+
+
 def memorised_script(hits: float, *, passes: float = 10.0, training: float = 0.1, loss: float = 2.0) -> Evidence:
     """What a script's own evaluation pass shows of five classes."""
     seen = HeldOutSeen(
@@ -860,6 +868,8 @@ CODES = {
     "ignored_end.last": (fact(unread_words="last"), fact()),
     "ignored_end.padding": (fact(unread_words="all"), fact()),
     "heavy_dropout.function": (fact(function_dropout=0.95), fact(function_dropout=0.94)),
+    "heavy_dropout": (little_learned(0.91, 1000), little_learned(0.89, 1000)),
+    "heavy_dropout of a long run": (little_learned(0.91, 1000), little_learned(0.91, 999)),
     "heavy_dropout.answers": (fact(dropped_answers=0.4), fact()),
     "heavy_dropout.state": (fact(dropped_state=("drop", 0.5, 10)), fact(dropped_state=("drop", 0.5, 9))),
     "activation_scale.third_sine": (fact(third_sine_of=8.1), fact(third_sine_of=7.9)),

@@ -1,5 +1,6 @@
 """The loop: what must not change a result does not, and what goes wrong is named."""
 
+import functools
 import json
 import re
 import traceback
@@ -125,7 +126,9 @@ def test_precision_bf16_trains_close_to_fp32(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_network_trains_alike(tmp_path: Path) -> None:
+def test_a_compiled_network_trains_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The graphs are captured as for any backend; the default one calls a C++ compiler for minutes.
+    monkeypatch.setattr(nn.Module, "compile", functools.partialmethod(nn.Module.compile, backend="aot_eager"))
     plain = train(tmp_path / "plain", config_of(optim__epochs=1))
     compiled = train(tmp_path / "compiled", config_of(optim__epochs=1, run__compile=True))
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-2)

@@ -209,6 +209,22 @@ def test_targets_of_few_values_are_asked_as_such(metric, right):
     assert any(f.rule == "metric_wrong" for f in diagnosis.findings) != right
 
 
+@pytest.mark.parametrize(
+    ("metric", "right"),
+    [
+        (lambda o, t: (o.squeeze(-1).round() == t).float().mean(), True),
+        (lambda o, t: (o.squeeze(-1) - t).abs().mean(), True),
+        (lambda o, t: (o.round() == t).float().mean(), False),  # all against all
+    ],
+)
+def test_integers_that_a_regression_is_trained_on_are_such_values(metric, right):
+    x, y = digits()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 1))
+    diagnosis = check(model, batches(x, y), lambda o, t: F.mse_loss(o.squeeze(-1), t.float()), metric=metric)
+    assert diagnosis.evidence.metric is not None
+    assert any(f.rule == "metric_wrong" for f in diagnosis.findings) != right
+
+
 def test_what_cannot_be_asked_is_said():
     x, y = digits()
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))

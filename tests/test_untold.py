@@ -198,7 +198,7 @@ def of_actions(ends: bool, model: Any, batch: Any) -> Tensor:
         ("anew", False, False, "warning"),
         ("anew", False, True, None),
         ("anew", True, False, "hint"),  # where chance decides what comes after, another state tells nothing
-        ("goal", False, False, "hint"),
+        ("goal", False, False, "warning"),  # the state itself tells that nothing comes after it
         ("cut", False, False, "hint"),
     ],
 )

@@ -55,10 +55,11 @@ def asked_metric(
 def _levels(first: Any) -> tuple[float, ...]:
     """The numbers that the targets of a batch of pairs take, where these are few; else ()."""
     target = first[1] if isinstance(first, tuple | list) and len(first) == 2 else None
-    if not isinstance(target, Tensor) or not target.is_floating_point():
+    if not isinstance(target, Tensor) or target.is_complex():
         return ()
-    levels = target.detach().unique()
-    return tuple(levels.tolist()) if 2 <= len(levels) <= min(_MOST_LEVELS, target.numel() / 4) else ()
+    levels = target.detach().double().unique()
+    most = min(_MOST_LEVELS, target.numel() / 4) if target.is_floating_point() else _MOST_LEVELS
+    return tuple(levels.tolist()) if 2 <= len(levels) <= most else ()
 
 
 def _takes_own(setup: Setup, first: Any) -> bool:

@@ -105,7 +105,7 @@ def facts_of_step(
         if isinstance(whole, Parts):
             return look_at_parts(whole, batch, forward, losses, batches, turns)
         single = optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
-        found = look(whole, batch, forward, optimizer=single, pairs_itself=True, turns=turns)
+        found = look(whole, batch, forward, optimizer=single, pairs_itself=True, batches=batches, turns=turns)
         return replace(found, switched_off=None)  # a body may turn the gradient of a multiplier before it steps
 
 

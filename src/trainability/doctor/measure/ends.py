@@ -11,6 +11,7 @@ import torch.nn.modules.module as module_hooks
 from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors, to_device
+from trainability.doctor.measure.ends_by_state import ends_by_state
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.loss_number import seeded_loss
 
@@ -32,7 +33,7 @@ def ends_facts(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
         batches: of the training loader.
 
     Returns:
-        Fields of `Facts`: `unread_ends`, and `fresh_starts` of the batches; or else `reversed_ends`.
+        Fields of `Facts`: `unread_ends`, and `fresh_starts` and `ends_by_state` of the batches; or else `reversed_ends`.
     """
     held = {name for name, t in tensors(batch) if _are_marks(t, len(t) if t.dim() else 0)}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -46,7 +47,10 @@ def ends_facts(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
     state, after = _given(model, asked, forward)
     if found is None:
         return {"reversed_ends": reversed_ends(model, asked, forward, state, after)}
-    return {"unread_ends": found, "fresh_starts": fresh_starts(asked, state, after, found[0], batches)}
+    fresh = fresh_starts(asked, state, after, found[0], batches)
+    names = [next((name for name, t in tensors(asked) if t is own), None) for own in (state, after)]
+    by_state = ends_by_state(names[0], names[1], found[0], batches) if names[0] and names[1] else None
+    return {"unread_ends": found, "fresh_starts": fresh, "ends_by_state": by_state}
 
 
 def holds_two_states(batch: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from trainability.doctor import reading
 from trainability.doctor.as_code import as_code
-from trainability.doctor.best_constant import still_falls
+from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import FORGETFUL_STATE, HEAVY_DROPOUT, LARGE_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
@@ -10,6 +10,7 @@ from trainability.doctor.rules.learns import learns_all_the_same
 from trainability.doctor.rules.rule import rule
 
 _MANY_STEPS = 300  # steps of a run that show that it does not learn
+_LONG_RUN, _LITTLE = 1000, 0.9  # steps after which a run should be below this share of the best constant answer's cost
 
 
 @rule(
@@ -34,12 +35,13 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
     """Dropout leaves almost no units, or drops answers.
 
     Fires: a dropout module has a probability of 0.95 or more; an error where it is 1. From 0.8 a hint, or a warning where a run
-        of 300 steps or more has not learned and its loss no longer falls, or a rehearsal of 50 steps leaves nine tenths of the
-        loss. Code `function`: the same of `torch.nn.functional.dropout` as it is called in training, of what is no mask; a hint
-        where the program learns. Code `state`: the whole state of a recurrence goes through the same dropout module at each
-        step, which leaves less than a thousandth of it over a sequence; a hint below 0.5. Code `answers`: in training, at least
-        2 % of the answers that the loss compares with targets are exactly zero, at places that are drawn anew, and in
-        evaluation none are; a hint where the program learns.
+        of 300 steps or more has not learned and its loss no longer falls, or, of 1,000 or more, is still at nine tenths of what
+        the best constant answer costs; or where a rehearsal of 50 steps leaves nine tenths of the loss. Code `function`: the
+        same of `torch.nn.functional.dropout` as it is called in training, of what is no mask; a hint where the program learns.
+        Code `state`: the whole state of a recurrence goes through the same dropout module at each step, which leaves less than
+        a thousandth of it over a sequence; a hint below 0.5. Code `answers`: in training, at least 2 % of the answers that the
+        loss compares with targets are exactly zero, at places that are drawn anew, and in evaluation none are; a hint where the
+        program learns.
     Why: `torch.nn.Dropout(p)` takes the probability of dropping a unit, while other libraries and papers give the probability
         of keeping it: a p of 0.99 that was meant as the latter leaves one unit in a hundred, with ten times the spread in the
         output. `dropout(x, self.training)` takes True for p, which is 1: nothing is left in training, and nothing is dropped in
@@ -65,7 +67,9 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
         remedy = "torch.nn.Dropout(0.5), or none"
     if evidence.steps:
         long = reading.num_steps(evidence) >= _MANY_STEPS  # a net that drops four fifths learns, but slowly
-        stays = long and not reading.has_learned(evidence) and not still_falls(evidence)
+        at = standing(evidence) if reading.num_steps(evidence) >= _LONG_RUN else None
+        learns_little = at is not None and at.loss >= _LITTLE * at.cost
+        stays = long and not reading.has_learned(evidence) and (learns_little or not still_falls(evidence))
     else:
         stays = reading.stands_still(evidence)
     threshold = HEAVY_DROPOUT if heavy else LARGE_DROPOUT

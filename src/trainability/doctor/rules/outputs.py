@@ -47,7 +47,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         and where it yields the rows of a series in order, and the model returns its state. With batches of (steps,
         batch): silent where targets are the next steps, or one per sequence; a hint where there is a target for each step and
         the examples were not stacked by PyTorch's DataLoader, as in a tagger.
-    Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
+    Fix: check batch_first= of recurrent and attention layers, training= of functional.batch_norm, and every view, reshape,
+        permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
     if reading.rows_are_steps(evidence):
@@ -81,7 +82,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             "batch_first=False in the model's layers"
             if is_second
             else "do not operate over the first dimension in forward: dim=1 or -1 instead of dim=0 in softmax, mean and "
-            "normalize, permute instead of view, batch_first=True in recurrent and attention layers",
+            "normalize, permute instead of view, batch_first=True in recurrent and attention layers, training=self.training in "
+            "functional.batch_norm",
             source="torchtest 2; own threshold",
         )
     ]

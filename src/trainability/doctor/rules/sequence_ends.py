@@ -9,6 +9,8 @@ from trainability.doctor.rules.rule import rule
 
 FRESH, _HALF = 3.0, 0.5  # times as far; of the examples
 
+_BY_STATE = 0.97  # area under the ROC curve; 0.5 where a limit of time ends the episodes
+
 
 @rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
 def ignored_end(evidence: Evidence) -> list[Finding]:
@@ -54,21 +56,22 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
     Fires: the loss uses targets that a call without gradients computes from a second tensor of the batch, the batch holds a
         mark, 0 or 1, for each example, and with all marks flipped the loss is bitwise the same. A warning where the second
         state after a mark of 1 is three times as far from the first as elsewhere, as a fresh start is, or where, at most marks,
-        another state than before follows the same state and action, while elsewhere it is always the same one; else a hint. A
-        warning with code `same`: the second tensor equals the first, value for value, in every example of sixteen batches, and
-        the loss depends on both, without a slope by the second. A warning with code `backward`: log-probabilities of draws, in
-        the order of the draws, are multiplied by sums of rewards up to each step, with one discount (to 1e-4, but for a scale
-        and a shift), over eight steps or more, and not by sums from each step on. A warning with code `index`: the index of
-        each row's largest number, as returned by `argmax` or as second result of `max(dim=1)`, is added to numbers of the
-        batch, and outputs are compared with the sum. A warning with code `drawn_again`: weights multiply log-probabilities of
-        draws from which nothing else is computed, while other draws of the same shape are used whose log-probability is not
-        asked for. A warning with code `reversed`: other rows of the second tensor change the loss where the mark is 1, at half
-        of the examples or fewer, and leave it bitwise the same where it is 0.
+        another state than before follows the same state and action, while elsewhere it is always the same one, or where no
+        example goes on from the state at a mark, as others do, and that state tells the mark (area under the ROC curve of 0.97
+        or more); else a hint. A warning with code `same`: the second tensor equals the first, value for value, in every example
+        of sixteen batches, and the loss depends on both, without a slope by the second. A warning with code `backward`:
+        log-probabilities of draws, in the order of the draws, are multiplied by sums of rewards up to each step, with one
+        discount (to 1e-4, but for a scale and a shift), over eight steps or more, and not by sums from each step on. A warning
+        with code `index`: the index of each row's largest number, as returned by `argmax` or as second result of `max(dim=1)`,
+        is added to numbers of the batch, and outputs are compared with the sum. A warning with code `drawn_again`: weights
+        multiply log-probabilities of draws from which nothing else is computed, while other draws of the same shape are used
+        whose log-probability is not asked for. A warning with code `reversed`: other rows of the second tensor change the loss
+        where the mark is 1, at half of the examples or fewer, and leave it bitwise the same where it is 0.
     Why: after the end of an episode there is no more reward. Targets that continue add the value of another episode, so failing
         costs nothing, and values grow to those of an episode without an end. Marks are flipped and losses compared, so this is
         certain.
     What fools it: marks of something else (a kind of sample), and marks of episodes that are only cut by a time limit, whose
-        last state is given: these do continue; hence the hint.
+        last state is given: these do continue; hence the hint. A limit of time is not told by the state.
     Fix: target = reward + gamma * (1 - done) * value_of_next. For `backward`: add up the rewards from the last to the first.
         For `drawn_again`: draw once, and use that draw for both.
     Source: Mnih et al., Human-level control through deep reinforcement learning, Nature 2015, algorithm 1; Pardo et al., Time
@@ -90,7 +93,9 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
     place, apart = found
     others, compared = reading.facts(evidence).fresh_starts or (0, 1)
     far, unlike = apart >= FRESH, 2 * others > compared
-    fresh = far or unlike
+    told = reading.facts(evidence).ends_by_state
+    by_state = told is not None and told >= _BY_STATE
+    fresh = far or unlike or by_state
     return [
         Finding(
             rule="unread_ends",
@@ -103,6 +108,9 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
                 else f"; where it is 1, the state after the same state and action differs in {others} of {compared} cases, "
                 "while elsewhere it is always the same: it starts another episode"
                 if unlike
+                else "; no example goes on from a state where it is 1, and that state tells that the episode ends (area under "
+                f"the ROC curve {told:.3f}): no limit of time cut it off"
+                if by_state
                 else ""
             ),
             measurements=(Measurement(name="distance at a mark over that elsewhere", value=apart, threshold=FRESH),),
