@@ -12,6 +12,7 @@ from rule_examples import (
     FALLING,
     FLAT,
     SGD,
+    STILL,
     against,
     beside_the_mean,
     data,
@@ -59,6 +60,7 @@ from trainability.doctor.readings import (
     TurnedApart,
 )
 from trainability.doctor.rehearsed import (
+    AddedInClosure,
     Clipped,
     CriticalStep,
     LatePeak,
@@ -877,6 +879,22 @@ CODES = {
     "unmoved_parameter.step_function": (stepped(("0.weight",)), stepped(())),
     "shuffled_labels.unrelated of a table": (tabled(0.96), tabled(0.94)),
     "softmax_twice.exp": (fact(rates_twice="exp"), fact()),
+    "stale_gradients.closure": (
+        rehearsed(added_in_closure=AddedInClosure(later=5, added=3, is_lbfgs=True)),
+        rehearsed(added_in_closure=AddedInClosure(later=6, added=3, is_lbfgs=True)),
+    ),
+    "stale_gradients.closure of a few": (
+        rehearsed(added_in_closure=AddedInClosure(later=3, added=3, is_lbfgs=True)),
+        rehearsed(added_in_closure=AddedInClosure(later=2, added=2, is_lbfgs=True)),
+    ),
+    "stale_gradients.closure of another optimizer": (
+        rehearsed(added_in_closure=AddedInClosure(later=9, added=9, is_lbfgs=False), ended_by="not finite"),
+        rehearsed(added_in_closure=AddedInClosure(later=9, added=9, is_lbfgs=False), reference=STILL),
+    ),
+    "missing_zero_grad.closure": (
+        fact(added_in_closure=AddedInClosure(later=9, added=9, is_lbfgs=True)),
+        fact(added_in_closure=AddedInClosure(later=9, added=9, is_lbfgs=False)),
+    ),
     "stale_gradients.opponent": (rehearsed(mixed_gradient="maker.weight"), rehearsed()),
     "sum_for_mean.prior": (fact(graph=LossGraph(prior_weight=(4000.0, 4000))), fact(graph=LossGraph(prior_weight=(1.0, 4000)))),
     "shuffled_labels.unsorted": (fact(readings=Readings(unsorted=("[1]", 3.2, 3.1))), fact()),

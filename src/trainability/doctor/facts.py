@@ -16,6 +16,7 @@ from trainability.doctor.pair_facts import (
     ValuesCompared,
 )
 from trainability.doctor.readings import Readings, ShortPass
+from trainability.doctor.rehearsed import AddedInClosure
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
 FORGETFUL_STATE = 1e-3  # of a unit, that is left of what a state knew once it was dropped at each step of a sequence
@@ -246,6 +247,7 @@ class Facts:
         remade: of a watched script, how many optimizers were made for the same parameters, and whether the first keeps numbers
             from step to step; None of one or two.
         repeated_steps: in a watched loop, as in `Rehearsal`.
+        added_in_closure: likewise.
         takes_turns: in a watched loop, steps train different layers, none of which the other steps train.
         order_blind: a table of positions in a model with attention whose answers do not go by positions; or None.
         all_given: whether the model is given every tensor of the batch, of which there are several.
@@ -452,6 +454,7 @@ class Facts:
     opposed: bool = False
     remade: tuple[int, bool] | None = None
     repeated_steps: tuple[int, int, bool] | None = None
+    added_in_closure: AddedInClosure | None = None
     takes_turns: bool = False
     order_blind: str | None = None
     all_given: bool = False

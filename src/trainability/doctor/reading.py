@@ -339,16 +339,21 @@ def is_searched(evidence: Evidence) -> bool:
 
     Such a step goes as far as the curvature says: it may replace a weight, and its length says nothing of the learning rate.
     """
-    if optimizer_name(evidence) != "LBFGS":
-        return False
+    return optimizer_name(evidence) == "LBFGS" and has_risen(evidence) is False
+
+
+def has_risen(evidence: Evidence) -> bool | None:
+    """Whether the loss of the run, or of the rehearsal, has risen, or is not finite; None where none is known."""
+    rehearsal = evidence.rehearsal
     if evidence.steps:
         losses = [step.loss for step in evidence.steps if not step.skipped]
+    elif rehearsal is not None and rehearsal.ended_by == "not finite":
+        return True
     else:
-        rehearsal = evidence.rehearsal
-        losses = (
-            [seen.loss for seen in rehearsal.reference] if rehearsal is not None and rehearsal.ended_by != "not finite" else []
-        )
-    return bool(losses) and all(map(math.isfinite, losses)) and statistics.median(losses[-5:]) <= losses[0]
+        losses = [seen.loss for seen in rehearsal.reference] if rehearsal is not None else []
+    if not losses:
+        return None
+    return not all(map(math.isfinite, losses)) or statistics.median(losses[-5:]) > losses[0]
 
 
 _CLASSES = {"linear": "Linear", "conv": "Conv", "conv_transpose": "ConvTranspose", "norm": "norm", "embedding": "Embedding"}

@@ -219,6 +219,21 @@ class Rewritten:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddedInClosure:
+    """Evaluations of a closure, behind the first of its step and at other weights than the last, that add to its gradients.
+
+    Attributes:
+        later: such evaluations that were followed.
+        added: those that began with the very gradients that the last one had left.
+        is_lbfgs: the optimizer is PyTorch's LBFGS or made from it, which takes each gradient for that of one point.
+    """
+
+    later: int
+    added: int
+    is_lbfgs: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Clipped:
     """Gradients whose norm every body of the loop clips, once.
 
@@ -287,6 +302,7 @@ class Rehearsal:
         divided_again: see `Facts`.
         mean_again: likewise.
         stale_holder: of several optimizers, the first parameter, by name, of that one.
+        added_in_closure: of the optimizer whose closure adds most often to what its last evaluation left; None where none does.
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         mixed_gradient: the first parameter, by name, of an optimizer that steps on gradients which hold what a loss left there
             on which another optimizer had stepped; None without one.
@@ -354,6 +370,7 @@ class Rehearsal:
     stale_fraction: float | None = None
     stale_gradient: float | None = None
     stale_holder: str | None = None
+    added_in_closure: AddedInClosure | None = None
     divided_again: int | None = None
     mean_again: int | None = None
     mixed_gradient: str | None = None

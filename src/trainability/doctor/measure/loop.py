@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from trainability.doctor.batches import first_tensor
+from trainability.doctor.measure.closure_calls import ClosureCalls
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.left_behind import LeftBehind
@@ -49,6 +50,7 @@ class Loop:
         calls: of an optimizer's step, in the present body.
         norm: of the gradients that the optimizer found.
         stale: gradients that were not cleared since their optimizer's last step.
+        closures: that an optimizer evaluates several times in a step.
         training: mode of the model when the loop ran it.
         evaluating: modules that ran in evaluation mode and act differently there.
         output: first tensor that the model returned last, or the part that answers in its place.
@@ -99,7 +101,7 @@ class Loop:
         parameter = next(iter(self.parameters.values()), None)
         self.device = parameter.device if parameter is not None else torch.device("cpu")
         self.calls, self.norm, self.rate = 0, None, None
-        self.stale = StaleGradients()
+        self.stale, self.closures = StaleGradients(), ClosureCalls(lambda: self.watching)
         self.pass_scales = PassScales(self.optimizers)
         self._mixed = MixedGradients(self.optimizers)
         self.training: bool | None = None
@@ -347,7 +349,7 @@ class Loop:
             self._arrived.add(id(parameter))
             self.stale.added(id(parameter), before)
 
-    def _on_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def _on_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self.reached |= {id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None}
         size = math.hypot(*map(norm, gradients)) if gradients else 0.0
@@ -366,6 +368,7 @@ class Loop:
         self.redrawn.stepping(own)
         self.stale.stepping(id(optimizer), own, is_first=id(optimizer) not in self._began)
         self._began.add(id(optimizer))
+        return self.closures.stepping(optimizer, args, kwargs)
 
     def _on_stepped(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.repeated.stepped(optimizer)

@@ -17,6 +17,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.blocks import to_host
+from trainability.doctor.measure.closure_calls import ClosureCalls
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.first_look import facts_so_far, first_facts, is_cleared
 from trainability.doctor.measure.gradient_norms import GradientNorms
@@ -110,7 +111,7 @@ class Monitor:
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
         self._is_entered = self._has_ended = self._is_complete = False
-        self._repeated = RepeatedSteps()
+        self._repeated, self._closures = RepeatedSteps(), ClosureCalls()
         self._frozen: tuple[str, ...] = ()  # parameters, at the last sampled step
         self._num_uncalled = 0  # steps of the optimizer before the first call of after_backward
         self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
@@ -135,11 +136,15 @@ class Monitor:
 
     def _hook_optimizer(self) -> None:
         """Where the optimizer has no hooks, a step is taken to end with `after_backward`, as without an optimizer."""
-        before, after = (lambda *_: self._guarded(self._before_step)), (lambda *_: self._guarded(self._after_step))
+
+        def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+            self._guarded(self._before_step)
+            return None if self._has_failed else self._closures.stepping(optimizer, args, kwargs)
+
         try:
             assert self._optimizer is not None, "it is no torch.optim.Optimizer"
             self._handles = [self._optimizer.register_step_pre_hook(before)]
-            self._handles.append(self._optimizer.register_step_post_hook(after))
+            self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self._guarded(self._after_step)))
         except Exception as error:
             self._problems.note(f"clipping and updates: the optimizer takes no step hooks ({error_line(error)})")
 
@@ -232,7 +237,12 @@ class Monitor:
         facts = replace(
             self._facts or Facts(), **facts_so_far(self._plain, self._sampler, self._rivals, self._facts, self._samples)
         )
-        facts = replace(facts, passed_by=self._passed_by.num_parameters, repeated_steps=self._repeated.found())
+        facts = replace(
+            facts,
+            passed_by=self._passed_by.num_parameters,
+            repeated_steps=self._repeated.found(),
+            added_in_closure=self._closures.found(),
+        )
         settings = settings_if_any(self._optimizer, self._plain, clip=self._clip) if self._optimizer is not None else None
         if settings is not None:  # what was frozen while this optimizer stepped may be trained by the next one
             settings = replace(settings, frozen=tuple(dict.fromkeys((*settings.frozen, *self._frozen))))

@@ -257,6 +257,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "stale_fraction": loop.stale.fraction,
         "stale_gradient": None if loop.stale.fraction is None else loop.stale.largest,
         "stale_holder": loop.stale_holder if loop.stale.fraction else None,
+        "added_in_closure": loop.closures.found(),
         "mixed_gradient": loop.mixed,
         "divided_again": loop.pass_scales.found(),
         "mean_again": loop.pass_scales.mean_again(),

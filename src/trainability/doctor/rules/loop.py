@@ -6,6 +6,7 @@ from collections import Counter
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.closure import adds_up
 from trainability.doctor.rules.rule import rule
 
 # Symptoms of a normalisation that does not normalise.
@@ -78,14 +79,18 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
     """Gradients of earlier steps are still there when backward begins.
 
     Fires: at every sampled step after the first, some parameter has a gradient other than zero before the first backward pass
-        of the step.
+        of the step. Code `closure`: more than half of a closure's evaluations after the first of a step, three at least, add to
+        the gradients that the last one left, at other weights; of another optimizer than LBFGS, only where the loss rises.
     Why: `backward` adds to `.grad`. Without zero_grad, each step follows the sum of all gradients so far, whose norm grows with
         the number of steps. One clean sampled step is enough to rule this out.
     What fools it: gradients that are kept on purpose (a hand-written momentum). Accumulation is not mistaken for it, because
         only the first micro-batch of a step is looked at.
-    Fix: call optimizer.zero_grad() once per step; of models against each other, right before the own backward pass.
+    Fix: call optimizer.zero_grad() once per step; of models against each other, right before the own backward pass. For
+        `closure`: inside of the closure, before loss.backward().
     Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own check.
     """
+    if found := adds_up(reading.facts(evidence).added_in_closure, evidence, "missing_zero_grad"):
+        return found
     is_opposed = reading.facts(evidence).opposed
     later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
     stale = [s for s in later if s.gradient_norm_before_backward != 0.0]  # NaN is left from an earlier step, too

@@ -5,6 +5,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook_limits import LONGEST_ACCUMULATION
 from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rules.closure import adds_up
 from trainability.doctor.rules.factor import rate_as_factor
 from trainability.doctor.rules.loop import OF_NO_NORM
 from trainability.doctor.rules.overwritten import weights_put_back
@@ -120,17 +121,23 @@ def stale_gradients(evidence: Evidence) -> list[Finding]:
     Fires: at more than half of an optimizer's rehearsed steps after its first, some gradient held values from before the
         previous step. Code `opponent`: at most steps of one of several optimizers, its gradients held what a loss had left
         there on which another optimizer had stepped, and more was added; and another clears, at least half as often, gradients
-        on which it has not stepped, as models that play against each other do, and tasks with a part in common do not.
-    Why: `backward` adds to `.grad`. Every backward pass counts whether the gradient was empty or zero before it.
-    What fools it: gradients that are kept on purpose. Accumulation over batches, and two optimizers that clear each other's
-        gradients, are recognised.
+        on which it has not stepped, as models that play against each other do, and tasks with a part in common do not. Code
+        `closure`: more than half of a closure's evaluations after the first of a step, three at least, add to the gradients
+        that the last one left, at other weights; of another optimizer than LBFGS, only where the loss rises.
+    Why: `backward` adds to `.grad`. Every backward pass counts whether the gradient was empty or zero before it. For `closure`,
+        gradients are compared with those that the last evaluation left.
+    What fools it: gradients that are kept on purpose. Accumulation over batches, also inside of a closure, and two optimizers
+        that clear each other's gradients, are recognised.
     Fix: call optimizer.zero_grad() once per optimizer step, before loss.backward(). For `opponent`: detach what the other
-        model is given, or clear the gradients right before the own backward pass.
+        model is given, or clear the gradients right before the own backward pass. For `closure`: call optimizer.zero_grad()
+        inside of the closure.
     Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own count.
     """
     rehearsal = evidence.rehearsal
     if rehearsal is not None and rehearsal.mixed_gradient is not None:
         return [_of_an_opponent(rehearsal.mixed_gradient)]
+    if rehearsal is not None and (found := adds_up(rehearsal.added_in_closure, evidence, "stale_gradients")):
+        return found
     if rehearsal is None or rehearsal.stale_fraction is None or not rehearsal.stale_fraction > 0.5:
         return []
     of = f" of the optimizer that holds {rehearsal.stale_holder}" if rehearsal.stale_holder is not None else ""
