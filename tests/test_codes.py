@@ -44,6 +44,7 @@ from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
     ChangingWords,
+    Circular,
     EmptyTerm,
     ExchangedClasses,
     GivenTwice,
@@ -1072,6 +1073,10 @@ CODES = {
     "unreachable_target.through_zero": (
         fact(readings=Readings(through_zero=(100, 0.2))),
         fact(readings=Readings(through_zero=(100, 0.19))),
+    ),
+    "unreachable_target.circular": (
+        fact(readings=Readings(circular=Circular(examples=2000, column=None, around=6.28, gap=0.35, astray=0.0))),
+        fact(readings=Readings(circular=Circular(examples=2000, column=None, around=6.28, gap=0.36, astray=0.0))),
     ),
     "unreachable_target.log_scale": (fact(readings=Readings(floored_log_scale="ReLU")), fact()),
     "unread_ends.reversed": (fact(reversed_ends=("[3]", 0.1)), fact()),

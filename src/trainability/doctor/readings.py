@@ -52,6 +52,26 @@ class TurnedApart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Circular:
+    """Targets that go around, as angles do, under a squared or absolute error of the numbers.
+
+    Attributes:
+        examples: that were compared.
+        column: of the targets; None where there is one.
+        around: from the smallest to the largest of them, about a period.
+        gap: between inputs of the largest targets and the nearest of the smallest, over that of targets that are half of the
+            way around apart; both less what it is among targets that are alike.
+        astray: share of the neighbours whose targets are farther apart than a quarter of the way around; 0.5 by chance.
+    """
+
+    examples: int
+    column: int | None
+    around: float
+    gap: float
+    astray: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExchangedClasses:
     """Two classes that are each other's mirror image, in training images that are mirrored at random.
 
@@ -467,6 +487,8 @@ class Readings:
         normed_answers: numbers of an answer that a layer normalisation makes, and how uneven the targets are; None of others.
         through_zero: of a net whose answers double with its inputs, pairs of examples in one direction, and the share of their
             targets' square that no such net explains; None of others.
+        circular: targets that go around, beside a loss that takes them for numbers on a line; None of others.
+        on_a_line: in a watched loop, whether the loss is a squared or absolute error of targets of one number an example.
         far_mark: the greater of two values of the targets, of which the other is 0, beside outputs between 0 and 1 under a loss
             that goes by its size; None without one.
         smeared_edges: in maps of classes, of the edges that go through other classes, the share of those that go through what
@@ -543,6 +565,8 @@ class Readings:
     shrunk: ShrunkInput | None = None
     normed_answers: tuple[int, float] | None = None
     through_zero: tuple[int, float] | None = None
+    circular: Circular | None = None
+    on_a_line: bool = False
     far_mark: float | None = None
     smeared_edges: tuple[float, int] | None = None
     idle_norms: tuple[str, ...] = ()

@@ -98,6 +98,7 @@ def facts_so_far(
             overwritten=sampler.pairs.one_row() or (first or Facts()).readings.overwritten,
             coarse=sampler.pairs.coarse(),
             sorted_targets=sampler.pairs.sorted_targets(),
+            circular=sampler.pairs.circular() if first is not None and first.readings.on_a_line else None,
         ),
         "parted": parted(model, (first or Facts()).near_constant),
         "reaches_ahead": sampler.ahead.share,

@@ -17,6 +17,7 @@ from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.answer_rows import AnswerRows
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
+from trainability.doctor.measure.circular import is_on_a_line
 from trainability.doctor.measure.far_marks import far_mark
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.maximised import maximised
@@ -108,6 +109,7 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
                 far_mark=far_mark(model, batch, replay, seen, loss),
             )
         },
+        lambda known: {"readings": replace(known.readings, on_a_line=is_on_a_line(model, batch, replay, seen))},
         lambda known: pairing_facts(model, batch, replay, seen, pairing, read=() if read is None else read),
         lambda known: _of_tokens(seen, loss) or _of_values(seen, loss),
         lambda known: {"pulls": pulls(model, batch, replay)},

@@ -18,6 +18,7 @@ from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.changing_words import changing_words
+from trainability.doctor.measure.circular import circular
 from trainability.doctor.measure.code_price import code_price
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
@@ -137,6 +138,9 @@ def questions_of_loss(
         },
         "marks of yes and no": lambda known: {
             "readings": replace(known.readings, far_mark=far_mark(plain, batch, forward, seen, loss))
+        },
+        "targets that go around": lambda known: {
+            "readings": replace(known.readings, circular=circular(plain, batch, forward, seen, batches))
         },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {

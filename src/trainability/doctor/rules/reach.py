@@ -4,12 +4,16 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.readings import Circular
 from trainability.doctor.rules.head import NOTHING_LEARNED, shown_place
 from trainability.doctor.rules.rule import rule
 
 WANTED_BELOW = 0.25  # share of the outputs
 LEFT_OVER = 0.2  # of the square of the targets
 OF_OTHER_SIZES = 0.2  # of the variance of targets, which are left by those of one size
+_PERIODS = (("2 * torch.pi", 6.2832), ("torch.pi", 3.1416), ("360", 360.0), ("180", 180.0), ("24", 24.0), ("1", 1.0))
+_ABOUT = 0.03  # of a period, which the largest and the smallest target of some examples are not quite apart
+MOST_GAP = 0.35  # between inputs of the largest and the smallest targets, over that of targets half of the way around apart
 LEAST_CROSSED = 0.1  # of the boxes; a mistake of a few annotations is another matter
 
 
@@ -45,11 +49,16 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         normalised in the same way, scaled and shifted as fits best. Code `through_zero`, a warning: no parameter is a bias or
         belongs to a normalisation, twice an input of at most eight columns has twice the answer, to 1e-4, and for 50 or more
         pairs of examples in one direction from zero, one 1.5 times as far or more, a fifth or more of the targets' square is
-        what no function leaves that grows in proportion, and three times what nearest examples differ by. Codes: the
+        what no function leaves that grows in proportion, and three times what nearest examples differ by. Code `circular`, a
+        warning: the loss is a square of what the targets are moved by, or far away in proportion to it; a column of them has
+        more than 30 values, at least 4 % in each fifth of its range; of 300 or more examples, at
+        most 15 % of the nearest by their inputs are farther than a quarter of the way around, by ranks; and from inputs of the
+        largest targets to the nearest of the smallest it is 0.35 or less of what it is half of the way around, and at most
+        three times as far as between others that follow each other. Codes: the
         activation, `relu`, `sigmoid`, `softmax` or `softplus`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
-    What fools it: noisy targets around the range, a few of which lie outside.
+    What fools it: noisy targets around the range, a few of which lie outside. Of `circular`, a saw of many teeth.
     Fix: remove the last activation, or bring the targets into its range.
     Source: own; the ranges of the functions.
     """
@@ -71,6 +80,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_normalised(*facts.readings.normed_answers)]
     if facts.readings.through_zero is not None and facts.readings.through_zero[1] >= LEFT_OVER:
         return [_through_zero(*facts.readings.through_zero)]
+    if facts.readings.circular is not None and facts.readings.circular.gap <= MOST_GAP:
+        return [_circular(facts.readings.circular)]
     if facts.readings.floored_log_scale is not None:
         return [_log_scale(facts.readings.floored_log_scale)]
     if facts.judged_outside is not None and facts.judged_outside[1] >= 0.05:
@@ -121,6 +132,29 @@ def _through_zero(pairs: int, left: float) -> Finding:
         cause="no layer has a bias and nothing normalises: the answer grows in proportion to the size of the input",
         remedy="bias=True, the default, in every layer; or a further input column of ones",
         source="own; a net of ReLUs without biases is positively homogeneous",
+    )
+
+
+def _circular(found: Circular) -> Finding:
+    """An angle that is compared as a number."""
+    column = "" if found.column is None else f"[:, {found.column}]"
+    period = next((name for name, size in _PERIODS if abs(found.around - size) <= _ABOUT * size), f"{found.around:.3g}")
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.circular",
+        severity="warning",
+        seen=f"target{column} goes around: of {found.examples} examples, those with its largest and its smallest values, "
+        f"{found.around:.3g} apart in the loss, have inputs that are alike",
+        measurements=(
+            Measurement(name="gap between inputs of the two ends, over half-way around", value=found.gap, threshold=MOST_GAP),
+            Measurement(name="share of the neighbours that are a quarter of the way or more apart", value=found.astray),
+        ),
+        cause="an angle, a bearing, an hour of the day or a phase is compared as a number on a line: near its two ends, the "
+        "model gives what lies between them",
+        remedy=f"angle = 2 * torch.pi * target{column} / period, with a period of {period}: let the model return two numbers "
+        "for it, compared with torch.sin(angle) and torch.cos(angle), and take torch.atan2 of them to predict; or compare its "
+        f"one number with (1 - torch.cos(2 * torch.pi * (output{column} - target{column}) / period)).mean()",
+        source="Mardia and Jupp, Directional Statistics, 2000, sections 1.1 and 2.2; distances between the training examples",
     )
 
 
