@@ -523,6 +523,8 @@ class Readings:
         twice: of a batch with two tensors of a kind, that the step takes one in the place of both; None where it does not.
         drawn_teacher: the class of a network outside the model that makes its targets with PyTorch's initial weights, and how
             many layers it has; None if there is none.
+        empty_ends: a recurrent layer that is given packed sequences, how many of them the answers have zeros of, and how many
+            there are; None where there are none.
         slow_average: in a watched loop, `Rehearsal.slow_average`, of a part of the model.
     """
 
@@ -579,4 +581,5 @@ class Readings:
     one_sequence: bool = False
     lengths_differ: bool = False
     keeps_rows: bool = False
+    empty_ends: tuple[str, int, int] | None = None
     slow_average: SlowAverage | None = None

@@ -266,6 +266,7 @@ def _questions(
             "ignores_end": ignores_end(plain, seen.inputs),
             "drowned": drowned_by_padding(plain, seen.inputs),
             "unread_words": known.unread_words or (unread_words(seen.calls[0]) if seen.calls else None),
+            "readings": replace(known.readings, empty_ends=seen.given.empty.found),
         },
         "targets beside padding": lambda known: beside_padding(seen, loss),
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},

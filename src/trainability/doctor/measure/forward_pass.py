@@ -150,7 +150,9 @@ class ForwardPass(TorchFunctionMode):
 
     def _on_return(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if self._running and self._running[-1][1] is module:
-            self.chains.leave(self._running.pop()[0], module, args, output)
+            name = self._running.pop()[0]
+            self.chains.leave(name, module, args, output)
+            self.given.left(name, module, args, output, is_outer=not self._running)
         self.asks_itself |= not self._running and not torch.is_grad_enabled()
         if not self._running and (found := first_tensor(output)) is not None and found.requires_grad:
             self.last = self._call(module, args, kwargs, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT, is_one_word, lone_word, loud_column
+from trainability.doctor.measure.empty_ends import EmptyEnds
 from trainability.doctor.measure.featureless import answers_differ, has_edges
 from trainability.doctor.measure.hidden_words import HiddenWords
 from trainability.doctor.measure.misread_places import viewed_input, viewed_steps
@@ -37,6 +39,7 @@ class LayerInputs:
     Attributes:
         pooled: looks for means over what a normalisation made.
         hidden: looks for attention that hides the words.
+        empty: looks for padding that is taken for the end of packed sequences.
         viewed: the batch itself, as a view gives it to a layer, with its sizes swapped; None if no layer is given that.
         reads_unbatched: a recurrent layer is given (steps, features), a sequence without a dimension for examples.
         shrunk: the first layer is given data that the model has scaled down to next to nothing; None if it is not.
@@ -46,7 +49,7 @@ class LayerInputs:
 
     def __init__(self, batch: list[tuple[str, Tensor]]) -> None:
         self.batch = batch
-        self.pooled, self.hidden = PooledNorms(), HiddenWords()
+        self.pooled, self.hidden, self.empty = PooledNorms(), HiddenWords(), EmptyEnds()
         self.lengths: dict[str, tuple[int, int]] = {}
         self.viewed: MisreadHeads | None = None
         self._steps: dict[str, int] = {}
@@ -116,6 +119,13 @@ class LayerInputs:
             self._constant[name] = self._constant.get(name, True) and constant
             if constant and has_edges(plain, (t for _, t in self.batch)):
                 self._of_nodes.add(name)
+
+    def left(self, name: str, module: nn.Module, args: Any, output: Any, *, is_outer: bool) -> None:
+        """Look at what a layer returned, or the model, or a part that the loop calls by itself."""
+        with contextlib.suppress(Exception):  # one fact less
+            self.empty.see(name, module, args, output)
+            if is_outer:
+                self.empty.answered(output)
 
     def _note_scale(self, name: str, given: Tensor) -> None:
         """Note how large a layer's input is; and whether one that no layer has made is near mean 0 and deviation 1.

@@ -133,6 +133,7 @@ class Tape(TorchFunctionMode):
             with contextlib.suppress(Exception), torch.no_grad():  # one fact less
                 self.given.see(self._names[id(module)], module, args, kwargs)
                 self.handed_on.see(module, (args, kwargs), output)
+                self.given.left(self._names[id(module)], module, args, output, is_outer=not self._running)
                 if not self.calls:
                     self.own_tokens.see(module, args, kwargs, output)
                     self.own_series.see(module, args, output)
@@ -189,6 +190,7 @@ class Tape(TorchFunctionMode):
         self.calls, self.lines = [], []
         self.own_tokens.forget()
         self.own_series.forget()
+        self.given.empty.forget()
         self.slopes.forget()
         self._follows, self._derived, self._made = {}, {}, {}
 

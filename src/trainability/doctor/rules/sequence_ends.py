@@ -1,6 +1,7 @@
 """Sequences with a part ignored: the end, the last word, all words next to padding; the end of an episode."""
 
 from trainability.doctor import reading
+from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_table import number
@@ -8,6 +9,7 @@ from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
 FRESH, _HALF = 3.0, 0.5  # times as far; of the examples
+_FEWEST_EMPTY = 4.0  # sequences
 
 _BY_STATE = 0.97  # area under the ROC curve; 0.5 where a limit of time ends the episodes
 
@@ -22,17 +24,21 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
         `padding`: no output changes when all other words of its sequence are replaced while the sequence has padding, and
         outputs change, or are not finite, once words replace the padding; or an attention's weights or mask hide all words of
         four or more sequences, of three or more lengths, and show the padding. In a watched loop: masks of
-        `torch.nn.MultiheadAttention`, and words that get no gradient, while padding does. Code `state`: a recurrent layer
-        should run three steps or more, but the gradient of its recurrent weights is exactly zero, and that of its other weights
-        is not.
+        `torch.nn.MultiheadAttention`, and words that get no gradient, while padding does. Code `packed`: a recurrent
+        layer is given packed sequences, and all that the answers have of its outputs is exactly zero for each sequence that is
+        shorter than the longest of the batch, and for no other (or for all of them): for four or more, a quarter of the batch.
+        Code `state`: a recurrent layer should run three steps or more, but the gradient of its recurrent weights is exactly
+        zero, and that of its other weights is not.
     Why: only at the last step has the state of a recurrent layer seen everything. `output[:, 0]` has seen only the first step,
         and so has the last state of a packed sequence with a length of 1. Words are replaced and outputs compared, so this is
         certain. Recurrent weights have a gradient as soon as one state is not zero.
     What fools it: nothing known; padding that all examples have at their ends is left out.
-    Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
+    Fix: output[:, -1] (with batch_first=True), or the mean over the steps. For `packed`: the returned state, h_n[-1].
     Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
     """
     facts = reading.facts(evidence)
+    if facts.readings.empty_ends is not None:
+        return [_behind_the_end(*facts.readings.empty_ends)]
     if not facts.ignores_end:
         return _unread_words(facts.unread_words) or _stateless(facts.stateless)
     return [
@@ -178,6 +184,26 @@ def _of_the_past(name: str, discount: float) -> Finding:
         remedy="go through the rewards from the last to the first: for r in reversed(rewards): R = r + gamma * R; "
         "returns.insert(0, R)",
         source="Williams, Simple statistical gradient-following algorithms, Machine Learning 1992; own: sums compared",
+    )
+
+
+def _behind_the_end(layer: str, empty: int, rows: int) -> Finding:
+    """The last column of padded outputs, which packed sequences reach only if they are the longest."""
+    name = as_code(layer) or "the recurrent layer"
+    return Finding(
+        rule="ignored_end",
+        code="ignored_end.packed",
+        severity="warning",
+        seen=f"{name} is given {rows} packed sequences, and of {empty} of them, "
+        + ("all" if empty == rows else "all that are shorter than the longest")
+        + ", nothing but zeros of its outputs gets into the answers",
+        measurements=(Measurement(name="sequences of which zeros are kept", value=float(empty), threshold=_FEWEST_EMPTY),),
+        cause="output[:, -1] (output[-1] without batch_first) after pad_packed_sequence is padding for every sequence that is "
+        "shorter than the longest",
+        remedy="use the last state that the layer returns: h_n[-1] (torch.cat([h_n[-2], h_n[-1]], dim=1) if bidirectional); or "
+        "output[torch.arange(len(output)), lengths - 1]",
+        source="PyTorch, pad_packed_sequence (padding_value=0.0); own: zeros counted, and the graph followed",
+        layers=(layer,) if layer else (),
     )
 
 
