@@ -164,7 +164,9 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
                 Measurement(name="evaluations in train mode", value=float(on), threshold=0.0),
             ),
             cause="model.eval() was not followed by model.train()" if training else "model.eval() is missing",
-            remedy="model.train() at the start of every epoch" if training else "model.eval() before evaluating",
+            remedy="model.train() at the start of every epoch, and after every evaluation"
+            if training
+            else "model.eval() before evaluating",
             source="own",
         )
     ]

@@ -355,7 +355,7 @@ def evaluation_mode(evidence: Evidence) -> list[Finding]:
             seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} ran in evaluation mode in a training step",
             measurements=(Measurement(name="modules in evaluation mode", value=float(len(names)), threshold=0.0),),
             cause="model.eval() was not followed by model.train()",
-            remedy="call model.train() at the start of every epoch",
+            remedy="call model.train() at the start of every epoch, and after every model.eval()",
             source="own; counted in the rehearsal",
             layers=names,
         )
