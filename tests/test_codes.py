@@ -55,6 +55,7 @@ from trainability.doctor.readings import (
     Readings,
     SameWithin,
     SeriesAhead,
+    ShiftedLabels,
     ShortLength,
     ShrunkInput,
     Sliding,
@@ -320,6 +321,13 @@ def unwritten(evaluation: float) -> Evidence:
     found = UnwrittenStatistics(module="norm", kind="Normed", count=2, training=1.0, evaluation=evaluation)
     looks = tuple(Observation(step=s, loss=x) for s, x in ((0, 2.3), (30, 1.0)))
     return rehearsed(reference=looks, unwritten=found)
+
+
+def labelled_apart(loss: float) -> Evidence:
+    """Labels of the next step, and what sixty steps leave of the loss."""
+    found = ShiftedLabels(given="[0]", target="[1]", by=1, told=0.9, own=0.0, places=4000, cost=2.0)
+    looks = (Observation(step=0, loss=2.1), Observation(step=60, loss=loss))
+    return dataclasses.replace(rehearsed(reference=looks), facts=Facts(readings=Readings(shifted=found)))
 
 
 def side_by_side(z: float = 0.5, *, loss: float = 2.3, plain: bool = True, held_out: float | None = None) -> Evidence:
@@ -865,6 +873,7 @@ CODES = {
     "constant_input.class": (fact(one_class_asked=("generator", 2)), fact()),
     "class_imbalance.padding": (fact(padding_asked=("marked", -100, 0.1)), fact(padding_asked=("class", 0, 0.4))),
     "shuffled_labels.padded": (fact(padded_apart=0.3), fact()),
+    "shuffled_labels.shifted": (labelled_apart(1.9), labelled_apart(1.5)),
     "wrong_sign.backward": (fact(turned_gradients=("trunk.weight",)), fact()),
     "wrong_sign.pairs": (paired(5.1), paired(4.9)),
     "wrong_sign.pairs where none are nearer": (paired(5.1), paired(5.1, nearer=2.1)),

@@ -454,6 +454,29 @@ class OrderPooled:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShiftedLabels:
+    """Labels for each step of sequences that are told by the input of another step, which the model does not see there.
+
+    Attributes:
+        given: place of the sequences in a batch.
+        target: place of the labels.
+        by: how many steps later the input stands that tells a label; below 0 of an earlier one.
+        told: the share of the labels' variance in held-out sequences that it explains.
+        own: the share that the input of the label's own step explains.
+        places: labels that were compared.
+        cost: cross-entropy of the labels' frequencies, in nats.
+    """
+
+    given: str
+    target: str
+    by: int
+    told: float
+    own: float
+    places: int
+    cost: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """What several readings of the same data showed.
 
@@ -525,6 +548,7 @@ class Readings:
             many layers it has; None if there is none.
         empty_ends: a recurrent layer that is given packed sequences, how many of them the answers have zeros of, and how many
             there are; None where there are none.
+        shifted: labels that belong to a neighbouring step; None if there are none.
         slow_average: in a watched loop, `Rehearsal.slow_average`, of a part of the model.
     """
 
@@ -582,4 +606,5 @@ class Readings:
     lengths_differ: bool = False
     keeps_rows: bool = False
     empty_ends: tuple[str, int, int] | None = None
+    shifted: ShiftedLabels | None = None
     slow_average: SlowAverage | None = None

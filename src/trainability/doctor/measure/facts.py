@@ -79,6 +79,7 @@ from trainability.doctor.measure.questions import (
 from trainability.doctor.measure.running import idle_norms, running_facts, shared_statistics
 from trainability.doctor.measure.same_within import same_within
 from trainability.doctor.measure.series_ahead import series_ahead
+from trainability.doctor.measure.shifted_labels import shifted_labels
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.through_zero import through_zero
@@ -269,6 +270,9 @@ def _questions(
             "readings": replace(known.readings, empty_ends=seen.given.empty.found),
         },
         "targets beside padding": lambda known: beside_padding(seen, loss),
+        "labels of other steps": lambda known: {
+            "readings": replace(known.readings, shifted=shifted_labels(seen, loss, batches))
+        },
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
         "series that see later values": lambda known: {
             "readings": replace(known.readings, ahead=series_ahead(seen, seen.calls[0], loss) if seen.calls else None)

@@ -3,7 +3,7 @@
 import math
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import DataAudit, SplitAudit
+from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.aligned import (
@@ -20,6 +20,7 @@ from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.loss_arguments import blank_labels, zeros_for_signs
 from trainability.doctor.rules.padding import padded_apart
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.shifted import shifted
 from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.rules.unrelated import unrelated
 from trainability.doctor.rules.unrelated_pairs import unrelated_pairs
@@ -311,11 +312,17 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         row the inputs are related to the batch's targets, by 8 standard deviations, and to these by less than 3.5, or than a
         sixteenth of that up to 8. Code `unsorted`: the loss takes a cumulative sum over the examples (`cumsum`,
         `logcumsumexp`), is another for the same examples in another order, and is the same where some numbers of the examples,
-        different for most and in no order, are exchanged. Code `pairs`: the loss wants the two inputs of each example, which
-        are each embedded by itself, nearer to each other, and those of unlike examples further apart; own pairs are related no
-        more strongly than shuffled ones, within 3.5 standard deviations; and 50 rehearsed steps or more, or in a run all steps
-        of the first pass, do not get clearly below what one score for all pairs costs. A hint for words, series and others that
-        are neither tables nor images, unless validation's pairs are related by 8 standard deviations.
+        different for most and in no order, are exchanged. Code `shifted`: sequences, of whole numbers or of up to 64 columns,
+        have a label for each step; in 400 or more steps the input one or two steps later, or earlier, explains half of the
+        labels' variance or more in held-out sequences, and four times what the input of the same step does, which is 15 % at
+        most; an exchange of that input leaves the model's answer for the step as it is; all inputs near by that the answer does
+        depend on explain a quarter at most; and 50 rehearsed steps leave four fifths of the loss (a hint if they are fewer).
+        Silent where the label is the later token itself, or a class of one of its numbers. Code `pairs`: the loss wants the two
+        inputs of each example, which are each embedded by itself, nearer to each other, and those of unlike examples further
+        apart; own pairs are related no more strongly than shuffled ones, within 3.5 standard deviations; and 50 rehearsed steps
+        or more, or in a run all steps of the first pass, do not get clearly below what one score for all pairs costs. A hint
+        for words, series and others that are neither tables nor images, unless validation's pairs are related by 8 standard
+        deviations.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row. Even an exclusive or of three features out of seven is 10 standard deviations above;
@@ -353,48 +360,10 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         or unsorted(facts)
         or drawn_target(facts)
         or moved_targets(evidence)
+        or shifted(evidence)
         or turned_images(evidence.relation)
         or strangers(facts)
         or unrelated_pairs(evidence)
     ):
         return found
     return unrelated(evidence)
-
-
-@rule(severities=("warning", "hint"))
-def label_conflict(evidence: Evidence) -> list[Finding]:
-    """The same training image occurs with different labels.
-
-    Fires: more than 1 % of the training images read occur again, value for value, with another label. A hint where images hold
-        fewer than 64 values, because a few words or table columns repeat by themselves; and where half of the images or more
-        repeat, as where several people labelled each.
-    Why: each such pair keeps the mean loss of its two images at ln 2 or above. Large data sets contain a few; more than one in
-        a hundred points to how the labels were made or read.
-    What fools it: an image that really has several labels, and images so small or blank that equal values mean nothing.
-    Fix: keep one of each, with the correct label; or train with soft or multiple labels.
-    Source: own threshold; Northcutt et al., Pervasive Label Errors in Test Sets, NeurIPS 2021, for how common wrong labels
-        are.
-    """
-    share = evidence.data.label_conflict_fraction if evidence.data is not None else None
-    if evidence.data is None or share is None or share <= 0.01:
-        return []
-    return [
-        Finding(
-            rule="label_conflict",
-            severity="warning" if _num_values(evidence.data) >= 64 and not _repeats(evidence.data) else "hint",
-            seen=f"{100 * share:.1f} % of the training examples occur again, value for value, with another label",
-            measurements=(Measurement(name="examples with two labels", value=share, threshold=0.01),),
-            cause="duplicates labelled by different people, or labels read in another order than inputs",
-            remedy="keep one of each, with the correct label",
-            source="own",
-        )
-    ]
-
-
-def _repeats(data: DataAudit) -> bool:
-    """Whether most images occur more than once, as in a data set that several people labelled."""
-    return (data.copied_fraction or 0.0) >= 0.5
-
-
-def _num_values(data: DataAudit) -> int:
-    return max((math.prod(shape) for shape in data.train.shapes), default=0)  # of one example; the most where they differ
