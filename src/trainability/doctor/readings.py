@@ -51,6 +51,9 @@ class TurnedApart:
     num_apart: int
 
 
+MOST_GAP = 0.35  # `Circular.gap` of targets that go around; measured are 0.2 and less of circles, 1 to 2 of lines
+
+
 @dataclass(frozen=True, kw_only=True)
 class Circular:
     """Targets that go around, as angles do, under a squared or absolute error of the numbers.

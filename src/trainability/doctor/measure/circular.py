@@ -17,7 +17,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import exchanged
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 from trainability.doctor.measure.word_views import narrowed
-from trainability.doctor.readings import Circular
+from trainability.doctor.readings import MOST_GAP, Circular
 
 FEWEST, _MOST, _SECONDS = 300, 2000, 1.5  # examples; for reading
 _MOST_TARGETS, _FEWEST_VALUES, _FEWEST_IN_BATCH = 8, 30, 4  # columns; different numbers in one
@@ -25,8 +25,7 @@ _MOST_COLUMNS, _MOST_SIDE, _MOST_VALUES = 256, 16, 60_000_000  # of inputs
 _FEWEST_NEAR, _NEAR_OF = 12, 100  # neighbours of an example: twelve, or a hundredth of all
 _QUARTER, _FIFTHS, _PARTS = 0.25, 5, 20  # of the way around: neighbours beyond are astray
 MOST_ASTRAY, _MOST_OF_FIFTH = 0.15, 0.3  # of all neighbours, and of a fifth of the examples; 0.5 by chance
-# Between inputs of the two ends, over that of examples half-way around; measured are 0.2 and less of circles, 1 to 2 of lines.
-MOST_GAP, _NO_GAP, _TIMES = 0.35, 0.1, 3.0  # the last: of the widest gap between others that follow each other
+_NO_GAP, _TIMES = 0.1, 3.0  # between inputs of the two ends: always allowed; times the widest gap between others that follow
 _MOST_ELSEWHERE = 1.4  # between a part and the second next, over half-way around; 1.8 and more where a line is open there
 _APART = 1.15  # half-way around, over within a part
 _LEAST_IN_FIFTH, _TAIL = 0.04, 0.005  # of the examples, in a fifth of the range; beyond the range, at either end

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from trainability.doctor.measure.own_generators import generator_kept
+
 _LIBRARIES = ("torch", "numpy", "builtins", "functools", "trainability")
 _REBOUND = (int, float, complex, str, bytes, tuple, frozenset, type(None), Tensor)
 _MOST_FUNCTIONS = 200
@@ -71,12 +73,8 @@ def _kept(value: Any, put: Callable[[Any], None], queue: list[Any] | None) -> li
         return [functools.partial(_refill, value, list(value))]
     if type(value) in (dict, set):
         return [functools.partial(_refill, value, value.copy())]
-    if hasattr(value, "get_state") and hasattr(value, "set_state"):  # torch.Generator, numpy's RandomState
-        return [functools.partial(value.set_state, value.get_state())]
-    if hasattr(value, "bit_generator"):
-        return [functools.partial(setattr, value.bit_generator, "state", value.bit_generator.state)]
-    if hasattr(value, "getstate") and hasattr(value, "setstate") and not inspect.ismodule(value):
-        return [functools.partial(value.setstate, value.getstate())]
+    if (kept := generator_kept(value)) is not None:
+        return [kept]
     if isinstance(value, _REBOUND):
         return [functools.partial(put, value)]
     if queue is not None and (inner := plain_function(value)) is not None:

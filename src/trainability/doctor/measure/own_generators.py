@@ -38,14 +38,14 @@ def generators_kept(loader: Any) -> list[Callable[[], Any]]:
             continue
         seen.add(id(value))
         with contextlib.suppress(Exception):  # an attribute that computes; random.SystemRandom has no state
-            if (kept := _kept(value)) is not None:
+            if (kept := generator_kept(value)) is not None:
                 restore.append(kept)
             elif depth < _MOST_DEPTH:
                 queue += [(inner, depth + 1) for inner in _inside(value)]
     return restore
 
 
-def _kept(value: Any) -> Callable[[], Any] | None:
+def generator_kept(value: Any) -> Callable[[], Any] | None:
     """What puts a generator back as it is now; None of anything else."""
     if isinstance(value, torch.Generator):
         return functools.partial(value.set_state, value.get_state())

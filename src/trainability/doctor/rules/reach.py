@@ -4,7 +4,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.readings import Circular
+from trainability.doctor.readings import MOST_GAP, Circular
 from trainability.doctor.rules.head import NOTHING_LEARNED, shown_place
 from trainability.doctor.rules.rule import rule
 
@@ -13,7 +13,6 @@ LEFT_OVER = 0.2  # of the square of the targets
 OF_OTHER_SIZES = 0.2  # of the variance of targets, which are left by those of one size
 _PERIODS = (("2 * torch.pi", 6.2832), ("torch.pi", 3.1416), ("360", 360.0), ("180", 180.0), ("24", 24.0), ("1", 1.0))
 _ABOUT = 0.03  # of a period, which the largest and the smallest target of some examples are not quite apart
-MOST_GAP = 0.35  # between inputs of the largest and the smallest targets, over that of targets half of the way around apart
 LEAST_CROSSED = 0.1  # of the boxes; a mistake of a few annotations is another matter
 
 
