@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import inspect
 import os
 import random
@@ -58,6 +59,17 @@ def pytest_configure(config: pytest.Config) -> None:
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_heap_is_that_of_the_file() -> None:
+    """Hide from the garbage collector what other files made and imported.
+
+    Monitor looks through all objects of its process. A process that has imported all tests holds two million, so that a look
+    takes half a second, and what other tests left behind would be taken for the program's own.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -67,7 +67,7 @@ def drawn_teacher(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, 
     own = _loss_of(model, batch, forward, enter, leave)
     if own != seeded_loss(model, batch, forward):
         return None
-    managed = held_by_any_optimizer()
+    managed = held_by_any_optimizer() if called else set()
     for module in called.values():
         layers = [m for m in module.modules() if weight_of(m) is not None]
         drawn = [m for m in layers if is_as_drawn(m)]

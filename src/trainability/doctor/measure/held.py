@@ -49,18 +49,23 @@ def held_at(inputs: Tensor, targets: Tensor) -> tuple[str, str] | None:
 def are_windows(rows: Tensor) -> bool:
     """Whether rows (examples, steps) are windows of one series: some of them go on where others begin."""
     length = rows.shape[1]
-    telling = rows[(rows != rows[:, :1]).any(dim=1)].contiguous()
+    telling = rows[(rows != rows[:, :1]).any(dim=1)]
     found: set[int] = set()
     for lag in range(1, min(length - 1, _MOST_LAGS + 1)):
-        begins = {row.numpy().tobytes() for row in telling[:, : length - lag]}
-        found.update(k for k, row in enumerate(telling[:, lag:]) if _varies(row) and row.numpy().tobytes() in begins)
+        ends = telling[:, lag:]
+        varied = (ends != ends[:, :1]).any(dim=1).tolist()
+        begins = set(_bytes(telling[:, : length - lag]))
+        found.update(k for k, end in enumerate(_bytes(ends)) if varied[k] and end in begins)
         if len(found) >= _FEWEST_WINDOWS:
             return True
     return False
 
 
-def _varies(row: Tensor) -> bool:
-    return len(row) > 1 and bool((row != row[0]).any())
+def _bytes(rows: Tensor) -> list[bytes]:
+    """What each row holds, by which equal ones are found in a set."""
+    values = rows.numpy().tobytes()
+    size = rows.shape[1] * rows.element_size()
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def _goes_with_others(columns: Tensor, places: Tensor) -> bool:
