@@ -106,7 +106,8 @@ def test_a_loader_that_can_be_read_once_is_read_once() -> None:
 
 def test_a_run_of_train_is_experimented_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = config_of(model__config="A", model__width=0.05, model__hidden=16, init__plan="normal=0.001", optim__lr=0.05)
+    small = {"model__config": "A", "model__width": 0.05, "model__hidden": 16, "optim__batch_size": 32}
+    config = config_of(**small, init__plan="normal=0.001", optim__lr=0.05)
     diagnosis = confirm_config(config, seconds=300, max_steps=20)
     experiments = diagnosis.evidence.experiments
     assert experiments is not None
