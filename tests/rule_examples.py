@@ -23,7 +23,16 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.opponents import IdleLoss, Opponents
 from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
-from trainability.doctor.readings import LastNoise, MisreadEdges, Overwritten, PlaceBlind, Readings, ShortLength, ShortPass
+from trainability.doctor.readings import (
+    ClassNumbers,
+    LastNoise,
+    MisreadEdges,
+    Overwritten,
+    PlaceBlind,
+    Readings,
+    ShortLength,
+    ShortPass,
+)
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, SlowAverage, Task
 
 CHANCE = math.log(10)
@@ -214,6 +223,11 @@ LAST_NOISE = LastNoise(kept=0.36, least=0.33, share=0.36, step=99.0, steps=100, 
 def against(**fields) -> Evidence:
     """Certain facts of models that play against each other."""
     return fact(opponents=Opponents(**fields))
+
+
+def numbered(ordered: float) -> Readings:
+    """Whole numbers as targets, whose order fits as well as so many shuffled ones."""
+    return Readings(class_numbers=ClassNumbers(classes=10, examples=2000, clear=0.7, ordered=ordered))
 
 
 def placed(across: float) -> Evidence:
@@ -580,6 +594,7 @@ EXAMPLES: dict[str, Example] = {
     "clamped_logits": Example(
         {"error": graph("sigmoid", "relu"), "warning": graph("log_softmax", "relu")}, near=graph("distance", "relu")
     ),
+    "numbers_for_classes": Example({"warning": fact(readings=numbered(0.1))}, near=fact(readings=numbered(0.09))),
     "unreachable_target": Example(
         {
             "error": graph("distance", "sigmoid", target_outside_unit=0.25),

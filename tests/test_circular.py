@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainability import Monitor, check
-from trainability.doctor.measure.circular import circular, goes_around, is_on_a_line
+from trainability.doctor.measure.circular import circular, goes_around
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.other_targets import is_on_a_line
 
 DRAWS = torch.Generator().manual_seed(3)
 ANGLES = 2 * math.pi * torch.rand(1200, generator=DRAWS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from torch.nn import functional as F
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
+from trainability.doctor.measure.other_targets import OtherTargets
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.word_views import narrowed
 from trainability.doctor.readings import MOST_GAP, Circular
 
@@ -29,8 +28,6 @@ _NO_GAP, _TIMES = 0.1, 3.0  # between inputs of the two ends: always allowed; ti
 _MOST_ELSEWHERE = 1.4  # between a part and the second next, over half-way around; 1.8 and more where a line is open there
 _APART = 1.15  # half-way around, over within a part
 _LEAST_IN_FIFTH, _TAIL = 0.04, 0.005  # of the examples, in a fifth of the range; beyond the range, at either end
-_EXACT = 2e-3  # of a change of the loss
-_TWICE, _DEARER = 1.5, 1.3  # a shift by the range over half of it, and over none
 Forward = Callable[[Any, Any], Tensor]
 
 
@@ -50,7 +47,7 @@ def circular(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, 
     for place, target in seen.batch:
         if not _may_go_around(target, seen):
             continue
-        ask = _Asked(model, batch, forward, target)
+        ask = OtherTargets(model, batch, forward, target)
         if not ask.goes_apart():
             continue
         with randomness_restored(), generators_restored(batches):
@@ -61,16 +58,6 @@ def circular(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, 
             if found is not None and ask.is_distance(column, found.around):
                 return _as_reading(found, len(read[1]), column if read[1].shape[1] > 1 else None)
     return None
-
-
-def is_on_a_line(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) -> bool:
-    """Whether the loss is a squared, absolute or Huber error of targets that are one number an example."""
-    for _, target in seen.batch:
-        if _may_go_around(target, seen) and target.numel() == len(target):
-            around = float(target.detach().amax() - target.detach().amin())
-            if _Asked(model, batch, forward, target).is_distance(0, around):
-                return True
-    return False
 
 
 def circular_pairs(pairs: Sequence[tuple[Tensor, Tensor]]) -> Circular | None:
@@ -99,52 +86,6 @@ def _is_input(t: Tensor, rows: int) -> bool:
     """Whether distances mean something: of numbers, and of the bytes of images."""
     is_plain = t.layout == torch.strided and t.dim() > 0 and t.numel() > 0
     return is_plain and len(t) == rows and (t.is_floating_point() or t.dtype in (torch.bool, torch.uint8))
-
-
-class _Asked:
-    """The loss with other targets."""
-
-    def __init__(self, model: nn.Module, batch: Any, forward: Forward, target: Tensor) -> None:
-        self._model, self._batch, self._forward = model, batch, forward
-        self._own, self._target = target, target.detach()
-
-    def _cost(self, by: Tensor | float) -> float:
-        changed = exchanged(self._batch, self._own, self._target + by)
-        with torch.enable_grad(), randomness_restored():
-            seed_torch(0)
-            return float(self._forward(self._model, changed).detach().sum())
-
-    def goes_apart(self) -> bool:
-        """Whether it rises, both ways together, when all targets are moved: it is convex in them, and does not repeat."""
-        by = float(self._target.amax() - self._target.amin())
-        with contextlib.suppress(Exception):  # a loss that takes some numbers alone
-            return self._cost(by) + self._cost(-by) > 2 * self._cost(0.0) * (1 + _EXACT / 10)
-        return False
-
-    def is_distance(self, column: int, around: float) -> bool:
-        """Whether it is a square of what a column is moved by, or grows in proportion far away, as an absolute error does.
-
-        A loss on the circle is nearly the same when targets are moved once around; one of several answers (a mixture) is no
-        square and, far away, in no proportion.
-        """
-        step = torch.zeros_like(self._target)
-        step.reshape(len(step), -1)[:, column] = around
-        with contextlib.suppress(Exception):
-            own = self._cost(0.0)
-
-            def dearer(times: float) -> float:
-                return (self._cost(times * step) + self._cost(-times * step)) / 2 - own
-
-            once, half, most = dearer(1.0), dearer(0.5), dearer(0.75)
-            if not once > 0:
-                return False
-            if abs(half - 0.25 * once) <= _EXACT * once and abs(most - 0.5625 * once) <= _EXACT * once:
-                return True
-            if once < _TWICE * half or once + own < _DEARER * own:
-                return False
-            four, five, six = dearer(4.0), dearer(5.0), dearer(6.0)
-            return five > four and abs((six - five) - (five - four)) <= _EXACT * (five - four)
-        return False
 
 
 def _read(batches: Iterable[Any], place: str) -> tuple[Tensor, Tensor] | None:

@@ -89,6 +89,8 @@ def facts_so_far(
 ) -> dict[str, Any]:
     """What more steps than the first tell: fields of `Facts`, beside those of the first."""
     std, mean, *columns = (None, None) if sampler.first_input is None else sampler.first_input.tolist()
+    is_on_a_line = first is not None and first.readings.on_a_line
+    circular, class_numbers = sampler.pairs.on_a_line() if is_on_a_line else (None, None)
     return {
         "opposed": rivals.opposed,
         "switched_off": _going_on(sampler, first),
@@ -99,7 +101,8 @@ def facts_so_far(
             overwritten=sampler.pairs.one_row() or (first or Facts()).readings.overwritten,
             coarse=sampler.pairs.coarse(),
             sorted_targets=sampler.pairs.sorted_targets(),
-            circular=sampler.pairs.circular() if first is not None and first.readings.on_a_line else None,
+            circular=circular,
+            class_numbers=class_numbers,
         ),
         "parted": parted(model, (first or Facts()).near_constant),
         "reaches_ahead": sampler.ahead.share,

@@ -17,12 +17,12 @@ from trainability.doctor.measure.all_pairs import all_pairs
 from trainability.doctor.measure.answer_rows import AnswerRows
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
-from trainability.doctor.measure.circular import is_on_a_line
 from trainability.doctor.measure.far_marks import far_mark
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.moved import pairing_facts
 from trainability.doctor.measure.one_sided import wanted_below
+from trainability.doctor.measure.other_targets import is_on_a_line
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing
 from trainability.doctor.measure.poles import pole

@@ -19,6 +19,7 @@ from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.changing_words import changing_words
 from trainability.doctor.measure.circular import circular
+from trainability.doctor.measure.class_numbers import class_numbers
 from trainability.doctor.measure.code_price import code_price
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
@@ -141,6 +142,9 @@ def questions_of_loss(
         },
         "targets that go around": lambda known: {
             "readings": replace(known.readings, circular=circular(plain, batch, forward, seen, batches))
+        },
+        "numbers of classes": lambda known: {
+            "readings": replace(known.readings, class_numbers=class_numbers(plain, batch, forward, seen, batches))
         },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from trainability.doctor.audit_results import Relation, TargetOrder
 from trainability.doctor.measure.circular import circular_pairs
+from trainability.doctor.measure.class_numbers import class_numbers_of_pairs
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.relation import FEWEST_EXAMPLES, is_labelled, pair_of, relation
 from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.target_order import sorted_samples
-from trainability.doctor.readings import Circular, Overwritten
+from trainability.doctor.readings import Circular, ClassNumbers, Overwritten
 
 _ENOUGH = 600  # examples that are compared
 _ENOUGH_TO_COUNT, _FEWEST_SAMPLES = 1200, 2  # to see how often they come again; of a batch of all examples, the second tells
@@ -40,7 +41,7 @@ class SeenPairs:
         self._found: tuple[int, Relation | None] = (0, None)
         self._looked, self._alike = 0, False
         self._counted, self._coarse = 0, None
-        self._around: tuple[int, Circular | None] = (0, None)
+        self._on_line: tuple[int, Circular | None, ClassNumbers | None] = (0, None, None)
         self._sorted: tuple[int, TargetOrder | None] = (0, None)
 
     def add(self, tape: Tape) -> None:
@@ -89,14 +90,17 @@ class SeenPairs:
             self._sorted = len(self._kept), sorted_samples(numbers) if len(numbers) == len(self._kept) else None
         return self._sorted[1]
 
-    def circular(self) -> Circular | None:
-        """Targets that go around, see `circular_pairs`; asked anew when there are twice as many samples, and once all are."""
+    def on_a_line(self) -> tuple[Circular | None, ClassNumbers | None]:
+        """Targets that go around or are numbers of classes, where the loss takes them for numbers on a line.
+
+        See `circular_pairs` and `class_numbers_of_pairs`. Asked anew when there are twice as many samples, and once all are.
+        """
         num = len(self._kept)
-        if num != self._around[0] and (num >= 2 * self._around[0] or not self.wants_more):
+        if num != self._on_line[0] and (num >= 2 * self._on_line[0] or not self.wants_more):
             with contextlib.suppress(Exception), randomness_restored():
-                self._around = num, None
-                self._around = num, circular_pairs(self._kept)
-        return self._around[1]
+                self._on_line = num, None, None
+                self._on_line = num, circular_pairs(self._kept), class_numbers_of_pairs(self._kept)
+        return self._on_line[1:]
 
     def relation(self, *, is_over: bool) -> Relation | None:
         """The comparison of what was kept, each example once; None of too few.
