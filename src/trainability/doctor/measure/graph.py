@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -96,7 +96,11 @@ def loss_graph(
     strangers = {id(leaf): leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in own}
     held = _hidden_in_attributes(model) if strangers and not _is_sharded(model) else {}
     unregistered = {key: held[key] for key in strangers if key in held}
-    managed = managed_parameters(optimizer) | (held_by_any_optimizer() if strangers else set())
+    own_managed, others_managed = managed_parameters(optimizer), held_by_any_optimizer() if strangers else set()
+    managed = own_managed | others_managed
+    rivals = (others_managed - own_managed) & strangers.keys() if optimizer is not None else set()
+    if maker is not None and rivals and any(id(leaf) in rivals for leaf in _leaves(maker)[0]):
+        maker = None  # the end of a network that another optimizer trains, as of a discriminator beside its generator
     originals = {name: key for key, name in _hidden_in_attributes(original or model).items()} if unregistered else {}
     reached = {id(leaf) for leaf in leaves}
     return LossGraph(
@@ -125,6 +129,21 @@ def loss_graph(
         summed_beside=summed_beside(loss.grad_fn),
         bounded_term=bounded_term(nodes_of_loss(loss.grad_fn)),
     )
+
+
+def bounded_twice(losses: Iterable[Tensor], makers: Mapping[int, tuple[Any, str]]) -> LossGraph | None:
+    """Of several losses, the first that applies softmax or sigmoid to what a bounded function made; nothing else is read.
+
+    Args:
+        losses: with their graphs.
+        makers: as for `loss_graph`.
+    """
+    for loss in losses:
+        takes, maker, width = _head(loss.grad_fn) if loss.grad_fn is not None else (None, None, None)
+        made = _MAKES.get(name_of(maker))
+        if takes in ("log_softmax", "sigmoid") and made in ("softmax", "sigmoid", "relu", "tanh"):
+            return LossGraph(takes=takes, made_by=made, made_at=makers.get(id(maker), (None, None))[1], num_outputs=width)
+    return None
 
 
 def _beside(model: nn.Module, reached: set[int], answer: set[int]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.ends import ends_facts
 from trainability.doctor.measure.facts import facts_of_pass
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
+from trainability.doctor.measure.graph import bounded_twice
 from trainability.doctor.measure.influence import leakage
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.overwritten_losses import overwritten_losses
@@ -81,6 +82,7 @@ def look_at_parts(
         )
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "gradients that are zero": lambda: facts_of_pass(plain, loss, seen, at_start=False),
+            "functions in front of the losses": lambda: {"graph": bounded_twice(losses, seen.makers)},
             "factors of all examples": lambda: outer_facts(plain, batch, forward, outer),
             "classes that are asked for": lambda: {"one_class_asked": one_class_asked(plain, batch, forward)},
             "classes of the batch's examples": lambda: {"drawn_beside": drawn_beside(plain, batch, forward)},

@@ -290,14 +290,20 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     elif probe is None or not _takes_probabilities(probe):
         return []
     is_softmax = loss_of == "softmax" and bool(classes)
-    floor = math.log(math.e + classes - 1) - 1 if is_softmax and classes else _floor_of_two_sigmoids(evidence)
+    share = _share_of_ones(evidence)
+    floor = math.log(math.e + classes - 1) - 1 if is_softmax and classes else _floor_of_two_sigmoids(share)
     loss = evidence.steps[-1].loss if evidence.steps else probe.loss if probe is not None else reading.facts(evidence).loss
     return [
         Finding(
             rule="softmax_twice",
             code="softmax_twice" if made == loss_of == "softmax" else f"softmax_twice.{made}",
             severity="error",
-            seen=f"the model applies {made}, and the loss applies {loss_of} to the result: it cannot fall below {floor:.2f}",
+            seen=f"the model applies {made}, and the loss applies {loss_of} to the result: "
+            + (
+                f"it cannot fall below {floor:.2f}"
+                if is_softmax or share is not None
+                else f"it cannot fall below {floor:.2f} where the target is 1, and below {math.log(2):.2f} where it is 0"
+            ),
             measurements=(
                 Measurement(name="lowest possible loss", value=floor, unit="nats", threshold=0.0),
                 *((Measurement(name="loss", value=loss, unit="nats"),) if loss is not None else ()),
@@ -310,11 +316,16 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def _floor_of_two_sigmoids(evidence: Evidence) -> float:
-    """The lowest binary cross-entropy of logits from 0 to 1: ln(1 + 1/e) for a target of 1, ln 2 for one of 0."""
+def _share_of_ones(evidence: Evidence) -> float | None:
+    """The mean of targets from 0 to 1; None where it is not known."""
     train = evidence.data.train if evidence.data is not None else None
     mean = train.target_mean if train is not None and train.target_mean is not None else reading.facts(evidence).target_mean
-    share = mean if mean is not None and 0 <= mean <= 1 else 1.0
+    return mean if mean is not None and 0 <= mean <= 1 else None
+
+
+def _floor_of_two_sigmoids(share: float | None) -> float:
+    """The lowest binary cross-entropy of logits from 0 to 1: ln(1 + 1/e) for a target of 1, ln 2 for one of 0."""
+    share = 1.0 if share is None else share
     return share * math.log1p(math.exp(-1)) + (1 - share) * math.log(2)
 
 
