@@ -56,6 +56,9 @@ PROBABILITIES = LOGITS.softmax(dim=1)
         ("poisson_nll_loss", (PROBABILITIES, PROBABILITIES), {"log_input": False}, None),
         ("cross_entropy", (LOGITS, LOGITS), {}, "negative"),
         ("cross_entropy", (LOGITS, PROBABILITIES), {}, None),
+        ("cross_entropy", (LOGITS, PROBABILITIES), {"label_smoothing": 0.5}, "smoothed"),
+        ("cross_entropy", (LOGITS, PROBABILITIES), {"label_smoothing": 0.3}, None),
+        ("gaussian_nll_loss", (LOGITS, LOGITS, PROBABILITIES), {}, None),
         ("soft_margin_loss", (LOGITS[:, 0], ZEROS), {}, "zeros"),
         ("soft_margin_loss", (LOGITS[:, 0], SIGNS), {}, None),
         ("cosine_embedding_loss", (LOGITS, LOGITS, ZEROS), {}, "zeros"),
@@ -497,3 +500,58 @@ def test_a_gradient_that_is_not_finite_at_once_was_not_made_by_a_step(gradient: 
     evidence = Evidence(steps=(first,), samples=(Sample(step=1, layers=(worst, worst), batch_size=32),))
     found = [finding.code for finding in diagnose(evidence).findings]
     assert found[0] == ("not_finite.first_step" if math.isnan(gradient) else "exploding_gradient")
+
+
+# ------------------------------------------------------------------------------------------ what a variance is called
+
+
+def squared(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    std = F.softplus(raw)
+    return F.gaussian_nll_loss(mean, y, std**2)
+
+
+def of_log_variance(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    log_var = raw
+    return F.gaussian_nll_loss(mean, y, log_var.exp())
+
+
+def of_doubled_logarithm(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    log_std = raw * 1.0
+    return F.gaussian_nll_loss(mean, y, (2 * log_std).exp())
+
+
+def named_square(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    sigma2 = F.softplus(raw)
+    sigma_sq = sigma2
+    return F.gaussian_nll_loss(mean, y, sigma_sq)
+
+
+def deviation(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    std = F.softplus(raw)
+    return nn.GaussianNLLLoss()(mean, y, std)
+
+
+def of_log_deviation(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    log_sigma = raw * 1.0
+    return F.gaussian_nll_loss(mean, y, torch.exp(log_sigma))
+
+
+@pytest.mark.parametrize(
+    ("loss", "fires"),
+    [
+        (squared, False),
+        (of_log_variance, False),
+        (of_doubled_logarithm, False),
+        (named_square, False),
+        (deviation, True),
+        (of_log_deviation, True),
+    ],
+)
+def test_a_standard_deviation_for_a_variance(loss: Callable[..., Tensor], fires: bool) -> None:
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        x, y = batch
+        mean, raw = model(x).unbind(1)
+        return loss(mean, raw, y.float())
+
+    found = facts_of(net(2), (X, Y), training_step=step)
+    assert (found.wrong_argument == ("gaussian_nll_loss", "deviation")) is fires

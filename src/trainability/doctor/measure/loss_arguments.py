@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainability.doctor.measure.blank_labels import holds_blank
+from trainability.doctor.measure.nodes import name_of, parents_of
 
 _ZERO = 1e-3
 _FEWEST_TARGETS = 16  # for each class
 _LIGHTER = 2.0  # times: a weight for what is rare, or against it
 _RARE = 0.25  # from one half
 _UNEVEN = 3.0  # times as frequent: above what chance makes of 16 of each
+_SMOOTHED = 0.5  # of the target, that label smoothing spreads over all classes
+_DEVIATION = re.compile(r"(?<![a-z])(std|stdev|std_?dev|sigma|sd)s?(?![a-z0-9])(?!_(?:2|sq|squared))", re.IGNORECASE)
+_MOST_FRAMES = 12
+_LIBRARIES = frozenset({"torch", "trainability"})
 _SUMS_TO_ONE = 0.1  # the logarithm of a sum of probabilities, at most; bfloat16 and label smoothing stay far below
 
 
@@ -31,9 +38,10 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
         Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities in
         their place as target), "over_steps", "over_examples" or "elsewhere" (log-probabilities that sum to 1 along another
         dimension than the classes, or along none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and
-        1), "rare_lighter" (weights that make what is rare in the batch count for less than what is frequent), "below_zero"
-        (rates below zero), "blank" (labels that are the blank); None where all is as it should be, or the loss is none that is
-        known here.
+        1), "smoothed" (label smoothing of a half or more), "deviation" (a standard deviation for a variance, by the names that
+        the program has for it), "rare_lighter" (weights that make what is rare in the batch count for less than what is
+        frequent), "below_zero" (rates below zero), "blank" (labels that are the blank); None where all is as it should be, or
+        the loss is none that is known here.
     """
     check = _CHECKS.get(name)
     if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 for a in args[:2]):
@@ -96,7 +104,34 @@ def _by_column(args: tuple, kwargs: dict[str, Any]) -> str | None:
 def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:
     """Cross-entropy weighs each class's logarithm by the target: a weight below zero has no best answer."""
     target = args[1]
-    return "negative" if target.is_floating_point() and float(target.min()) < -_ZERO else _class_weights(args, kwargs)
+    if target.is_floating_point() and float(target.min()) < -_ZERO:
+        return "negative"
+    smoothing = kwargs.get("label_smoothing", args[7] if len(args) > 7 else 0.0)
+    return "smoothed" if smoothing >= _SMOOTHED else _class_weights(args, kwargs)
+
+
+def _variance(args: tuple, kwargs: dict[str, Any]) -> str | None:
+    """The Gaussian loss takes a variance: not what the program calls std or sigma, nor exp() of their logarithm."""
+    given = kwargs.get("var", args[2] if len(args) > 2 else None)
+    if not isinstance(given, Tensor):
+        return None
+    is_exponential = name_of(given.grad_fn) == "ExpBackward"
+    logarithm = next(iter(parents_of(given.grad_fn)), None) if is_exponential else None
+    for name, value in _variables():
+        is_it = value is given or (logarithm is not None and value.grad_fn is logarithm)
+        if is_it and _DEVIATION.search(name.replace("log", "_")):
+            return "deviation"
+    return None
+
+
+def _variables() -> Iterator[tuple[str, Tensor]]:
+    """Variables that hold tensors, of the program's functions that are being called, the innermost first."""
+    frame, own = sys._getframe(1), 0
+    while frame is not None and own < _MOST_FRAMES:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _LIBRARIES:
+            own += 1
+            yield from ((name, value) for name, value in frame.f_locals.items() if isinstance(value, Tensor))
+        frame = frame.f_back
 
 
 def _positive_weight(args: tuple, kwargs: dict[str, Any]) -> str | None:
@@ -159,6 +194,7 @@ _CHECKS: dict[str, Callable[[tuple, dict[str, Any]], str | None]] = {
     "nll_loss": _class_weights,
     "binary_cross_entropy_with_logits": _positive_weight,
     "poisson_nll_loss": _rates,
+    "gaussian_nll_loss": _variance,
     "soft_margin_loss": _signs(1, "target"),
     "hinge_embedding_loss": _signs(1, "target"),
     "cosine_embedding_loss": _signs(2, "target"),

@@ -111,3 +111,42 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )
     ]
+
+
+def smoothed_labels(facts: Facts) -> list[Finding]:
+    """Label smoothing that leaves half of the target or less to the true class."""
+    function, word = facts.wrong_argument or ("", "")
+    if word != "smoothed":
+        return []
+    return [
+        Finding(
+            rule="capped_loss",
+            code="capped_loss.smoothing",
+            severity="warning",
+            seen=f"label_smoothing of {function} is 0.5 or more: that share of every target is spread evenly over all classes",
+            measurements=(Measurement(name="share of the target that is spread", value=0.5, threshold=0.5),),
+            cause="label smoothing is so strong that a sure answer costs more than one that is half undecided",
+            remedy="label_smoothing=0.1, or 0.0",
+            source="Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7 (0.1); read off the call",
+        )
+    ]
+
+
+def deviation_for_variance(facts: Facts) -> list[Finding]:
+    """A standard deviation in the place of a variance."""
+    function, word = facts.wrong_argument or ("", "")
+    if word != "deviation":
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.variance",
+            severity="warning",
+            seen=f"{function} is given what the program calls a standard deviation; it takes a variance",
+            measurements=(Measurement(name="losses given a standard deviation", value=1.0, threshold=0.0),),
+            cause="the standard deviation is not squared: what is learned under its name is a variance",
+            remedy=f"std ** 2 in place of std in the call of {function}",
+            source=f"PyTorch, torch.nn.functional.{function}; Nix and Weigend, Estimating the Mean and Variance of the Target "
+            "Probability Distribution, 1994; read off the call and the names of variables",
+        )
+    ]

@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.floors import pole
+from trainability.doctor.rules.loss_arguments import smoothed_labels
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.softened import softened, softened_divergence
 
@@ -59,7 +60,8 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
         more before cross-entropy, then differ by less than 0.1, and the loss has fallen by less than 2 %. A warning with this
         code under SGD, where the loss is a divergence from soft targets at a temperature, multiplied by at most a tenth of the
         temperature's square, the outputs differ by less than 0.1, and 100 steps of a run, or a rehearsal in which each update
-        could be a thousand times as long, reduced it by less than 5 %.
+        could be a thousand times as long, reduced it by less than 5 %. A warning with code `smoothing`: cross-entropy is given
+        label_smoothing of 0.5 or more.
     Why: both losses are computed: the floor from the range of the outputs, the constant's cost from the targets. The function
         is read off the graph of the backward pass, and the loss is recognised by computing it.
     What fools it: targets that a bounded output should clip.
@@ -70,6 +72,8 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
     rehearsal = evidence.rehearsal
     if (found := softened(evidence) or softened_divergence(evidence)) is not None:
         return [found]
+    if smoothed := smoothed_labels(reading.facts(evidence)):
+        return smoothed
     task = rehearsal.task if rehearsal is not None else None
     if task is None or task.floor is None or task.chance is None or task.form == "values":
         return []

@@ -6,7 +6,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.floors import boundless, endless, floorless, one_output, slopes, switched_off
 from trainability.doctor.rules.head import NOTHING_LEARNED
-from trainability.doctor.rules.loss_arguments import wrong_arguments
+from trainability.doctor.rules.loss_arguments import deviation_for_variance, wrong_arguments
 from trainability.doctor.rules.pair_signs import against_company, against_labels, against_pairs, censored
 from trainability.doctor.rules.rule import rule
 
@@ -55,15 +55,17 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         equal rows of several tensors. Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers
         above zero as log-probabilities, `ctc_loss` is given numbers whose exponentials do not sum to 1 over the classes (to 0.1
         in the logarithm, at half of the steps), or cross-entropy is given a negative target. Code `rates`: `poisson_nll_loss`
-        with log_input=False is given negative rates. Code `volume`: a model returns points and the log-determinant of their
-        Jacobian, to 1e-3, and the loss rises with it; or the loss is that of a flow to a normal distribution, and its term for
-        that log-determinant is off by an amount that changes with the weights, or has the wrong sign at each example. Code
-        `backward`: a custom autograd function returns gradients with the opposite sign, so that moves along them change the
-        loss by minus the expected amount, within a tenth, while the gradients of all other weights are right. Code `custom`:
-        along eight random directions, the gradient of a custom autograd function is off by three tenths of the function's slope
-        or more, and two moves find the same slope, within a tenth. A warning with code `quantiles`: below all targets and above
-        them the loss is linear in the outputs, with slopes that train each for one minus the quantile that the loss holds for
-        it, under that name. Code `nll`: `nll_loss` of logits or probabilities.
+        with log_input=False is given negative rates. A warning with code `variance`: `gaussian_nll_loss` is given as variance
+        what a variable of the program holds whose name says std or sigma, or the exponential of what says their logarithm. Code
+        `volume`: a model returns points and the log-determinant of their Jacobian, to 1e-3, and the loss rises with it; or the
+        loss is that of a flow to a normal distribution, and its term for that log-determinant is off by an amount that changes
+        with the weights, or has the wrong sign at each example. Code `backward`: a custom autograd function returns gradients
+        with the opposite sign, so that moves along them change the loss by minus the expected amount, within a tenth, while the
+        gradients of all other weights are right. Code `custom`: along eight random directions, the gradient of a custom
+        autograd function is off by three tenths of the function's slope or more, and two moves find the same slope, within a
+        tenth. A warning with code `quantiles`: below all targets and above them the loss is linear in the outputs, with slopes
+        that train each for one minus the quantile that the loss holds for it, under that name. Code `nll`: `nll_loss` of logits
+        or probabilities.
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
@@ -82,6 +84,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     if negated is None and not raw:
         return (
             wrong_arguments(facts)
+            or deviation_for_variance(facts)
             or _against_answers(facts)
             or one_output(facts)
             or floorless(facts)
