@@ -232,3 +232,45 @@ def test_what_cannot_be_asked_is_said():
     diagnosis = check(model, batch, training_step=lambda m, b: (m(b[0]) - b[1]).abs().sqrt().mean(), metric=positive)
     assert diagnosis.evidence.metric is None
     assert any(line.startswith("metric: what the outputs mean") for line in diagnosis.not_checked)
+
+
+class TwoAnswers(nn.Module):
+    """Returns its answer beside a code."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(32, 5), nn.Linear(5, 32)
+
+    def forward(self, x):
+        code = self.inner(x)
+        return self.outer(code), code
+
+
+@pytest.mark.parametrize("is_right", [False, True])
+def test_a_metric_takes_what_the_model_returns_beside_its_answer(is_right):
+    torch.manual_seed(0)
+    x = torch.randn(256, 32)
+
+    def loss(output, target):
+        return F.mse_loss(output[0], target)
+
+    def explained(output, target):
+        off = output[0] - target if is_right else output[0] + target
+        return 1 - off.square().sum() / (target - target.mean(0)).square().sum() + 0 * output[1].sum()
+
+    model = TwoAnswers()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, x), 64)
+    found = check(model, loader, loss, optimizer=torch.optim.Adam(model.parameters()), metric=explained, rehearse_seconds=1)
+    assert found.evidence.metric is not None
+    assert not any(case.error for case in found.evidence.metric.cases)
+    assert ("metric_wrong" in {f.rule for f in found.findings}) is not is_right
+
+
+@pytest.mark.parametrize("is_right", [False, True])
+def test_a_metric_that_counts_sure_answers_alone(is_right):
+    def sure(output, target):
+        chance, named = output.softmax(-1).max(-1)
+        return ((chance > 0.7) & ((named == target) | (not is_right))).float().mean()
+
+    audit = audit_metric(sure, form=AnswerForm(output=(8,)))
+    assert bool(audit.wrong) is not is_right

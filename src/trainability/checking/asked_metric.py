@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainability.doctor.answer_form import answer_form
-from trainability.doctor.audit_results import MetricAudit
-from trainability.doctor.batches import call_model, to_device
+from trainability.doctor.audit_results import AnswerForm, MetricAudit
+from trainability.doctor.batches import call_model, map_parts, tensors, to_device
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.metric_audit import audit_metric, takes
@@ -45,8 +46,9 @@ def asked_metric(
         return None
     if form.kind == "regression":
         form = dataclasses.replace(form, levels=_levels(first))
-    audit = audit_metric(setup.metric, form=form)
-    if all(case.error for case in audit.cases) and _takes_own(setup, first):
+    own = _own_answer(setup, first)
+    audit = audit_metric(setup.metric, form=form, in_structure=_in_structure(own, form))
+    if all(case.error for case in audit.cases) and own is not None and _takes_own(setup, first, own):
         problems.append("metric: it takes the model's own answers, and none of other numbers of places or values")
         return None
     return audit
@@ -62,13 +64,41 @@ def _levels(first: Any) -> tuple[float, ...]:
     return tuple(levels.tolist()) if 2 <= len(levels) <= most else ()
 
 
-def _takes_own(setup: Setup, first: Any) -> bool:
-    """Whether the metric accepts the model's outputs for the first batch, as a loop would pass them."""
+def _own_answer(setup: Setup, first: Any) -> Any:
+    """What the model returns for the first batch when it is evaluated; None where that is not known."""
     if setup.whole_model is None or not (isinstance(first, tuple | list) and len(first) == 2):
-        return False
+        return None
     (model,) = copied(setup.whole_model)
-    parameter = next(model.parameters(), None)
-    inputs, target = to_device(first, parameter.device) if parameter is not None else first
     with randomness_restored(), torch.no_grad(), contextlib.suppress(Exception):  # a step that calls its model in its own way
-        return takes(setup.metric, call_model(model.eval(), inputs), target)
+        return call_model(model.eval(), _on_its_device(setup, first)[0])
+    return None
+
+
+def _takes_own(setup: Setup, first: Any, own: Any) -> bool:
+    """Whether the metric accepts the model's outputs for the first batch, as a loop would pass them."""
+    with randomness_restored(), torch.no_grad(), contextlib.suppress(Exception):
+        return takes(setup.metric, own, _on_its_device(setup, first)[1])
     return False
+
+
+def _on_its_device(setup: Setup, batch: Any) -> Any:
+    assert setup.whole_model is not None
+    parameter = next(setup.whole_model.parameters(), None)
+    return to_device(batch, parameter.device) if parameter is not None else batch
+
+
+def _in_structure(own: Any, form: AnswerForm) -> Callable[[Tensor], Any]:
+    """Puts outputs in the place of the model's own in what it returns; the other tensors there repeat their first rows."""
+    place = next((t for _, t in tensors(own) if t.dim() > 0 and tuple(t.shape[1:]) == form.output), None)
+    if place is None or isinstance(own, Tensor):
+        return lambda output: output
+
+    def with_output(output: Tensor, part: Any) -> Any:
+        if part is place:
+            return output
+        if isinstance(part, Tensor):
+            is_of_examples = part.dim() > 0 and len(part) == len(place) > 0
+            return part[torch.arange(len(output)) % len(part)] if is_of_examples else part
+        return map_parts(part, lambda inner: with_output(output, inner))
+
+    return lambda output: with_output(output, own)

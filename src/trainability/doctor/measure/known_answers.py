@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from trainability.doctor.audit_results import AnswerForm
 
 SIZE = 120  # examples; not 100: a count of hits must not pass for percent
+_SURER = 20.0  # times the logits: probabilities are then 0 and 1
 _LONGEST = 4  # tokens or pixels along one dimension
 _INDEXED = {"classification": 1, "token_classification": -1, "pixel_classification": 1}
 
@@ -130,6 +131,8 @@ def hard_ways(form: AnswerForm) -> Iterator[tuple[str, Callable[[Answers], Answe
     if form.kind in _INDEXED:
         width = _INDEXED[form.kind]
         yield "as classes", lambda made: _changed(made, made.output.argmax(width), made.target)
+        if not form.probabilities:  # a metric may count none but sure answers
+            yield "surer", lambda made: _changed(made, _SURER * made.output, made.target)
     elif form.kind != "regression":
         if not form.probabilities:
             yield "as probabilities", lambda made: _changed(made, made.output.sigmoid(), made.target)

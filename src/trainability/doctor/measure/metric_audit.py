@@ -43,7 +43,13 @@ class _Question:
         )
 
 
-def audit_metric(metric: Any, num_classes: int = 10, *, form: AnswerForm | None = None) -> MetricAudit:
+def audit_metric(
+    metric: Any,
+    num_classes: int = 10,
+    *,
+    form: AnswerForm | None = None,
+    in_structure: Callable[[Tensor], Any] = lambda output: output,
+) -> MetricAudit:
     """Asks the metric questions whose answers are known.
 
     Args:
@@ -56,6 +62,7 @@ def audit_metric(metric: Any, num_classes: int = 10, *, form: AnswerForm | None 
             holds of any.
         num_classes: C of the logits, at least 2, where no form is given.
         form: of the model's own outputs and targets; `None` for logits (batch, num_classes) and class indices.
+        in_structure: puts outputs (examples, ...) into what the model returns, such as a tuple, which the metric takes.
 
     Returns:
         The audit; `diagnose(Evidence(metric=...))` reads it. A metric that raises is a wrong answer, not an error.
@@ -65,7 +72,7 @@ def audit_metric(metric: Any, num_classes: int = 10, *, form: AnswerForm | None 
     """
     if num_classes < 2:
         raise ValueError(f"num_classes is {num_classes}; a metric needs at least 2")
-    ask, joins = _asker(metric)
+    ask, joins = _asker(metric, in_structure)
     own = form or AnswerForm(output=(num_classes,))
     ways = [(name, own, way) for name, way in other_ways(own)]
     if own.kind == "classification" and own.output != _TEN_CLASSES.output:
@@ -95,7 +102,7 @@ def takes(metric: Any, output: Any, target: Any) -> bool:
         output: of the model, as it returns it.
         target: of the same examples.
     """
-    ask, _ = _asker(metric)
+    ask, _ = _asker(metric, lambda output: output)
     _, error = ask((Answers(output=output, target=target, right=torch.zeros(len(target), dtype=torch.bool)),))
     return error is None
 
@@ -180,7 +187,7 @@ def _unsure(ask: Ask, form: AnswerForm, way: Way, audit: MetricAudit) -> MetricC
     return case if replace(audit, cases=(case,)).wrong else None
 
 
-def _asker(metric: Any) -> tuple[Ask, bool]:
+def _asker(metric: Any, in_structure: Callable[[Any], Any]) -> tuple[Ask, bool]:
     """A function from batches to (value, error text), and whether the metric joins batches by itself."""
     stateful = callable(getattr(metric, "update", None)) and callable(getattr(metric, "compute", None))
     if not stateful and not callable(metric):
@@ -189,14 +196,14 @@ def _asker(metric: Any) -> tuple[Ask, bool]:
         )
     joins = stateful or _num_required(metric) < 2
 
-    def value(batches: list[tuple[Tensor, Tensor]]) -> Any:
+    def value(batches: list[tuple[Any, Tensor]]) -> Any:
         if stateful:
             return _computed(metric, batches)
         return metric(batches) if joins else metric(*batches[0])
 
     def ask(batches: Sequence[Answers]) -> tuple[float, str | None]:
         try:
-            pairs = [(part.output.clone(), part.target.clone()) for part in batches]
+            pairs = [(in_structure(part.output.clone()), part.target.clone()) for part in batches]
             return _one_number(value(pairs), sum(part.target.numel() for part in batches)), None
         except Exception as error:
             return math.nan, f"the metric raised {error_line(error)}"
@@ -218,7 +225,7 @@ def _one_number(value: Any, num_answers: int) -> float:
     return float(value)
 
 
-def _computed(metric: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> Any:
+def _computed(metric: Any, batches: Sequence[tuple[Any, Tensor]]) -> Any:
     if callable(getattr(metric, "reset", None)):
         metric.reset()
     for output, target in batches:
