@@ -594,7 +594,13 @@ EXAMPLES: dict[str, Example] = {
     "clamped_logits": Example(
         {"error": graph("sigmoid", "relu"), "warning": graph("log_softmax", "relu")}, near=graph("distance", "relu")
     ),
-    "numbers_for_classes": Example({"warning": fact(readings=numbered(0.1))}, near=fact(readings=numbered(0.09))),
+    "numbers_for_classes": Example(
+        {
+            "warning": Evidence(facts=Facts(readings=numbered(0.1)), metric=metric(0.4)),
+            "hint": fact(readings=numbered(0.1)),
+        },
+        near=fact(readings=numbered(0.09)),
+    ),
     "unreachable_target": Example(
         {
             "error": graph("distance", "sigmoid", target_outside_unit=0.25),

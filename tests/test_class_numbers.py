@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -134,6 +135,21 @@ def test_check_names_it_under_a_distance_alone(loss: Callable[..., Tensor], outp
     loader = DataLoader(TensorDataset(x, y), 64, shuffle=True)
     found = check(model, loader, loss, optimizer=optimizer, rehearse_seconds=0)
     assert ("numbers_for_classes" in {f.rule for f in found.findings}) is fires
+
+
+def rounded_right(output: Tensor, y: Tensor) -> Tensor:
+    return (output.squeeze(-1).round() == y).float().mean()
+
+
+@pytest.mark.parametrize(("metric", "severity"), [(None, "hint"), (squared, "hint"), (rounded_right, "warning")])
+def test_it_is_a_warning_where_the_metric_counts_right_answers(metric: Any, severity: str) -> None:
+    torch.manual_seed(0)
+    x, y = UNORDERED
+    model = nn.Sequential(nn.Linear(x.shape[1], 64), nn.ReLU(), nn.Linear(64, 1))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    loader = DataLoader(TensorDataset(x, y), 64, shuffle=True)
+    found = check(model, loader, squared, optimizer=optimizer, metric=metric, rehearse_seconds=0.5)
+    assert {f.severity for f in found.findings if f.rule == "numbers_for_classes"} == {severity}
 
 
 def test_numbers_of_a_graph_s_nodes() -> None:

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.audit_results import Relation
@@ -303,3 +304,17 @@ def test_a_number_of_its_own_for_each_example_is_related_to_nothing() -> None:
     x, own = drawn(N, 8), torch.randperm(N, generator=torch.Generator().manual_seed(0))
     assert read_relation(list(zip(x.split(50), own.split(50), strict=True))) is None
     assert read_relation(list(zip(x.split(50), (own // 40).split(50), strict=True))) is not None
+
+
+@pytest.mark.parametrize("is_shuffled", [False, True])
+def test_a_little_of_many_columns_is_told_by_more_examples(is_shuffled: bool) -> None:
+    torch.manual_seed(0)
+    x, weights = torch.randn(4000, 40), torch.randn(40) / 40**0.5
+    y = 0.2 * (x @ weights) + 0.98 * torch.randn(4000)  # 4 % of the variance
+    y = y[torch.randperm(4000)] if is_shuffled else y
+    found = read_relation(DataLoader(TensorDataset(x, y[:, None]), 64, shuffle=True))
+    assert found is not None
+    assert found.num_examples == 4000
+    assert (found.z > 4.0) is not is_shuffled
+    if is_shuffled:
+        assert found.z < 3.5

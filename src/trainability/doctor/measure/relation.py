@@ -1,6 +1,8 @@
 """Whether targets have to do with their inputs at all: inputs beside their own targets, against inputs beside shuffled ones."""
 
 import itertools
+import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +23,8 @@ _FEWEST_WORDS = 5  # of an example that is nothing but names: what two or three 
 _FEWEST_NAMES, _MANY_NAMES = 8, 64
 _TIMES_EACH, _EVEN = 4, 1e-2  # examples for each value; distance from a whole number of steps, of float32
 _SURE = 8.0  # standard deviations
+_WEAK, _MOST_ROWS, _SECONDS = 4.0, 10_000, 2.0  # below it, more examples of a table are read: little says little of each
+_MOST_BESIDE = 256  # columns of a table that are read so far
 _MOST_VALUES = 40_000_000
 _SHUFFLES, _RIDGE = 99, 0.1
 _FEW_COLUMNS, _NEIGHBOURS = 16, 3
@@ -46,35 +50,102 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     Returns:
         The comparison; None where batches hold something else, or too few examples.
     """
-    pairs: list[tuple[Tensor, Tensor]] = []
-    integers: tuple[int, ...] = ()
     with randomness_restored(), generators_restored(batches):
-        for batch in batches:
+        reader = _Reader(batches, target)
+        if not reader.read(_MOST_EXAMPLES) or reader.sizes() is None:
+            return None
+        num_batches = len(reader.pairs)
+        inputs, targets = reader.joined(_MOST_EXAMPLES)
+        labelled = is_labelled(targets)
+        if num_batches == 1 and not bool(labelled.all()):
+            return None  # of a graph's nodes, which go by their neighbours, too
+        inputs, targets = inputs[labelled], targets[labelled]
+        if targets.dim() == 1 and not targets.is_floating_point() and len(targets) - _most_frequent(targets) < _FEWEST_OTHERS:
+            return None
+        if not targets.is_floating_point() and targets.dim() == 1 and len(targets.unique()) == len(targets):
+            return None  # a name for each example, as an index into a memory bank: there is nothing that it could go with
+        found = relation(inputs, targets, reader.integers)
+        if found is not None and is_weak(found, inputs):
+            reader.read(_MOST_ROWS, seconds=_SECONDS)
+            if reader.sizes() is not None:
+                found = with_linear(found, *reader.joined(_MOST_ROWS))
+    return replace(found, mixed=True) if found is not None and reader.integers and found.z < _SURE else found
+
+
+class _Reader:
+    """Reads pairs of input and target off a loader, a part at a time.
+
+    Attributes:
+        pairs: that were read, a batch each.
+        integers: columns that came as integers.
+    """
+
+    def __init__(self, batches: Iterable[Any], target: str) -> None:
+        self._batches, self._target = iter(batches), target
+        self.pairs: list[tuple[Tensor, Tensor]] = []
+        self.integers: tuple[int, ...] = ()
+
+    def read(self, most: int, *, seconds: float = math.inf) -> bool:
+        """Read on until there are so many examples, or the loader ends; False where batches hold something else."""
+        began = time.perf_counter()
+        while sum(len(target) for _, target in self.pairs) < most and time.perf_counter() - began < seconds:
+            batch = next(self._batches, None)
+            if batch is None:
+                break
             found = pair_of(batch)
             if found is None:
-                if (joined := _joined(batch, target)) is None:
-                    return None
-                x, y, integers = joined
+                if (joined := _joined(batch, self._target)) is None:
+                    return False
+                x, y, self.integers = joined
                 found = x, y
-            pairs.append(found)
-            wanted = min(_MOST_EXAMPLES, _MOST_VALUES // max(found[0][0].numel(), 1))
-            if wanted < FEWEST_EXAMPLES:  # images so large that as many do not fit
-                return None
-            if sum(len(target) for _, target in pairs) >= wanted:
-                break
-    if len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) != 1:
-        return None
-    inputs, targets = (torch.cat([t.cpu() for t in part])[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
+            self.pairs.append(found)
+            most = min(most, _MOST_VALUES // max(found[0][0].numel(), 1))
+            if most < FEWEST_EXAMPLES:  # images so large that as many do not fit
+                return False
+        return bool(self.pairs)
+
+    def sizes(self) -> tuple[torch.Size, torch.Size] | None:
+        """Of one input and one target; None where batches differ in them."""
+        (found, *others) = {(x.shape[1:], y.shape[1:]) for x, y in self.pairs}
+        return None if others else found
+
+    def joined(self, most: int) -> tuple[Tensor, Tensor]:
+        """The first examples of all batches."""
+        inputs, targets = (torch.cat([t.cpu() for t in part])[:most] for part in zip(*self.pairs, strict=True))
+        return inputs, targets
+
+
+def is_weak(found: Relation, inputs: Tensor) -> bool:
+    """Whether inputs are a table of which some examples say too little: more of them, and all columns together, say more."""
+    is_table = inputs.is_floating_point() and inputs.dim() == 2 and inputs.shape[1] <= _MOST_BESIDE
+    return is_table and found.z < _WEAK
+
+
+def with_linear(found: Relation, inputs: Tensor, targets: Tensor) -> Relation:
+    """A comparison of a table beside what all of its columns say together, of more examples: z is the larger one.
+
+    A ridge regression on the columns and their squares is fitted on half of the examples, and its answers for the other half
+    are held against their targets, as they are and under 99 shuffles.
+
+    Args:
+        found: of some of the examples.
+        inputs: (examples, columns).
+        targets: (examples, ...).
+    """
     labelled = is_labelled(targets)
-    if len(pairs) == 1 and not bool(labelled.all()):
-        return None  # of a graph's nodes, which go by their neighbours, too
-    inputs, targets = inputs[labelled], targets[labelled]
-    if targets.dim() == 1 and not targets.is_floating_point() and len(targets) - _most_frequent(targets) < _FEWEST_OTHERS:
-        return None
-    if not targets.is_floating_point() and targets.dim() == 1 and len(targets.unique()) == len(targets):
-        return None  # a name for each example, as an index into a memory bank: there is nothing that it could go with
-    found = relation(inputs, targets, integers)
-    return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
+    inputs, targets = inputs[labelled].float().nan_to_num(0.0, 0.0, 0.0), targets[labelled]
+    columns, answers = _standardised(inputs), _standardised(_columns_of_targets(targets)).double()
+    if not columns.shape[1] or not answers.shape[1]:
+        return found
+    columns = torch.cat([columns, _standardised(columns.clamp(-3.0, 3.0).square())], dim=1).double()
+    half = len(columns) // 2
+    fitted, others = columns[:half], columns[half:]
+    ridge = _RIDGE * half * torch.eye(columns.shape[1], dtype=columns.dtype)
+    solved = torch.linalg.solve(fitted.T @ fitted + ridge, fitted.T)
+    rng = torch.Generator().manual_seed(0)
+    orders = [torch.arange(len(columns)), *(torch.randperm(len(columns), generator=rng) for _ in range(_SHUFFLES))]
+    z = _score([float(((others @ (solved @ answers[o[:half]])) * answers[o[half:]]).sum()) for o in orders])
+    return replace(found, z=max(found.z, z), num_examples=max(found.num_examples, len(columns)))
 
 
 def is_labelled(targets: Tensor) -> Tensor:

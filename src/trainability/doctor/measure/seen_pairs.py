@@ -14,7 +14,14 @@ from trainability.doctor.measure.circular import circular_pairs
 from trainability.doctor.measure.class_numbers import class_numbers_of_pairs
 from trainability.doctor.measure.coarse import coarse_column
 from trainability.doctor.measure.randomness import randomness_restored
-from trainability.doctor.measure.relation import FEWEST_EXAMPLES, is_labelled, pair_of, relation
+from trainability.doctor.measure.relation import (
+    FEWEST_EXAMPLES,
+    is_labelled,
+    is_weak,
+    pair_of,
+    relation,
+    with_linear,
+)
 from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.target_order import sorted_samples
 from trainability.doctor.readings import Circular, ClassNumbers, Overwritten
@@ -140,12 +147,14 @@ def _compared(kept: list[tuple[Tensor, Tensor]]) -> Relation | None:
     first: dict[bytes, int] = {}
     for place, example in enumerate(zip(_rows_of(inputs), _rows_of(targets), strict=True)):
         first.setdefault(b"".join(example), place)
-    kept_rows = torch.tensor(list(first.values())[:_ENOUGH])
-    if len(kept_rows) < FEWEST_EXAMPLES:
+    once = torch.tensor(list(first.values()))
+    if len(once) < FEWEST_EXAMPLES:
         return None
-    found = relation(inputs[kept_rows], targets[kept_rows])
+    found = relation(inputs[once[:_ENOUGH]], targets[once[:_ENOUGH]])
     if found is None:
         return None
+    if is_weak(found, inputs):
+        found = with_linear(found, inputs[once], targets[once])
     is_whole = inputs.dim() == 2 and bool((inputs == inputs.round()).all())
     # What is looked up in tables is not known.
     return replace(found, categories=(), seen=(len(targets), len(first)), whole=is_whole)
