@@ -14,7 +14,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import pull, returned_once
 from trainability.doctor.measure.uses import called_by, is_filled
 
-_NAMES = ("quantile", "taus")
+_NAMES, _LETTERS = ("quantile", "taus"), frozenset({"q", "qs", "tau"})  # part of a name; a whole one
 _SAME, _ALIKE = 1e-4, 1e-3  # of the largest slope; of a level
 _DEPTH = 3  # of objects in objects: a step, its loss, the levels
 
@@ -93,7 +93,8 @@ def _named_levels(function: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
             continue
         known.add(id(holder))
         for name, value in _held_by(holder):
-            if any(word in name.lower() for word in _NAMES) and (levels := _levels(value)):
+            says_so = name.lower() in _LETTERS or any(word in name.lower() for word in _NAMES)
+            if says_so and (levels := _levels(value)):
                 yield name, levels
             elif isinstance(value, nn.Module) or inspect.isroutine(value) or isinstance(value, functools.partial):
                 waiting.append((value, depth + 1))
