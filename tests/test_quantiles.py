@@ -55,9 +55,9 @@ def absolute(output: Tensor, target: Tensor, quantiles: Any = QUANTILES) -> Tens
 PROGRAMS: dict[str, tuple[Loss, int, bool]] = {
     "of a module": (Held(-1.0, QUANTILES), 3, True),
     "of a module, right": (Held(1.0, QUANTILES), 3, False),
-    "a letter": (Held(-1.0, 0.9, "q"), 1, True),
-    "a letter, right": (Held(1.0, 0.9, "q"), 1, False),
-    "another letter": (Held(-1.0, 0.9, "p"), 1, False),
+    "a letter": (Held(-1.0, (0.9,), "q"), 1, True),
+    "a letter, right": (Held(1.0, (0.9,), "q"), 1, False),
+    "another letter": (Held(-1.0, (0.9,), "p"), 1, False),
     "a tensor": (Held(-1.0, torch.tensor([0.05, 0.25, 0.8])), 3, True),
     "a tensor, right": (Held(1.0, torch.tensor([0.05, 0.25, 0.8])), 3, False),
     "a global": (by_global(-1.0), 3, True),
