@@ -64,8 +64,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         gradients of all other weights are right. Code `custom`: along eight random directions, the gradient of a custom
         autograd function is off by three tenths of the function's slope or more, and two moves find the same slope, within a
         tenth. A warning with code `quantiles`: below all targets and above them the loss is linear in the outputs, with slopes
-        that train each for one minus the quantile that the loss holds for it, under that name. Code `nll`: `nll_loss` of logits
-        or probabilities.
+        that train each for one minus the quantile that the loss holds for it, under that name, or as q or tau. Code `nll`:
+        `nll_loss` of logits or probabilities.
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
