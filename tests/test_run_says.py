@@ -11,6 +11,7 @@ from torch import nn
 
 import trainability
 from trainability.cli.program import main
+from trainability.loops.refused_label import refused_label
 from trainability.loops.script_error import NO_STEP_BEFORE
 from trainability.loops.script_watch import ScriptWatch
 
@@ -71,13 +72,63 @@ def test_of_a_script_that_fails_before_its_first_step_no_report_is_left(said, na
 
 
 def test_of_a_script_that_fails_after_its_first_step_the_run_is_left(said) -> None:
-    code, text = said(START + "step(torch.randn(8, 4))\nraise RuntimeError('late')")
+    code, text = said(START + "step(torch.randn(8, 4))\nraise RuntimeError('late\\nand more')")
     assert code == 1
     assert NO_STEP_BEFORE not in text
+    assert re.findall(r"trainability: [^:]+ after (\d+) step: (.+?) trainability:", text) == [("1", "RuntimeError: late")]
     run = trainability.read_run("runs/train-001")
     assert len(run.steps) == 1
     assert run.result is not None
     assert run.result["status"] == "failed"
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+@pytest.mark.parametrize("steps", [0, 20])
+def test_a_label_that_ends_the_script_is_named_with_the_number_of_outputs(said, steps: int, label: int) -> None:
+    last = f"nn.functional.cross_entropy(model(torch.randn(2, 4)), torch.tensor([0, {label}]))"
+    code, text = said(START + f"for _ in range({steps}):\n    step(torch.randn(8, 4))\n{last}")
+    assert code == 1
+    assert re.findall(r"after (\d+) steps: IndexError: Target", text) == ([str(steps)] if steps else [])
+    assert text.count("Traceback (most recent") == 1
+    run = trainability.read_run("runs/train-001")
+    assert run.findings is not None
+    (found,) = (each for each in run.findings["findings"] if each["code"] == "label_range")
+    assert [(each["value"], each["threshold"]) for each in found["measurements"]] == [(label, max(0, 2 * (label > 0)))]
+    assert f"label {label} for 3 outputs" in text
+
+
+def test_of_two_models_the_label_is_told_of_the_one_that_was_asked(said) -> None:
+    other = "other = nn.Linear(4, 2)\nsecond = torch.optim.SGD(other.parameters(), lr=0.1)\n"
+    steps = "for _ in range(5):\n    step(torch.randn(8, 4))\n    second.zero_grad()\n"
+    steps += "    nn.functional.cross_entropy(other(torch.randn(8, 4)), torch.ones(8).long()).backward()\n    second.step()\n"
+    code, _ = said(START + other + steps + "nn.functional.cross_entropy(other(torch.randn(8, 4)), torch.full((8,), 2))")
+    assert code == 1
+    found = {}
+    for name in ("model", "other"):
+        run = trainability.read_run(f"runs/train-001/{name}")
+        assert run.findings is not None
+        found[name] = {each["code"] for each in run.findings["findings"]}
+    assert [name for name, codes in found.items() if "label_range" in codes] == ["other"]
+
+
+REFUSED = {
+    "of a batch": (lambda f: f.cross_entropy(torch.zeros(4, 3), torch.tensor([0, 5, 4, 1])), (5, 3)),
+    "below zero": (lambda f: f.cross_entropy(torch.zeros(2, 3), torch.tensor([0, -1])), (-1, 3)),
+    "of pixels": (lambda f: f.cross_entropy(torch.zeros(2, 3, 4, 5), torch.full((2, 4, 5), 7)), (7, 3)),
+    "beside an ignored one": (lambda f: f.cross_entropy(torch.zeros(2, 3), torch.tensor([9, 3]), ignore_index=9), (3, 3)),
+    "of one example": (lambda f: f.nll_loss(torch.zeros(3), torch.tensor(3)), (3, 3)),
+    "another error": (lambda f: f.cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1, 2])), None),
+    "another loss": (lambda f: f.multi_margin_loss(torch.zeros(2, 3), torch.tensor([0, 3])), None),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_label_is_read_where_the_error_arose(name: str) -> None:
+    call, expected = REFUSED[name]
+    with pytest.raises((IndexError, RuntimeError, ValueError)) as failed:
+        call(nn.functional)
+    found = refused_label(failed.value)
+    assert (found and (found.label, found.num_outputs)) == expected
 
 
 @pytest.mark.parametrize(

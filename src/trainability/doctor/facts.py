@@ -243,6 +243,7 @@ class Facts:
         mean_again: terms of a mean, at each of the first steps, that the loss divides by their number once more.
         was_stopped: a script was stopped after some steps, by who follows it.
         in_vain: in a script whose own optimizer does not step, none of those that do ever had a gradient.
+        refused_label: of a script that failed on it: the loss function, a label that is no class, and the number of outputs.
         opposed: whether the losses of Monitor's optimizer and of another work against each other, as in a GAN.
         remade: of a watched script, how many optimizers were made for the same parameters, and whether the first keeps numbers
             from step to step; None of one or two.
@@ -450,6 +451,7 @@ class Facts:
     passed_by: int | None = None
     was_stopped: bool = False
     in_vain: bool = False
+    refused_label: tuple[str, int, int] | None = None
     divided_again: int | None = None
     mean_again: int | None = None
     opposed: bool = False

@@ -15,6 +15,8 @@ from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.graph import parameters_behind
 from trainability.doctor.measure.pass_scales import Divisors, PassScales
 from trainability.loops.attaching import Attached
 from trainability.loops.ending import is_empty, remove_if_empty, runs_in, say_nothing_seen
@@ -26,6 +28,7 @@ from trainability.loops.lookalikes import LONG_LIVED, Lookalikes
 from trainability.loops.naming import variable_name
 from trainability.loops.plateaus import Plateaus
 from trainability.loops.recordings import Recordings
+from trainability.loops.refused_label import refused_label
 from trainability.loops.remade import Remade
 from trainability.loops.saying import as_typed, say, say_command, say_not_looked_at
 from trainability.loops.trainers import Trainers
@@ -112,6 +115,8 @@ class ScriptWatch:
         self._unhook()
         if error is None:
             self._look_again()
+        elif isinstance(error, Exception):
+            self._look_at(error)
         if self._was_stopped:
             say(f"the script was stopped after {self._most_steps:,} steps ({'--check' if self._place is None else '--steps'})")
         self._attached.leave(error, keeps_empty=False)
@@ -166,6 +171,18 @@ class ScriptWatch:
                 each.steps_of_others = max(self._steps.values(), default=0)
                 each.of_script["in_vain"] = not self._were_given
         self._recordings.ask(self._monitors.values())
+
+    def _look_at(self, error: Exception) -> None:
+        """Say what the script failed with, below its traceback, and keep a label that a loss refused."""
+        monitors = [*self._monitors.values(), *(m for each in self.trainers.callbacks for m in each.watching.monitors.values())]
+        if steps := max((monitor.num_steps for monitor in monitors), default=0):
+            say(f"the script failed after {steps:,} {'step' if steps == 1 else 'steps'}: {error_line(error)}")
+        if (refused := refused_label(error)) is None:
+            return
+        behind = {id(p) for p in parameters_behind(refused.outputs)}  # none where no gradients are taken, as in an evaluation
+        trained = [m for m in monitors if m.optimizer is not None and any(id(p) in behind for p in parameters_of(m.optimizer))]
+        for monitor in (trained or monitors)[:1]:
+            monitor.of_script["refused_label"] = (refused.function, refused.label, refused.num_outputs)
 
     @property
     def diagnoses(self) -> dict[str, Diagnosis]:

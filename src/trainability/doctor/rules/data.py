@@ -17,7 +17,7 @@ from trainability.doctor.rules.aligned import (
 )
 from trainability.doctor.rules.bag_offsets import falling_offsets
 from trainability.doctor.rules.finite import nonfinite_batch
-from trainability.doctor.rules.loss_arguments import blank_labels, zeros_for_signs
+from trainability.doctor.rules.loss_arguments import blank_labels, refused_label, zeros_for_signs
 from trainability.doctor.rules.padding import padded_apart
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.shifted import shifted
@@ -41,9 +41,10 @@ def label_range(evidence: Evidence) -> list[Finding]:
     """A label is outside 0 to C - 1.
 
     Fires: the smallest label of a split is negative, or its largest is at least the number of logits (or of classes, where the
-        number of logits is unknown); silent where the loss is not cross-entropy and rehearsed steps accept these labels. Code
-        `signs`: a loss that takes labels -1 and 1 is given 0 and 1. Code `blank`: in a tenth of its targets, `ctc_loss` is
-        given the index of the blank between two other labels.
+        number of logits is unknown); silent where the loss is not cross-entropy and rehearsed steps accept these labels. In a
+        watched script: it failed in `cross_entropy` or `nll_loss`, which were given such a label on the CPU. Code `signs`: a
+        loss that takes labels -1 and 1 is given 0 and 1. Code `blank`: in a tenth of its targets, `ctc_loss` is given the index
+        of the blank between two other labels.
     Why: cross-entropy indexes the logits with the label. A label outside the range raises on the CPU; on a GPU it stops the
         process, often many steps later. CTC's blank is not a symbol: decoders leave it out.
     What fools it: labels that the loss ignores on purpose, other than -100, the default of ignore_index. Labels beyond the part
@@ -74,7 +75,8 @@ def label_range(evidence: Evidence) -> list[Finding]:
                     source="preflight-ml",
                 )
             ]
-    return blank_labels(reading.facts(evidence)) or zeros_for_signs(reading.facts(evidence))
+    facts = reading.facts(evidence)
+    return refused_label(facts) or blank_labels(facts) or zeros_for_signs(facts)
 
 
 @rule(severities=("error", "warning"), verdict="broken data", explains=("split_shift", "shuffled_labels"))

@@ -50,6 +50,32 @@ def wrong_arguments(facts: Facts) -> list[Finding]:
     ]
 
 
+def refused_label(facts: Facts) -> list[Finding]:
+    """A label that is no class, on which a script failed."""
+    if facts.refused_label is None:
+        return []
+    function, label, outputs = facts.refused_label
+    last = outputs - 1
+    remedy = (
+        f"give the last layer {label + 1} outputs or more, if class {label} is meant; subtract 1 from labels that begin at 1"
+        if label >= 0
+        else f"ignore_index={label} in the call of {function}, if it marks what has no class; else map labels to 0 .. C-1"
+    )
+    return [
+        Finding(
+            rule="label_range",
+            severity="error",
+            seen=f"{function} is given label {label} for {outputs} outputs, whose classes are 0 to {last}",
+            measurements=(Measurement(name="label", value=float(label), threshold=0.0 if label < 0 else float(last)),),
+            cause="the last layer has fewer outputs than there are classes, or labels begin at 1"
+            if label >= 0
+            else "a negative label is no class",
+            remedy=remedy,
+            source=f"PyTorch, torch.nn.functional.{function}; the call that failed",
+        )
+    ]
+
+
 def zeros_for_signs(facts: Facts) -> list[Finding]:
     """Labels 0 and 1 for a loss that expects -1 and 1."""
     function, word = facts.wrong_argument or ("", "")
