@@ -81,6 +81,58 @@ def test_a_misspelled_function_is_answered_with_the_nearest(name: str, function:
         load_setup(f"{name}:{function}")
 
 
+SCRIPT = """
+from pathlib import Path
+import torch
+{before}
+Path("was_run").touch()
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(7):
+    setups = model(torch.ones(1, 2)).sum()
+    setups.backward()
+    optimizer.step()
+{after}
+"""
+GUARD = "def train():\n    setup = 1\nif __name__ == '__main__':\n    train()\n"
+MAKE = "from trainability import Setup\ndef made(): return Setup(model=model, train_loader=[])\n"
+BELOW_MAIN, RUN = "if __name__ == '__main__':", "trainability run {name}.py"
+# The text of a script -> whether it is run, and what is named of the two ways out.
+SCRIPTS = {
+    "a loop and no setup": (SCRIPT.format(before="", after=""), False, (BELOW_MAIN, RUN)),
+    "a loop in a function that is called": ("def train():\n    setup = 1\ntrain()\n", False, (BELOW_MAIN, RUN)),
+    "a guard": (GUARD, False, (RUN,)),
+    "functions alone": ("import torch\ntorch.manual_seed(0)\ndef train():\n    setup = 1\n", False, ()),
+    "names that the source does not show": (SCRIPT.format(before="from os.path import *", after=""), True, (BELOW_MAIN, RUN)),
+    "a loop that fails": (SCRIPT.format(before="", after="raise KeyError\nsetup = 1"), True, (BELOW_MAIN, RUN)),
+    "a name of that kind in a function": (SCRIPT.format(before="", after="def f():\n    setup = 1"), False, (BELOW_MAIN, RUN)),
+}
+
+
+@pytest.mark.parametrize("case", SCRIPTS)
+def test_a_script_without_the_function_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    text, is_run, named = SCRIPTS[case]
+    monkeypatch.chdir(tmp_path)
+    name = f"own_script_{abs(hash(case))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    with pytest.raises(ValueError, match=f"^{name}:setup: {name} ") as refused:
+        load_setup(f"{name}:setup")
+    assert (tmp_path / "was_run").exists() == is_run
+    assert tuple(each for each in (BELOW_MAIN, RUN) if each.format(name=name) in str(refused.value)) == named
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("binding", [MAKE + "setup = made", MAKE + "def f():\n    global setup\n    setup = made\nf()"])
+def test_a_script_with_the_function_is_imported_and_its_steps_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binding: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"own_script_{abs(hash(binding))}"
+    (tmp_path / f"{name}.py").write_text(SCRIPT.format(before="", after=binding))
+    with pytest.warns(UserWarning, match=rf"^{name}:setup: {name} made 7 optimizer steps .*{BELOW_MAIN}"):
+        assert isinstance(load_setup(f"{name}:setup"), trainability.Setup)
+
+
 @pytest.mark.parametrize(
     ("value", "said"), [("3", "3"), ("None", "None"), ("[1]", "a list"), ("Setup(model=MODEL, train_loader=[])", "a Setup")]
 )

@@ -5,9 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from trainability.checking.module_source import module_source
 from trainability.config import nearest
 from trainability.doctor.error_line import error_place
 from trainability.doctor.setup import Setup
@@ -33,6 +38,47 @@ def _working_directory_first() -> Iterator[None]:
         sys.path.append(here)
 
 
+def _found(target: str, name: str, function: str) -> Any:
+    """What a module calls `function`; a module whose source shows that it has none is not imported, which may take hours.
+
+    Raises:
+        ValueError: as `load_setup`.
+    """
+    source = module_source(name)
+    if source is not None and not source.may_have_others and function not in source.names:
+        raise ValueError(_has_none(target, function, source.functions, source.advice))
+    try:
+        with _steps_counted() as steps:
+            module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        advice = source.advice if source is not None and source.works else ""
+        raise ValueError(f"{target}: {name} does not import ({error_place(error)}){advice}") from error
+    advice = source.advice if source is not None else ""
+    if not hasattr(module, function):
+        own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == name]
+        raise ValueError(_has_none(target, function, own, advice))
+    if steps:
+        warnings.warn(f"{target}: {name} made {len(steps):,} optimizer steps as it was imported{advice}", stacklevel=3)
+    return getattr(module, function)
+
+
+def _has_none(target: str, function: str, own: Sequence[str], advice: str) -> str:
+    return (
+        f"{target}: {target.partition(':')[0]} has no function {function}{nearest(function, list(own)) if own else ''}{advice}"
+    )
+
+
+@contextlib.contextmanager
+def _steps_counted() -> Iterator[list[None]]:
+    """Add an item for each optimizer step."""
+    steps: list[None] = []
+    handle = register_optimizer_step_post_hook(lambda *_: steps.append(None))
+    try:
+        yield steps
+    finally:
+        handle.remove()
+
+
 def load_setup(target: str) -> Setup:
     """Call the function `module:function`.
 
@@ -46,16 +92,9 @@ def load_setup(target: str) -> Setup:
         module_name = ".".join(Path(name).with_suffix("").parts)
         raise ValueError(f"{target}: {name} is a file and no module; did you mean {module_name}:{function}?")
     with _working_directory_first():
-        try:
-            module = importlib.import_module(name)
-        except (Exception, SystemExit) as error:
-            raise ValueError(f"{target}: {name} does not import ({error_place(error)})") from error
-        make = getattr(module, function, None)
-        if hasattr(module, function) and not callable(make):
-            raise ValueError(f"{target}: {function} is {told(make)}; expected a function that returns a trainability.Setup")
+        make = _found(target, name, function)
         if not callable(make):
-            own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == name]
-            raise ValueError(f"{target}: {name} has no function {function}{nearest(function, own) if own else ''}")
+            raise ValueError(f"{target}: {function} is {told(make)}; expected a function that returns a trainability.Setup")
         try:
             setup = make()
         except (Exception, SystemExit) as error:
