@@ -173,7 +173,7 @@ def test_a_stranger_s_setup(mine: None, capsys: pytest.CaptureFixture[str]) -> N
         ("my_training:no_clip", "clip is 0.0"),
         ("my_training:no_loss", "loss_fn is 2.3"),
         ("my_training:arrays", "yields (ndarray, Tensor)"),
-        ("my_training:lists", "loss_fn(model(images), labels) failed"),
+        ("my_training:lists", "loss_fn(model(inputs), labels) failed"),
         ("my_training:breaks", "OSError: disk gone"),
         ("my_training:three", "returned 3"),
         ("my_training:nothing", "function nothing"),

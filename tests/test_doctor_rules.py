@@ -98,6 +98,15 @@ def test_a_rule_has_its_page(name):
     assert max(map(len, explain(name).splitlines())) <= WIDTH
 
 
+@pytest.mark.parametrize(
+    ("name", "called"), [("18", "layer 18"), ("0.2", "layer 0.2"), ("head", "head"), ("block.2", "block.2")]
+)
+def test_a_measurement_says_that_a_number_is_a_layer(name, called):
+    probe = probed((dataclasses.replace(LOW_LAYERS[0], name=name),), log10_gain=-5.1)
+    (finding,) = RULES["gain_budget_low"].check(Evidence(probe=probe))
+    assert [each.name for each in finding.measurements if each.threshold == 1.0] == [f"gain of {called}"]
+
+
 def test_every_code_is_on_the_page_of_its_rule():
     folder = Path(inspect.getsourcefile(verdicts) or "").parent
     written = {found for file in folder.glob("*.py") for found in re.findall(r'"([a-z_]+)\.([a-z_]+)"', file.read_text())}

@@ -52,7 +52,7 @@ def test_the_model_is_named_with_the_kind_of_error_and_its_line(
     with pytest.raises(ValueError, match="failed") as refused:
         COMMANDS[command](a_setup(Raises(error)), monkeypatch)
     said = str(refused.value)
-    assert said.startswith("model(images) failed")
+    assert said.startswith("model(inputs) failed")
     assert f"{error.__name__}: " in said
     assert "expected 3 channels, got 1" in said
     assert "test_failing_programs.py, line " in said
@@ -73,7 +73,7 @@ class ALoss(nn.Module):
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("loss_fn", [a_loss, ALoss()])
 def test_the_loss_is_named(command: str, loss_fn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"^loss_fn\(model\(images\), labels\) failed: ValueError: labels are no distr"):
+    with pytest.raises(ValueError, match=r"^loss_fn\(model\(inputs\), labels\) failed: ValueError: labels are no distr"):
         COMMANDS[command](a_setup(loss_fn=loss_fn), monkeypatch)
 
 

@@ -71,6 +71,14 @@ def test_of_a_script_that_fails_before_its_first_step_no_report_is_left(said, na
     assert [path.name for path in Path().glob("mine/*")] == (["notes.txt"] if "--dir" in flags else [])
 
 
+@pytest.mark.parametrize("is_regression", [True, False])
+def test_that_no_evaluation_was_seen_is_said_of_classifiers_alone(said, is_regression: bool) -> None:
+    loss = "nn.functional.mse_loss(model(inputs), inputs[:, :3])"
+    text = re.sub(r"nn.functional.cross_entropy\(.*\)\n", f"{loss}\n", START) if is_regression else START
+    _, heard = said(text + "for _ in range(60):\n    step(torch.randn(64, 4))")
+    assert ("No evaluation" in heard) == (not is_regression)
+
+
 def test_of_a_script_that_fails_after_its_first_step_the_run_is_left(said) -> None:
     code, text = said(START + "step(torch.randn(8, 4))\nraise RuntimeError('late\\nand more')")
     assert code == 1

@@ -62,7 +62,7 @@ def test_a_measurement_that_fails_is_noted_and_the_model_is_not_blamed(monkeypat
 
     model = nn.Linear(SIZES[0], SIZES[0])
     monkeypatch.setattr(checking, "probe", fails)
-    with pytest.raises(ValueError, match="failed on images"):  # raised in this file: not by the package itself
+    with pytest.raises(ValueError, match="failed on inputs"):  # raised in this file: not by the package itself
         trainability.check(model, rows(), nn.MSELoss())
     monkeypatch.setattr(checking, "probe", lambda *args, **kwargs: checking.probe_size(None, (), None))
     diagnosis = trainability.check(model, rows(), nn.MSELoss())

@@ -251,7 +251,7 @@ def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult 
             error = error or raised
     assert error is not None
     part = failed_part(error, setup) or MODEL
-    what = f"{part} failed" + (f" on images of shape {tuple(images[:size].shape)}" if part == MODEL else "")
+    what = f"{part} failed" + (f" on inputs of shape {tuple(images[:size].shape)}" if part == MODEL else "")
     problems.append(_note_or_raise(setup, "the start, layer by layer", what, error))
     return None, None
 
@@ -296,7 +296,7 @@ def _probed_step(setup: Setup, model: nn.Module, first: Any, problems: list[str]
 
 def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]) -> DataAudit | None:
     if not is_pair(first):
-        problems.append("data: batches are not (images, labels)")
+        problems.append("data: batches are not (inputs, labels)")
         return None
     audited = min(MAX_AUDIT_IMAGES, audit_size(tuple(first[0].shape[1:])))
     try:

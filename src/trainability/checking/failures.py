@@ -12,7 +12,7 @@ from torch import nn
 from trainability.doctor.error_line import error_place, is_raised_here
 from trainability.doctor.setup import Setup
 
-MODEL = "model(images)"
+MODEL = "model(inputs)"
 
 
 def failed_part(error: BaseException, setup: Setup) -> str | None:
@@ -22,7 +22,7 @@ def failed_part(error: BaseException, setup: Setup) -> str | None:
         for function, name in (
             (setup.step, "step(model, optimizer, batch)"),
             (setup.training_step, "training_step(model, batch)"),
-            (setup.loss, "loss_fn(model(images), labels)"),
+            (setup.loss, "loss_fn(model(inputs), labels)"),
         )
         if function is not None
     }
@@ -31,7 +31,7 @@ def failed_part(error: BaseException, setup: Setup) -> str | None:
             return name
         owner = frame.f_locals.get("self")
         if isinstance(owner, nn.Module):  # perhaps of a copy
-            return "loss_fn(model(images), labels)" if type(owner) is type(setup.loss_fn) else MODEL
+            return "loss_fn(model(inputs), labels)" if type(owner) is type(setup.loss_fn) else MODEL
     return None
 
 

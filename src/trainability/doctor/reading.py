@@ -361,8 +361,16 @@ _CLASSES = {"linear": "Linear", "conv": "Conv", "conv_transpose": "ConvTranspose
 
 def called(layer: LayerStats) -> str:
     """A layer's name as a sentence says it: what is only a number, as in a `Sequential`, with the kind of layer."""
-    is_number = layer.name.replace(".", "").isdigit()
-    return f"{layer.name} ({_CLASSES.get(layer.kind, layer.kind)})" if is_number else layer.name
+    return f"{layer.name} ({_CLASSES.get(layer.kind, layer.kind)})" if _is_number(layer) else layer.name
+
+
+def called_in_short(layer: LayerStats) -> str:
+    """The same beside a number, such as "gain of layer 18"."""
+    return f"layer {layer.name}" if _is_number(layer) else layer.name
+
+
+def _is_number(layer: LayerStats) -> bool:
+    return layer.name.replace(".", "").isdigit()
 
 
 def names(layers: list[LayerStats]) -> tuple[str, ...]:

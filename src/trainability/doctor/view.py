@@ -194,7 +194,7 @@ def plateau_text(evidence: Evidence) -> str | None:
     text = f"predicted stay at chance: about {probe.plateau_steps:,.0f} steps"
     if reading.plateau_ends(probe) is None:
         text = f"predicted stay at chance: at least {probe.plateau_steps:,.0f} steps"
-        text += f" ({probe.batch_size} images are too few to predict more for {probe.num_logits:,} classes)"
+        text += f" ({probe.batch_size} examples are too few to predict more for {probe.num_logits:,} classes)"
     if planned is None:
         return text
     return f"{text}; the run has {planned:,}" + (", and does not leave it" if probe.plateau_steps > planned else "")

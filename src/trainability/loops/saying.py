@@ -82,8 +82,14 @@ def say_not_looked_at(*, data: bool, evaluations: bool) -> None:
 
     Args:
         data: whether examples of the script's data were read.
-        evaluations: whether evaluations of the script were looked at, or the trainer tells of them.
+        evaluations: whether evaluations of the script were looked at, the trainer tells of them, or the model is no classifier,
+            of which none would be recognised.
     """
     left = "the model before its first step" if data else "most of the data, and the model before its first step"
-    unseen = "" if evaluations else ". No evaluation was seen; those of classes that come from a DataLoader are"
+    unseen = (
+        ""
+        if evaluations
+        else ". No evaluation was seen: evaluations are recognised for classifiers only, where a DataLoader yields the "
+        "validation data"
+    )
     say(f"not looked at: {left}; trainability check looks at {'it' if data else 'both'}{unseen}")

@@ -133,9 +133,10 @@ class ScriptWatch:
             )
         if diagnoses:
             monitors = self._monitors.values()
+            are_classes = any(sample.num_classes for found in diagnoses.values() for sample in found.evidence.samples)
             say_not_looked_at(
                 data=any(m.of_loader is not None and m.of_loader.data is not None for m in monitors),
-                evaluations=not monitors or any(m.of_script.get("held_out") for m in monitors),
+                evaluations=not (monitors and are_classes) or any(m.of_script.get("held_out") for m in monitors),
             )
         if diagnoses and self._folder is not None:
             say_command("see it with", ["trainability", "report", *map(str, runs_in(as_typed(self._folder)))])

@@ -331,7 +331,7 @@ def _read(batches: Batches, name: str, max_images: int) -> _Split:
             split.rest = rest
             break
     if not split.count:
-        raise ValueError(f"the {name} loader is empty; expected at least one batch of (images, labels)")
+        raise ValueError(f"the {name} loader is empty; expected at least one batch of (inputs, labels)")
     return split
 
 

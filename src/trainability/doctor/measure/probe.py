@@ -284,7 +284,7 @@ def _scalar_loss(loss_fn: Loss, output: Any, labels: Any) -> Tensor:
         if isinstance(output, Tensor):
             kind = f"tensor of shape {tuple(output.shape)}"
         reason = error_line(error)
-        raise ValueError(f"loss_fn(model(images), labels) failed: {reason} (the model returned a {kind})") from error
+        raise ValueError(f"loss_fn(model(inputs), labels) failed: {reason} (the model returned a {kind})") from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         shape = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
         ways = {"float": "the loss itself, without .item() or float()", "tuple": "return the loss alone"}

@@ -126,7 +126,7 @@ def dead_units(evidence: Evidence) -> list[Finding]:
             code=f"dead_units.{word}",
             severity="hint" if reading.has_learned(evidence) else ("error" if share >= 1.0 else "warning"),
             seen=f"{100 * share:.0f} % of the units of {reading.called(worst)} are zero on every example",
-            measurements=(Measurement(name=f"dead share of {worst.name}", value=share, threshold=limit),),
+            measurements=(Measurement(name=f"dead share of {reading.called_in_short(worst)}", value=share, threshold=limit),),
             cause=cause,
             remedy=remedy,
             source="TheDeepChecker, TOSEM 2022; own threshold by width",

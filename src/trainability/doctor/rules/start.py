@@ -45,7 +45,7 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
         Measurement(name="gain budget with the input", value=total, unit="log10", threshold=limit),
         Measurement(name="gain budget of the weights", value=probe.log10_gain or 0.0, unit="log10"),
         Measurement(name="mean square of the input", value=probe.input_mean_square),
-        *(Measurement(name=f"gain of {s.name}", value=s.gain or 0.0, threshold=1.0) for s in worst),
+        *(Measurement(name=f"gain of {reading.called_in_short(s)}", value=s.gain or 0.0, threshold=1.0) for s in worst),
     ]
     if plateau is not None:
         least = "least predicted steps at chance" if end is None and math.isfinite(plateau) else "predicted steps at chance"

@@ -65,7 +65,9 @@ def underflow(evidence: Evidence) -> list[Finding]:
             seen=f"{probe.precision} rounds {100 * (worst.underflow_fraction or 0.0):.0f} % of the gradient of "
             f"{reading.called(worst)} to zero",
             measurements=(
-                Measurement(name=f"share lost in {worst.name}", value=worst.underflow_fraction or 0.0, threshold=0.5),
+                Measurement(
+                    name=f"share lost in {reading.called_in_short(worst)}", value=worst.underflow_fraction or 0.0, threshold=0.5
+                ),
             ),
             cause=f"gradients are smaller than the smallest {probe.precision} number",
             remedy="use bfloat16, or scale the loss (torch.amp.GradScaler)",
