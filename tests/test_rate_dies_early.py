@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
-from trainability import Evidence, Monitor, diagnose
+from trainability import Evidence, Monitor, check, diagnose
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.rate_ahead import rate_spent
@@ -47,6 +47,45 @@ PER_STEP: dict[str, Callable[[int], float]] = {
     "by a quarter each step": lambda n: 0.75 ** (n - 1),
     "to zero within 20 steps": lambda n: max(0.0, 1 - n / 20),
 }
+
+
+ARGUMENTS = {
+    "StepLR": "step_size",
+    "MultiStepLR": "milestones",
+    "ExponentialLR": "gamma ** (1 / ",
+    "ReduceLROnPlateau": "patience",
+    "CosineAnnealingLR": "T_max",
+    "OneCycleLR": "total_steps",
+    "LinearLR": "total_iters",
+    None: "number of steps to it",
+}
+
+
+@pytest.mark.parametrize("schedule", ARGUMENTS)
+@pytest.mark.parametrize("last", [0.0, 1e-5])
+def test_the_remedy_names_the_argument_of_the_scheduler(schedule: str | None, last: float) -> None:
+    settings = OptimizerSettings(name="SGD", lr=1.0, base_lr=1.0, schedule=schedule)
+    rate = PER_STEP["a tenth every 7 steps"]
+    run = watched(lambda n: max(last, rate(n)) if n < 60 else last, until(rate), 200)
+    (found,) = (f for f in diagnose(dataclasses.replace(run, optimizer=settings)).findings if f.rule == "rate_dies")
+    assert [each for each in ARGUMENTS.values() if each in found.remedy] == [ARGUMENTS[schedule]]
+    assert ("gamma=1" in found.remedy) == (last == 0.0 and (schedule is None or schedule in tuple(ARGUMENTS)[:3]))
+
+
+@pytest.mark.parametrize("kind", [lr_scheduler.StepLR, lr_scheduler.ExponentialLR])
+def test_a_check_knows_the_scheduler(kind: type[lr_scheduler.LRScheduler]) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = kind(optimizer, **({"step_size": 2} if kind is lr_scheduler.StepLR else {}), gamma=0.5)
+    inputs = torch.randn(256, 4)
+    batches = [(some, some[:, :3].argmax(1)) for some in inputs.split(8)]
+    report = check(
+        model, batches, F.cross_entropy, optimizer, scheduler=scheduler, scheduler_interval="step", planned_steps=200
+    )
+    (found,) = (f for f in report.findings if f.rule == "rate_dies")
+    assert found.severity == "error"
+    assert ARGUMENTS[kind.__name__] in found.remedy
 
 
 @pytest.mark.parametrize("num", [100, 460])

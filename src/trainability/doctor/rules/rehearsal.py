@@ -405,9 +405,9 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
         multiplies the base rate by what its function returns; one that returns rates squares them.
     What fools it: a cyclic schedule at its lowest point; a run of less than 100 steps, over a part of the loader, whose length
         is not given (`planned_steps`). Of `factor`: fine-tuning with a factor that is small on purpose.
-    Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's. For
-        `factor`: lr=1.0 as the base rate, or a function that returns 1 where the rate is to be the base rate. For `mode`: the
-        other mode.
+    Fix: step the scheduler once per epoch if its numbers are epochs, or give them in steps (`step_size`, `milestones`); compare
+        its total number of steps with the run's. For `factor`: lr=1.0 as the base rate, or a function that returns 1 where the
+        rate is to be the base rate. For `mode`: the other mode.
     Source: PyTorch, `torch.optim.lr_scheduler`; own threshold.
     """
     if (found := rate_as_factor(evidence)) is not None:
@@ -416,4 +416,4 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
         return turned
     if (spent := spent_in_the_run(evidence)) is not None:
         return spent
-    return spent_in_rehearsal(_stepped(evidence))
+    return spent_in_rehearsal(_stepped(evidence), evidence)

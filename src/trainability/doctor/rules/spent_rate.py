@@ -10,6 +10,7 @@ from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.outlook_limits import DEAD_RATE, PASS_SHARE, PASS_STEPS, SPENT_RATE
+from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rehearsed import Rehearsal
 
 _FEWEST_STEPS = 100
@@ -24,6 +25,18 @@ ALIVE = 0.5  # of the largest rate
 _FEWEST_OF_A_HALF = 4
 _EVEN = 0.25  # of the logarithm of the fall, in either half of the steps
 NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
+# Scheduler -> what to change of its arguments, where it is to be stepped after each batch.
+_IN_STEPS = {
+    "StepLR": "give step_size in steps: the number of epochs times len(train_loader)",
+    "MultiStepLR": "give milestones in steps: each number of epochs times len(train_loader)",
+    "ExponentialLR": "give it the gamma of one step: gamma ** (1 / len(train_loader))",
+    "ReduceLROnPlateau": "give patience in steps: the number of epochs times len(train_loader)",
+    "CosineAnnealingLR": "give it the run's number of steps as T_max",
+    "OneCycleLR": "give it the run's number of steps as total_steps",
+    "LinearLR": "give it the run's number of steps as total_iters",
+    "PolynomialLR": "give it the run's number of steps as total_iters",
+}
+_WITH_GAMMA = (None, "StepLR", "MultiStepLR", "ExponentialLR")
 
 
 def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
@@ -129,25 +142,33 @@ def _watched(evidence: Evidence, limit: float, severity: Severity) -> Finding:
         None,
         severity,
         now=f"it is {rates[-1]:.2g} at step {steps[-1].step:,}",
+        schedule=_schedule_of(evidence),
     )
 
 
-def spent_in_rehearsal(rehearsal: Rehearsal | None) -> list[Finding]:
+def _schedule_of(evidence: Evidence) -> str | None:
+    settings = settings_of(evidence)
+    return settings.schedule if settings is not None else None
+
+
+def spent_in_rehearsal(rehearsal: Rehearsal | None, evidence: Evidence) -> list[Finding]:
     """The same for the rehearsed steps, and for a schedule that was read further after them."""
     rates = [step.lr for step in rehearsal.steps if step.lr is not None] if rehearsal is not None else []
+    schedule = _schedule_of(evidence)
     if rehearsal is None or not any(rates):
-        return _spent_ahead(rehearsal)
-    if found := _spent_ahead(rehearsal):
+        return _spent_ahead(rehearsal, schedule)
+    if found := _spent_ahead(rehearsal, schedule):
         return found
     if rates[-1] > DEAD_RATE * (1 + 1e-6) * max(rates):
-        return _spent_in_a_pass(rehearsal, max(rates))
+        return _spent_in_a_pass(rehearsal, max(rates), schedule)
     planned = rehearsal.planned_steps
     if planned is not None and len(rehearsal.steps) > planned / 2:
         return []
-    return [died(rates, len(rehearsal.steps), DEAD_RATE, planned, "error" if planned is not None else "warning")]
+    severity: Severity = "error" if planned is not None else "warning"
+    return [died(rates, len(rehearsal.steps), DEAD_RATE, planned, severity, schedule=schedule)]
 
 
-def _spent_ahead(rehearsal: Rehearsal | None) -> list[Finding]:
+def _spent_ahead(rehearsal: Rehearsal | None, schedule: str | None) -> list[Finding]:
     """A schedule that was read to the planned end, and ends before half of it."""
     if rehearsal is None or rehearsal.rate_spent is None or not rehearsal.planned_steps:
         return []
@@ -157,7 +178,7 @@ def _spent_ahead(rehearsal: Rehearsal | None) -> list[Finding]:
     is_open = rehearsal.schedule_held and rehearsal.scheduler_interval is None
     planned = rehearsal.planned_steps
     now = f"it is {rate:.2g} at the last step, {planned:,}"
-    found = died([most, rate], step, AHEAD, planned, "hint" if is_open else "error", now=now)
+    found = died([most, rate], step, AHEAD, planned, "hint" if is_open else "error", now=now, schedule=schedule)
     if rehearsal.scheduler_interval == "epoch":
         remedy = "give the schedule the run's number of epochs, or a factor nearer to 1"
         found = replace(found, cause="the schedule falls in fewer epochs than the run has", remedy=remedy)
@@ -174,7 +195,7 @@ def _if_per_batch(found: Finding) -> Finding:
     )
 
 
-def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
+def _spent_in_a_pass(rehearsal: Rehearsal, most: float, schedule: str | None) -> list[Finding]:
     """A run of unknown length, whose rate is almost zero at the end of its first pass over the loader."""
     if rehearsal.rates_of_pass is None:
         return []
@@ -185,12 +206,19 @@ def _spent_in_a_pass(rehearsal: Rehearsal, most: float) -> list[Finding]:
     may_be_meant = last == 0.0 and together > _SHORT_RUN
     is_open = may_be_meant or rehearsal.schedule_held or rehearsal.ended_by == "enough"  # which has learned before
     severity: Severity = "hint" if is_open else "warning"
-    found = died([most, last * most], max(size, len(rehearsal.steps)), SPENT_RATE, None, severity)
+    found = died([most, last * most], max(size, len(rehearsal.steps)), SPENT_RATE, None, severity, schedule=schedule)
     return [_if_per_batch(found)] if rehearsal.schedule_held else [found]
 
 
 def died(
-    rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity, *, now: str | None = None
+    rates: list[float],
+    steps: int,
+    limit: float,
+    planned: int | None,
+    severity: Severity,
+    *,
+    now: str | None = None,
+    schedule: str | None,
 ) -> Finding:
     """The finding: a rate that is almost zero.
 
@@ -201,7 +229,10 @@ def died(
         planned: steps of the run, where they are known.
         severity: of the finding.
         now: what the rate is at the last step, in words.
+        schedule: class of the scheduler, where it is known.
     """
+    in_steps = _IN_STEPS.get(schedule or "", "pass the run's number of steps to it")
+    no_decay = "; gamma=1, not 0, for no decay" if rates[-1] == 0.0 and schedule in _WITH_GAMMA else ""
     seen = f"after {steps:,} steps the learning rate is {rates[-1]:.2g}, from {max(rates):.2g}"
     if now is not None:
         share = "a thousandth" if limit == AHEAD else "a hundredth"
@@ -217,7 +248,6 @@ def died(
         cause="the schedule reaches a rate of 0 and stays there"
         if rates[-1] == 0.0
         else "the scheduler decays per step instead of per epoch",
-        remedy="step the scheduler once per epoch, or pass the run's number of steps to it"
-        + ("; gamma=1, not 0, for no decay" if rates[-1] == 0.0 else ""),
+        remedy=f"step the scheduler once per epoch, or {in_steps}{no_decay}",
         source="own; read at each step",
     )
