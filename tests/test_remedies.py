@@ -17,6 +17,7 @@ from trainability.doctor import Diagnosis, Evidence
 from trainability.doctor import finding as findings
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.experimented import Arm, Experiments
+from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rate_choice import chosen, guess, next_rate
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep
@@ -282,13 +283,13 @@ def test_rates_are_tried_beside_the_best_until_both_neighbours_are_worse(best: f
     assert found.last == pytest.approx(0.1, abs=0.03)
 
 
-def _tried(outcome: str) -> tuple[list[Finding], Evidence]:
+def _tried(outcome: str, change: str = "rate_hundredth") -> tuple[list[Finding], Evidence]:
     curve = ((0, 2.3), (100, 0.1))
     arms = (
         Arm(name="unchanged", change="as it is", outcome="as it is", curve=((0, 2.3), (100, 2.3))),
         Arm(
-            name="rate_hundredth",
-            change="learning rate times 1/100",
+            name=change,
+            change=INTERVENTIONS[change].change,
             outcome="trains",
             suspects=("exploding_gradient",),
             curve=curve,
@@ -313,6 +314,15 @@ def test_a_confirmed_change_is_the_remedy_with_its_number_and_losses() -> None:
     (finding,) = advised(*_tried("confirmed"))
     assert _number(finding.remedy, "lr") == 0.005
     assert all(word in finding.remedy for word in ("Adam(...", "0.1", "2.3", "100 steps"))
+
+
+@pytest.mark.parametrize("change", ["decay_off", "dropout_off", "leaky_relu", "softmax_off", "rate_hundredth"])
+def test_what_was_tested_is_told_from_what_the_rule_advises_beside_it(change: str) -> None:
+    (finding,) = advised(*_tried("confirmed", change))
+    tested, _, not_tested = finding.remedy.partition("not tested")
+    assert "0.1 in 100 steps" in tested
+    is_another = change in ("decay_off", "dropout_off", "leaky_relu")
+    assert ("what the rule says" in not_tested, INTERVENTIONS[change].change in tested) == (is_another, True)
 
 
 @pytest.mark.parametrize(("outcome", "kept"), [("refuted", False), ("open", True), ("not tested", True)])

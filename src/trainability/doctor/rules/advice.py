@@ -25,6 +25,8 @@ _CODE = {
     "rate_held": "leave out the scheduler, or stretch it to the length of the run",
     "shuffled": "DataLoader(..., shuffle=True)",
 }
+# Changes that show the cause, where a rule advises less than that, or something else: a usual weight decay instead of none.
+_SHOW_THE_CAUSE = ("decay_off", "dropout_off", "leaky_relu")
 
 
 def advised(findings: list[Finding], evidence: Evidence) -> list[Finding]:
@@ -45,7 +47,10 @@ def _remedy(finding: Finding, evidence: Evidence, experiments: Experiments) -> s
         unchanged = experiments.unchanged
         ends = f"loss {written(fixing.first_loss)} to {written(fixing.loss)} in {fixing.steps:,} steps"
         as_it_is = f", as it is to {written(unchanged.loss_at(fixing.steps))}" if unchanged is not None else ""
-        return f"{_said(fixing, finding, evidence)} (with {fixing.change}: {ends}{as_it_is})"
+        said = _said(fixing, finding, evidence)
+        if fixing.name in _SHOW_THE_CAUSE and said != fixing.change:
+            return f"{fixing.change} ({ends}{as_it_is}); or, not tested: {said}"
+        return f"{said} (with {fixing.change}: {ends}{as_it_is})"
     if outcome == "refuted" and experiments.confirmed:
         return f"nothing: this change was tried and does not help; {experiments.confirmed[0].change} does"
     return finding.remedy
