@@ -54,7 +54,7 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         most 15 % of the nearest by their inputs are farther than a quarter of the way around, by ranks; and from inputs of the
         largest targets to the nearest of the smallest it is 0.35 or less of what it is half of the way around, and at most
         three times as far as between others that follow each other. Codes: the
-        activation, `relu`, `sigmoid`, `softmax` or `softplus`.
+        activation, `relu`, `sigmoid`, `softmax`, `softplus` or `tanh`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside. Of `circular`, a saw of many teeth.
@@ -210,7 +210,7 @@ def _of_one_term(distance: str, made: str, share: float) -> Finding:
         "range",
         measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.25),),
         cause=f"{made} is applied to outputs whose targets are not in its range, such as logarithms or offsets",
-        remedy=f"apply {made} only to the outputs whose targets are in its range; or scale these targets into it",
+        remedy=f"remove the {made} from the outputs whose targets are outside its range; or scale these targets into it",
         source="own; the targets that the loss function was given",
     )
 
