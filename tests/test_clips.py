@@ -1,5 +1,7 @@
 """Gradients that are clipped where it changes no step, in the order of calls that a rehearsal sees."""
 
+import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad, clip_grad_norm_
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainability import check
+from trainability import Monitor, check
 from trainability.doctor.measure.rehearsal import rehearse
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
@@ -143,3 +145,40 @@ def test_a_clip_in_a_warm_up_is_no_mistake() -> None:
 
     found = check(model, DataLoader(DATA, 16), optimizer=optimizer, scheduler=schedule, step=body)
     assert not any(f.code == "clipping.to_nothing" for f in found.findings)
+
+
+def clipped_run(make: Callable[..., torch.optim.Optimizer], limit: float) -> tuple[nn.Module, Any]:
+    """Sixty steps, each of them clipped."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = make(model.parameters())
+    with Monitor(model, optimizer, every=20, asks_step=False) as monitor:
+        for batch, _ in zip(itertools.cycle(DataLoader(DATA, 16)), range(60), strict=False):
+            optimizer.zero_grad()
+            loss = cost(model, batch)
+            loss.backward()
+            monitor.after_backward(loss)
+            clip_grad_norm_(model.parameters(), limit)
+            optimizer.step()
+    return model, monitor.diagnose()
+
+
+CLIPPED = {
+    "SGD": (lambda weights: torch.optim.SGD(weights, lr=0.1), True),
+    "Adam": (lambda weights: torch.optim.Adam(weights, lr=1e-3), False),
+    "AdamW": (lambda weights: torch.optim.AdamW(weights, lr=1e-3), False),
+    "RMSprop": (lambda weights: torch.optim.RMSprop(weights, lr=1e-3, eps=1e-12), False),
+}
+
+
+@pytest.mark.parametrize("name", CLIPPED)
+def test_a_clip_of_every_step_is_told_where_the_steps_go_by_it(name: str) -> None:
+    make, is_told = CLIPPED[name]
+    (one, diagnosis), (other, _) = clipped_run(make, 1e-2), clipped_run(make, 1e-3)
+    found = [f for f in diagnosis.findings if f.rule == "clipping"]
+    assert [(f.code, f.severity) for f in found] == ([("clipping", "hint")] if is_told else [])
+    far = max(float((a - b).detach().abs().max()) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert (far < 1e-4) != is_told  # Adam makes the same steps at a tenth of the threshold
+    ratios = [s.clip_ratio for s in diagnosis.evidence.steps if s.clip_ratio is not None]
+    for each in found:
+        assert re.findall(r"(\d+) steps that were measured among the last (\d+)", each.seen) == [(str(len(ratios)), "60")]

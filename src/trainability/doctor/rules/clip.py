@@ -15,6 +15,7 @@ from trainability.doctor.rules.smaller_steps import raised_clip
 _TO_NOTHING = 0.01  # of the gradient is left
 _FALLS = 0.1  # of the first loss, and of the fall with a higher threshold
 _OFTEN = 0.1  # share of the steps that clipping would change
+_LATEST = 200  # steps
 _FEWEST_MEASURED = 25  # of 50 steps: Monitor measures the first 20, and then every fourth
 
 
@@ -121,37 +122,39 @@ def _in_vain(evidence: Evidence) -> Finding | None:
 def clipping(evidence: Evidence) -> list[Finding]:
     """Almost every step is clipped, so the clip threshold sets the step size.
 
-    Fires: 95 % or more of the measured steps among the last 200 were clipped (at least 50 steps). A warning (code
-        `to_nothing`) where less than a hundredth of the gradient is left, the optimizer does not divide by the gradient's
-        size, and in 100 steps the loss has fallen by less than an eighth, or is no lower than the cost of the best constant
-        answer. Before a run: the threshold is below a hundredth of the first gradient's norm, and the rehearsed loss has
+    Fires: the optimizer does not divide by the gradient's size, as Adam does, and 95 % or more of the steps that were measured
+        among the last 200 were clipped: 25 steps or more, in a run of 50 or more, since Monitor measures the first 20 and then
+        every fourth. A warning (code `to_nothing`) where less than a hundredth of the gradient is left, and in 100 steps the
+        loss has fallen by less than an eighth, or is no lower than the cost of the best constant answer. Before a run, of such
+        an optimizer: the threshold is below a hundredth of the first gradient's norm, and the rehearsed loss has
         fallen by less than 2 %, or by less than a tenth where larger steps were tried and do far better. A threshold that is
         not known is taken to be the norm that the optimizer finds, if that is the same to 5 % at each of 16 rehearsed steps or
         more. Also where each rehearsed gradient was clipped, the usual one to less than a hundredth, the loss rises only
         beyond a hundred times each step, the rate does not warm up, and a rehearsal with the usual norm as the threshold
         brings the loss down by a tenth and ten times as far.
-    Why: each step then has the length lr times threshold, whatever the gradient, and changing either changes the learning rate.
-        A hint, because many recipes (transformers at norm 1) do this on purpose.
+    Why: each gradient then has the norm of the threshold, so that SGD's step has the length lr times threshold (with momentum,
+        up to 1 / (1 - momentum) times that), and changing either changes the learning rate. An optimizer that divides by the
+        gradient's size makes the same steps at a tenth of the threshold. A hint, because many recipes do this on purpose.
     What fools it: recipes that normalise the gradient on purpose.
     Fix: raise the threshold to the run's median norm; or keep it, and read the learning rate as lr times the threshold.
     Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks, ICML 2013; own share.
     """
-    ratios = [s.clip_ratio for s in evidence.steps[-200:] if s.clip_ratio is not None]
+    ratios = [s.clip_ratio for s in evidence.steps[-_LATEST:] if s.clip_ratio is not None]
     if len(evidence.steps) < 50 or len(ratios) < _FEWEST_MEASURED:
         return _clips_to_nothing(evidence) if not evidence.steps else []
     share = sum(r < 0.999 for r in ratios) / len(ratios)
     norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None]
     usual = statistics.median(norms) if norms else 0.0
-    if share < 0.95:
+    if share < 0.95 or reading.is_adaptive(evidence):
         return []
-    if reading.clipped_to_nothing(evidence) and not reading.is_adaptive(evidence) and _stands(evidence):
+    if reading.clipped_to_nothing(evidence) and _stands(evidence):
         return [_to_nothing(statistics.median(ratios), usual, raised_clip(evidence) or "")]
     return [
         Finding(
             rule="clipping",
             severity="hint",
-            seen=f"{100 * share:.0f} % of the last {len(ratios)} steps were clipped, to "
-            f"{statistics.median(ratios):.2g} of their size",
+            seen=f"{100 * share:.0f} % of the {len(ratios)} steps that were measured among the last "
+            f"{min(len(evidence.steps), _LATEST)} were clipped, to {statistics.median(ratios):.2g} of their size",
             measurements=(Measurement(name="share of clipped steps", value=share, threshold=0.95),),
             cause="the clip threshold is below the usual gradient norm",
             remedy=f"raise the clip threshold to the median gradient norm of {len(norms):,} steps"
