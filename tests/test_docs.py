@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import trainability
 from trainability.cli import program
 from trainability.cli.run import with_one_command
+from trainability.doctor.diagnosis import VERDICTS
 from trainability.extras import EXTRAS
 from trainability.initialization import SCHEMES
 
@@ -251,6 +252,33 @@ def test_links_and_files_exist(page: Path) -> None:
             assert (page.parent / target).exists(), target
     for name in re.findall(r"`((?:tests|benchmarks|examples|recipes|docs|src)/[\w/.-]+)`", text):
         assert (ROOT / name).exists(), name
+
+
+def test_the_doctor_s_page_has_a_line_for_each_verdict() -> None:
+    page = (ROOT / "docs" / "doctor.md").read_text()
+    section = page.split("## Reading a diagnosis\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z ]+?)(?: \(.*?\))? \| .+ \| .+ \|$", section, re.MULTILINE)[1:]
+    assert rows == list(VERDICTS)
+
+
+def test_the_readme_s_summary_follows_from_its_table() -> None:
+    section = (ROOT / "README.md").read_text().split("### How often the cause is right\n")[1].split("\n## ")[0]
+    number = r"(\d+)(?: %)? \([^)]*\) \| "
+    rows = re.findall(rf"^\|[^|]+\| (\d+), (\d+) \| {number}{number}(\d+) ", section, re.MULTILINE)
+    sizes, sound, detected, named, alarms = (list(map(int, column)) for column in zip(*rows, strict=True))
+    assert len(sizes) == 12
+    others = [place for place, size in enumerate(sizes) if size > 12]  # all but the programs of two networks
+
+    def share(percents: list[int]) -> float:
+        return sum(round(percents[n] * sizes[n] / 100) for n in others) / sum(sizes[n] for n in others)
+
+    summary = section.split("Authors who")[0]
+    assert "two in three" in summary
+    assert share(named) == pytest.approx(2 / 3, abs=0.03)
+    assert "one in five" in summary
+    assert 1 - share(detected) == pytest.approx(1 / 5, abs=0.02)
+    assert "one sound program in seventeen" in summary
+    assert round(sum(sound) / sum(alarms)) == 17
 
 
 REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
