@@ -91,6 +91,24 @@ class Sharpness(Descent):
         return loss
 
 
+class Noisy(Descent):
+    """The mean gradient at weights with noise, summed up on purpose; its steps are so long that the loss rises."""
+
+    rate = 8.0
+
+    def step(self, closure: Any = None) -> Any:
+        losses, draw = [], torch.Generator().manual_seed(0)
+        for _ in range(self.times):
+            noise = [0.01 * torch.randn(p.shape, generator=draw) for p in self.held]
+            with torch.no_grad():
+                torch._foreach_add_(self.held, noise)
+            losses.append(closure())
+            with torch.no_grad():
+                torch._foreach_sub_(self.held, noise)
+        self.move(self.rate / self.times)
+        return losses[-1]
+
+
 def lbfgs(parameters: Any, **options: Any) -> torch.optim.LBFGS:
     return torch.optim.LBFGS(parameters, **{"lr": 0.5, "max_iter": 8, **options})
 
@@ -112,13 +130,16 @@ def _closure(way: str, model: nn.Module, optimizer: Any, x: Tensor, y: Tensor, t
     optimizer.zero_grad()
 
     def closure() -> Tensor:
-        if way in ("inside", "micro"):
+        if "attack" in way:
+            near = x.clone().requires_grad_()
+            F.mse_loss(model(near), y).backward()
+        if way in ("inside", "micro", "attack, inside"):
             optimizer.zero_grad()
         if way == "data":
             for p in model.parameters():
                 if p.grad is not None:
                     p.grad.data.zero_()
-        if way == "by hand":
+        if "by hand" in way:
             loss = F.mse_loss(model(x), y)
             for p, gradient in zip(model.parameters(), torch.autograd.grad(loss, list(model.parameters())), strict=True):
                 p.grad = gradient
@@ -128,6 +149,10 @@ def _closure(way: str, model: nn.Module, optimizer: Any, x: Tensor, y: Tensor, t
         losses = [F.mse_loss(model(x[k::parts]), y[k::parts]) / parts for k in range(parts)]
         for loss in losses:
             loss.backward()
+        if way == "clipped":
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        if way == "clipped by value":
+            nn.utils.clip_grad_value_(model.parameters(), 0.01)
         total = torch.stack(losses).sum()
         then(total)
         return total.detach()
@@ -167,7 +192,15 @@ def test_gradients_that_add_up_in_a_closure_are_the_cause(make: Callable[..., An
     assert added.is_lbfgs is (make is not Far)
 
 
-@pytest.mark.parametrize("way", ["inside", "data", "micro", "by hand"])
+@pytest.mark.parametrize("way", ["attack", "clipped", "clipped by value"])
+def test_gradients_add_up_behind_an_attack_and_clipped_ones_do(way: str) -> None:
+    found, added = seen(lbfgs, way)
+    assert [f.code for f in found if f.severity == "error"] == ["stale_gradients.closure"]
+    assert added is not None
+    assert added.added == added.later > 3
+
+
+@pytest.mark.parametrize("way", ["inside", "data", "micro", "by hand", "attack, inside", "attack, by hand"])
 def test_a_closure_that_clears_is_no_finding(way: str) -> None:
     for make in (lbfgs, Far):
         found, added = seen(make, way)
@@ -175,7 +208,7 @@ def test_a_closure_that_clears_is_no_finding(way: str) -> None:
         assert "stale_gradients" not in {f.rule for f in found}
 
 
-@pytest.mark.parametrize("make", [once, Mean, Decayed, Sharpness, torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize("make", [once, Mean, Decayed, Sharpness, Noisy, torch.optim.SGD, torch.optim.Adam])
 def test_gradients_that_are_not_those_of_other_weights_are_no_finding(make: Callable[..., Any]) -> None:
     found, added = seen(make)
     assert added is None

@@ -224,7 +224,8 @@ class AddedInClosure:
 
     Attributes:
         later: such evaluations that were followed.
-        added: those that began with the very gradients that the last one had left.
+        added: those that returned the very gradients that the last one had left, with more added; of another optimizer than
+            LBFGS, only where the weights had moved down the former.
         is_lbfgs: the optimizer is PyTorch's LBFGS or made from it, which takes each gradient for that of one point.
     """
 

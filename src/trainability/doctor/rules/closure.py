@@ -13,7 +13,8 @@ def adds_up(found: AddedInClosure | None, evidence: Evidence, rule: str) -> list
     """The finding of a rule; [] where the gradients do not add up, or where they may be meant to.
 
     LBFGS takes each gradient for that of one point. Another optimizer may sum up those of several points on purpose, or need
-    nothing but the loss of the later ones; so it has to have raised the loss, too.
+    nothing but the loss of the later ones; so it has to have raised the loss, too, and only evaluations to which it has moved
+    down the last one's gradients are counted.
     """
     if found is None or found.later < _FEWEST or not found.added > _SHARE * found.later:
         return []

@@ -80,7 +80,8 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
 
     Fires: at every sampled step after the first, some parameter has a gradient other than zero before the first backward pass
         of the step. Code `closure`: more than half of a closure's evaluations after the first of a step, three at least, add to
-        the gradients that the last one left, at other weights; of another optimizer than LBFGS, only where the loss rises.
+        the gradients that the last one left, at other weights, and clear nothing before their last backward pass; of another
+        optimizer than LBFGS, only where the loss rises, and the weights moved down those gradients in between.
     Why: `backward` adds to `.grad`. Without zero_grad, each step follows the sum of all gradients so far, whose norm grows with
         the number of steps. One clean sampled step is enough to rule this out.
     What fools it: gradients that are kept on purpose (a hand-written momentum). Accumulation is not mistaken for it, because

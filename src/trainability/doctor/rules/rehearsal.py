@@ -123,7 +123,8 @@ def stale_gradients(evidence: Evidence) -> list[Finding]:
         there on which another optimizer had stepped, and more was added; and another clears, at least half as often, gradients
         on which it has not stepped, as models that play against each other do, and tasks with a part in common do not. Code
         `closure`: more than half of a closure's evaluations after the first of a step, three at least, add to the gradients
-        that the last one left, at other weights; of another optimizer than LBFGS, only where the loss rises.
+        that the last one left, at other weights, and clear nothing before their last backward pass; of another optimizer than
+        LBFGS, only where the loss rises, and the weights moved down those gradients in between.
     Why: `backward` adds to `.grad`. Every backward pass counts whether the gradient was empty or zero before it. For `closure`,
         gradients are compared with those that the last evaluation left.
     What fools it: gradients that are kept on purpose. Accumulation over batches, also inside of a closure, and two optimizers
