@@ -274,7 +274,8 @@ class Facts:
         fresh_starts: at how many such marks something else comes after the same state and action than another time, and of how
             many that can be compared, where the same always comes after them elsewhere; None if there are too few.
         ends_by_state: area under the ROC curve with which the state at such a mark tells that there is one, where no example
-            goes on from there and others do go on; None where that cannot be told.
+            goes on from there, others do go on, and episodes end after numbers of steps that differ; None where that cannot be
+            told.
         differentiates: whether that loss takes derivatives.
         rounded_gradient: norm of the gradient, and in float64, where that is below a thousandth of it and the loss below 1e-3.
         flat_examples: of a term of the loss, the share of the examples that have no slope, four fifths and more, and what each

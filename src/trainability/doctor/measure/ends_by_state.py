@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,17 +12,24 @@ from torch import Tensor
 
 from trainability.doctor.batches import tensors
 
+_Pair = tuple[bytes, bytes]  # the first and the second state of an example
+
 _SECONDS, _MOST_ROWS = 1.0, 20_000
 _FEWEST_ENDS, _MOST_WIDTH = 20, 64
 _FEWEST_GONE_ON, _EXPECTED = 30, 8.0  # states that come again as a first one; ends at which as many would have been expected
 _PENALTY = 1e-3
+_EARLY, _MOST_ALIKE = 0.25, 0.5  # of the marked episodes: far shorter than the longest; of one length
+_NEAR = 0.1  # of the longest: that is its length, too
+_CLOCK, _STEADY = 0.95, 0.01  # of the rows; how far a clock's step may be from the usual one
 
 
 def ends_by_state(state: str, after: str, marks: str, batches: Iterable[Any]) -> float | None:
     """How well the last state of an episode tells that it is one.
 
     Marks are of ends only if no example begins with the state in which a marked one ends, while others do begin with the states
-    in which examples without a mark end: a mark of something else says nothing about what comes next.
+    in which examples without a mark end: a mark of something else says nothing about what comes next. A state that drifts, as
+    the place of a vehicle does, tells a limit of time, too: so the steps from each first state to its mark are counted, and
+    columns that go up by one and the same number, as a clock does, are left out.
 
     Args:
         state: the place of the first state in a batch.
@@ -32,7 +40,7 @@ def ends_by_state(state: str, after: str, marks: str, batches: Iterable[Any]) ->
     Returns:
         The area under the ROC curve of a ridge regression of the marks on the columns of the second state and their squares,
         fitted on half of the examples and asked of the others: 1 where the state decides, 0.5 where a limit of time does. None
-        where marks are not known to be of ends, or are too few.
+        where marks are not known to be of ends, or are too few, and where a limit of time may have set them.
     """
     firsts, seconds, ends = _rows(state, after, marks, batches)
     if not firsts:
@@ -44,9 +52,65 @@ def ends_by_state(state: str, after: str, marks: str, batches: Iterable[Any]) ->
     goes_on = torch.tensor([row.tobytes() in known for row in second.numpy()])
     usual = float(goes_on[~at].float().mean())
     is_end = not bool(goes_on[at].any()) and usual * int(at.sum()) >= _EXPECTED
-    if int(goes_on[~at].sum()) < _FEWEST_GONE_ON or not is_end:
+    if int(goes_on[~at].sum()) < _FEWEST_GONE_ON or not is_end or _may_be_limit(first, second, at):
         return None
-    return _area(second.double(), at)
+    telling = ~_clocks(first.double(), second.double())
+    return _area(second.double()[:, telling], at) if bool(telling.any()) else None
+
+
+def _may_be_limit(first: Tensor, second: Tensor, at: Tensor) -> bool:
+    """Whether the marked episodes may all have ended at a number of steps, or two; also where too many lack examples.
+
+    An episode of which an example is missing falls into one piece that ends without a mark and one that ends at it, and both
+    are shorter than the limit. So no more marked pieces than there are such others can be shorter because of that.
+    """
+    before, after = ([row.tobytes() for row in x.numpy()] for x in (first, second))
+    seen = {pair: k for k, pair in enumerate(zip(before, after, strict=True))}  # an example may be drawn again
+    is_marked = {pair: bool(at[k]) for pair, k in seen.items()}
+    lengths, starts = _lengths(is_marked), set(before)
+    marked = [lengths[pair] for pair, mark in is_marked.items() if mark and lengths[pair]]
+    if not marked:
+        return True
+    longest, count = max(marked), sum(is_marked.values())
+    early = sum(length < longest - max(1, round(_NEAR * longest)) for length in marked)
+    others = [lengths[pair] for pair, mark in is_marked.items() if not mark and pair[1] not in starts]
+    pieces = sum(length < longest for length in others) + count - len(marked)
+    alike = max(Counter(marked).values())
+    return early - pieces < _EARLY * count or alike > _MOST_ALIKE * len(marked)
+
+
+def _lengths(is_marked: dict[_Pair, bool]) -> dict[_Pair, int]:
+    """Count the examples from the first of an episode, which follows no other, up to each; both included.
+
+    Args:
+        is_marked: by the first and the second state of an example, as bytes.
+
+    Returns:
+        By the same; 0 where it cannot be told: several examples lead to one state on the way, or a path leads back to itself.
+    """
+    came_from: dict[bytes, _Pair | None] = {}
+    for pair, mark in is_marked.items():
+        if not mark:
+            came_from[pair[1]] = None if pair[1] in came_from else pair
+    known: dict[_Pair, int] = {}
+    for pair in is_marked:
+        path, here = list[_Pair](), pair
+        while here not in known:
+            known[here] = 0 if here[0] in came_from else 1  # 0 until it is counted, and where a path leads back to it
+            path.append(here)
+            here = came_from.get(here[0]) or here
+        for each in reversed(path):
+            earlier = came_from.get(each[0])
+            if earlier is not None and known[earlier]:
+                known[each] = known[earlier] + 1
+    return known
+
+
+def _clocks(first: Tensor, second: Tensor) -> Tensor:
+    """Columns that one and the same number is added to at almost every step."""
+    steps = second - first
+    usual = steps.median(dim=0).values
+    return (usual != 0) & (((steps - usual).abs() <= _STEADY * usual.abs()).double().mean(dim=0) >= _CLOCK)
 
 
 def _rows(state: str, after: str, marks: str, batches: Iterable[Any]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

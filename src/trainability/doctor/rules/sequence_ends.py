@@ -63,21 +63,24 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         mark, 0 or 1, for each example, and with all marks flipped the loss is bitwise the same. A warning where the second
         state after a mark of 1 is three times as far from the first as elsewhere, as a fresh start is, or where, at most marks,
         another state than before follows the same state and action, while elsewhere it is always the same one, or where no
-        example goes on from the state at a mark, as others do, and that state tells the mark (area under the ROC curve of 0.97
-        or more); else a hint. A warning with code `same`: the second tensor equals the first, value for value, in every example
-        of sixteen batches, and the loss depends on both, without a slope by the second. A warning with code `backward`:
-        log-probabilities of draws, in the order of the draws, are multiplied by sums of rewards up to each step, with one
-        discount (to 1e-4, but for a scale and a shift), over eight steps or more, and not by sums from each step on. A warning
-        with code `index`: the index of each row's largest number, as returned by `argmax` or as second result of `max(dim=1)`,
-        is added to numbers of the batch, and outputs are compared with the sum. A warning with code `drawn_again`: weights
-        multiply log-probabilities of draws from which nothing else is computed, while other draws of the same shape are used
-        whose log-probability is not asked for. A warning with code `reversed`: other rows of the second tensor change the loss
-        where the mark is 1, at half of the examples or fewer, and leave it bitwise the same where it is 0.
+        example goes on from the state at a mark, as others do, that state tells the mark (area under the ROC curve of 0.97 or
+        more, without columns that go up like a clock), and a quarter of the marked episodes are known to be shorter than the
+        longest, with at most half of one length; else a hint. A warning with code `same`: the second tensor equals the first,
+        value for value, in every example of sixteen batches, and the loss depends on both, without a slope by the second. A
+        warning with code `backward`: log-probabilities of draws, in the order of the draws, are multiplied by sums of rewards
+        up to each step, with one discount (to 1e-4, but for a scale and a shift), over eight steps or more, and not by sums
+        from each step on. A warning with code `index`: the index of each row's largest number, as returned by `argmax` or as
+        second result of `max(dim=1)`, is added to numbers of the batch, and outputs are compared with the sum. A warning with
+        code `drawn_again`: weights multiply log-probabilities of draws from which nothing else is computed, while other draws
+        of the same shape are used whose log-probability is not asked for. A warning with code `reversed`: other rows of the
+        second tensor change the loss where the mark is 1, at half of the examples or fewer, and leave it bitwise the same where
+        it is 0.
     Why: after the end of an episode there is no more reward. Targets that continue add the value of another episode, so failing
         costs nothing, and values grow to those of an episode without an end. Marks are flipped and losses compared, so this is
         certain.
     What fools it: marks of something else (a kind of sample), and marks of episodes that are only cut by a time limit, whose
-        last state is given: these do continue; hence the hint. A limit of time is not told by the state.
+        last state is given: these do continue; hence the hint. A state that drifts tells a limit of time, too, hence the
+        lengths.
     Fix: target = reward + gamma * (1 - done) * value_of_next. For `backward`: add up the rewards from the last to the first.
         For `drawn_again`: draw once, and use that draw for both.
     Source: Mnih et al., Human-level control through deep reinforcement learning, Nature 2015, algorithm 1; Pardo et al., Time
@@ -115,7 +118,7 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
                 "while elsewhere it is always the same: it starts another episode"
                 if unlike
                 else "; no example goes on from a state where it is 1, and that state tells that the episode ends (area under "
-                f"the ROC curve {told:.3f}): no limit of time cut it off"
+                f"the ROC curve {told:.3f}), after numbers of steps that differ: no limit of time cut it off"
                 if by_state
                 else ""
             ),
