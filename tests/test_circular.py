@@ -18,6 +18,7 @@ DRAWS = torch.Generator().manual_seed(3)
 ANGLES = 2 * math.pi * torch.rand(1200, generator=DRAWS)
 LINE = torch.rand(1200, 1, generator=DRAWS)
 NOISE = torch.randn(1200, 6, generator=DRAWS)
+HALVES = (ANGLES / math.pi).floor()[:, None]
 COIN = torch.rand(1200, generator=DRAWS) < 0.5
 
 
@@ -26,11 +27,24 @@ def ring(angles: Tensor, sensors: int = 6, noise: float = 0.1) -> Tensor:
     return torch.cos(angles[:, None] - places) + noise * NOISE[: len(angles), :sensors]
 
 
+def bumps(x: Tensor, first: float, last: float, num: int, width: float, *, goes_around: bool = False) -> Tensor:
+    """Sensors along a line, or around a circle, each of which answers near its own place."""
+    apart = x[:, None] - torch.linspace(first, last, num + goes_around)[:num]
+    if goes_around:
+        apart = (apart + 0.5) % 1 - 0.5
+    noise = torch.randn(len(x), num, generator=torch.Generator().manual_seed(4))
+    return torch.exp(-apart.square() / (2 * width**2)) + 0.01 * noise
+
+
 @pytest.mark.parametrize(
     ("inputs", "targets", "period"),
     [
         (ring(ANGLES), ANGLES, 2 * math.pi),
         (ring(ANGLES, 4, 0.0), ANGLES, 2 * math.pi),
+        (ring(ANGLES, 6, 0.0), ANGLES, 2 * math.pi),
+        (ring(ANGLES, 4, 0.3), ANGLES, 2 * math.pi),
+        (ring(ANGLES, 4, 0.7), ANGLES, 2 * math.pi),
+        (bumps(ANGLES / (2 * math.pi), 0.0, 1.0, 16, 0.08, goes_around=True), ANGLES, 2 * math.pi),  # the same, on a circle
         (ring(ANGLES, noise=0.7), ANGLES, 2 * math.pi),  # a tenth of the neighbours are far
         (ring(ANGLES[:300], noise=0.3), ANGLES[:300], 2 * math.pi),
         (ring(ANGLES), (ANGLES * 18 / math.pi).round() * 10, 360.0),  # read to ten degrees
@@ -76,6 +90,11 @@ def mirrored(x: Tensor) -> Tensor:
         (ring(2 * ANGLES), ANGLES),  # told but for half a turn
         (ring(0.75 * ANGLES), ANGLES),  # three quarters of a turn
         (torch.arange(1200)[:, None] % 125 + 3 * NOISE[:, :1], 125.0 - torch.arange(1200) % 125),  # times until an event
+        (bumps(LINE[:, 0], 0.15, 0.85, 12, 0.1), LINE[:, 0]),  # sensors that cover the middle, and fade out at both ends
+        (bumps(LINE[:, 0], 0.15, 0.85, 30, 0.06), LINE[:, 0]),
+        (bumps(36 * LINE[:, 0] - 2, 0, 31, 32, 2.5), LINE[:, 0]),  # a car that enters a view, and leaves it
+        (bumps(1.3 * LINE[:, 0] - 0.15, 0, 1, 64, 0.05), LINE[:, 0]),
+        (torch.cat([torch.cos(ANGLES[:, None] + torch.arange(12)), HALVES], 1), ANGLES),  # one column tells the halves
         (ring(ANGLES), (ANGLES * 3).floor()),  # few values
         (ring(ANGLES[:250]), ANGLES[:250]),
         (torch.ones(1200, 2), ANGLES),

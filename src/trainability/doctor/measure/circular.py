@@ -27,6 +27,9 @@ MOST_ASTRAY, _MOST_OF_FIFTH = 0.15, 0.3  # of all neighbours, and of a fifth of 
 _NO_GAP, _TIMES = 0.1, 3.0  # between inputs of the two ends: always allowed; times the widest gap between others that follow
 _MOST_ELSEWHERE = 1.4  # between a part and the second next, over half-way around; 1.8 and more where a line is open there
 _APART = 1.15  # half-way around, over within a part
+_LEAST_ON = 0.35  # from the last part but one to the first, over others; 0.5 and more of circles, to 0.2 where ends fade
+_FEATURES, _RIDGE, _EITHER_END = 200, 1e-2, 20  # of a smooth function of the inputs; one in so many examples is at an end
+_LEAST_MISTAKEN = 0.1  # of the examples at both ends; 0.15 and more of circles, to 0.01 where inputs tell the ends apart
 _LEAST_IN_FIFTH, _TAIL = 0.04, 0.005  # of the examples, in a fifth of the range; beyond the range, at either end
 Forward = Callable[[Any, Any], Tensor]
 
@@ -131,7 +134,9 @@ def goes_around(inputs: Tensor, targets: Tensor) -> list[Around | None]:
     Examples are put on a circle by the rank of their target. Where targets go around, neighbours by their inputs lie near each
     other on it everywhere, and inputs of the largest and of the smallest targets are as near as those of others that follow
     each other. Of a line, the two ends lie apart; where inputs say little, or tell a size and not its sign, neighbours lie
-    anywhere; where a line has one jump, from its largest value to its smallest, it is open at another place.
+    anywhere; where a line has one jump, from its largest value to its smallest, it is open at another place. Inputs that
+    fade out at both ends are alike and come to rest there, those of a circle go on; and where few columns tell two ends apart
+    whose other columns are alike, a smooth function of the inputs, fitted to other examples, knows which end is which.
 
     Args:
         inputs: (examples, columns).
@@ -154,7 +159,11 @@ def goes_around(inputs: Tensor, targets: Tensor) -> list[Around | None]:
     apart = torch.cdist(inputs, inputs)
     apart[apart <= 1e-3 * float(apart.median())] = torch.inf  # itself, and the same example, drawn again
     near = apart.topk(max(_FEWEST_NEAR, len(inputs) // _NEAR_OF), largest=False).indices
-    return [_closed(y, apart, near) if is_even else None for y, is_even in zip(columns, even, strict=True)]
+    found = [_closed(y, apart, near) if is_even else None for y, is_even in zip(columns, even, strict=True)]
+    return [
+        each if each is not None and _mistaken(inputs, y) >= _LEAST_MISTAKEN else None
+        for each, y in zip(found, columns, strict=True)
+    ]
 
 
 def _is_even(y: Tensor) -> bool:
@@ -187,6 +196,8 @@ def _closed(y: Tensor, apart: Tensor, near: Tensor) -> Around | None:
         return None
     following, second = ((_along(between, by) - floor) / (opposite - floor) for by in (1, 2))
     gap = float(following[-1])
+    if float(second[-2:].min()) < _LEAST_ON * float(second[:-2].median()):
+        return None
     if gap > min(MOST_GAP, max(_NO_GAP, _TIMES * float(following[:-1].max()))) or float(second.max()) > _MOST_ELSEWHERE:
         return None
     low, high = _ends(y)
@@ -207,3 +218,25 @@ def _along(between: Tensor, by: int) -> Tensor:
     """Of each part and the one so many further on; behind the last comes the first."""
     parts = torch.arange(len(between))
     return between[parts, (parts + by) % len(between)]
+
+
+def _mistaken(inputs: Tensor, y: Tensor) -> float:
+    """Share of the outermost targets that a function of the inputs, fitted to other examples, misses by a quarter of the range.
+
+    A ridge regression on the inputs and fixed random ReLUs of them: smooth, so it needs a clear difference to jump.
+    """
+    drawn = torch.Generator().manual_seed(0)
+    weights = torch.randn(inputs.shape[1], _FEATURES, generator=drawn) / inputs.shape[1] ** 0.5
+    hidden = (inputs @ weights + torch.randn(_FEATURES, generator=drawn)).relu()
+    x = torch.cat([inputs, hidden, torch.ones(len(inputs), 1)], dim=1).double()
+    is_first = torch.zeros(len(x), dtype=torch.bool)
+    is_first[torch.randperm(len(x), generator=drawn)[::2]] = True
+    answers, mean = torch.zeros_like(y), y.mean()
+    for fitted in (is_first, ~is_first):
+        ridge = _RIDGE * int(fitted.sum()) * torch.eye(x.shape[1], dtype=x.dtype)
+        slopes = torch.linalg.solve(x[fitted].T @ x[fitted] + ridge, x[fitted].T @ (y[fitted] - mean))
+        answers[~fitted] = x[~fitted] @ slopes + mean
+    low, high = _ends(y)
+    order, each = y.argsort(), len(y) // _EITHER_END
+    outer = torch.cat([order[:each], order[-each:]])
+    return float(((answers - y)[outer].abs() > _QUARTER * (high - low)).float().mean())
