@@ -39,7 +39,7 @@ from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.held_out_seen import HeldOutSeen
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.opponents import IdleLoss
-from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, PairForces, PairRelation, Pulls
+from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, OwnPairs, PairForces, PairRelation, Pulls
 from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
@@ -410,6 +410,13 @@ def paired(further: float, nearer: float = 1.9) -> Evidence:
     """A loss that pulls pairs together which are that surely further apart in one direction."""
     pulls = Pulls(num_pulled=100, num_pushed=100, apart_pulled=1.0, apart_pushed=1.0, z=0.0)
     return fact(pulls=dataclasses.replace(pulls, further_z=further, nearer_z=nearer))
+
+
+def belonging(pushed: float, pulled: float = 0.0, nearer: float = 0.0) -> Evidence:
+    """A loss that pushes pairs apart that are that surely nearer to each other than to others."""
+    own = OwnPairs(pushed_z=pushed, pushed_share=0.1, pulled_z=pulled, nearer_z=nearer)
+    pulls = Pulls(num_pulled=100, num_pushed=100, apart_pulled=1.0, apart_pushed=1.0, z=0.0, own=own)
+    return fact(pulls=pulls)
 
 
 def stepped(zero: tuple[str, ...]) -> Evidence:
@@ -939,6 +946,9 @@ CODES = {
         ),
         fact(readings=Readings()),
     ),
+    "wrong_sign.pairs that belong together": (belonging(6.1), belonging(5.9)),
+    "wrong_sign.pairs that belong together, alone": (belonging(6.1), belonging(6.1, pulled=2.6)),
+    "wrong_sign.pairs that belong together, in no direction": (belonging(6.1, nearer=2.9), belonging(6.1, nearer=3.1)),
     "masked_targets.below_zero": (fact(readings=Readings(unread_below=(0, 0.45))), fact(readings=Readings())),
     "masked_targets.answers": (fact(masked_answers=True), fact()),
     "target_broadcast.one_for_all of the largest": (fact(largest_output=(4, "[1]")), fact()),

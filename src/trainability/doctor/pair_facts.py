@@ -4,6 +4,23 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnPairs:
+    """Whether the two sides of pairs belong together: how much nearer they are than the sides of two pairs of the same kind.
+
+    Attributes:
+        pushed_z: of the pairs pushed apart, in the view of the inputs in which that is surest, in standard errors.
+        pushed_share: how much nearer they are there, as a share of the distance.
+        pulled_z: of the pairs pulled together, the largest of all views.
+        nearer_z: the largest of all views of what `Pulls.nearer_z` is.
+    """
+
+    pushed_z: float
+    pushed_share: float
+    pulled_z: float
+    nearer_z: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pulls:
     """What a loss of pairs does to them before the first step, and how far apart their inputs are.
 
@@ -16,6 +33,7 @@ class Pulls:
         z: how far the former are further apart than the latter, in standard errors of the difference.
         nearer_z: in the direction in which the former are nearest beside the latter, how sure that is, in standard errors.
         further_z: the same of the direction in which they are furthest apart.
+        own: whether pairs belong together, of either kind; None with too few of one.
     """
 
     num_pulled: int
@@ -25,6 +43,7 @@ class Pulls:
     z: float
     nearer_z: float = 0.0
     further_z: float = 0.0
+    own: OwnPairs | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Container, Iterable
+from dataclasses import replace
 from itertools import chain, combinations
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import Tensor, nn
 
 from trainability.doctor.measure.directions import nearer_and_further
 from trainability.doctor.measure.graph import leaves_of
+from trainability.doctor.measure.own_pairs import own_pairs
 from trainability.doctor.measure.randomness import randomness_restored, seed_all
 from trainability.doctor.pair_facts import Pulls
 
 _FEWEST = 12  # pairs of either kind
+_MOST_PAIRS, _MOST_NUMBERS = 1024, 2**24  # whose distances to each other's sides are measured; numbers of one side of all
 _MOST_CALLS, _MOST_CUTS = 4, 3
 _FEW = 0.1  # share of the pairs
 _SAME, _CHANGED = 1e-3, 1e-2  # of a gradient
@@ -24,7 +27,8 @@ _ACTIVE = 0.8  # share of the pairs that must have a gradient: a loss of the har
 
 
 Forward = Callable[[Any, Any], Tensor]
-_Seen = tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]  # along each line, its length, the line; other lengths
+# Along each line, its length, the line; other lengths; the two sides of each pair.
+_Seen = tuple[list[Tensor], list[Tensor], list[Tensor], Tensor, list[tuple[Tensor, Tensor]]]
 
 
 def pulls(model: nn.Module, batch: Any, forward: Forward, more: Iterable[Any] = ()) -> Pulls | None:
@@ -48,8 +52,14 @@ def pulls(model: nn.Module, batch: Any, forward: Forward, more: Iterable[Any] = 
         each = [alone]
     if not each:
         return None
-    along, apart, lines, others = zip(*each, strict=True)
-    return _compared(list(chain(*along)), list(chain(*apart)), list(chain(*lines)), torch.cat(others))
+    along, apart, lines, others, sides = zip(*each, strict=True)
+    found = _compared(list(chain(*along)), list(chain(*apart)), list(chain(*lines)), torch.cat(others))
+    if found is None:
+        return None
+    one, other = (torch.cat(side) for side in zip(*chain(*sides), strict=True))
+    pull = torch.cat(list(chain(*along)))
+    most = min(_MOST_PAIRS, _MOST_NUMBERS // one[0].numel())
+    return replace(found, own=own_pairs(one[:most], other[:most], pull[:most]))
 
 
 def _seen(model: nn.Module, batch: Any, forward: Forward) -> _Seen | None:
@@ -75,7 +85,8 @@ def _seen(model: nn.Module, batch: Any, forward: Forward) -> _Seen | None:
         along.append(((gb - ga) * (points[b] - points[a]).detach()).sum(dim=1))
         lines.append(rows[b] - rows[a])
         apart.append(lines[-1].square().mean(dim=1).sqrt())
-    return along, apart, lines, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt()
+    sides = [(inputs[a], inputs[b]) for a, b in sorted(held)]
+    return along, apart, lines, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt(), sides
 
 
 def _embedded(

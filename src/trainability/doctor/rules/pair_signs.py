@@ -7,6 +7,8 @@ from trainability.doctor.pair_facts import PairForces, Pulls
 FURTHER_APART, MORE_APART = 4.0, 1.01  # standard errors; times as far: the same distance to a reader is no difference
 SURELY_FURTHER, NOT_NEARER = 5.0, 2.0  # the same, in the one direction in which pairs are furthest apart, or nearest
 KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together
+BELONG, BELONG_SHARE = 6.0, 0.02  # standard errors, share of the distance: pairs nearer than their sides are in other pairs
+DO_NOT, NO_NEARER = 2.5, 3.0  # standard errors, of the largest of four views
 _FEW_ALIKE, _MOSTLY = 0.02, 0.5  # shares of the pairs
 _LIES = {
     "concatenated": "n rows apart (row i and row i + n of 2 n)",
@@ -85,6 +87,12 @@ def _of_observed(share: float, by_chance: float) -> Finding:
 
 
 def _seen_of_pairs(pulls: Pulls) -> str:
+    if pulls.z < FURTHER_APART and pulls.further_z < SURELY_FURTHER and pulls.own is not None:
+        return (
+            f"the {pulls.num_pushed} pairs that the loss pushes apart belong together: their inputs are "
+            f"{100 * pulls.own.pushed_share:.0f} % nearer than those of two such pairs; in the {pulls.num_pulled} pulled "
+            "together, they are no nearer than by chance"
+        )
     if pulls.z < FURTHER_APART:
         return (
             f"in one direction of the inputs, the {pulls.num_pulled} pairs that the loss pulls together are further apart "
@@ -101,13 +109,32 @@ def _seen_of_pairs(pulls: Pulls) -> str:
     )
 
 
+def _of_own(pulls: Pulls) -> list[Measurement]:
+    if pulls.own is None:
+        return []
+    pushed, pulled = pulls.own.pushed_z, pulls.own.pulled_z
+    return [
+        Measurement(name="nearer than by chance, pushed apart", value=pushed, unit="standard errors", threshold=BELONG),
+        Measurement(name="nearer than by chance, pulled together", value=pulled, unit="standard errors", threshold=DO_NOT),
+    ]
+
+
+def _is_of_wrong_pairs(pulls: Pulls) -> bool:
+    """Whether pairs belong together that the loss pushes apart, and none of those that it pulls together, in any view."""
+    own = pulls.own
+    if own is None or own.pushed_z < BELONG or own.pushed_share < BELONG_SHARE:
+        return False
+    return own.pulled_z < DO_NOT and own.nearer_z < NO_NEARER and pulls.nearer_z < NOT_NEARER
+
+
 def against_pairs(facts: Facts) -> list[Finding]:
     """A loss of pairs that swaps like and unlike ones."""
     pulls = facts.pulls
     turned = pulls is not None and pulls.further_z >= SURELY_FURTHER and pulls.nearer_z < NOT_NEARER
-    if pulls is None or (pulls.z < FURTHER_APART and not turned):
+    belong = pulls is not None and _is_of_wrong_pairs(pulls)
+    if pulls is None or (pulls.z < FURTHER_APART and not turned and not belong):
         return []
-    if not turned and pulls.apart_pulled < MORE_APART * pulls.apart_pushed:
+    if not turned and not belong and pulls.apart_pulled < MORE_APART * pulls.apart_pushed:
         return []
     return [
         Finding(
@@ -118,6 +145,7 @@ def against_pairs(facts: Facts) -> list[Finding]:
             measurements=(
                 Measurement(name="difference", value=pulls.z, unit="standard errors", threshold=FURTHER_APART),
                 Measurement(name="in one direction", value=pulls.further_z, unit="standard errors", threshold=SURELY_FURTHER),
+                *_of_own(pulls),
                 Measurement(name="distance of the pairs pulled together", value=pulls.apart_pulled),
                 Measurement(name="distance of the pairs pushed apart", value=pulls.apart_pushed),
             ),

@@ -34,8 +34,11 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         from. A warning with code `entropy`: the loss falls as the entropy (`.entropy()`) of every distribution becomes smaller
         whose draws' log-probabilities it asks for. A warning with code `pairs`: the loss pulls together pairs whose inputs are
         further apart than those of the pairs that it pushes apart, by 4 standard errors and 1 %; or by 5 in the direction of
-        the largest difference, and in no direction are they nearer; two outputs are a pair if the loss holds them against each
-        other: it minds another order of the columns of one, and not the same of both. Code `one_output`: adding or subtracting
+        the largest difference, and in no direction are they nearer; or the pairs that it pushes apart are nearer than the sides
+        of two such pairs by 6 standard errors and 2 %, as images, as images without their light, or as strengths of
+        frequencies, and in none of these the pairs that it pulls together are (2.5 standard errors, over 24 pairs or more of
+        either kind), nor nearer than the others in a direction (3 standard errors); two outputs are a pair if the loss holds
+        them against each other: it minds another order of the columns of one, and not the same of both. Code `one_output`: adding or subtracting
         20 at one output unit takes the loss to a billionth, whatever the other outputs are. Code `floorless`: the loss falls by
         20 times its size or more as an output moves by 20 times its own, and by three times that at 40. Code `slopes`: with the
         derivatives that the loss takes (create_graph=True) times 1e3, 4e3 and 1.6e4 it falls with their square. Code
