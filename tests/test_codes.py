@@ -47,6 +47,7 @@ from trainability.doctor.readings import (
     Circular,
     EmptyTerm,
     ExchangedClasses,
+    FilledEnds,
     GivenTwice,
     MisreadEdges,
     NamedValues,
@@ -410,6 +411,12 @@ def paired(further: float, nearer: float = 1.9) -> Evidence:
     """A loss that pulls pairs together which are that surely further apart in one direction."""
     pulls = Pulls(num_pulled=100, num_pushed=100, apart_pulled=1.0, apart_pushed=1.0, z=0.0)
     return fact(pulls=dataclasses.replace(pulls, further_z=further, nearer_z=nearer))
+
+
+def filled_up(**fields: bool) -> Evidence:
+    """Targets of different lengths that end in zeros, which the loss counts."""
+    ends = FilledEnds(target="['mass']", told_by="['mask']", value=0.0, share=0.4, sudden=True, shown=False)
+    return fact(readings=Readings(filled_ends=dataclasses.replace(ends, **fields)))
 
 
 def belonging(pushed: float, pulled: float = 0.0, nearer: float = 0.0) -> Evidence:
@@ -882,6 +889,8 @@ CODES = {
     "clip_dropped.order": (rehearsed(vain_clip=("before", 0.9)), rehearsed(vain_clip=("before", 1.1))),
     "constant_input.class": (fact(one_class_asked=("generator", 2)), fact()),
     "class_imbalance.padding": (fact(padding_asked=("marked", -100, 0.1)), fact(padding_asked=("class", 0, 0.4))),
+    "class_imbalance.padding of values": (filled_up(), filled_up(shown=True)),
+    "class_imbalance.padding of what comes to its end": (filled_up(), filled_up(sudden=False)),
     "shuffled_labels.padded": (fact(padded_apart=0.3), fact()),
     "shuffled_labels.shifted": (labelled_apart(1.9), labelled_apart(1.5)),
     "wrong_sign.backward": (fact(turned_gradients=("trunk.weight",)), fact()),

@@ -300,6 +300,27 @@ class UnknownWords:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FilledEnds:
+    """Targets of different lengths that are filled up with one number, which the loss counts.
+
+    Attributes:
+        target: tensor of the batch, by its place.
+        told_by: the tensor of the batch, a mask or lengths, that tells where the filler stands.
+        value: the number.
+        share: of the targets that are filler.
+        sudden: rows leap to the filler, by three times what they move from one place to the next, or more.
+        shown: the model is shown where rows end, by the mask, by the lengths or by another input.
+    """
+
+    target: str
+    told_by: str
+    value: float
+    share: float
+    sudden: bool
+    shown: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class RareMarks:
     """Marks of 0 and 1 at many places of each example, that a binary cross-entropy is asked for.
 
@@ -564,6 +585,7 @@ class Readings:
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
+        filled_ends: of targets of different lengths, the filler that the loss counts; None where it counts none.
         rare_marks: of targets with many places of one kind, a twentieth of which or fewer are 1; None of any other.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
         one_way: of a model that answers an exchanged pair with the opposite, by how many standard errors the distance of the
@@ -594,6 +616,7 @@ class Readings:
     asked: AskedWords | None = None
     changing: ChangingWords | None = None
     unknown_words: UnknownWords | None = None
+    filled_ends: FilledEnds | None = None
     rare_marks: RareMarks | None = None
     one_way: float | None = None
     twice: GivenTwice | None = None

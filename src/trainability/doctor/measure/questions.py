@@ -30,6 +30,7 @@ from trainability.doctor.measure.drawn_teacher import drawn_teacher
 from trainability.doctor.measure.ends import ends_facts, holds_two_states
 from trainability.doctor.measure.far_marks import far_mark
 from trainability.doctor.measure.filled import filled
+from trainability.doctor.measure.filled_ends import filled_ends
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.given_twice import given_twice
 from trainability.doctor.measure.largest_output import largest_output
@@ -207,6 +208,9 @@ def questions_of_pairs(
         ),
         "scores beside labels": lambda known: {"scores_of_others": scores_of_others(plain, batch, forward, batches)},
         "targets that were filled in": lambda known: {"filled_targets": filled(plain, batch, forward, batches)},
+        "targets that were filled up": lambda known: {
+            "readings": replace(known.readings, filled_ends=filled_ends(plain, batch, forward))
+        },
         "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
         "which target is beside which example": lambda known: pairing_facts(plain, batch, forward, seen, pairing),

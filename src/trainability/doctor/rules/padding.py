@@ -2,6 +2,7 @@
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.readings import FilledEnds
 
 MOSTLY_PADDING = 0.5  # share of the places that the loss counts
 
@@ -29,7 +30,7 @@ def padded_apart(facts: Facts) -> list[Finding]:
 def padding_asked(facts: Facts) -> list[Finding]:
     """Places after a sequence's end that count in the loss."""
     if facts.padding_asked is None:
-        return []
+        return [_of_filled_ends(found)] if (found := facts.readings.filled_ends) is not None else []
     kind, number, share = facts.padding_asked
     is_marked = kind == "marked"
     if not is_marked and share < MOSTLY_PADDING:
@@ -49,3 +50,22 @@ def padding_asked(facts: Facts) -> list[Finding]:
             source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index); the gradient of the loss at each place",
         )
     ]
+
+
+def _of_filled_ends(found: FilledEnds) -> Finding:
+    is_unseen = found.sudden and not found.shown
+    return Finding(
+        rule="class_imbalance",
+        code="class_imbalance.padding",
+        severity="warning" if is_unseen else "hint",
+        seen=f"{100 * found.share:.0f} % of the targets, batch{found.target}, are {found.value:g} behind the ends that "
+        f"batch{found.told_by} tells, and the loss counts those places"
+        + (": nothing goes by the ends, and the model sees none of them" if is_unseen else ""),
+        measurements=(
+            Measurement(name="share of padding", value=found.share, threshold=0.1),
+            Measurement(name="the number", value=found.value),
+        ),
+        cause=f"rows of different lengths are padded with {found.value:g}, and the loss pulls the answers there to it",
+        remedy="leave padding out of the loss: (error * mask).sum() / mask.sum(), with mask 1 at the recorded places",
+        source="own; the gradient of the loss at each target",
+    )
