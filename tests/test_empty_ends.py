@@ -52,6 +52,15 @@ def attended(out: Tensor, states: Tensor, lengths: Tensor, net: Any) -> Tensor:
     return (scores.masked_fill(hidden[:, None], -1e9).softmax(dim=-1) @ out).squeeze(1)
 
 
+def rectified(out: Tensor, states: Tensor, lengths: Tensor, net: Any) -> Tensor:
+    return out[:, -1].relu()
+
+
+def own_bias_where_ended(out: Tensor, states: Tensor, lengths: Tensor, net: Any) -> Tensor:
+    answer = net.asked(out[:, -1])
+    return torch.where((lengths == out.shape[1])[:, None], answer, net.kind(lengths % 3).repeat(1, 4)[:, : answer.shape[1]])
+
+
 def both_ways(out: Tensor, states: Tensor, lengths: Tensor, net: Any) -> Tensor:
     half = out.shape[2] // 2
     return torch.cat([out[:, -1, :half], out[:, 0, half:]], dim=1)
@@ -63,7 +72,8 @@ class Net(nn.Module):
         self.first, self.total = words.pop("batch_first", True), words.pop("total", None)
         self.gate = words.pop("gate", None)
         self.rnn = kind(2, 8, batch_first=self.first, **words)
-        self.take, self.kind, self.asked = take, nn.Embedding(3, 4), nn.LazyLinear(8 * (1 + self.rnn.bidirectional))
+        width = 8 * (1 + self.rnn.bidirectional)
+        self.take, self.kind, self.asked = take, nn.Embedding(3, 4), nn.Linear(width, width)
         self.head = nn.Sequential(nn.Dropout(0.1), nn.LazyLinear(3))
         self(batch(range(3, 11))[0])
 
@@ -95,6 +105,7 @@ def batch(lengths: Any) -> tuple[tuple[Tensor, Tensor], Tensor]:
 
 
 MIXED, EQUAL, HARDLY = range(5, 21), [9] * 16, [9] * 13 + [4, 5, 6]
+HALF = [9] * 8 + list(range(3, 9)) + [4, 5]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +118,9 @@ MIXED, EQUAL, HARDLY = range(5, 21), [9] * 16, [9] * 13 + [4, 5, 6]
         (lambda: Net(batch_first=False), MIXED, True),
         (lambda: Net(take=beside_a_table), MIXED, True),
         (lambda: Net(total=30), MIXED, True),
+        (lambda: Net(take=rectified), MIXED, True),
+        (lambda: Net(total=30, take=rectified), MIXED, True),
+        (lambda: Net(take=own_bias_where_ended), HALF, False),
         (lambda: Net(total=30, gate=torch.zeros(())), MIXED, False),  # a branch that starts closed
         (lambda: Net(gate=torch.zeros(())), MIXED, False),
         (lambda: Net(), EQUAL, False),
@@ -127,6 +141,26 @@ def test_the_last_column_of_packed_sequences(model: Callable[[], nn.Module], len
         F.cross_entropy(net(given[0]), given[1]).backward()
     empty = 16 if net.total else 15
     assert seen.given.empty.found == (("rnn", empty, 16) if told else None)
+
+
+def of_the_longest(answers: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+    kept = lengths == lengths.max()
+    return F.cross_entropy(answers[kept], labels[kept])
+
+
+def of_all(answers: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+    return F.cross_entropy(answers, labels)
+
+
+def weighed(answers: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+    return (F.cross_entropy(answers, labels, reduction="none") * (lengths == lengths.max())).mean()
+
+
+@pytest.mark.parametrize(("loss", "told"), [(of_all, True), (of_the_longest, False), (weighed, False)])
+def test_sequences_that_the_loss_leaves_out_do_not_count(loss: Callable[..., Tensor], told: bool) -> None:
+    net, ((x, lengths), labels) = Net(), batch(HALF)
+    facts = facts_of(net, ((x, lengths), labels), loss_fn=lambda answers, y: loss(answers, y, lengths))
+    assert facts.readings.empty_ends == (("rnn", 8, 16) if told else None)
 
 
 def test_check_is_told() -> None:

@@ -593,8 +593,8 @@ class Readings:
         twice: of a batch with two tensors of a kind, that the step takes one in the place of both; None where it does not.
         drawn_teacher: the class of a network outside the model that makes its targets with PyTorch's initial weights, and how
             many layers it has; None if there is none.
-        empty_ends: a recurrent layer that is given packed sequences, how many of them the answers have zeros of, and how many
-            there are; None where there are none.
+        empty_ends: a recurrent layer that is given packed sequences, how many of them the answers have zeros of, by which the
+            loss has a slope, and how many there are; None where there are none.
         shifted: labels that belong to a neighbouring step; None if there are none.
         slow_average: in a watched loop, `Rehearsal.slow_average`, of a part of the model.
     """

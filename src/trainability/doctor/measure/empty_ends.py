@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -30,20 +31,34 @@ class _Packed:
     width: int
     outputs: Edge
     states: tuple[Edge, ...]
+    has_positive: bool  # every step of every sequence: a ReLU leaves something of each
+
+
+@dataclass(frozen=True)
+class _Empty:
+    """What a module is given, or the answer: of which sequences it has zeros for the outputs of a recurrent layer."""
+
+    packed: _Packed
+    rows: Tensor
+    sizes: tuple[int, int]
+    edge: Edge
 
 
 class EmptyEnds:
     """Looks at recurrent layers that are given packed sequences, and at what is made of their outputs.
 
+    Only rows count by which the loss has a slope: a sequence that has ended may be left out of the loss, or answered otherwise.
+
     Attributes:
         found: the recurrent layer, of how many sequences the rows are zeros that all of the answer is computed from, and of
-            how many sequences; None where there is no such layer, or the answer is computed from anything else of it.
+            how many sequences; None where there is no such layer, or the answer is computed from anything else of it, and as
+            long as no gradient has come back.
     """
 
     def __init__(self) -> None:
         self.found: tuple[str, int, int] | None = None
         self._packed: list[_Packed] = []
-        self._empty: list[tuple[_Packed, int, Edge]] = []
+        self._empty: list[_Empty] = []
 
     def see(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
         """Look at a module that has run."""
@@ -60,12 +75,26 @@ class EmptyEnds:
             for answer in answers:  # a model may return its summary, too
                 self._look(answer)
             recurrent = {edge for each in self._packed for edge in (each.outputs, *each.states)}
-            stops = {edge for *_, edge in self._empty}
             start = [_edge(answer) for answer in answers]
-            if stops and _reached(start, stops, set()) and not _reached(start, recurrent, stops):
-                packed, empty, _ = self._empty[0]
-                self.found = packed.name, empty, packed.rows
+            reached = next((each for each in self._empty if _reached(start, {each.edge}, set())), None)
+            if reached is not None and not _reached(start, recurrent, {each.edge for each in self._empty}):
+                self._ask(reached)
         self.forget()
+
+    def _ask(self, empty: _Empty) -> None:
+        """Wait for the gradient of rows that are zeros."""
+        node, place = empty.edge
+        packed, asked = empty.packed, [empty.rows]  # once: gradients of anything else than the loss may come later
+
+        def came_back(gradients: tuple[Tensor | None, ...]) -> None:
+            gradient = gradients[place]
+            with contextlib.suppress(Exception):  # one fact less
+                if asked and gradient is not None:
+                    counted = int((gradient.detach().reshape(empty.sizes) != 0).any(dim=1)[asked.pop()].sum())
+                    if counted >= _fewest(packed):
+                        self.found = packed.name, counted, packed.rows
+
+        node.register_prehook(came_back)
 
     def forget(self) -> None:
         """Let go of what keeps the graph alive."""
@@ -80,7 +109,8 @@ class EmptyEnds:
         if not bool(data.detach().any()):  # weights of zeros
             return
         kept = tuple(_edge(state) for _, state in tensors(states) if state.grad_fn is not None)
-        self._packed.append(_Packed(name, rows, rows - longest, data.shape[1], _edge(data), kept))
+        has_positive = bool((data.detach() > 0).any(dim=1).all())
+        self._packed.append(_Packed(name, rows, rows - longest, data.shape[1], _edge(data), kept, has_positive))
 
     def _look(self, given: Tensor) -> None:
         if given.grad_fn is None or not statistics.is_readable(given) or len(self._empty) == _MOST_KEPT:
@@ -90,32 +120,36 @@ class EmptyEnds:
             return
         zero = given.detach().reshape(sizes) == 0
         for packed in self._packed:
-            if sizes[0] == packed.rows and (empty := self._empty_rows(given, zero, packed)) >= max(
-                _FEWEST, _SHARE * packed.rows
-            ):
-                self._empty.append((packed, empty, _edge(given)))
+            rows = self._empty_rows(given, zero, packed) if sizes[0] == packed.rows else None
+            if rows is not None and int(rows.sum()) >= _fewest(packed):
+                self._empty.append(_Empty(packed, rows, (sizes[0], sizes[1]), _edge(given)))
                 return
 
-    def _empty_rows(self, given: Tensor, zero: Tensor, packed: _Packed) -> int:
-        """How many sequences have zeros for the outputs of a recurrent layer: all that are short; or all of all, else 0."""
+    def _empty_rows(self, given: Tensor, zero: Tensor, packed: _Packed) -> Tensor | None:
+        """Which sequences have zeros for the outputs of a recurrent layer: all that are short, or all of all; else None."""
         start, whole = _edge(given), zero.all(dim=1)
         recurrent = {edge for each in self._packed for edge in (each.outputs, *each.states)}
         if bool(whole.all()):  # padded to more than the longest of the batch; a gate of zeros may close a branch, too
-            only = call_of(start[0]) in _HANDS_ON and _reached([start], {packed.outputs}, set(), _HANDS_ON)
-            return packed.rows if only else 0
+            through = _HANDS_ON | {"Relu"} if packed.has_positive else _HANDS_ON
+            only = call_of(start[0]) in through and _reached([start], {packed.outputs}, set(), through)
+            return whole if only else None
         empty = whole if int(whole.sum()) == packed.short else zero.sum(dim=1) >= packed.width
         if int(empty.sum()) != packed.short or not bool(empty.any()) or bool(empty.all()):
-            return 0
+            return None
         shared = zero[empty].all(dim=0)
         if bool(zero[~empty][:, shared].all()):  # units that are off for all
-            return 0
+            return None
         if bool(shared.all()):
-            return packed.short if _reached([start], {packed.outputs}, set()) else 0
+            return empty if _reached([start], {packed.outputs}, set()) else None
         # Beside other columns: what comes with the batch, and nothing else of a recurrent layer.
         if call_of(start[0]) != "Cat" or int(shared.sum()) < packed.width:
-            return 0
+            return None
         parts = [edge for edge in start[0].next_functions if _reached([edge], recurrent, set())]
-        return packed.short if len(parts) == 1 else 0
+        return empty if len(parts) == 1 else None
+
+
+def _fewest(packed: _Packed) -> float:
+    return max(_FEWEST, _SHARE * packed.rows)
 
 
 def _edge(tensor: Tensor) -> Edge:

@@ -26,7 +26,8 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
         four or more sequences, of three or more lengths, and show the padding. In a watched loop: masks of
         `torch.nn.MultiheadAttention`, and words that get no gradient, while padding does. Code `packed`: a recurrent
         layer is given packed sequences, and all that the answers have of its outputs is exactly zero for each sequence that is
-        shorter than the longest of the batch, and for no other (or for all of them): for four or more, a quarter of the batch.
+        shorter than the longest of the batch, and for no other (or for all of them): for four or more, a quarter of the batch,
+        by whose zeros the loss has a slope, as it has not where sequences that have ended are left out of it.
         Code `state`: a recurrent layer should run three steps or more, but the gradient of its recurrent weights is exactly
         zero, and that of its other weights is not.
     Why: only at the last step has the state of a recurrent layer seen everything. `output[:, 0]` has seen only the first step,
