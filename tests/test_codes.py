@@ -326,7 +326,7 @@ def unwritten(evaluation: float) -> Evidence:
 
 def labelled_apart(loss: float) -> Evidence:
     """Labels of the next step, and what sixty steps leave of the loss."""
-    found = ShiftedLabels(given="[0]", target="[1]", by=1, told=0.9, own=0.0, places=4000, cost=2.0)
+    found = ShiftedLabels(given="[0]", target="[1]", by=1, sees_earlier=False, told=0.9, own=0.0, places=4000, cost=2.0)
     looks = (Observation(step=0, loss=2.1), Observation(step=60, loss=loss))
     return dataclasses.replace(rehearsed(reference=looks), facts=Facts(readings=Readings(shifted=found)))
 

@@ -41,6 +41,14 @@ def chain() -> Tensor:
     return torch.stack(rows, dim=1)
 
 
+def repeated(lag: int) -> tuple[Tensor, Tensor]:
+    """Tokens of kinds that repeat themselves, but for a tenth, and the kinds."""
+    kinds = torch.randint(0, TAGS, (2 * ROWS, lag), generator=RNG).repeat(1, 24 // lag + 1)[:, :24]
+    drawn = torch.randint(0, TAGS, kinds.shape, generator=RNG)
+    kinds = torch.where(torch.rand(kinds.shape, generator=RNG) < 0.1, drawn, kinds)
+    return kinds + TAGS * torch.randint(0, WORDS // TAGS, kinds.shape, generator=RNG), kinds
+
+
 class Net(nn.Module):
     def __init__(self, classes: int = TAGS, *, kind: str = "forward", channels_first: bool = False) -> None:
         super().__init__()
@@ -85,19 +93,23 @@ PAD = (PADDED == 0).roll(-1, dims=1)
         (lambda: Net(), TOKENS, moved(TOKENS % TAGS, 2), 2),
         (lambda: Net(), NUMBERS, moved(QUADRANTS, 1), 1),
         (lambda: Net(), PADDED, moved(PADDED % TAGS, 1).masked_fill(PAD, -100), 1),
+        (lambda: Net(kind="alone"), TOKENS, moved(TOKENS % TAGS, 1), 1),
         (lambda: Net(kind="alone"), TOKENS, moved(TOKENS % TAGS, -1), -1),
         (lambda: Net(kind="alone"), NUMBERS, moved(QUADRANTS, -1), -1),
     ],
 )
-def test_labels_of_a_step_that_is_not_seen(model: Callable[[], nn.Module], x: Tensor, y: Tensor, by: int) -> None:
+def test_labels_of_a_step_that_is_not_seen(model: Callable[[], Net], x: Tensor, y: Tensor, by: int) -> None:
     told = found(model(), x, y)
     assert told is not None
     assert (told.given, told.target, told.by) == ("[0]", "[1]", by)
+    assert told.sees_earlier is (model().rnn is not None)
     assert told.told > 0.6
     assert told.own < 0.1
 
 
 CHAIN = chain()
+WEEKS, NINES = repeated(7), repeated(9)
+SERIES = (1.5 * torch.randn(2 * ROWS, 7, 4, generator=RNG)).repeat(1, 4, 1) + 0.5 * torch.randn(2 * ROWS, 28, 4, generator=RNG)
 COUNTED = (NUMBERS[..., 0] > 0.7).cumsum(dim=1) % 2
 
 
@@ -113,6 +125,9 @@ COUNTED = (NUMBERS[..., 0] > 0.7).cumsum(dim=1) % 2
         (lambda: Net(), NUMBERS, moved(QUADRANTS, -2)),
         (lambda: Net(kind="both ways"), TOKENS, moved(TOKENS % TAGS, 1)),
         (lambda: Net(), CHAIN, moved(CHAIN % TAGS, 1)),  # the next event's kind, which the last two tell
+        (lambda: Net(), WEEKS[0], moved(WEEKS[1], 1)),  # the next day's kind, which that of a week ago tells
+        (lambda: Net(), NINES[0], moved(NINES[1], 2)),
+        (lambda: Net(), SERIES[..., :3], moved(SERIES[..., :3].argmax(2), 1)),  # which of three series will be largest
         (lambda: Net(), NUMBERS, moved((NUMBERS[..., 0] > 0).long(), 1)),  # whether a number will be large
         (lambda: Net(), NUMBERS[..., :3].cumsum(1), moved((NUMBERS[..., 0] > 0).long(), 1)),
         (lambda: Net(), NUMBERS, COUNTED),
@@ -138,7 +153,7 @@ def test_weights_and_random_numbers_are_left_as_they_were() -> None:
     loss.backward()
 
 
-FOUND = ShiftedLabels(given="[0]", target="[1]", by=1, told=0.9, own=0.0, places=4000, cost=2.0)
+FOUND = ShiftedLabels(given="[0]", target="[1]", by=-1, sees_earlier=False, told=0.9, own=0.0, places=4000, cost=2.0)
 
 
 @pytest.mark.parametrize(
@@ -156,5 +171,17 @@ FOUND = ShiftedLabels(given="[0]", target="[1]", by=1, told=0.9, own=0.0, places
 def test_what_rehearsed_steps_learn_decides(losses: tuple[float, ...], last: int, severity: str | None) -> None:
     looks = tuple(Observation(step=s, loss=x) for s, x in zip((0, last), losses, strict=False))
     evidence = dataclasses.replace(rehearsed(reference=looks), facts=Facts(readings=Readings(shifted=FOUND)))
+    told = {f.code: f.severity for f in diagnose(evidence).findings}
+    assert told.get("shuffled_labels.shifted") == severity
+
+
+@pytest.mark.parametrize(
+    ("by", "sees_earlier", "severity"),
+    [(1, True, "hint"), (1, False, "warning"), (-1, True, "warning"), (-1, False, "warning")],
+)
+def test_what_may_be_a_forecast_is_a_hint(by: int, sees_earlier: bool, severity: str) -> None:
+    looks = tuple(Observation(step=s, loss=x) for s, x in ((0, 2.1), (60, 2.0)))
+    reading = dataclasses.replace(FOUND, by=by, sees_earlier=sees_earlier)
+    evidence = dataclasses.replace(rehearsed(reference=looks), facts=Facts(readings=Readings(shifted=reading)))
     told = {f.code: f.severity for f in diagnose(evidence).findings}
     assert told.get("shuffled_labels.shifted") == severity

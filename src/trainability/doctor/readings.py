@@ -506,6 +506,7 @@ class ShiftedLabels:
         given: place of the sequences in a batch.
         target: place of the labels.
         by: how many steps later the input stands that tells a label; below 0 of an earlier one.
+        sees_earlier: the model sees one of the two steps before a label's own, as a forecast does.
         told: the share of the labels' variance in held-out sequences that it explains.
         own: the share that the input of the label's own step explains.
         places: labels that were compared.
@@ -515,6 +516,7 @@ class ShiftedLabels:
     given: str
     target: str
     by: int
+    sees_earlier: bool
     told: float
     own: float
     places: int

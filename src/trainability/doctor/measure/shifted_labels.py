@@ -27,6 +27,7 @@ _MOST_CLASSES, _MOST_KINDS, _MOST_COLUMNS = 64, 4000, 64
 _SECONDS = 1.0
 _SAME_PLACE = 0.99  # share of the places at which the loss asks for the label that stands there
 _TOLD, _OWN, _TIMES, _TOGETHER = 0.5, 0.15, 4.0, 0.25  # shares of the labels' variance
+_MOST_BACK, _RECALLED = 32, 0.1  # steps before a label's own; share of the labels' variance
 _ITSELF, _NAMED, _ALONE = 0.5, 0.9, 0.8  # of the places; of them again; of what all columns tell
 _SEEN, _UNSEEN = 1e-4, 1e-6  # of the outputs' rms
 
@@ -43,11 +44,15 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Places:
-    """Inputs at and around each place, in the order of SHIFTS, its label, and whether its sequence is used to fit."""
+    """Inputs at and around each place, in the order of SHIFTS, its label, and whether its sequence is used to fit.
+
+    `sequences` are whole batches, with the places that count in each, from the step _REACH on.
+    """
 
     given: list[Tensor]
     labels: Tensor
     is_fitted: Tensor
+    sequences: list[tuple[Tensor, Tensor]]
 
 
 def shifted_labels(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> ShiftedLabels | None:
@@ -62,7 +67,8 @@ def shifted_labels(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> S
     Returns:
         None where the label of a step is told by what the model sees there, where no neighbour tells it that the model does
         not see, where it names that neighbour, as of a language model, or says how large one of its numbers is, as of a
-        forecast; and where it cannot be asked.
+        forecast; where a later step tells it and the model sees earlier ones, one of which tells it too, as in a series that
+        repeats itself; and where it cannot be asked.
     """
     asked = _asked(seen, loss)
     if asked is None:
@@ -81,13 +87,15 @@ def shifted_labels(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> S
     together = explained_together(around, places.labels, places.is_fitted)
     if -1 in sees:
         together = max(together, explained_by_pairs(places.given[1], places.given[2], places.labels, places.is_fitted))
-    if together > _TOGETHER:
+    sees_earlier = any(shift < 0 for shift in sees)
+    if together > _TOGETHER or (SHIFTS[best] > 0 and sees_earlier and _recalled(places) > _RECALLED):
         return None
     frequencies = torch.bincount(places.labels).double() / len(places.labels)
     return ShiftedLabels(
         given=asked.place,
         target=asked.target,
         by=SHIFTS[best],
+        sees_earlier=sees_earlier,
         told=told[best],
         own=own,
         places=len(places.labels),
@@ -174,6 +182,7 @@ def _places(batches: Iterable[Any], asked: _Asked) -> _Places | None:
     given: list[list[Tensor]] = [[] for _ in SHIFTS]
     labels: list[Tensor] = []
     fitted: list[Tensor] = []
+    sequences: list[tuple[Tensor, Tensor]] = []
     began, ignored = time.perf_counter(), asked.ignored.cpu()
     with randomness_restored(), generators_restored(batches):
         for batch in batches:
@@ -190,6 +199,7 @@ def _places(batches: Iterable[Any], asked: _Asked) -> _Places | None:
                 for held, each in zip(given, around, strict=True):
                     held.append(each[kept])
                 labels.append(wanted[kept])
+                sequences.append((x, kept))
                 fitted.append((torch.arange(len(x)) % 2 == 0)[:, None].expand_as(kept)[kept])
             if sum(map(len, labels)) >= _MOST_PLACES or time.perf_counter() - began > _SECONDS:
                 break
@@ -209,7 +219,31 @@ def _places(batches: Iterable[Any], asked: _Asked) -> _Places | None:
     is_fitted = torch.cat(fitted)
     if not bool(is_fitted.any()) or bool(is_fitted.all()):
         return None
-    return _Places(inputs, classes, is_fitted)
+    return _Places(inputs, classes, is_fitted, sequences)
+
+
+def _recalled(places: _Places) -> float:
+    """The largest share of the labels' variance that one input tells from farther back than SHIFTS, up to 32 steps."""
+    longest, most = max(kept.shape[1] for _, kept in places.sequences), 0.0
+    for back in range(_REACH + 1, min(_MOST_BACK + 1, longest + _REACH)):
+        inputs, is_long_enough = list[Tensor](), list[Tensor]()
+        for x, kept in places.sequences:
+            late = kept.clone()
+            late[:, : back - _REACH] = False  # the step that is so far back comes before the first
+            is_long_enough.append(late[kept])
+            rows, steps = late.nonzero(as_tuple=True)
+            inputs.append(x[rows, steps + _REACH - back])
+        chosen = torch.cat(is_long_enough)
+        is_fitted = places.is_fitted[chosen]
+        if min(int(is_fitted.sum()), int((~is_fitted).sum())) < _FEWEST_PLACES // 2:
+            break
+        earlier = torch.cat(inputs)
+        if not earlier.is_floating_point():
+            earlier = earlier.unique(return_inverse=True)[1]
+        most = max(most, explained_together([earlier], places.labels[chosen], is_fitted))
+        if most > _RECALLED:
+            break
+    return most
 
 
 def _names(tokens: Tensor, labels: Tensor) -> bool:

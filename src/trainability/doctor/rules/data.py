@@ -318,8 +318,10 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         have a label for each step; in 400 or more steps the input one or two steps later, or earlier, explains half of the
         labels' variance or more in held-out sequences, and four times what the input of the same step does, which is 15 % at
         most; an exchange of that input leaves the model's answer for the step as it is; all inputs near by that the answer does
-        depend on explain a quarter at most; and 50 rehearsed steps leave four fifths of the loss (a hint if they are fewer).
-        Silent where the label is the later token itself, or a class of one of its numbers. Code `pairs`: the loss wants the two
+        depend on explain a quarter at most; and 50 rehearsed steps leave four fifths of the loss (a hint if they are fewer,
+        and where a later step tells the label and the answer depends on an earlier one, as in a forecast). Silent where the
+        label is the later token itself, or a class of one of its numbers, and where such a forecast has something to go by: a
+        step three to 32 before explains a tenth or more. Code `pairs`: the loss wants the two
         inputs of each example, which are each embedded by itself, nearer to each other, and those of unlike examples further
         apart; own pairs are related no more strongly than shuffled ones, within 3.5 standard deviations; and 50 rehearsed steps
         or more, or in a run all steps of the first pass, do not get clearly below what one score for all pairs costs. A hint

@@ -18,12 +18,14 @@ def shifted(evidence: Evidence) -> list[Finding]:
     if looks and looks[-1].loss <= _LEARNED * _first(looks[0].loss, found.cost):
         return []
     steps = "step" if abs(found.by) == 1 else "steps"
+    may_forecast = found.by > 0 and found.sees_earlier  # as likely as a mistake, and no measurement here tells which
+    is_seen_long = bool(looks) and looks[-1].step >= _FEWEST_STEPS
     which = f"{abs(found.by)} {steps} {'later' if found.by > 0 else 'earlier'}"
     return [
         Finding(
             rule="shuffled_labels",
             code="shuffled_labels.shifted",
-            severity="warning" if looks and looks[-1].step >= _FEWEST_STEPS else "hint",
+            severity="warning" if is_seen_long and not may_forecast else "hint",
             seen=f"batch{found.target} holds a label for each step of batch{found.given}; the input {which} explains "
             f"{100 * found.told:.0f} % of the labels' variance in held-out sequences, that of the label's own step "
             f"{100 * found.own:.0f} %, and the model's answer for a step does not depend on the input {which}",
@@ -34,7 +36,7 @@ def shifted(evidence: Evidence) -> list[Finding]:
             ),
             cause=f"labels are shifted against their inputs by {abs(found.by)}: a mark such as <s> is put in front of only one "
             "of the two, or padding at different ends, or one is cut ([:-1], [1:]) and the other is not"
-            + ("; if what comes next is to be predicted, nothing before it tells what" if found.by > 0 else ""),
+            + ("; or what comes next is to be predicted, and no single step before it tells what" if found.by > 0 else ""),
             remedy="put the same number of fillers in front of inputs and labels (-100 for a label that does not count), and "
             "print one sequence with its labels beside it, as the loader yields them",
             source="own; fitted on half of the sequences, and inputs exchanged step by step",
