@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability import check
-from trainability.doctor import AnswerForm, audit_metric, diagnose
+from trainability.doctor import AnswerForm, Evidence, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.known_answers import SIZE, answers
@@ -274,3 +274,4 @@ def test_a_metric_that_counts_sure_answers_alone(is_right):
 
     audit = audit_metric(sure, form=AnswerForm(output=(8,)))
     assert bool(audit.wrong) is not is_right
+    assert bool(diagnose(Evidence(metric=audit)).findings) is not is_right

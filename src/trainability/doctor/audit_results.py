@@ -383,7 +383,7 @@ class MetricAudit:
         measure: what the metric computes, found out from its answers: "accuracy", "error", "cross_entropy", "mse", "rmse",
             "mae", "r2", or "unknown": then `expected` is what it said itself of the same answers in one batch.
         form: of the outputs and targets that it was asked in.
-        asked_as: how they were brought to the metric: "as they are", "squeezed", "flattened", "with ten classes", "as
+        asked_as: how they were brought to the metric: "as they are", "squeezed", "flattened", "with ten classes", "surer", "as
             probabilities", or "as classes" (the arg-max).
         raises: it raises when it is given them as they are.
     """

@@ -42,7 +42,7 @@ def _metric_word(audit: MetricAudit) -> str | None:
     wrong = audit.wrong
     if not wrong:
         # An input that raises is not the loop's; one with a wrong result may be.
-        return None if audit.raises or audit.asked_as in ("as they are", "with ten classes") else "form"
+        return None if audit.raises or audit.asked_as in ("as they are", "surer", "with ten classes") else "form"
     names = {case.name for case in wrong}
     if any(case.error for case in wrong):
         return "raised"
