@@ -647,6 +647,12 @@ def stuck(settings: Any, **facts: Any) -> Evidence:
     return dataclasses.replace(under(settings, **facts), rehearsal=tried.rehearsal)
 
 
+def added(settings: Any, **facts: Any) -> Evidence:
+    """The same, in a run of 8 micro-batches a step whose loss was thrown far up, and has come back to chance."""
+    losses = [CHANCE, 40 * CHANCE, *(CHANCE for _ in range(60))]
+    return dataclasses.replace(under(settings, **facts), steps=steps(losses, micro_batches=8), num_classes=10)
+
+
 def of_columns(now: float) -> Evidence:
     """A table with columns of one number, and where 60 rehearsed steps take the loss, of a chance of 1."""
     seen = Observation(step=60, loss=now)
@@ -1007,6 +1013,7 @@ CODES = {
     "flat_derivative.residual": (fact(graph=LossGraph(constant_slope=True)), fact(graph=LossGraph())),
     "loss_divided.mean": (stuck(SGD, mean_again=64), stuck(ADAM, mean_again=64)),
     "loss_divided.again": (under(SGD, divided_again=4), under(SGD)),
+    "accumulation.undivided": (added(SGD, undivided=8), added(ADAM, undivided=8)),
     "constant_input.columns": (of_columns(0.8), of_columns(0.4)),
     "constant_input.batch": (
         stuck(SGD, readings=Readings(same_within=SameWithin(place="[1]", examples=256, batches=8))),

@@ -241,6 +241,8 @@ class Facts:
         passed_by: in a watched loop, parameters of another network that the loss depends on and no optimizer holds.
         divided_again: backward passes for each step, where losses and gradients are both divided by it, or losses twice.
         mean_again: terms of a mean, at each of the first steps, that the loss divides by their number once more.
+        undivided: backward passes for each step, two or more, whose losses are means that nothing divides by their number, and
+            whose gradients are added, and reach the optimizer as they are.
         was_stopped: a script was stopped after some steps, by who follows it.
         in_vain: in a script whose own optimizer does not step, none of those that do ever had a gradient.
         refused_label: of a script that failed on it: the loss function, a label that is no class, and the number of outputs.
@@ -455,6 +457,7 @@ class Facts:
     refused_label: tuple[str, int, int] | None = None
     divided_again: int | None = None
     mean_again: int | None = None
+    undivided: int | None = None
     opposed: bool = False
     remade: tuple[int, bool] | None = None
     repeated_steps: tuple[int, int, bool] | None = None

@@ -302,6 +302,7 @@ class Rehearsal:
             any backward pass since the step before, the largest of several optimizers'; None with fewer than two steps.
         divided_again: see `Facts`.
         mean_again: likewise.
+        undivided: likewise.
         stale_holder: of several optimizers, the first parameter, by name, of that one.
         added_in_closure: of the optimizer whose closure adds most often to what its last evaluation left; None where none does.
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
@@ -374,6 +375,7 @@ class Rehearsal:
     added_in_closure: AddedInClosure | None = None
     divided_again: int | None = None
     mean_again: int | None = None
+    undivided: int | None = None
     mixed_gradient: str | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()

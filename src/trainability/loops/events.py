@@ -67,7 +67,7 @@ def listening(listener: Listener) -> Iterator[None]:
         kept, plain, scaler = scaled.pop(id(loss), (None, loss, None))
         divisors: list[Divisors] = []
         if plain is not None:
-            tell(lambda: divisors.append(divisors_of(plain)))
+            tell(lambda: divisors.append(divisors_of(plain, args, kwargs)))
         result = original(tensors, *args, **kwargs)
         if plain is not None and divisors and (kept is None or kept() is loss):
             turned = is_turned(args[0] if args else kwargs.get("grad_tensors"))

@@ -167,6 +167,7 @@ class ScriptWatch:
                 each.of_script["was_stopped"] = True
             each.of_script["divided_again"] = self._pass_scales.found(each.optimizer)
             each.of_script["mean_again"] = self._pass_scales.mean_again(each.optimizer)
+            each.of_script["undivided"] = self._pass_scales.undivided(each.optimizer)
             held = list(parameters_of(each.optimizer)) if each.optimizer is not None else []
             if moved.isdisjoint(map(id, held)) and any(p.grad is not None and bool(p.grad.any()) for p in held):
                 each.steps_of_others = max(self._steps.values(), default=0)

@@ -235,6 +235,7 @@ class Loop:
                     action()
                 for buffer, old in buffers:
                     buffer.copy_(old)
+                self.pass_scales.disturbed()
 
     def _dry_run(self, batch: Any) -> float:
         """The loss of the body with optimizers that stand still; one that computes it in its step steps, and is put back."""
@@ -300,7 +301,7 @@ class Loop:
 
     def _backward(self, original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
         is_asked = self.watching and isinstance(tensors, Tensor) and tensors.numel() == 1
-        divisors = divisors_of(tensors) if is_asked else Divisors()
+        divisors = divisors_of(tensors, args, kwargs) if is_asked else Divisors()
         result = original(tensors, *args, **kwargs)
         if is_asked:
             self.pass_scales.passed(divisors)

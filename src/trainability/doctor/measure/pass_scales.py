@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +32,14 @@ class Divisors:
             or is on another device: to read it would wait for the device.
         of_a_sum: what they divide is a sum, so that the innermost of them makes it a mean.
         again: number of terms by which a mean of them is divided once more; None where it is not.
+        whole: what a mean that nothing divides ends in, "NllLossBackward"; "" of any other loss, and of one whose graph is
+            kept for another pass.
     """
 
     factors: tuple[float, ...] = ()
     of_a_sum: bool = False
     again: int | None = None
+    whole: str = ""
 
     @property
     def is_divided(self) -> bool:
@@ -49,8 +52,15 @@ class Divisors:
         return self.factors[:-1] if self.of_a_sum else self.factors
 
 
-def divisors_of(loss: Tensor) -> Divisors:
-    """Read the end of a loss's graph. To be asked before the backward pass, which frees the numbers."""
+def divisors_of(loss: Tensor, given: tuple = (), named: Mapping[str, Any] | None = None) -> Divisors:
+    """Read the end of a loss's graph. To be asked before the backward pass, which frees the numbers.
+
+    Args:
+        loss: that goes backward.
+        given: what `torch.autograd.backward` is given beside it.
+        named: likewise, by name.
+    """
+    keeps_graph = bool((named or {}).get("retain_graph", given[1] if len(given) > 1 else False))
     node = behind_views(loss.grad_fn) if loss.grad_fn is not None else None
     found: list[float] = []
     while node is not None and name_of(node) in _QUOTIENTS:
@@ -66,7 +76,13 @@ def divisors_of(loss: Tensor) -> Divisors:
     large = [factor for factor in found if factor >= _FEWEST_TERMS]
     terms = _terms_of(node) if large else set()
     again = next((round(factor) for factor in large if factor in terms), None)
-    return Divisors(factors=tuple(found), of_a_sum=node is not None and name_of(node) == "SumBackward", again=again)
+    of_a_sum = node is not None and name_of(node) == "SumBackward"
+    whole = name_of(node) if not keeps_graph and not found and node is not None and _is_mean(node) else ""
+    return Divisors(factors=tuple(found), of_a_sum=of_a_sum, again=again, whole=whole)
+
+
+def _is_mean(node: Any) -> bool:
+    return name_of(node) == "MeanBackward" or getattr(node, "_saved_reduction", None) == _MEAN
 
 
 def _terms_of(node: Any) -> set[float]:
@@ -96,6 +112,25 @@ class PassScales:
         self._passes: dict[int, list[Divisors]] = {}  # by optimizer, since its last step
         self._seen: dict[int, list[int | None]] = {}  # by optimizer, for each step
         self._terms: dict[int, list[int | None]] = {}
+        self._undivided: dict[int, list[int | None]] = {}
+        self._added: dict[
+            int, tuple[Tensor, int, bool]
+        ] = {}  # by optimizer: that gradient, its version, whether passes add to it
+
+    def undivided(self, optimizer: torch.optim.Optimizer | None = None) -> int | None:
+        """Backward passes for each step, whose losses are means that nothing divides, and whose gradients are added.
+
+        Args:
+            optimizer: as for `found`.
+
+        Returns:
+            None where there are fewer than two, and where it is not so at each of the first steps, two at least.
+        """
+        for key, seen in self._undivided.items():
+            is_asked = optimizer is None or key == id(optimizer)
+            if is_asked and len(seen) >= _FEWEST and seen[0] is not None and set(seen) == {seen[0]}:
+                return seen[0]
+        return None
 
     def found(self, optimizer: torch.optim.Optimizer | None = None) -> int | None:
         """Backward passes for each step, where losses and gradients are both divided by that number, or losses twice.
@@ -146,17 +181,34 @@ class PassScales:
                 gauge = min(strided, key=Tensor.numel)
                 self._gauges[id(each)] = gauge, local(gauge.grad).detach().clone()
                 self._passes.setdefault(id(each), []).append(divisors)
+                self._add(id(each), gauge.grad)
+
+    def _add(self, key: int, gradient: Tensor) -> None:
+        """Whether this pass added to what the last one left: the same tensor, written to once in between."""
+        kept, version, adds = self._added.get(key, (gradient, gradient._version - 1, True))
+        is_added = kept is gradient and gradient._version == version + 1
+        self._added[key] = gradient, gradient._version, adds and is_added
+
+    def disturbed(self) -> None:
+        """The program ran for a look in between, and its gradients were written back."""
+        for key, (gradient, _, adds) in self._added.items():
+            is_as_left = torch.equal(local(gradient).detach(), self._gauges[key][1])
+            self._added[key] = gradient, gradient._version, adds and is_as_left
 
     def stepping(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer is about to step."""
         passes, kept = self._passes.pop(id(optimizer), []), self._gauges.pop(id(optimizer), None)
+        adds = self._added.pop(id(optimizer), (None, 0, False))[2]
         if self.is_over or kept is None or kept[0].grad is None:
             return
         number = len(passes)
+        is_whole = number > 1 and adds and len({each.whole for each in passes}) == 1 and passes[0].whole != ""
         times = min((sum(_is(factor, number) for factor in each.of_a_mean) for each in passes), default=0)
-        by = _quotient(kept[1], local(kept[0].grad).detach()) if number > 1 and times else None
+        by = _quotient(kept[1], local(kept[0].grad).detach()) if number > 1 and (times or is_whole) else None
         is_again = by is not None and times + _is(by, number) > 1
         self._seen.setdefault(id(optimizer), []).append(number if is_again else None)
+        is_untouched = is_whole and by is not None and _is(by, 1)
+        self._undivided.setdefault(id(optimizer), []).append(number if is_untouched else None)
         of_terms = passes[0].again if number == 1 else None
         self._terms.setdefault(id(optimizer), []).append(of_terms)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
+from torch.nn import functional as F
 
 from trainability.doctor.measure.nested import leaves, modules, optimizers
 from trainability.doctor.measure.uninterrupted import uninterrupted
@@ -22,14 +23,18 @@ def keep_variables(*functions: Any) -> Callable[[], None]:
 
     Closed-over and global variables and attributes are bound again to what they were bound to, and a dict or list among them
     holds what it held: a hidden state that is carried along, a count of batches. So does an object of one of the program's own
-    classes that holds numbers and small tensors alone, such as running means by which a loss is weighted. Values that are
-    changed in place otherwise are the caller's (see `put_back`). So for the program's own functions that they call by name.
+    classes that holds numbers, small tensors and PyTorch's losses alone, such as running means by which a loss is weighted.
+    Values that are changed in place otherwise are the caller's (see `put_back`). So for the program's own functions that they
+    call by name.
     """
     restore: list[Callable[[], None]] = []
     objects: dict[int, Any] = {}
     for function in [each for given in functions for each in (given, *called_by(given))]:
         while isinstance(function, functools.partial):
             function = function.func
+        if is_own_object(function) and id(function) not in objects:  # that is called, and counts in its attributes
+            objects[id(function)] = function
+            restore.append(_object_state(function))
         owner = getattr(function, "__self__", None)
         function = getattr(function, "__func__", function)
         held = vars(owner) if hasattr(owner, "__dict__") and not isinstance(owner, nn.Module) else {}
@@ -58,7 +63,7 @@ def keep_variables(*functions: Any) -> Callable[[], None]:
 
 
 def _object_state(value: Any) -> Callable[[], None]:
-    """Remember the attributes of an object that holds numbers and small tensors alone; any other is left as it becomes.
+    """Remember the attributes of an object that holds numbers, small tensors and losses alone; any other is left as it becomes.
 
     Half of a state put back is worse than none: an iterator, a queue or an environment moves on.
     """
@@ -83,14 +88,15 @@ def _object_state(value: Any) -> Callable[[], None]:
 
 
 def _is_plain(value: Any, depth: int = 2) -> bool:
-    """Whether a value is a number, a word, a small tensor, or a short list or dict of these."""
+    """Whether a value is a number, a word, a small tensor, a loss of PyTorch's, or a short list or dict of these."""
     if isinstance(value, Tensor):
         is_whole = value.layout == torch.strided and not value.is_quantized and value.is_contiguous()
         return is_whole and not value.requires_grad and not value.is_inference() and value.numel() <= _SMALL
     if type(value) in (dict, list, tuple):
         items = list(value.values()) if isinstance(value, dict) else list(value)
         return depth > 0 and len(items) <= _MOST_ITEMS and all(_is_plain(item, depth - 1) for item in items)
-    return value is None or isinstance(value, bool | int | float | str | torch.device | torch.dtype)
+    is_loss = getattr(value, "__module__", None) == F.__name__ or type(value).__module__ == nn.modules.loss.__name__
+    return value is None or is_loss or isinstance(value, bool | int | float | str | torch.device | torch.dtype)
 
 
 @contextlib.contextmanager

@@ -261,6 +261,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "mixed_gradient": loop.mixed,
         "divided_again": loop.pass_scales.found(),
         "mean_again": loop.pass_scales.mean_again(),
+        "undivided": loop.pass_scales.undivided(),
         "training": loop.training,
         "in_evaluation_mode": tuple(loop.evaluating),
         "notes": tuple(loop.notes),

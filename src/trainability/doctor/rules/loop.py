@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.closure import adds_up
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.undivided import undivided
 
 # Symptoms of a normalisation that does not normalise.
 OF_NO_NORM = (
@@ -265,12 +266,21 @@ def accumulation(evidence: Evidence) -> list[Finding]:
 
     Fires: most steps have the same number of micro-batches, two or more, and at most a quarter of the steps have more. Fewer is
         normal at the end of an epoch. Silent where most steps have one: a second backward pass at some steps is then a separate
-        term (adversarial examples, a penalty every few steps), and micro-batches are not counted.
+        term (adversarial examples, a penalty every few steps), and micro-batches are not counted. Code `undivided`: at each of
+        the first steps, two at least, plain SGD without clipping adds the gradients of two backward passes or more, of losses
+        that are means and are not divided by that number, no more than the gradients are; the first loss is at least seven
+        tenths of what chance costs, where that is known; and the run has not learned, its loss has been twice the first or
+        infinite, and is now above nine tenths of it; before a run, the rehearsal is unstable, and the loss falls along the
+        first followed update at a length that is as many times smaller as there are passes.
     Why: the gradients of such a step sum more terms under the same divisor, so the step is too long. The counts are exact.
-    What fools it: a number of micro-batches that is raised during the run on purpose, and has not been raised for long.
-    Fix: step when (i + 1) % k == 0, with i counted from 0 in every epoch.
+    What fools it: a number of micro-batches that is raised during the run on purpose, and has not been raised for long; for
+        `undivided`, terms of one kind that are meant to be added, each on a pass of its own, at a rate that is too large.
+    Fix: step when (i + 1) % k == 0, with i counted from 0 in every epoch. For `undivided`: (loss / k).backward(), or a k-th of
+        the learning rate.
     Source: own; the log's accumulation took 3 micro-batches where 2 were meant.
     """
+    if found := undivided(evidence):
+        return found
     counts = Counter(s.micro_batches for s in evidence.steps)
     if len(counts) < 2:
         return []
