@@ -338,6 +338,21 @@ class RareMarks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RareLighter:
+    """A loss of yes and no in which an example of the rarer answer counts for less.
+
+    Attributes:
+        label: the rarer one, 0 or 1.
+        share: of the batch's examples, that have it.
+        pull: gradient of the loss at the output of such an example over that of another, for the same error.
+    """
+
+    label: int
+    share: float
+    pull: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class AffineWhole:
     """A model that is an affine function of its input, and trained layers of it that act one behind the other.
 
@@ -588,6 +603,7 @@ class Readings:
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
         filled_ends: of targets of different lengths, the filler that the loss counts; None where it counts none.
+        lighter: of a loss of yes and no, that the rarer answer counts for a quarter or less; None where it does not.
         rare_marks: of targets with many places of one kind, a twentieth of which or fewer are 1; None of any other.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
         one_way: of a model that answers an exchanged pair with the opposite, by how many standard errors the distance of the
@@ -620,6 +636,7 @@ class Readings:
     unknown_words: UnknownWords | None = None
     filled_ends: FilledEnds | None = None
     rare_marks: RareMarks | None = None
+    lighter: RareLighter | None = None
     one_way: float | None = None
     twice: GivenTwice | None = None
     drawn_teacher: tuple[str, int] | None = None

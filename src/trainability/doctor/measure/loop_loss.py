@@ -19,6 +19,7 @@ from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.far_marks import far_mark
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.lighter import rare_lighter
 from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.moved import pairing_facts
 from trainability.doctor.measure.one_sided import wanted_below
@@ -109,6 +110,7 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
                 far_mark=far_mark(model, batch, replay, seen, loss),
             )
         },
+        lambda known: {"readings": replace(known.readings, lighter=rare_lighter(model, batch, replay, seen))},
         lambda known: {"readings": replace(known.readings, on_a_line=is_on_a_line(model, batch, replay, seen))},
         lambda known: pairing_facts(model, batch, replay, seen, pairing, read=() if read is None else read),
         lambda known: _of_tokens(seen, loss) or _of_values(seen, loss),

@@ -34,6 +34,7 @@ from trainability.doctor.measure.filled_ends import filled_ends
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.given_twice import given_twice
 from trainability.doctor.measure.largest_output import largest_output
+from trainability.doctor.measure.lighter import rare_lighter
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.mean_slopes import mean_slopes
@@ -243,6 +244,9 @@ def questions_of_pairs(
         },
         "words all through the data": lambda known: {
             "readings": replace(known.readings, changing=changing_words(seen, batches))
+        },
+        "what an error on the rarer answer costs": lambda known: {
+            "readings": replace(known.readings, lighter=rare_lighter(plain, batch, forward, seen))
         },
         "places that are rarely marked": lambda known: {
             "readings": replace(known.readings, rare_marks=rare_marks(plain, batch, forward, seen, batches))

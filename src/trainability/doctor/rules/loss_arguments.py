@@ -2,6 +2,7 @@
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.readings import RareLighter
 
 _TOLD = {
     "probabilities": "probabilities; it expects their logarithms",
@@ -120,7 +121,7 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
     """Weights of a loss that increase the imbalance that they should remove."""
     function, word = facts.wrong_argument or ("", "")
     if word != "rare_lighter":
-        return []
+        return [_lighter(facts.readings.lighter)] if facts.readings.lighter is not None else []
     binary = function == "binary_cross_entropy_with_logits"
     return [
         Finding(
@@ -137,6 +138,27 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )
     ]
+
+
+def _lighter(found: RareLighter) -> Finding:
+    """A loss of the program's own, which counts an error on the rarer of two labels for less."""
+    right = "weight = alpha * target + (1 - alpha) * (1 - target)"
+    return Finding(
+        rule="class_imbalance",
+        code="class_imbalance.weights",
+        severity="hint",  # costs of a false alarm may be meant
+        seen=f"{100 * found.share:.0f} % of the batch have label {found.label}; in the loss each of them counts for "
+        f"{found.pull:.2g} of what an example with the other label does, for the same error",
+        measurements=(
+            Measurement(name="pull of the rarer label over the other's", value=found.pull, threshold=0.25),
+            Measurement(name="share of the rarer label", value=found.share, threshold=0.25),
+        ),
+        cause="the weights of the two labels are exchanged: the large one is given to the label that is frequent",
+        remedy=f"give the larger weight to label {found.label}: {right}, with alpha "
+        f"{'above' if found.label == 1 else 'below'} 0.5; unless errors on the other label are meant to cost more",
+        source="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, section 3.1 (alpha weighs the label 1); the loss "
+        "was asked with outputs of its own choice",
+    )
 
 
 def smoothed_labels(facts: Facts) -> list[Finding]:

@@ -338,7 +338,9 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         cross-entropy with several targets per example (pixels, tokens, marks), or under a difference with any number of
         targets, all targets of 64 examples or more are the same value. Code `weights`: `pos_weight` is 1/2 or less though at
         most a quarter of the batch's targets are positive (2 or more where three quarters are), or cross-entropy's class
-        weights are larger for the more frequent class in any two classes of which one is three times as frequent. Code
+        weights are larger for the more frequent class in any two classes of which one is three times as frequent; a hint
+        where a loss of 0 and 1, whatever its form, is asked with answers of its own: that of an example with the label that a
+        quarter of the batch or less has moves it, at the same error, by a quarter or less of what another's does. Code
         `padding`: targets hold a negative number where sequences of words are padding, and the gradient of the loss is not zero
         there; a hint where they hold a class that words have too, and half of the places that the loss counts are padding. The
         same code: a tenth of float targets or more are one number behind the ends that a mask (batch, length) or lengths of the
