@@ -120,6 +120,7 @@ class _Gauge:
         with contextlib.suppress(Exception):
             to_what_was_made = self._before is not None and torch.equal(self._before, self._made)
             self._adds = to_what_was_made and self._adds is not False
+            assert parameter.grad is not None
             self._made = _some_of(parameter.grad)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ _FEWEST_ENDS, _MOST_WIDTH = 20, 64
 _FEWEST_GONE_ON, _EXPECTED = 30, 8.0  # states that come again as a first one; ends at which as many would have been expected
 _PENALTY = 1e-3
 _EARLY, _MOST_ALIKE = 0.25, 0.5  # of the marked episodes: far shorter than the longest; of one length
+_BACK = 0.1  # of the different moves, that there are both ways
 _NEAR = 0.1  # of the longest: that is its length, too
 _CLOCK, _STEADY = 0.95, 0.01  # of the rows; how far a clock's step may be from the usual one
 
@@ -29,7 +30,7 @@ def ends_by_state(state: str, after: str, marks: str, batches: Iterable[Any]) ->
     Marks are of ends only if no example begins with the state in which a marked one ends, while others do begin with the states
     in which examples without a mark end: a mark of something else says nothing about what comes next. A state that drifts, as
     the place of a vehicle does, tells a limit of time, too: so the steps from each first state to its mark are counted, and
-    columns that go up by one and the same number, as a clock does, are left out.
+    columns that go up by one and the same number, as a clock does, are left out. States that are come back to tell no time.
 
     Args:
         state: the place of the first state in a batch.
@@ -52,10 +53,19 @@ def ends_by_state(state: str, after: str, marks: str, batches: Iterable[Any]) ->
     goes_on = torch.tensor([row.tobytes() in known for row in second.numpy()])
     usual = float(goes_on[~at].float().mean())
     is_end = not bool(goes_on[at].any()) and usual * int(at.sum()) >= _EXPECTED
-    if int(goes_on[~at].sum()) < _FEWEST_GONE_ON or not is_end or _may_be_limit(first, second, at):
+    if int(goes_on[~at].sum()) < _FEWEST_GONE_ON or not is_end:
+        return None
+    if not _comes_back(first, second, at) and _may_be_limit(first, second, at):
         return None
     telling = ~_clocks(first.double(), second.double())
     return _area(second.double()[:, telling], at) if bool(telling.any()) else None
+
+
+def _comes_back(first: Tensor, second: Tensor, at: Tensor) -> bool:
+    """Whether there are steps back to the state before, as on a board: such states tell no time, and all of them go on."""
+    before, after = ([row.tobytes() for row in x[~at].numpy()] for x in (first, second))
+    moves = {(a, b) for a, b in zip(before, after, strict=True) if a != b}
+    return sum((b, a) in moves for a, b in moves) >= _BACK * len(moves) > 0
 
 
 def _may_be_limit(first: Tensor, second: Tensor, at: Tensor) -> bool:
