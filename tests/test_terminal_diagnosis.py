@@ -138,7 +138,7 @@ def test_a_plateau_is_told_with_how_far_it_may_be_believed() -> None:
     for fields, said in (
         ({"plateau_steps": math.inf}, ("never ends",)),
         ({"plateau_steps": 300.0}, ("about 300 steps",)),
-        ({"plateau_steps": 300.0, **few}, ("at least 300 steps", "2 images", "1,000 classes")),
+        ({"plateau_steps": 300.0, **few}, ("at least 300 steps", "2 examples", "1,000 classes")),
     ):
         probe = dataclasses.replace(evidence.probe, **fields)
         for text in drawn(diagnose(dataclasses.replace(evidence, probe=probe))):
