@@ -518,7 +518,7 @@ def _answer(program: Callable[[Loop], None], rank: int, *, alone_too: bool) -> d
     }
 
 
-def after_the_group(rank: int) -> dict[str, Any]:
+def after_the_group(rank: int, folder: Path) -> dict[str, Any]:
     """The group ends inside the block, and with the first process the store that it holds; the second one trains on."""
     loop = Loop(rank, watched=True)
     model = net()
@@ -531,7 +531,10 @@ def after_the_group(rank: int) -> dict[str, Any]:
             optimizer.zero_grad()
             if i == 2:
                 dist.destroy_process_group()
+                (folder / f"{rank}-left").touch()
                 if rank == 0:
+                    while not (folder / "1-left").exists():  # a store that ends within the other's step is another failure
+                        time.sleep(0.01)
                     os._exit(0)
                 time.sleep(1.0)
     assert loop.monitor is not None
@@ -555,7 +558,7 @@ def main(rank: int, folder: Path) -> None:
         answers[name]["seconds"] = round(time.monotonic() - begun, 2)
         dist.barrier()
     (folder / f"{rank}.json").write_text(json.dumps(answers))
-    (folder / f"{rank}-after.json").write_text(json.dumps(after_the_group(rank)))
+    (folder / f"{rank}-after.json").write_text(json.dumps(after_the_group(rank, folder)))
 
 
 def run_two(script: Path, folder: Path, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
