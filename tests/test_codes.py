@@ -564,6 +564,14 @@ def little_learned(share: float, num: int) -> Evidence:
     )
 
 
+def rehearsed_with_dropout(last: float) -> Evidence:
+    """Outputs that start far from all answers, with dropout of 0.9; a constant answer costs 1."""
+    looks = tuple(Observation(step=step, loss=loss) for step, loss in ((0, 2.0), (30, 1.2), (60, last)))
+    task = Task(kind="regression", loss="mse_loss", target="[1]", chance=1.0, floor=0.0)
+    seen = rehearsed(60, task=task, reference=looks)
+    return dataclasses.replace(seen, facts=Facts(heavy_dropout=("drop",), dropout=0.9))
+
+
 def memorised_script(hits: float, *, passes: float = 10.0, training: float = 0.1, loss: float = 2.0) -> Evidence:
     """What a script's own evaluation pass shows of five classes."""
     seen = HeldOutSeen(
@@ -907,6 +915,7 @@ CODES = {
     "ignored_end.padding": (fact(unread_words="all"), fact()),
     "heavy_dropout.function": (fact(function_dropout=0.95), fact(function_dropout=0.94)),
     "heavy_dropout": (little_learned(0.91, 1000), little_learned(0.89, 1000)),
+    "heavy_dropout of a rehearsal": (rehearsed_with_dropout(0.9), rehearsed_with_dropout(0.89)),
     "heavy_dropout of a long run": (little_learned(0.91, 1000), little_learned(0.91, 999)),
     "heavy_dropout.answers": (fact(dropped_answers=0.4), fact()),
     "heavy_dropout.state": (fact(dropped_state=("drop", 0.5, 10)), fact(dropped_state=("drop", 0.5, 9))),

@@ -36,12 +36,12 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
 
     Fires: a dropout module has a probability of 0.95 or more; an error where it is 1. From 0.8 a hint, or a warning where a run
         of 300 steps or more has not learned and its loss no longer falls, or, of 1,000 or more, is still at nine tenths of what
-        the best constant answer costs; or where a rehearsal of 50 steps leaves nine tenths of the loss. Code `function`: the
-        same of `torch.nn.functional.dropout` as it is called in training, of what is no mask; a hint where the program learns.
-        Code `state`: the whole state of a recurrence goes through the same dropout module at each step, which leaves less than
-        a thousandth of it over a sequence; a hint below 0.5. Code `answers`: in training, at least 2 % of the answers that the
-        loss compares with targets are exactly zero, at places that are drawn anew, and in evaluation none are; a hint where the
-        program learns.
+        the best constant answer costs; or where a rehearsal of 50 steps leaves nine tenths of the loss, or of what that answer
+        costs. Code `function`: the same of `torch.nn.functional.dropout` as it is called in training, of what is no mask; a
+        hint where the program learns. Code `state`: the whole state of a recurrence goes through the same dropout module at
+        each step, which leaves less than a thousandth of it over a sequence; a hint below 0.5. Code `answers`: in training, at
+        least 2 % of the answers that the loss compares with targets are exactly zero, at places that are drawn anew, and in
+        evaluation none are; a hint where the program learns.
     Why: `torch.nn.Dropout(p)` takes the probability of dropping a unit, while other libraries and papers give the probability
         of keeping it: a p of 0.99 that was meant as the latter leaves one unit in a hundred, with ten times the spread in the
         output. `dropout(x, self.training)` takes True for p, which is 1: nothing is left in training, and nothing is dropped in
@@ -71,7 +71,7 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
         learns_little = at is not None and at.loss >= _LITTLE * at.cost
         stays = long and not reading.has_learned(evidence) and (learns_little or not still_falls(evidence))
     else:
-        stays = reading.stands_still(evidence)
+        stays = reading.stands_still(evidence) or _answers_as_a_constant(evidence)
     threshold = HEAVY_DROPOUT if heavy else LARGE_DROPOUT
     learns = by_function and learns_all_the_same(evidence)  # it may be on a side branch
     return [
@@ -89,6 +89,19 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
             layers=() if by_function else facts.heavy_dropout,
         )
     ]
+
+
+def _answers_as_a_constant(evidence: Evidence) -> bool:
+    """Whether 50 rehearsed steps or more leave nine tenths of what the best constant answer costs, or more than it costs.
+
+    Outputs that start far from all answers come to that answer first, which takes a large part of the loss away.
+    """
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not rehearsal.reference:
+        return False
+    cost = rehearsal.constant_loss if rehearsal.task.chance is None else rehearsal.task.chance
+    last = rehearsal.reference[-1]
+    return cost is not None and last.step >= 50 and last.loss >= _LITTLE * cost > 0
 
 
 def _of_answers(share: float | None, learns: bool) -> list[Finding]:
