@@ -212,6 +212,26 @@ def test_targets_of_few_values_are_asked_as_such(metric, right):
 @pytest.mark.parametrize(
     ("metric", "right"),
     [
+        (lambda o, t: (o.round() == t).float().mean(), True),
+        (lambda o, t: (o - t).abs().mean(), True),
+        (lambda o, t: 1 - ((o - t) ** 2).sum() / ((t - t.mean()) ** 2).sum(), True),
+        (lambda o, t: (o.squeeze(1).round() == t).float().mean(), False),  # all against all
+    ],
+)
+def test_whole_numbers_are_asked_as_such_however_many_there_are(metric, right):
+    x, _ = digits()
+    months = torch.arange(len(x)).float()[:, None] % 25
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 1))
+    diagnosis = check(model, batches(x, months), F.mse_loss, metric=metric)
+    assert diagnosis.evidence.metric is not None
+    assert set(diagnosis.evidence.metric.form.levels) <= set(map(float, range(25)))
+    assert len(diagnosis.evidence.metric.form.levels) > 10
+    assert any(f.rule == "metric_wrong" for f in diagnosis.findings) != right
+
+
+@pytest.mark.parametrize(
+    ("metric", "right"),
+    [
         (lambda o, t: (o.squeeze(-1).round() == t).float().mean(), True),
         (lambda o, t: (o.squeeze(-1) - t).abs().mean(), True),
         (lambda o, t: (o.round() == t).float().mean(), False),  # all against all

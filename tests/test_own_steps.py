@@ -56,7 +56,9 @@ PROBABILITIES = LOGITS.softmax(dim=1)
         ("poisson_nll_loss", (PROBABILITIES, PROBABILITIES), {"log_input": False}, None),
         ("cross_entropy", (LOGITS, LOGITS), {}, "negative"),
         ("cross_entropy", (LOGITS, PROBABILITIES), {}, None),
-        ("cross_entropy", (LOGITS, PROBABILITIES), {"label_smoothing": 0.5}, "smoothed"),
+        ("cross_entropy", (LOGITS, PROBABILITIES), {"label_smoothing": 0.9}, "smoothed"),
+        ("cross_entropy", (LOGITS, PROBABILITIES), {"label_smoothing": 1.0}, None),  # asks for undecided answers
+        ("cross_entropy", (LOGITS[:, :2], PROBABILITIES[:, :2]), {"label_smoothing": 0.5}, None),  # leaves three quarters
         ("cross_entropy", (LOGITS, PROBABILITIES), {"label_smoothing": 0.3}, None),
         ("gaussian_nll_loss", (LOGITS, LOGITS, PROBABILITIES), {}, None),
         ("soft_margin_loss", (LOGITS[:, 0], ZEROS), {}, "zeros"),
@@ -526,6 +528,27 @@ def named_square(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
     return F.gaussian_nll_loss(mean, y, sigma_sq)
 
 
+def var_from_std(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    var_of_std = F.softplus(raw)
+    return F.gaussian_nll_loss(mean, y, var_of_std)
+
+
+def covariance(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    Sigma = F.softplus(raw)
+    return F.gaussian_nll_loss(mean, y, Sigma)
+
+
+def multiplied(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    std = F.softplus(raw)
+    std = std * std
+    return F.gaussian_nll_loss(mean, y, std)
+
+
+def ones(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+    sigma = torch.ones_like(mean)
+    return F.gaussian_nll_loss(mean, y, sigma)
+
+
 def deviation(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
     std = F.softplus(raw)
     return nn.GaussianNLLLoss()(mean, y, std)
@@ -543,6 +566,10 @@ def of_log_deviation(mean: Tensor, raw: Tensor, y: Tensor) -> Tensor:
         (of_log_variance, False),
         (of_doubled_logarithm, False),
         (named_square, False),
+        (var_from_std, False),
+        (covariance, False),
+        (multiplied, False),
+        (ones, False),
         (deviation, True),
         (of_log_deviation, True),
     ],

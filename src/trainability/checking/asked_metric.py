@@ -55,13 +55,14 @@ def asked_metric(
 
 
 def _levels(first: Any) -> tuple[float, ...]:
-    """The numbers that the targets of a batch of pairs take, where these are few; else ()."""
+    """The numbers that the targets of a batch of pairs take, where these are few or whole; else ()."""
     target = first[1] if isinstance(first, tuple | list) and len(first) == 2 else None
     if not isinstance(target, Tensor) or target.is_complex():
         return ()
     levels = target.detach().double().unique()
     most = min(_MOST_LEVELS, target.numel() / 4) if target.is_floating_point() else _MOST_LEVELS
-    return tuple(levels.tolist()) if 2 <= len(levels) <= most else ()
+    are_whole = bool((levels == levels.round()).all())  # answers may be rounded before they are compared
+    return tuple(levels.tolist()) if len(levels) >= 2 and (are_whole or len(levels) <= most) else ()
 
 
 def _own_answer(setup: Setup, first: Any) -> Any:

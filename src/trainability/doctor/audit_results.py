@@ -344,7 +344,7 @@ class AnswerForm:
         target: shape of one example's target.
         float_target: whether targets are floating-point.
         probabilities: whether outputs lie in [0, 1].
-        levels: of a regression, the numbers that targets take, if these are few, such as -1 and 1; else ().
+        levels: of a regression, the numbers that targets take, if these are few, such as -1 and 1, or whole; else ().
     """
 
     kind: str = "classification"

@@ -260,9 +260,9 @@ class Facts:
         distilled: the same before a divergence from soft targets that is the whole loss, and the mean divergence.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
-            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, labels that are the "blank" of
-            CTC, label smoothing of a half or more ("smoothed"), a standard "deviation" for a variance, weights by which what is
-            rare counts less ("rare_lighter"); None if there is none.
+            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, labels that are the "blank" of CTC,
+            label smoothing that leaves half of the target ("smoothed"), a standard "deviation" for a variance, weights by which
+            what is rare counts less ("rare_lighter"); None if there is none.
         weighs_examples: whether cross-entropy weights classes, or returns a loss per example (reduction="none").
         flat_function: the last function of what is trained whose slope is zero wherever it has one: "round() in Net.forward".
         cut_by: where no gradient can come to any weight, the function at which the path to the loss ends: "> in the loss".

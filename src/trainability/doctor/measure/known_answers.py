@@ -102,7 +102,7 @@ def _values(form: AnswerForm, right: Tensor) -> tuple[Tensor, Tensor]:
     if form.levels:  # a metric may compare signs, or round
         place = torch.arange(SIZE * math.prod(places)).reshape(SIZE, *places)
         levels = torch.tensor(form.levels)
-        target, other = levels[place % len(levels)], levels[(place + 1) % len(levels)]
+        target, other = levels[place % len(levels)], levels[(place + len(levels) // 2) % len(levels)]
         return torch.where(_wide(right, places), target, other), target.reshape(SIZE, *shape)
     generator = torch.Generator().manual_seed(0)
     target = 3.0 + 2.0 * torch.randn(SIZE, *places, generator=generator)

@@ -19,8 +19,9 @@ _FEWEST_TARGETS = 16  # for each class
 _LIGHTER = 2.0  # times: a weight for what is rare, or against it
 _RARE = 0.25  # from one half
 _UNEVEN = 3.0  # times as frequent: above what chance makes of 16 of each
-_SMOOTHED = 0.5  # of the target, that label smoothing spreads over all classes
-_DEVIATION = re.compile(r"(?<![a-z])(std|stdev|std_?dev|sigma|sd)s?(?![a-z0-9])(?!_(?:2|sq|squared))", re.IGNORECASE)
+_LEFT = 0.5  # of the target, for the true class, of what label smoothing leaves
+_DEVIATION = re.compile(r"(?<![a-z])(std|stdev|std_?dev|sigma|sd)s?(?![a-z0-9])(?!_2)", re.IGNORECASE)
+_SQUARE = re.compile(r"var|sq|(?<![a-zA-Z])Sigma")  # a capital Sigma is a covariance
 _MOST_FRAMES = 12
 _LIBRARIES = frozenset({"torch", "trainability"})
 _SUMS_TO_ONE = 0.1  # the logarithm of a sum of probabilities, at most; bfloat16 and label smoothing stay far below
@@ -38,10 +39,10 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
         Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities in
         their place as target), "over_steps", "over_examples" or "elsewhere" (log-probabilities that sum to 1 along another
         dimension than the classes, or along none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and
-        1), "smoothed" (label smoothing of a half or more), "deviation" (a standard deviation for a variance, by the names that
-        the program has for it), "rare_lighter" (weights that make what is rare in the batch count for less than what is
-        frequent), "below_zero" (rates below zero), "blank" (labels that are the blank); None where all is as it should be, or
-        the loss is none that is known here.
+        1), "smoothed" (label smoothing that leaves the true class half of the target or less), "deviation" (a standard
+        deviation for a variance, by the names that the program has for it), "rare_lighter" (weights that make what is rare in
+        the batch count for less than what is frequent), "below_zero" (rates below zero), "blank" (labels that are the blank);
+        None where all is as it should be, or the loss is none that is known here.
     """
     check = _CHECKS.get(name)
     if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 for a in args[:2]):
@@ -107,21 +108,37 @@ def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:
     if target.is_floating_point() and float(target.min()) < -_ZERO:
         return "negative"
     smoothing = kwargs.get("label_smoothing", args[7] if len(args) > 7 else 0.0)
-    return "smoothed" if smoothing >= _SMOOTHED else _class_weights(args, kwargs)
+    # At 1, labels do not count: a term that asks for undecided answers, as of outliers, or of a domain that is not to be told.
+    classes = args[0].shape[1 if args[0].dim() > 1 else 0]
+    if smoothing < 1 and 1 - smoothing + smoothing / classes <= _LEFT:
+        return "smoothed"
+    return _class_weights(args, kwargs)
 
 
 def _variance(args: tuple, kwargs: dict[str, Any]) -> str | None:
-    """The Gaussian loss takes a variance: not what the program calls std or sigma, nor exp() of their logarithm."""
+    """The Gaussian loss takes a variance: not what the program calls std or sigma, nor exp() of their logarithm.
+
+    A square is one by whatever name, and so are numbers that are all 1.
+    """
     given = kwargs.get("var", args[2] if len(args) > 2 else None)
-    if not isinstance(given, Tensor):
+    if not isinstance(given, Tensor) or _is_square(given) or bool((given.detach() == 1).all()):
         return None
     is_exponential = name_of(given.grad_fn) == "ExpBackward"
     logarithm = next(iter(parents_of(given.grad_fn)), None) if is_exponential else None
     for name, value in _variables():
         is_it = value is given or (logarithm is not None and value.grad_fn is logarithm)
-        if is_it and _DEVIATION.search(name.replace("log", "_")):
+        if is_it and _DEVIATION.search(name.replace("log", "_")) and not _SQUARE.search(name):
             return "deviation"
     return None
+
+
+def _is_square(given: Tensor) -> bool:
+    """Whether a tensor is computed as x ** 2 or x * x."""
+    if given.grad_fn is None:
+        return False
+    name, parents = name_of(given.grad_fn), parents_of(given.grad_fn)
+    power = getattr(given.grad_fn, "_saved_exponent", None) if name == "PowBackward" else None
+    return power == 2 or (name == "MulBackward" and len(parents) == 2 and parents[0] is parents[1])
 
 
 def _variables() -> Iterator[tuple[str, Tensor]]:

@@ -61,7 +61,7 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
         code under SGD, where the loss is a divergence from soft targets at a temperature, multiplied by at most a tenth of the
         temperature's square, the outputs differ by less than 0.1, and 100 steps of a run, or a rehearsal in which each update
         could be a thousand times as long, reduced it by less than 5 %. A warning with code `smoothing`: cross-entropy is given
-        label_smoothing of 0.5 or more.
+        label_smoothing that leaves half of the target or less to the true class; not at 1, where labels do not count.
     Why: both losses are computed: the floor from the range of the outputs, the constant's cost from the targets. The function
         is read off the graph of the backward pass, and the loss is recognised by computing it.
     What fools it: targets that a bounded output should clip.
