@@ -43,6 +43,13 @@ def all_in_one(model: Any, batch: Any) -> Tensor:
     return F.binary_cross_entropy(made[:, :2], batch[1]) + F.huber_loss(made[torch.arange(64), 2:], SIZES)
 
 
+def one_distance(sizes: Tensor) -> Any:
+    def step(model: Any, batch: Any) -> Tensor:
+        return F.mse_loss(model(batch[0]), torch.cat([batch[1], sizes], dim=1))
+
+    return step
+
+
 def itself(x: Tensor) -> Tensor:
     return x
 
@@ -51,6 +58,12 @@ CASES: dict[str, tuple[nn.Module, Any, str | None]] = {
     "sigmoid, everywhere": (Boxes(itself, itself), all_in_one, "sigmoid"),
     "tanh": (Boxes(torch.tanh, torch.tanh), loss(F.huber_loss, 3 * SIZES), "tanh"),
     "relu": (Boxes(torch.relu, torch.relu), loss(F.smooth_l1_loss), "relu"),
+    "one distance for all": (Boxes(torch.sigmoid, torch.sigmoid), one_distance(SIZES.abs() - SIZES.abs().quantile(0.4)), "sigmoid"),
+    "one distance, nearly all in range": (
+        Boxes(torch.sigmoid, torch.sigmoid),
+        one_distance((SIZES.abs() - SIZES.abs().quantile(0.1)).clamp(max=1)),
+        None,
+    ),
     "sigmoid of places alone": (Boxes(torch.sigmoid, itself), loss(), None),
     "nearly all in range": (Boxes(torch.tanh, torch.tanh), loss(sizes=SIZES * 0.5), None),
     "exponential": (Boxes(torch.exp, torch.exp), loss(sizes=SIZES.exp()), None),

@@ -20,7 +20,8 @@ _RANGES = {
     "Tanh": ("tanh", -1.0, 1.0),
 }
 _SAME = (*SAME_VALUES, "Cat", "Stack", "Split", "Unbind", "Gather")
-_LEAST = 0.25  # share of a term's targets
+_LEAST = 0.25  # share of a term's targets, or of those in one of its columns
+_FEWEST_ROWS = 16
 
 
 def bounded_term(nodes: Iterable[Any]) -> tuple[str, str, float] | None:
@@ -30,8 +31,8 @@ def bounded_term(nodes: Iterable[Any]) -> tuple[str, str, float] | None:
         nodes: of the loss, before the backward pass.
 
     Returns:
-        The loss function, what bounds the outputs, and the share of the targets out of range, a quarter or more; None if there
-        is none, or the graph was freed.
+        The loss function, what bounds the outputs, and the share of the targets out of range, of all or in the column with the
+        most, a quarter or more; None if there is none, or the graph was freed.
     """
     for node in nodes:
         if call_of(node) not in _DISTANCES:
@@ -60,4 +61,8 @@ def _range_of(node: Any) -> tuple[str, float, float] | None:
 
 
 def _outside(target: Tensor, low: float, high: float) -> float:
-    return float(((target < low) | (target > high)).float().mean()) if target.numel() else 0.0
+    """The share of values out of range; of a table, in the column where it is largest."""
+    out = ((target < low) | (target > high)).float()
+    if out.dim() == 2 and len(out) >= _FEWEST_ROWS and out.shape[1]:
+        return float(out.mean(dim=0).max())
+    return float(out.mean()) if out.numel() else 0.0

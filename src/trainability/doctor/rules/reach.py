@@ -39,24 +39,24 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         on the other side. Code `generated`, a warning, in a check with `step`: one model is given both data and what another
         makes, which ends in a sigmoid, tanh, ReLU, softplus or exponential, and 5 % or more of the data's values are outside
         its range by more than a tenth of its half, or of their spread. Also a warning where one term of the loss, a distance of
-        PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or more of which are
-        outside its range. Code `log_scale`, a warning: two exponentials, of multiples with positive factors, are taken of one
-        result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a warning: for pairs, exchanged in 32 or
-        more examples, answers are opposite about one number to 1e-4, also at other weights, and of two labels the mean
-        distances of the pairs' inputs are four standard errors apart. Code `normalised`, a warning: the outputs come from a
-        layer normalisation over all numbers of an answer, and a fifth or more of the targets' variance is left when each is
-        normalised in the same way, scaled and shifted as fits best. Code `through_zero`, a warning: no parameter is a bias or
-        belongs to a normalisation, twice an input of at most eight columns has twice the answer, to 1e-4, and for 50 or more
-        pairs of examples in one direction from zero, one 1.5 times as far or more, a fifth or more of the targets' square is
-        what no function leaves that grows in proportion, and three times what nearest examples differ by. Code `circular`, a
-        warning: the loss is a square of what the targets are moved by, or far away in proportion to it; a column of them has
-        more than 30 values, at least 4 % in each fifth of its range; of 300 or more examples, at most 15 % of the nearest by
-        their inputs are farther than a quarter of the way around, by ranks; and from inputs of the largest targets to the
-        nearest of the smallest it is 0.35 or less of what it is half of the way around, and at most three times as far as
-        between others that follow each other; over two twentieths of the targets there, it is 0.35 or more of what it is
-        elsewhere, as inputs that fade out come to rest; and a ridge regression on the inputs and 200 random ReLUs of them,
-        fitted to the other half, misses a tenth or more of the targets in the outermost twentieths by more than a quarter of
-        the range. Codes: the activation, `relu`, `sigmoid`, `softmax`, `softplus` or `tanh`.
+        PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or more of which, or of
+        those in one of their columns, are outside its range. Code `log_scale`, a warning: two exponentials, of multiples with
+        positive factors, are taken of one result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a
+        warning: for pairs, exchanged in 32 or more examples, answers are opposite about one number to 1e-4, also at other
+        weights, and of two labels the mean distances of the pairs' inputs are four standard errors apart. Code `normalised`, a
+        warning: the outputs come from a layer normalisation over all numbers of an answer, and a fifth or more of the targets'
+        variance is left when each is normalised in the same way, scaled and shifted as fits best. Code `through_zero`, a
+        warning: no parameter is a bias or belongs to a normalisation, twice an input of at most eight columns has twice the
+        answer, to 1e-4, and for 50 or more pairs of examples in one direction from zero, one 1.5 times as far or more, a fifth
+        or more of the targets' square is what no function leaves that grows in proportion, and three times what nearest
+        examples differ by. Code `circular`, a warning: the loss is a square of what the targets are moved by, or far away in
+        proportion to it; a column of them has more than 30 values, at least 4 % in each fifth of its range; of 300 or more
+        examples, at most 15 % of the nearest by their inputs are farther than a quarter of the way around, by ranks; and from
+        inputs of the largest targets to the nearest of the smallest it is 0.35 or less of what it is half of the way around,
+        and at most three times as far as between others that follow each other; over two twentieths of the targets there, it is
+        0.35 or more of what it is elsewhere, as inputs that fade out come to rest; and a ridge regression on the inputs and 200
+        random ReLUs of them, fitted to the other half, misses a tenth or more of the targets in the outermost twentieths by
+        more than a quarter of the range. Codes: the activation, `relu`, `sigmoid`, `softmax`, `softplus` or `tanh`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside. Of `circular`, a saw of many teeth.
