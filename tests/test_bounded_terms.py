@@ -58,7 +58,7 @@ CASES: dict[str, tuple[nn.Module, Any, str | None]] = {
     "sigmoid, everywhere": (Boxes(itself, itself), all_in_one, "sigmoid"),
     "tanh": (Boxes(torch.tanh, torch.tanh), loss(F.huber_loss, 3 * SIZES), "tanh"),
     "relu": (Boxes(torch.relu, torch.relu), loss(F.smooth_l1_loss), "relu"),
-    "one distance for all": (Boxes(torch.sigmoid, torch.sigmoid), one_distance(SIZES.abs() - SIZES.abs().quantile(0.4)), "sigmoid"),
+    "one distance for all": (Boxes(torch.sigmoid, torch.sigmoid), one_distance(SIZES.abs() - 0.5), "sigmoid"),
     "one distance, nearly all in range": (
         Boxes(torch.sigmoid, torch.sigmoid),
         one_distance((SIZES.abs() - SIZES.abs().quantile(0.1)).clamp(max=1)),
