@@ -149,6 +149,22 @@ def test_a_contrast_without_positives_pulls_nothing() -> None:
     assert (found.num_pulled, found.num_pushed) == (0, 24 * 23 // 2)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_nearest_of_each_example_is_not_itself(masked: bool) -> None:
+    places = torch.randn(len(X), 2, generator=torch.Generator().manual_seed(0))
+    itself = torch.eye(len(X), dtype=torch.bool)
+
+    def step(model: Any, batch: Any) -> Tensor:
+        apart, alike = torch.cdist(batch[1], batch[1]), cosines(model(batch[0])) / 0.2
+        if masked:
+            apart, alike = apart.masked_fill(itself, torch.inf), alike.masked_fill(itself, -torch.inf)
+        return F.cross_entropy(alike, apart.argmin(dim=1))
+
+    found = facts_of(net(), (X, places), training_step=step)
+    codes = [f.code for f in diagnose(Evidence(facts=found)).findings if f.severity != "hint"]
+    assert codes == ([] if masked else ["wrong_sign.no_positives"])
+
+
 @pytest.mark.parametrize("shift", [0, 1])
 def test_views_are_held_against_their_own_twin(shift: int) -> None:
     def step(model: Any, batch: Any) -> Tensor:
@@ -428,6 +444,10 @@ def forces(pulled: int, pushed: int, **shares: Any) -> Evidence:
     return fact(pair_forces=PairForces(num_examples=24, num_pulled=pulled, num_pushed=pushed, num_alike=60, **shares))
 
 
+def by_targets(pulled: int, pushed: int) -> Evidence:
+    return fact(pair_forces=PairForces(num_examples=24, num_pulled=pulled, num_pushed=pushed), unpaired=True)
+
+
 def held(**fields: Any) -> Evidence:
     row = Misaligned(given="[0]", target="[1]", num_wrong=12, num_asked=12, row=3, made=4, held=3)
     return fact(misaligned=row, **fields)
@@ -467,6 +487,14 @@ def followed(lowest: float, after: float) -> Evidence:
         (forces(30, 30, alike_pulled=1.0, alike_pushed=0.0), []),
         (forces(0, 276, alike_pushed=0.2), ["wrong_sign.no_positives"]),
         (forces(0, 23, alike_pushed=0.2), []),
+        (
+            fact(pair_forces=PairForces(num_examples=24, num_pulled=0, num_pushed=276), unpaired=True),
+            ["wrong_sign.no_positives"],
+        ),
+        (
+            fact(pair_forces=PairForces(num_examples=24, num_pulled=1, num_pushed=275), unpaired=True),
+            ["target_broadcast.unpaired"],
+        ),
         (forces(24, 300, strangers=24), ["wrong_sign.views"]),
         (forces(0, 24, num_blocks=2), ["wrong_sign.no_positives"]),
         (forces(24, 300, strangers=5), []),

@@ -9,6 +9,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.affine import missing_activation
 from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
 from trainability.doctor.rules.all_pairs import all_apart, inside, outer
+from trainability.doctor.rules.pair_signs import is_own_positive
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.unrelated import is_related
 
@@ -66,7 +67,7 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     if facts.broadcast_shape is None:
         if facts.summed_first is not None:
             return [_summed(facts.summed_first)]
-        if facts.unpaired and (evidence.relation is None or is_related(evidence.relation)):
+        if facts.unpaired and (evidence.relation is None or is_related(evidence.relation)) and not is_own_positive(facts):
             return [_unpaired()]  # noise has no target of its own: a distance of two distributions is meant
         if facts.one_target is not None:
             return [_one_for_all(*facts.one_target)]

@@ -173,7 +173,32 @@ def against_labels(facts: Facts) -> list[Finding]:
     )
     views = forces.num_blocks > 1 and forces.num_pushed >= few
     alone = not forces.num_pulled and (views or (forces.num_pushed >= forces.num_examples and bool(forces.alike_pushed)))
-    return [_of_labels(forces, exchanged=exchanged)] if exchanged or alone else []
+    if exchanged or alone:
+        return [_of_labels(forces, exchanged=exchanged)]
+    return [_of_itself(forces)] if is_own_positive(facts) else []
+
+
+def is_own_positive(facts: Facts) -> bool:
+    """Whether targets select what a loss pulls together, and each example is nearest to itself: all pairs are pushed apart."""
+    forces = facts.pair_forces
+    return facts.unpaired and forces is not None and not forces.num_pulled and forces.num_pushed >= forces.num_examples
+
+
+def _of_itself(forces: PairForces) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.no_positives",
+        severity="warning",
+        seen=f"the loss pushes {forces.num_pushed} pairs apart and pulls none together, whichever example has which target",
+        measurements=(
+            Measurement(name="pairs pulled together", value=float(forces.num_pulled), threshold=0.0),
+            Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
+        ),
+        cause="the positive of each example is the example itself: it is nearest to itself, and its own score is the largest",
+        remedy="leave each example itself out: distances.fill_diagonal_(float('inf')) before its positive is chosen, and "
+        "float('-inf') on the diagonal of the similarities",
+        source="own; read off the gradient at outputs with equal angles between them",
+    )
 
 
 def _of_views(forces: PairForces) -> Finding:
