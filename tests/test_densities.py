@@ -61,6 +61,41 @@ def test_a_log_likelihood_with_the_volume_of_the_other_direction(base: str, fixe
     assert found.code == "wrong_sign.volume"
 
 
+class Masked(nn.Module):
+    """Couplings by masks, with a fixed scale before them; returns log-likelihoods, or points and volumes."""
+
+    def __init__(self, *, alternates: bool, whole: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        mask = torch.tensor([1.0, 0.0, 1.0, 0.0])
+        self.masks = [1 - mask if alternates and k % 2 else mask for k in range(4)]
+        self.steps, self.whole = nn.ModuleList(net(8) for _ in self.masks), whole
+
+    def forward(self, x: Tensor) -> Any:
+        x, volume = 0.5 * x, x.new_zeros(len(x))
+        for mask, step in zip(self.masks, self.steps, strict=True):
+            size, shift = ((1 - mask) * part for part in step(mask * x).chunk(2, dim=1))
+            x, volume = x * size.exp() + shift, volume + size.sum(dim=1)
+        return LIKELIHOOD.log_prob(x).sum(dim=1) + volume if self.whole else (x, volume)
+
+
+def of_points(model: Any, batch: Any) -> Tensor:
+    z, volume = model(batch)
+    return (0.5 * z.square().sum(dim=1) - volume).mean()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("alternates", [True, False])
+def test_couplings_that_all_keep_the_same_half(alternates: bool, whole: bool) -> None:
+    step = (lambda model, batch: -model(batch).mean()) if whole else of_points
+    facts = facts_of(Masked(alternates=alternates, whole=whole), X, training_step=step)
+    assert facts.kept_by_flow == (None if alternates else (2, 4))
+    assert not facts.volume_turned
+    assert [f.code for f in diagnose(fact(kept_by_flow=facts.kept_by_flow)).findings] == (
+        [] if alternates else ["capped_loss.kept"]
+    )
+
+
 def net(outputs: int = 4) -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, outputs))
@@ -104,3 +139,4 @@ def test_other_squares_are_no_likelihoods(name: str) -> None:
     facts = facts_of(model(), X, training_step=step)
     assert not any("flow" in note for note in facts.notes)
     assert not facts.volume_turned
+    assert facts.kept_by_flow is None

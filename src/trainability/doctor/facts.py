@@ -166,6 +166,8 @@ class Facts:
         volume_against: whether a likelihood by change of variables is computed with the wrong sign of the volume's logarithm.
         volume_missing: whether it is in all but the numbers that are counted, which are not that logarithm.
         volume_turned: whether it is in all but the sign of that logarithm, which the loss computes out of the caller's sight.
+        kept_by_flow: of such a likelihood, how many numbers of a point no weight transforms, and of how many; None where it
+            transforms all, or none, or the loss is no likelihood.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         sure_of_wrong: losses of answers that are sure and wrong and of undecided ones, where the loss falls from these to those
             and sure answers cost next to nothing, right or wrong.
@@ -401,6 +403,7 @@ class Facts:
     volume_against: bool = False
     volume_missing: bool = False
     volume_turned: bool = False
+    kept_by_flow: tuple[int, int] | None = None
     prefers_wrong: tuple[float, float] | None = None
     sure_of_wrong: tuple[float, float] | None = None
     one_output: int | None = None

@@ -1,8 +1,10 @@
-"""Likelihoods by change of variables, asked example by example: which sign the logarithm of the volume has in them."""
+"""Likelihoods by change of variables, asked example by example: the sign of the volume, and what is not transformed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from trainability.doctor.measure.volumes import moved
 _ROWS, _FEWEST, _MOST_DIMENSIONS = 6, 8, 32
 _MOST_CANDIDATES = 2  # tensors of the batch
 _SAME, _TELLING = 1e-3, 1e-2  # error, and spread, of a logarithm
+_EQUAL = 1e-5  # of a number that no weight changes
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -35,8 +38,25 @@ class _Squared(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def volume_turned(model: nn.Module, batch: Any, forward: Forward) -> bool:
-    """Whether a loss is minus a normal log-density by change of variables, but for the sign of the volume.
+@dataclass(frozen=True)
+class _Look:
+    """At one example.
+
+    Attributes:
+        scale: how often half the squared length of the point made is in the loss.
+        rest: of the loss.
+        true: the logarithm of the volume, of the point made by the point given.
+        kept: numbers of the point made, each a multiple of one number of the point given: their places, and the multiples.
+    """
+
+    scale: float
+    rest: float
+    true: float
+    kept: dict[tuple[int, int], float]
+
+
+def of_densities(model: nn.Module, batch: Any, forward: Forward) -> dict[str, Any]:
+    """Fields of `Facts` about a loss that is minus a normal log-density by change of variables.
 
     Args:
         model: runs as it is; its weights are moved and put back, as many flows are the identity at their start.
@@ -44,37 +64,52 @@ def volume_turned(model: nn.Module, batch: Any, forward: Forward) -> bool:
         forward: of (model, batch), the loss.
 
     Returns:
-        True where, for each example alone, the loss is a multiple of half the squared length of some point of as many numbers
-        as a tensor of the batch has for the example, *plus* the logarithm of the determinant of the point's Jacobian by that
-        tensor, times the same, and a constant; to 1e-3.
+        `volume_turned`: whether, for each example alone, the loss is a multiple of half the squared length of some point of as
+        many numbers as a tensor of the batch has for the example, *plus* the logarithm of the determinant of the point's
+        Jacobian by that tensor, times the same, and a constant; to 1e-3. `kept_by_flow`: of a point's numbers, with this sign
+        or the right one, how many are numbers of the example times one that no weight changes, and of how many, where some are
+        and others are not; else None.
     """
     size = batch_size(batch)
     if size is None or size < _FEWEST:
-        return False
+        return {}
     each = [t for _, t in tensors(batch) if t.is_floating_point() and t.dim() > 1 and len(t) == size]
     for points in [t for t in each if 1 < t[0].numel() <= _MOST_DIMENSIONS][:_MOST_CANDIDATES]:
         with moved(model):
             looks = [_look(model, batch, forward, points, row) for row in range(_ROWS)]
         seen = [look for look in looks if look is not None]
-        if len(seen) < _ROWS:
+        if len(seen) < _ROWS or any(abs(look.scale / seen[0].scale - 1) > _SAME for look in seen):
             continue
-        scale, rest, true = (torch.tensor(column, dtype=torch.float64) for column in zip(*seen, strict=True))
-        if float((scale / scale[0] - 1).abs().max()) > _SAME or not bool(true.isfinite().all()):
-            continue
-        if float(true.max() - true.min()) < _TELLING:
-            with moved(model, by=2.0):  # the volume of each step is the same for all examples
-                more = _look(model, batch, forward, points, 0)
-            if more is None or abs(more[2] - float(true[0])) < _TELLING:
-                continue
-            rest, true = (torch.cat([a, a.new_tensor([b])]) for a, b in ((rest, more[1]), (true, more[2])))
-        off = rest / scale[0] - true
-        if float(off.max() - off.min()) < _SAME * (1 + float(true.abs().max())):
-            return True
-    return False
+        with moved(model, by=2.0):  # the volume of each step may be the same for all examples
+            more = _look(model, batch, forward, points, 0)
+        turned, right = (_is_likelihood(seen, more, sign) for sign in (1.0, -1.0))
+        if turned or right:
+            return {"volume_turned": turned and not right, "kept_by_flow": _kept([*seen, more], points[0].numel())}
+    return {}
 
 
-def _look(model: nn.Module, batch: Any, forward: Forward, points: Tensor, row: int) -> tuple[float, float, float] | None:
-    """For one example: how often half the squared length is in the loss, the rest of it, and the volume's logarithm."""
+def _is_likelihood(seen: Sequence[_Look], more: _Look | None, sign: float) -> bool:
+    """Whether the rest of each loss is the logarithm of the volume with this sign, and a constant."""
+    if not all(math.isfinite(look.true) for look in seen):
+        return False
+    if max(look.true for look in seen) - min(look.true for look in seen) < _TELLING:
+        if more is None or not math.isfinite(more.true) or abs(more.true - seen[0].true) < _TELLING:
+            return False
+        seen = [*seen, more]
+    off = [look.rest / seen[0].scale - sign * look.true for look in seen]
+    return max(off) - min(off) < _SAME * (1 + max(abs(look.true) for look in seen))
+
+
+def _kept(looks: Sequence[_Look | None], numbers: int) -> tuple[int, int] | None:
+    """Numbers that are the same multiple at every example and for other weights, and how many there are."""
+    if any(look is None for look in looks):
+        return None
+    kept = [look.kept for look in looks if look is not None]
+    same = [key for key, by in kept[0].items() if all(abs(other.get(key, 0.0) - by) <= _EQUAL * abs(by) for other in kept)]
+    return (len(same), numbers) if 0 < len(same) < numbers else None
+
+
+def _look(model: nn.Module, batch: Any, forward: Forward, points: Tensor, row: int) -> _Look | None:
     size, own = len(points), points[row : row + 1].detach().clone().requires_grad_()
 
     def cut(part: Any) -> Any:
@@ -96,5 +131,13 @@ def _look(model: nn.Module, batch: Any, forward: Forward, points: Tensor, row: i
         if any(r is None for r in rows):
             continue
         jacobian = torch.stack([r.detach().flatten() for r in rows if r is not None]).double()
-        return scale, float(loss.detach()) - scale * length / 2, float(torch.linalg.slogdet(jacobian)[1])
+        return _Look(
+            scale, float(loss.detach()) - scale * length / 2, float(torch.linalg.slogdet(jacobian)[1]), _single(jacobian)
+        )
     return None
+
+
+def _single(jacobian: Tensor) -> dict[tuple[int, int], float]:
+    """Rows with one number that is not zero, by their place and its, and the number."""
+    rows = [(k, row.nonzero().flatten().tolist()) for k, row in enumerate(jacobian)]
+    return {(k, places[0]): float(jacobian[k, places[0]]) for k, places in rows if len(places) == 1}

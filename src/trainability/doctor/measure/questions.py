@@ -24,7 +24,7 @@ from trainability.doctor.measure.code_price import code_price
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
 from trainability.doctor.measure.copying import can_copy
-from trainability.doctor.measure.densities import volume_turned
+from trainability.doctor.measure.densities import of_densities
 from trainability.doctor.measure.derivatives import Derivatives, has_constant_slope, is_constant_term
 from trainability.doctor.measure.drawn_teacher import drawn_teacher
 from trainability.doctor.measure.ends import ends_facts, holds_two_states
@@ -137,7 +137,7 @@ def questions_of_loss(
         "volumes of a flow": lambda known: {
             "volume_against": volume_against(seen, loss),
             "volume_missing": volume_missing(plain, batch, forward, seen),
-            "volume_turned": volume_turned(plain, batch, forward),
+            **of_densities(plain, batch, forward),
         },
         "marks of yes and no": lambda known: {
             "readings": replace(known.readings, far_mark=far_mark(plain, batch, forward, seen, loss))

@@ -61,12 +61,14 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
         code under SGD, where the loss is a divergence from soft targets at a temperature, multiplied by at most a tenth of the
         temperature's square, the outputs differ by less than 0.1, and 100 steps of a run, or a rehearsal in which each update
         could be a thousand times as long, reduced it by less than 5 %. A warning with code `smoothing`: cross-entropy is given
-        label_smoothing that leaves half of the target or less to the true class; not at 1, where labels do not count.
+        label_smoothing that leaves half of the target or less to the true class; not at 1, where labels do not count. A warning
+        with code `kept`: the loss is minus the log-likelihood of a flow to a normal distribution, some numbers of its points
+        are numbers of the data times one that no weight changes, and others are not.
     Why: both losses are computed: the floor from the range of the outputs, the constant's cost from the targets. The function
         is read off the graph of the backward pass, and the loss is recognised by computing it.
-    What fools it: targets that a bounded output should clip.
+    What fools it: targets that a bounded output should clip; for `kept`, columns of the data that are given as a condition.
     Fix: remove the last activation (losses named `with_logits` and cross_entropy take logits), or scale the targets into its
-        range.
+        range. For `kept`: exchange the two halves from one coupling to the next.
     Source: docs/theory.md, section 5; own computation.
     """
     rehearsal = evidence.rehearsal
@@ -74,6 +76,8 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
         return [found]
     if smoothed := smoothed_labels(reading.facts(evidence)):
         return smoothed
+    if (kept := reading.facts(evidence).kept_by_flow) is not None:
+        return [_kept(*kept)]
     task = rehearsal.task if rehearsal is not None else None
     if task is None or task.floor is None or task.chance is None or task.form == "values":
         return []
@@ -96,3 +100,17 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
             source="docs/theory.md, section 5; computed in the rehearsal",
         )
     ]
+
+
+def _kept(kept: int, numbers: int) -> Finding:
+    """Couplings that all transform the same half."""
+    return Finding(
+        rule="capped_loss",
+        code="capped_loss.kept",
+        severity="warning",
+        seen=f"the flow hands on {kept} of the {numbers} numbers of each example as they are: no weight transforms them",
+        measurements=(Measurement(name="numbers that no weight transforms", value=float(kept), threshold=0.0),),
+        cause="all couplings have the same mask, or keep the same half: the other half's distribution alone is learned",
+        remedy="exchange the halves from coupling to coupling: mask if i % 2 == 0 else 1 - mask, or x.flip(1) between them",
+        source="Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, section 3.5; own: Jacobians",
+    )
