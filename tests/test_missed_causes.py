@@ -25,7 +25,7 @@ from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.told_targets import LOSSES, told_constants
 from trainability.doctor.measure.twins import near_constant
 from trainability.doctor.rehearsed import Observation, Rehearsal, Task
-from trainability.doctor.rules.smaller_steps import smaller_steps
+from trainability.doctor.rules.smaller_steps import smaller_steps, warmed_up
 
 
 def codes(evidence: Evidence) -> dict[str, str]:
@@ -436,6 +436,17 @@ def test_what_mixes_the_batch_explains_tokens_that_see_later_ones() -> None:
     assert first.rule == "batch_leakage"
     assert "sees_future" in first.explains
     assert set(codes(Evidence(facts=dataclasses.replace(facts, leakage=0.0)))) == {"sees_future"}
+
+
+@pytest.mark.parametrize(("planned", "said"), [(120, "12 steps"), (100_000, "300 steps")])
+def test_a_warm_up_is_short_beside_the_run(planned: int, said: str) -> None:
+    assert said in warmed_up(Evidence(optimizer=OptimizerSettings(name="Adam", lr=0.05, planned_steps=planned)))
+
+
+@pytest.mark.parametrize(("divisor", "same_factor"), [(50.0, False), (0.02, True)])
+def test_rates_of_other_groups_follow_where_all_are_raised(divisor: float, same_factor: bool) -> None:
+    remedy = smaller_steps(Evidence(optimizer=OptimizerSettings(name="Adam", lr=0.05, num_rates=2)), divisor)
+    assert ("factor, 40" in remedy) == same_factor  # 2 as it is written, over 0.05
 
 
 @pytest.mark.parametrize(("momentum", "rate"), [(0.0, 0.2), (0.9, 0.02)])

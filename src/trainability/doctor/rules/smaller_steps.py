@@ -21,6 +21,8 @@ WANTED_RATIO, LARGEST_RATIO = 3e-3, 1e-2
 # Update over weight of the worst layer, after the remedy: the typical layer is then near 1e-3 to 1e-2. Embeddings that start at
 # 0.02 have 0.15 under Adam at 3e-3, and train.
 WORST_RATIO = 1 / 30
+_WARM_UP = 300  # steps
+_OF_OTHERS = ", and the rates of other groups to that where they are larger"
 MOST_AT_ONCE = 100.0
 """Largest factor by which a rate is raised on the word of one ratio: where gradients vanish they grow with the steps."""
 FEW = 10.0
@@ -155,9 +157,18 @@ def rate_to_set(evidence: Evidence, scale: float) -> str:
     if settings is None:
         return f"{word} the learning rate: lr={rate} in place of {own:g}"
     said = f"{word} the learning rate: {settings.name}(..., lr={rate}) in place of {own:g}"
-    if settings.num_rates > 1:
-        said += f", and the other groups' rates by the same factor, {scale:.1g}"
+    if settings.num_rates > 1:  # `own` is the largest
+        said += f", and the other groups' rates by the same factor, {float(rate) / own:.2g}" if scale > 1 else _OF_OTHERS
     return said
+
+
+def warmed_up(evidence: Evidence) -> str:
+    """How long a rate should take to rise from zero: a few hundred steps, or a tenth of a run that is short."""
+    settings, rehearsal = settings_of(evidence), evidence.rehearsal
+    planned = settings.planned_steps if settings is not None else None
+    planned = planned or (rehearsal.planned_steps if rehearsal is not None else None) or reading.num_steps(evidence)
+    steps = min(_WARM_UP, planned // 10) if planned else _WARM_UP
+    return f", with a warm-up of {steps} steps" if steps > 1 else ""
 
 
 def _below_the_trouble(evidence: Evidence) -> str | None:

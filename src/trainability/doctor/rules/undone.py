@@ -8,7 +8,7 @@ from trainability.doctor.best_constant import best_constant, comes_to_nothing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Observation
-from trainability.doctor.rules.smaller_steps import rate_to_set, smaller_steps
+from trainability.doctor.rules.smaller_steps import rate_to_set, smaller_steps, warmed_up
 
 _DEPENDED, _NO_MORE = 0.01, 1e-3  # spread between examples over the outputs' size, before the first step and after some
 _KEPT = 0.1  # of that at the start, at a smaller rate
@@ -57,7 +57,7 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
         cause=f"the learning rate is too large: {when} drive all examples to one output, where there is no gradient",
         remedy=f"{rate_to_set(evidence, scale)}: the rehearsal at that rate learned"
         if learned
-        else smaller_steps(evidence, 1 / scale, ", with a warm-up of a few hundred steps"),
+        else smaller_steps(evidence, 1 / scale, warmed_up(evidence)),
         source="own; rehearsed at both rates",
         explains=("vanishing_gradient",),
     )
@@ -84,7 +84,7 @@ def thrown_at_first(evidence: Evidence) -> Finding | None:
             Measurement(name="loss after the first steps over the first", value=rise, threshold=_THROWN),
         ),
         cause="the learning rate is too large: the first steps replace the initial weights",
-        remedy=smaller_steps(evidence, 100 * middle, ", with a warm-up of a few hundred steps"),
+        remedy=smaller_steps(evidence, 100 * middle, warmed_up(evidence)),
         source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
         explains=("vanishing_gradient",),
     )
