@@ -58,6 +58,23 @@ def melted() -> Batch:
     return {"x": x, "y": (1 - torch.arange(LENGTH) / lengths[:, None]).clamp(min=0), "told": mask}
 
 
+def switched(told: float = 1.0) -> Batch:
+    """A pump that runs for a while, as one of the inputs' channels says; behind it nothing flows."""
+    batch = recorded()
+    given = torch.randn(ROWS, LENGTH, 3, generator=torch.Generator().manual_seed(1))
+    given[..., 0] = torch.where(torch.rand(ROWS, 1, generator=torch.Generator().manual_seed(2)) < told, batch["told"], 1.0)
+    return {**batch, "x": given}
+
+
+def foretold(noise: float = 1.0) -> Batch:
+    """Offers that last as long as an input says, but for some noise; nothing is sold behind them."""
+    batch = recorded()
+    lengths = batch["told"].sum(dim=1)
+    rng = torch.Generator().manual_seed(1)
+    batch["x"][:, 1] = (lengths + 2 * noise * torch.randn(ROWS, generator=rng)) / LENGTH
+    return batch
+
+
 class Curve(nn.Module):
     def __init__(self, *, reads: str = "x") -> None:
         super().__init__()
@@ -66,7 +83,7 @@ class Curve(nn.Module):
         self.reads = reads
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.net(batch[self.reads].float())
+        return self.net(batch[self.reads].float().flatten(1))
 
 
 def model_of(batch: Batch, reads: str = "x") -> nn.Module:
@@ -115,6 +132,14 @@ def test_no_filler(data: Callable[[], Batch]) -> None:
     assert severities(data(), model_of(data())) == []
 
 
-@pytest.mark.parametrize(("data", "reads"), [(melted, "x"), (recorded, "told"), (recorded, "y")])
+READ = [(melted, "x"), (recorded, "told"), (recorded, "y"), (switched, "x"), (foretold, "x")]
+
+
+@pytest.mark.parametrize(("data", "reads"), READ)
 def test_it_is_a_hint_where_series_end_so_or_the_model_is_shown_the_ends(data: Callable[[], Batch], reads: str) -> None:
     assert severities(data(), model_of(data(), reads)) == ["hint"]
+
+
+@pytest.mark.parametrize("batch", [switched(told=0.0), foretold(noise=50.0)])
+def test_inputs_that_tell_no_ends(batch: Batch) -> None:
+    assert severities(batch, model_of(batch)) == ["warning"]

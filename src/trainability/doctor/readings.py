@@ -309,7 +309,7 @@ class FilledEnds:
         value: the number.
         share: of the targets that are filler.
         sudden: rows leap to the filler, by three times what they move from one place to the next, or more.
-        shown: the model is shown where rows end, by the mask, by the lengths or by another input.
+        shown: the model is shown where rows end, by the mask, by the lengths or by another input, one that lengths go with.
     """
 
     target: str

@@ -209,7 +209,9 @@ def _joined(batch: Any, target: str) -> tuple[Tensor, Tensor, tuple[int, ...]] |
     return torch.cat([t.float() for t in tables], dim=1), wanted, integers
 
 
-def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> Relation | None:
+def relation(
+    inputs: Tensor, targets: Tensor, integers: Sequence[int] = (), *, fewest: int = FEWEST_EXAMPLES
+) -> Relation | None:
     """Compare inputs with their targets, by distance correlation and by the largest correlation of two columns.
 
     Each is computed on several views of the inputs (values, word counts, words by place, spectra, how one channel is moved
@@ -221,15 +223,16 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
         inputs: (examples, ...).
         targets: (examples, ...).
         integers: columns that came as integers.
+        fewest: examples, of which it is said.
 
     Returns:
-        How many standard deviations of the shuffled ones the strongest lies above their mean; None with fewer than 100
+        How many standard deviations of the shuffled ones the strongest lies above their mean; None with fewer
         examples, where inputs or targets do not vary, and where an example is a few names (a user and a film).
 
     Source: Székely, Rizzo and Bakirov, Measuring and Testing Dependence by Correlation of Distances, 2007.
     """
     names_alone = not inputs.is_floating_point() and inputs[0].numel() < _FEWEST_WORDS
-    if len(inputs) < FEWEST_EXAMPLES or inputs.dim() < 2 or names_alone:
+    if len(inputs) < fewest or inputs.dim() < 2 or names_alone:
         return None
     answers = _standardised(_columns_of_targets(targets))
     views = [view for view in map(_standardised, _views(inputs)) if view.shape[1]]
