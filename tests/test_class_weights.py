@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as binary
 
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.audits import audit_data
-from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
+from trainability.doctor.measure.certain import facts_of
+from trainability.doctor.measure.loss_arguments import weighs_by_share, weighs_examples, wrong_argument
 
 
 def marks(positives: int, count: int = 32) -> Tensor:
@@ -62,6 +64,57 @@ def test_rare_classes_weigh_more(name: str, counts: Any, weights: Any, found: bo
     labels = classes(*counts)
     word = wrong_argument(name, (torch.zeros(len(labels), 3), labels, torch.tensor(weights)), {})
     assert (word == (name, "rare_lighter")) is found
+
+
+@pytest.mark.parametrize(
+    ("positives", "weight", "found"),
+    [
+        (20, 0.18, True),  # positives over negatives
+        (20, 0.15, True),
+        (20, 0.5, False),
+        (2, 0.02, True),
+        (2, 0.5, False),
+        (0, 0.01, True),
+        (0, 0.3, False),
+        (112, 7.0, True),
+        (112, 2.0, False),
+        ([20, 4, 40], [0.18, 0.03, 0.45], True),
+        ([20, 4, 40], [0.5, 0.5, 0.5], False),
+    ],
+)
+def test_weights_for_marks_that_are_their_shares(positives: Any, weight: Any, found: bool) -> None:
+    several = isinstance(positives, list)
+    target = torch.stack([marks(p, 128) for p in positives], dim=1) if several else marks(positives, 128)
+    given = {"pos_weight": torch.tensor(weight)}
+    assert weighs_by_share("binary_cross_entropy_with_logits", (target, target), given) is found
+
+
+@pytest.mark.parametrize(
+    ("counts", "weights", "found"),
+    [
+        ((60, 12, 8), (0.75, 0.15, 0.1), True),
+        ((60, 12, 8), (7.5, 5.0, 1.0), True),  # inverses, of other classes
+        ((60, 12, 8), (1.0, 0.4, 0.4), False),
+        ((60, 12, 8), (60.0, 1.0, 1.0), False),
+        ((56, 8), (0.875, 0.125), True),
+        ((56, 8), (1.0, 0.5), False),
+    ],
+)
+def test_weights_for_classes_that_are_their_shares(counts: Any, weights: Any, found: bool) -> None:
+    labels = classes(*counts)
+    given = (torch.zeros(len(labels), len(counts)), labels, torch.tensor(weights))
+    assert weighs_by_share("cross_entropy", given, {}) is found
+
+
+@pytest.mark.parametrize(("weight", "severity"), [(0.16, "warning"), (0.5, "hint")])
+def test_weights_of_another_size_may_be_meant(weight: float, severity: str) -> None:
+    rng = torch.Generator().manual_seed(0)
+    y = marks(18, 128)[torch.randperm(128, generator=rng)]
+    x = torch.randn(128, 6, generator=rng) + y[:, None]
+    model = torch.nn.Linear(6, 1)
+    facts = facts_of(model, (x, y), loss_fn=lambda o, t: binary(o[:, 0], t, pos_weight=torch.tensor(weight)))
+    found = [f.severity for f in diagnose(Evidence(facts=facts)).findings if f.code == "class_imbalance.weights"]
+    assert found == [severity]
 
 
 @pytest.mark.parametrize(

@@ -1140,7 +1140,7 @@ CODES = {
     ),
     "untrained_parameter.teacher": (fact(readings=Readings(drawn_teacher=("Teacher", 3))), fact()),
     "dead_units.large_step": (died(1.1e-4), died(0.9e-4)),
-    "class_imbalance.weights": (fact(wrong_argument=("cross_entropy", "rare_lighter")), fact()),
+    "class_imbalance.weights": (fact(wrong_argument=("cross_entropy", "rare_lighter"), weighs_by_share=True), fact()),
     "plateau.at_chance": (returning(CHANCE * 0.95), returning(CHANCE * 0.92)),
 }
 

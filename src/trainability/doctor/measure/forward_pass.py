@@ -23,7 +23,7 @@ from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.left_behind import LeftBehind
-from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
+from trainability.doctor.measure.loss_arguments import weighs_by_share, weighs_examples, wrong_argument
 from trainability.doctor.measure.one_target import column_beside
 from trainability.doctor.measure.path_cuts import PathCuts
 from trainability.doctor.measure.same_rows import are_one_row
@@ -74,6 +74,7 @@ class ForwardPass(TorchFunctionMode):
         marked: its name, and the outputs that it was given.
         weighs_examples: whether a loss of classes counts some for more than others, or may, as its caller takes the mean.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
+        weighs_by_share: whether its weights, where these are what is wrong, are shares of what is weighed.
         terms: results of losses of PyTorch that are never below zero, by name.
         reduced: what a mean or a sum was taken of, to one number with a gradient, after the model's first call; not many.
         flat: where the last function was called whose slope is zero wherever it has one.
@@ -107,6 +108,7 @@ class ForwardPass(TorchFunctionMode):
         self.looks_up = self.takes_sine = self.weighs_examples = self.asks_itself = self.adds_terms = False
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
+        self.weighs_by_share = False
         self.flat: str | None = None
         self.cuts = PathCuts()
         self.reduced: list[Tensor] = []
@@ -212,7 +214,9 @@ class ForwardPass(TorchFunctionMode):
             self._ignored = self._ignores(args, kwargs)
         self.looks_up |= name in _TABLES
         self.dropping.see(func, args, kwargs)
-        self.wrong_argument = self.wrong_argument or wrong_argument(name, args, kwargs)
+        if self.wrong_argument is None and (found := wrong_argument(name, args, kwargs)) is not None:
+            self.wrong_argument = found
+            self.weighs_by_share = found[1] == "rare_lighter" and weighs_by_share(name, args, kwargs)
         self.weighs_examples |= weighs_examples(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
@@ -353,6 +357,7 @@ class ForwardPass(TorchFunctionMode):
             "sine_of": max((size for size, node in self._sines if sines_behind(node)), default=None),
             "third_sine_of": max((size for size, node in self._sines if sines_behind(node) > 1), default=None),
             "wrong_argument": self.wrong_argument,
+            "weighs_by_share": self.weighs_by_share,
             "weighs_examples": self.weighs_examples,
             "flat_function": self.flat,
             "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),

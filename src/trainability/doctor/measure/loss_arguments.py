@@ -19,6 +19,7 @@ _FEWEST_TARGETS = 16  # for each class
 _LIGHTER = 2.0  # times: a weight for what is rare, or against it
 _RARE = 0.25  # from one half
 _UNEVEN = 3.0  # times as frequent: above what chance makes of 16 of each
+_ROUNDED, _ERRORS = 1.1, 2.5  # times; standard errors of a share in a batch, that a weight made of shares may be beside it
 _LEFT = 0.5  # of the target, for the true class, of what label smoothing leaves
 _DEVIATION = re.compile(r"(?<![a-z])(std|stdev|std_?dev|sigma|sd)s?(?![a-z0-9])(?!_2)", re.IGNORECASE)
 _SQUARE = re.compile(r"var|sq|(?<![a-zA-Z])Sigma")  # a capital Sigma is a covariance
@@ -185,6 +186,58 @@ def _go_together(counts: Tensor, weights: Tensor) -> bool:
     """Whether of any two classes the one that is clearly more frequent is never the lighter one."""
     more = counts[:, None] >= _UNEVEN * counts[None].clamp(min=1.0)
     return bool((weights[:, None] >= weights[None])[more].all())
+
+
+def weighs_by_share(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether weights that `wrong_argument` calls "rare_lighter" are the batch's shares, where their inverses should stand.
+
+    Others may be meant: a `pos_weight` below one is for precision. For marks, positives over negatives are a share, too; of
+    several marks, half or more must be so. For classes, the inverses may also stand in another order.
+
+    Args:
+        name: of a function of `torch.nn.functional`.
+        args: that it was called with.
+        kwargs: likewise.
+    """
+    target = args[1].detach().cpu()
+    place, word = (6, "pos_weight") if name == "binary_cross_entropy_with_logits" else (2, "weight")
+    weight = kwargs.get(word, args[place] if len(args) > place else None).detach().float().cpu()
+    if word == "pos_weight":
+        return _is_positives(weight, target.float())
+    told = (target >= 0) & (target < len(weight))
+    kinds = torch.nn.functional.one_hot(target.long().clamp(0, len(weight) - 1), len(weight)) * told[..., None]
+    each = kinds.reshape(len(target), -1, len(weight)).sum(dim=1).float()
+    order = each.sum(dim=0).argsort(descending=True)
+    each = each[:, order]
+    return _are_in_proportion(weight[order], each) or _are_in_proportion(1 / weight.sort().values, each)
+
+
+def _is_positives(weight: Tensor, target: Tensor) -> bool:
+    """Whether a weight for positive marks is their share, or positives over negatives."""
+    shape = [1] * (target.dim() - weight.dim()) + list(weight.shape)
+    if len(shape) > target.dim() or shape[0] != 1:
+        return False
+    alike = [place for place in range(1, target.dim()) if shape[place] == 1]
+    each = target.mean(dim=alike, keepdim=True) if alike else target
+    share = (each.sum(dim=0) + 0.5) / (len(each) + 1)
+    margin = math.log(_ROUNDED) + _ERRORS * _relative_errors(each) / (1 - share)
+    given = weight.reshape(share.shape).log()
+    near = ((given - share.log()).abs() <= margin) | ((given - share.logit()).abs() <= margin)
+    return float(near.float().mean()) >= 0.5
+
+
+def _are_in_proportion(weights: Tensor, each: Tensor) -> bool:
+    """Whether weights are in proportion to counts (examples, classes), of which the first is the largest."""
+    counts, errors = each.sum(dim=0) + 0.5, _relative_errors(each)
+    apart = (weights / weights[0]).log() - (counts / counts[0]).log()
+    return bool((apart.abs() <= math.log(_ROUNDED) + _ERRORS * (errors.square() + errors[0].square()).sqrt()).all())
+
+
+def _relative_errors(each: Tensor) -> Tensor:
+    """Standard errors of the means over examples, over the means; that of a half where there is none."""
+    sums = each.sum(dim=0)
+    errors = each.std(dim=0, correction=0) * math.sqrt(len(each)) / sums.clamp(min=1e-12)
+    return torch.where(sums > 0, errors, math.sqrt(2.0))
 
 
 def _rates(args: tuple, kwargs: dict[str, Any]) -> str | None:

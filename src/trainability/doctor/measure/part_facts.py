@@ -40,6 +40,7 @@ _OF_ANY_LOSS = (
     "zeros_beside_state",
     "nonfinite_inputs",
     "wrong_argument",
+    "weighs_by_share",
     "looks_up",
     "takes_sine",
     "loud_column",

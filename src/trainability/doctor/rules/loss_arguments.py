@@ -14,6 +14,7 @@ _TOLD = {
     "below_zero": "negative numbers for rates (log_input=False); it takes their logarithms, which are NaN",
     "negative": "a negative soft target: its entries must be probabilities",
 }
+_BY_COUNTS = "weight = 1 / counts of the classes, divided by its mean"
 _CAUSES = {
     "probabilities": "the logarithm is missing",
     "raw": "the logarithm is missing",
@@ -127,14 +128,13 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
         Finding(
             rule="class_imbalance",
             code="class_imbalance.weights",
-            severity="warning",
+            severity="warning" if facts.weighs_by_share else "hint",  # costs of a false alarm may be meant
             seen=f"{'pos_weight' if binary else 'weight'} of {function} is smaller for what is rare in the batch than for what "
             "is frequent",
             measurements=(Measurement(name="losses with reversed weights", value=1.0, threshold=0.0),),
             cause="the weights are inverted: shares of the classes instead of their inverse",
-            remedy="pos_weight = number of negatives / number of positives"
-            if binary
-            else "weight = 1 / counts of the classes, divided by its mean",
+            remedy=("pos_weight = number of negatives / number of positives" if binary else _BY_COUNTS)
+            + ("" if facts.weighs_by_share else "; unless errors on what is frequent are meant to cost more"),
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )
     ]
