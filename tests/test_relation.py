@@ -318,3 +318,56 @@ def test_a_little_of_many_columns_is_told_by_more_examples(is_shuffled: bool) ->
     assert (found.z > 4.0) is not is_shuffled
     if is_shuffled:
         assert found.z < 3.5
+
+
+def three_signs() -> tuple[Tensor, Tensor]:
+    x = drawn(6000, 12)
+    return x, (x[:, 0] * x[:, 3] * x[:, 6] > 0).float()
+
+
+def treated() -> tuple[Tensor, Tensor]:
+    """An effect of a treatment that has another sign by two columns."""
+    x, treatment = drawn(6000, 10), 2.0 * whole(2, 6000, 1) - 1
+    noise = torch.randn(6000, generator=torch.Generator().manual_seed(5))
+    y = 0.35 * treatment[:, 0] * x[:, 0].sign() * x[:, 1].sign() + 0.6 * noise
+    return torch.cat([x, treatment], dim=1), y
+
+
+def a_little_of_each(columns: int = 400) -> tuple[Tensor, Tensor]:
+    x, weights = drawn(3000, columns), torch.randn(columns, generator=torch.Generator().manual_seed(5)) / columns**0.5
+    return x, 0.35 * (x @ weights) + torch.randn(3000, generator=torch.Generator().manual_seed(6))
+
+
+def before_a_launch() -> tuple[Tensor, Tensor]:
+    x, noise = drawn(30_000, 10), torch.randn(30_000, generator=torch.Generator().manual_seed(5))
+    return x, (torch.arange(30_000) > 12_000) * x[:, 0] + noise
+
+
+@pytest.mark.parametrize(
+    ("data", "shuffles"), [(three_signs, True), (treated, True), (a_little_of_each, True), (before_a_launch, False)]
+)
+@pytest.mark.parametrize("own", [True, False])
+def test_weak_tables_are_read_further(data, shuffles: bool, own: bool) -> None:
+    x, y = data()
+    y = y if own else y[torch.randperm(len(y), generator=torch.Generator().manual_seed(4))]
+    found = read_relation(DataLoader(TensorDataset(x, y), 256, shuffle=shuffles))
+    assert found is not None
+    assert not found.wide
+    assert found.z > 4.0 if own else found.z < RELATED
+    fired = [f.severity for f in diagnose(Evidence(relation=found)).findings if f.code == "shuffled_labels.unrelated"]
+    assert fired == ([] if own else ["warning"])
+
+
+def test_a_list_of_batches_is_read_from_all_over_it() -> None:
+    x, y = before_a_launch()
+    found = read_relation(list(zip(x.split(256), y.split(256), strict=True)))
+    assert found is not None
+    assert found.z > 5.0
+
+
+def test_of_too_many_columns_it_is_a_hint() -> None:
+    found = read_relation(DataLoader(TensorDataset(*a_little_of_each(columns=1100)), 256, shuffle=True))
+    assert found is not None
+    assert found.wide
+    fired = [f.severity for f in diagnose(Evidence(relation=found)).findings if f.code == "shuffled_labels.unrelated"]
+    assert fired == ["hint"]

@@ -316,6 +316,7 @@ class Relation:
         is_plain: inputs are tables of numbers, or images. The meaning of words, series and sets is in their order or in several
             of them together, which few comparisons see.
         held_out_z: `z` of validation; None if it was not compared.
+        wide: a table of so many columns that they were not asked together, of more than some examples.
     """
 
     num_examples: int
@@ -331,6 +332,7 @@ class Relation:
     drawn_evenly: bool = False
     is_plain: bool = True
     held_out_z: float | None = None
+    wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

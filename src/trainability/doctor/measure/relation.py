@@ -15,6 +15,7 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure.held import held_at
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.turned import back_to_front, turned
+from trainability.doctor.measure.weak_tables import spread, strongest_products
 from trainability.doctor.measure.word_views import are_drawn_evenly, columns_of_words, holds_target, narrowed, views_of_words
 
 FEWEST_EXAMPLES = 100
@@ -24,7 +25,7 @@ _FEWEST_NAMES, _MANY_NAMES = 8, 64
 _TIMES_EACH, _EVEN = 4, 1e-2  # examples for each value; distance from a whole number of steps, of float32
 _SURE = 8.0  # standard deviations
 _WEAK, _MOST_ROWS, _SECONDS = 4.0, 10_000, 2.0  # below it, more examples of a table are read: little says little of each
-_MOST_BESIDE = 256  # columns of a table that are read so far
+_MOST_SQUARED, _MOST_BESIDE = 256, 1024  # columns of a table, that are asked together with their squares, and at all
 _MOST_VALUES = 40_000_000
 _SHUFFLES, _RIDGE = 99, 0.1
 _FEW_COLUMNS, _NEIGHBOURS = 16, 3
@@ -66,9 +67,10 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
             return None  # a name for each example, as an index into a memory bank: there is nothing that it could go with
         found = relation(inputs, targets, reader.integers)
         if found is not None and is_weak(found, inputs):
-            reader.read(_MOST_ROWS, seconds=_SECONDS)
-            if reader.sizes() is not None:
-                found = with_linear(found, *reader.joined(_MOST_ROWS))
+            everywhere = spread(batches)
+            more = reader if everywhere is batches else _Reader(everywhere, target)
+            if more.read(_MOST_ROWS, seconds=_SECONDS) and more.sizes() is not None:
+                found = with_linear(found, *more.joined(_MOST_ROWS))
     return replace(found, mixed=True) if found is not None and reader.integers and found.z < _SURE else found
 
 
@@ -117,35 +119,49 @@ class _Reader:
 
 def is_weak(found: Relation, inputs: Tensor) -> bool:
     """Whether inputs are a table of which some examples say too little: more of them, and all columns together, say more."""
-    is_table = inputs.is_floating_point() and inputs.dim() == 2 and inputs.shape[1] <= _MOST_BESIDE
-    return is_table and found.z < _WEAK
+    return inputs.is_floating_point() and inputs.dim() == 2 and found.z < _WEAK
 
 
 def with_linear(found: Relation, inputs: Tensor, targets: Tensor) -> Relation:
-    """A comparison of a table beside what all of its columns say together, of more examples: z is the larger one.
+    """A comparison of a table beside what its columns say together, of more examples: z is the larger one.
 
-    A ridge regression on the columns and their squares is fitted on half of the examples, and its answers for the other half
-    are held against their targets, as they are and under 99 shuffles.
+    A ridge regression on the columns, and of up to 256 on their squares, is fitted on half of the examples, and its answers for
+    the other half are held against their targets, as they are and under 99 shuffles. Where that says little, the products of
+    each two or three columns are asked.
 
     Args:
         found: of some of the examples.
-        inputs: (examples, columns).
+        inputs: (examples, columns). Of more than 1,024 columns nothing is asked, and `wide` is set.
         targets: (examples, ...).
     """
+    if inputs.shape[1] > _MOST_BESIDE:
+        return replace(found, wide=True)
     labelled = is_labelled(targets)
-    inputs, targets = inputs[labelled].float().nan_to_num(0.0, 0.0, 0.0), targets[labelled]
-    columns, answers = _standardised(inputs), _standardised(_columns_of_targets(targets)).double()
+    rng = torch.Generator().manual_seed(0)
+    mixed = torch.randperm(int(labelled.sum()), generator=rng)  # one half is no earlier than the other
+    inputs, targets = inputs[labelled][mixed].float().nan_to_num(0.0, 0.0, 0.0), targets[labelled][mixed]
+    columns, answers = _standardised(inputs), _standardised(_columns_of_targets(targets))
     if not columns.shape[1] or not answers.shape[1]:
         return found
-    columns = torch.cat([columns, _standardised(columns.clamp(-3.0, 3.0).square())], dim=1).double()
-    half = len(columns) // 2
-    fitted, others = columns[:half], columns[half:]
-    ridge = _RIDGE * half * torch.eye(columns.shape[1], dtype=columns.dtype)
-    solved = torch.linalg.solve(fitted.T @ fitted + ridge, fitted.T)
-    rng = torch.Generator().manual_seed(0)
-    orders = [torch.arange(len(columns)), *(torch.randperm(len(columns), generator=rng) for _ in range(_SHUFFLES))]
-    z = _score([float(((others @ (solved @ answers[o[:half]])) * answers[o[half:]]).sum()) for o in orders])
+    orders = [torch.randperm(len(columns), generator=rng) for _ in range(_SHUFFLES)]
+    z = _score(_fits(columns, answers, orders))
+    if max(z, found.z) < _SURE and (strongest := strongest_products(columns, answers, orders)) is not None:
+        z = max(z, _score(strongest))
     return replace(found, z=max(found.z, z), num_examples=max(found.num_examples, len(columns)))
+
+
+def _fits(columns: Tensor, answers: Tensor, orders: list[Tensor]) -> list[float]:
+    """How well a regression on half of the examples answers the others: as they are, and with answers in each order."""
+    half, width = len(columns) // 2, columns.shape[1]
+    if few := width <= _MOST_SQUARED:
+        columns = torch.cat([columns, _standardised(columns.clamp(-3.0, 3.0).square())], dim=1)
+    columns = columns.double() if few else columns  # of many, the ridge is larger, and the products take longer
+    fitted, others, answers = columns[:half], columns[half:], answers.to(columns.dtype)
+    ridge = (_RIDGE if few else 1.0) * half * torch.eye(columns.shape[1], dtype=columns.dtype)
+    told = torch.cat([answers[:half], *(answers[o[:half]] for o in orders)], dim=1)
+    says = others @ torch.linalg.solve(fitted.T @ fitted + ridge, fitted.T @ told)
+    wanted = torch.cat([answers[half:], *(answers[o[half:]] for o in orders)], dim=1)
+    return (says * wanted).sum(dim=0).reshape(len(orders) + 1, -1).sum(dim=1).tolist()
 
 
 def is_labelled(targets: Tensor) -> Tensor:

@@ -51,6 +51,8 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         )
         if relation.held_out_z is not None and relation.held_out_z >= SURE:
             seen += "; validation's inputs do"
+        elif relation.wide:  # little of each of many columns
+            severity = "hint"
         elif not relation.is_plain:  # the meaning of words and series is in their order, which few of the views see
             severity = "warning" if memorised or _failed_late(evidence) else "hint"
         name = "relation above shuffled ones"
