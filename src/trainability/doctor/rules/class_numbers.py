@@ -12,7 +12,8 @@ def numbers_for_classes(evidence: Evidence) -> list[Finding]:
     """Numbers of classes are the targets of a squared error, as if they were amounts.
 
     Fires: targets are whole numbers, of which there are 5 to 64, each in 8 or more of 200 or more examples; the loss is a
-        square of what they are moved by, or far away in proportion to it; and classes whose numbers follow each other are no
+        square of what they are moved by, or far away in proportion to it, and convex in them; and classes whose numbers
+        follow each other are no
         more alike than others. Distances between the classes' mean inputs are measured in two halves of the examples, which
         agree (a correlation of 0.7 or more in one view), and in every view (values, sums so far, spectra) 10 % or more of 400
         shuffled orders go with the distances as well as the numbers do: by how they grow with the difference, and by how far

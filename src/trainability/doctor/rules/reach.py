@@ -50,13 +50,14 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         answer, to 1e-4, and for 50 or more pairs of examples in one direction from zero, one 1.5 times as far or more, a fifth
         or more of the targets' square is what no function leaves that grows in proportion, and three times what nearest
         examples differ by. Code `circular`, a warning: the loss is a square of what the targets are moved by, or far away in
-        proportion to it; a column of them has more than 30 values, at least 4 % in each fifth of its range; of 300 or more
-        examples, at most 15 % of the nearest by their inputs are farther than a quarter of the way around, by ranks; and from
-        inputs of the largest targets to the nearest of the smallest it is 0.35 or less of what it is half of the way around,
-        and at most three times as far as between others that follow each other; over two twentieths of the targets there, it is
-        0.35 or more of what it is elsewhere, as inputs that fade out come to rest; and a ridge regression on the inputs and 200
-        random ReLUs of them, fitted to the other half, misses a tenth or more of the targets in the outermost twentieths by
-        more than a quarter of the range. Codes: the activation, `relu`, `sigmoid`, `softmax`, `softplus` or `tanh`.
+        proportion to it, and convex in them with other answers, too; a column of them has more than 30 values, at least 4 % in
+        each fifth of its range; of 300 or more examples, at most 15 % of the nearest by their inputs are farther than a quarter
+        of the way around, by ranks; and from inputs of the largest targets to the nearest of the smallest it is 0.35 or less of
+        what it is half of the way around, and at most three times as far as between others that follow each other; over two
+        twentieths of the targets there, it is 0.35 or more of what it is elsewhere, as inputs that fade out come to rest; and a
+        ridge regression on the inputs and 200 random ReLUs of them, fitted to the other half, misses a tenth or more of the
+        targets in the outermost twentieths by more than a quarter of the range. Codes: the activation, `relu`, `sigmoid`,
+        `softmax`, `softplus` or `tanh`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noisy targets around the range, a few of which lie outside. Of `circular`, a saw of many teeth.
