@@ -633,6 +633,12 @@ def compared_with(*, z: float, unpaired: bool = False) -> Evidence:
     return Evidence(relation=Relation(num_examples=600, z=z), facts=Facts(unpaired=unpaired))
 
 
+def emptied(*, z: float) -> Evidence:
+    """Examples that were scaled one by one, and so much more related to their own targets than to others."""
+    seen = graph("distance", own_scale="deviation", target_outside_unit=0.5)
+    return dataclasses.replace(compared_with(z=z), facts=seen.facts)
+
+
 def empty_images(one_target: bool) -> Evidence:
     """A twentieth of the images are blank, whose targets are one or several."""
     return Evidence(data=data(split(blank_fraction=0.05, blank_target=one_target)))
@@ -1066,6 +1072,7 @@ CODES = {
     "sum_for_mean.beside_mean": (fact(code_price=(64.0, 64, 0.49)), fact(code_price=(64.0, 64, 0.51))),
     "sum_for_mean.beside_mean of a smaller weight": (fact(code_price=(2.1, 64, 0.1)), fact(code_price=(1.9, 64, 0.1))),
     "input_scale.each": (windows(0.21), windows(0.19)),
+    "input_scale.each of what tells nothing": (emptied(z=1.0), emptied(z=4.0)),
     "input_scale.each of targets outside": (windows(0.21), windows(0.21, outside=0.04)),
     "constant_input.twice": (
         fact(readings=Readings(twice=GivenTwice(given="[0]", unread="[1]", layer="", how="joined"))),

@@ -16,6 +16,7 @@ from trainability.doctor.outlook_limits import HAS_LEARNED, WILL_TRAIN
 from trainability.doctor.rules.learns import learns_all_the_same
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import was_unstable
+from trainability.doctor.rules.unrelated import unrelated
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
 OUTSIDE_UNIT, WELL_TOLD = 0.05, 0.1  # share of the targets; of the best constant answer's cost
@@ -73,7 +74,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         the loader's have 0.05 to 1.5, and the constant is 1 / 200 or less; a hint where normalisation follows, or the program
         learns. Code `each`: every example is scaled by its own values, to the range from 0 to 1 or to mean 0 and standard
         deviation 1, the loss is of a difference, and 5 % or more of the targets are outside [0, 1]; a warning where a run of
-        100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost; else a hint.
+        100 steps or more has ended, or stands still, above a tenth of the best constant answer's cost, or where
+        `shuffled_labels.unrelated` would be one; else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: for `rounded`, levels set at these values on purpose. Silent where inputs are looked up in an embedding, or
@@ -356,11 +358,13 @@ def _own_scale(evidence: Evidence) -> list[Finding]:
     at, planned = standing(evidence), reading.planned_steps(evidence)
     is_over = planned is not None and reading.num_steps(evidence) >= planned
     stuck = at is not None and at.loss > WELL_TOLD * at.cost and (is_over or not still_falls(evidence))
+    # What is left of the examples tells nothing of the targets: the sizes that were taken away may have told all.
+    emptied = any(found.code == "shuffled_labels.unrelated" and found.severity != "hint" for found in unrelated(evidence))
     return [
         Finding(
             rule="input_scale",
             code="input_scale.each",
-            severity="warning" if stuck else "hint",
+            severity="warning" if stuck or emptied else "hint",
             seen="each example is scaled by itself, "
             + ("from its smallest value to its largest" if facts.own_scale == "extremes" else "by its own mean and deviation")
             + f", and the targets are not: {100 * (facts.target_outside_unit or 0.0):.0f} % of them are outside [0, 1]",
@@ -371,5 +375,6 @@ def _own_scale(evidence: Evidence) -> list[Finding]:
             remedy="scale by the mean and standard deviation of the whole training set; or scale each target like its own "
             "example, and undo it for predictions",
             source="own; Kim et al., Reversible Instance Normalization, ICLR 2022, section 3",
+            explains=("shuffled_labels",) if emptied else (),
         )
     ]
