@@ -18,6 +18,7 @@ from trainability.checking.asked_metric import asked_metric
 from trainability.checking.default_loss import check_default_loss
 from trainability.checking.failures import MODEL, failed_part
 from trainability.checking.first_batch import first_batch, with_inputs_in_parts
+from trainability.checking.maximised import minimised
 from trainability.doctor import Diagnosis, Evidence, audit_data, diagnose
 from trainability.doctor.arguments import with_near_names
 from trainability.doctor.audit_results import DataAudit, Relation
@@ -85,7 +86,7 @@ def check(
         train_loader: yields batches, as the loop will see them.
         loss_fn: of (output, labels), one number; `None` takes cross-entropy, unless one of the next two is given.
         optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal, update ratios and the
-            predicted plateau.
+            predicted plateau. Of one with `maximize=True`, minus its value is the loss.
         training_step: of (model, batch): the loss, without backward and optimizer step.
         step: of (model, optimizer, batch): the whole body of the loop; returns the loss.
         scheduler: of the learning rate; `step`, where it is given, steps it itself.
@@ -144,6 +145,7 @@ def check_setup(setup: Setup) -> Diagnosis:
             one number, a step that fails; one line that says which.
     """
     check_numbers_of(setup.optimizer)
+    setup = minimised(setup)
     with (
         randomness_restored(),
         generators_restored(setup.train_loader),

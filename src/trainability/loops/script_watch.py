@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.graph import parameters_behind
+from trainability.doctor.measure.optimizer_settings import maximises
 from trainability.doctor.measure.pass_scales import Divisors, PassScales
 from trainability.loops.attaching import Attached
 from trainability.loops.ending import is_empty, remove_if_empty, runs_in, say_nothing_seen
@@ -324,7 +325,9 @@ class ScriptWatch:
         """A backward pass is over."""
         if self.trainers.are_at_work:
             return
-        self._recordings.backward(loss, scaler, is_turned=is_turned)
+        # A monitor asks its own optimizer whether it maximises; these know none.
+        is_raised = bool(self._optimizers) and all(map(maximises, self._optimizers))
+        self._recordings.backward(loss, scaler, is_turned=is_turned != is_raised)
         loss = -loss if is_turned else loss
         self._pass_scales.passed(divisors)
         self._follower.backward(loss, scaler, is_divided=divisors.is_divided)

@@ -23,7 +23,7 @@ from trainability.doctor.measure.first_look import facts_so_far, first_facts, is
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.nested import optimizers
-from trainability.doctor.measure.optimizer_settings import settings_if_any
+from trainability.doctor.measure.optimizer_settings import maximises, settings_if_any
 from trainability.doctor.measure.passed_by import PassedBy
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
 from trainability.doctor.measure.problems import Problems
@@ -171,7 +171,8 @@ class Monitor:
         """Record one backward pass. Call it before clipping.
 
         Args:
-            loss: what is logged; one number, not scaled by a loss scaler.
+            loss: what is logged; one number, not scaled by a loss scaler. Where the optimizer maximises it, its negative is
+                recorded.
             grad_scale: factor that a loss scaler put on gradients and that is still on them (`scaler.get_scale()`).
             expected_lr: what the schedule gives for this step, to check a resume.
             is_last: whether the step's gradients are complete now; None goes by `accumulation`.
@@ -285,6 +286,8 @@ class Monitor:
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
+        if self._optimizer is not None and maximises(self._optimizer):
+            loss = -loss  # what is minimised
         if self._is_stepping and self._num_complete:
             self._num_complete += 1
             return  # a closure that the optimizer evaluates again; the step's loss is that of its first pass

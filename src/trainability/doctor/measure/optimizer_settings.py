@@ -14,6 +14,11 @@ from trainability.doctor.measure.graph import held_by_any_optimizer, managed_par
 from trainability.doctor.measure.unusable import unusable_number
 
 
+def maximises(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer raises what goes backward, with all that it holds, instead of lowering it."""
+    return bool(optimizer.param_groups) and all(group.get("maximize") for group in optimizer.param_groups)
+
+
 def optimizer_settings(
     optimizer: torch.optim.Optimizer,
     model: nn.Module | None = None,

@@ -133,7 +133,7 @@ def _turned(loss: str, paid: tuple[Measurement, ...]) -> Finding:
         seen=f"the loss is minus the {loss} of output and target",
         measurements=paid,
         cause="the sign of the loss is wrong",
-        remedy="remove the minus sign",
+        remedy="remove the minus sign; or maximize=True, if the optimizer has it",
         source="own",
     )
 
