@@ -124,7 +124,8 @@ class PassScales:
             optimizer: as for `found`.
 
         Returns:
-            None where there are fewer than two, and where it is not so at each of the first steps, two at least.
+            None where there are fewer than two, and where it is not so at each of the first steps whose gradients are finite,
+            two at least.
         """
         for key, seen in self._undivided.items():
             is_asked = optimizer is None or key == id(optimizer)
@@ -139,7 +140,7 @@ class PassScales:
             optimizer: which one; None takes the first for which it is so.
 
         Returns:
-            None where it is not so at each of the first steps, two at least.
+            None where it is not so at each of the first steps whose gradients are finite, two at least.
         """
         for key, seen in self._seen.items():
             is_asked = optimizer is None or key == id(optimizer)
@@ -164,7 +165,7 @@ class PassScales:
     @property
     def is_over(self) -> bool:
         """Whether enough steps were seen."""
-        return any(len(seen) >= _MOST for seen in self._seen.values())
+        return any(len(terms) >= _MOST for terms in self._terms.values())
 
     def made(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer was made that is to be followed, too."""
@@ -204,13 +205,17 @@ class PassScales:
         number = len(passes)
         is_whole = number > 1 and adds and len({each.whole for each in passes}) == 1 and passes[0].whole != ""
         times = min((sum(_is(factor, number) for factor in each.of_a_mean) for each in passes), default=0)
-        by = _quotient(kept[1], local(kept[0].grad).detach()) if number > 1 and (times or is_whole) else None
+        of_terms = passes[0].again if number == 1 else None
+        self._terms.setdefault(id(optimizer), []).append(of_terms)
+        before, after = kept[1], local(kept[0].grad).detach()
+        is_asked = number > 1 and (times > 0 or is_whole)
+        if is_asked and not (bool(before.isfinite().all()) and bool(after.isfinite().all())):
+            return  # nothing tells by what infinity was divided; the steps before it do
+        by = _quotient(before, after) if is_asked else None
         is_again = by is not None and times + _is(by, number) > 1
         self._seen.setdefault(id(optimizer), []).append(number if is_again else None)
         is_untouched = is_whole and by is not None and _is(by, 1)
         self._undivided.setdefault(id(optimizer), []).append(number if is_untouched else None)
-        of_terms = passes[0].again if number == 1 else None
-        self._terms.setdefault(id(optimizer), []).append(of_terms)
 
 
 def _is(factor: float, number: int) -> bool:

@@ -260,18 +260,21 @@ def lr_schedule(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning", "hint"))
 def accumulation(evidence: Evidence) -> list[Finding]:
     """Some steps accumulate more micro-batches than the others.
 
     Fires: most steps have the same number of micro-batches, two or more, and at most a quarter of the steps have more. Fewer is
         normal at the end of an epoch. Silent where most steps have one: a second backward pass at some steps is then a separate
         term (adversarial examples, a penalty every few steps), and micro-batches are not counted. Code `undivided`: at each of
-        the first steps, two at least, plain SGD without clipping adds the gradients of two backward passes or more, of losses
-        that are means and are not divided by that number, no more than the gradients are; the first loss is at least seven
-        tenths of what chance costs, where that is known; and the run has not learned, its loss has been twice the first or
-        infinite, and is now above nine tenths of it; before a run, the rehearsal is unstable, and the loss falls along the
-        first followed update at a length that is as many times smaller as there are passes.
+        the first steps with finite gradients, two at least, plain SGD without clipping adds the gradients of two backward
+        passes or more, of losses that are means and are not divided by that number, no more than the gradients are; the first
+        loss is at least seven tenths of what chance costs, where that is known; and the run has not learned, its loss has been
+        twice the first or infinite, and is now above nine tenths of it; before a run, the rehearsal is unstable and ends so, or
+        above nine tenths of the first loss and of what chance costs, and the loss falls along the first followed update at a
+        length that is as many times smaller as there are passes. It is a hint before a run where neither of the first two
+        followed updates, with what momentum adds, goes far beyond the length at which the loss rises, and the first five steps
+        do not take the loss to a thousand times the first: with batches in another order the steps may be borne.
     Why: the gradients of such a step sum more terms under the same divisor, so the step is too long. The counts are exact.
     What fools it: a number of micro-batches that is raised during the run on purpose, and has not been raised for long; for
         `undivided`, terms of one kind that are meant to be added, each on a pass of its own, at a rate that is too large.
