@@ -229,6 +229,8 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         if found is not None and found[0] == "dead":
             return found
         reason = sentence_beside(evidence, outlook)
+        if outlook.cause == "no_rate" and outlook.verdict == DEAD and not evidence.steps and not _is_explained(causes):
+            return "cannot tell", f"{reason}; nothing was found that would explain it, and a slow start looks alike", None
         if (done := reading.num_steps(evidence)) > len(evidence.rehearsal.steps):
             seen = fall(evidence)
             reason += f"; in the run {seen}" if seen else f"; after {done:,} steps the run's loss has not fallen either"
@@ -239,6 +241,10 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
     if outlook is not None and evidence.rehearsal is not None and given_up is not None:
         return "cannot tell", sentence_beside(evidence, outlook, explained=given_up), None
     return _verdict_before(evidence, outlook, untrained)
+
+
+def _is_explained(causes: list[Finding]) -> bool:
+    return any(found.severity != "hint" for found in causes)
 
 
 def _reconciled(evidence: Evidence, found: tuple[Verdict, str, None], outlook: Outlook | None) -> tuple[Verdict, str, None]:
