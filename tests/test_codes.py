@@ -426,6 +426,12 @@ def belonging(pushed: float, pulled: float = 0.0, nearer: float = 0.0) -> Eviden
     return fact(pulls=pulls)
 
 
+def hard(**fields: float) -> Evidence:
+    """A loss that pulls pairs together which are further apart, and pushes pairs apart that belong together."""
+    own = OwnPairs(**{"pushed_z": 6.1, "pushed_share": 0.1, "pulled_z": 0.0, "nearer_z": 0.0, **fields})
+    return fact(pulls=Pulls(num_pulled=100, num_pushed=100, apart_pulled=1.2, apart_pushed=1.0, z=4.1, own=own))
+
+
 def stepped(zero: tuple[str, ...]) -> Evidence:
     """Weights that do not move in front of a sign, with a gradient of exactly zero or not."""
     facts = Facts(flat_function="sign() in Net.forward", zero_gradient=zero)
@@ -976,6 +982,11 @@ CODES = {
             )
         ),
         fact(readings=Readings()),
+    ),
+    "wrong_sign.pairs that are further apart": (hard(), hard(pushed_z=5.9)),
+    "wrong_sign.pairs that are no hard ones": (
+        hard(pulled_z=2.6, nearer_z=3.1, pulled_there_z=2.6),
+        hard(pulled_z=2.6, nearer_z=3.1, pulled_there_z=2.4),
     ),
     "wrong_sign.pairs that belong together": (belonging(6.1), belonging(5.9)),
     "wrong_sign.pairs that belong together, alone": (belonging(6.1), belonging(6.1, pulled=2.6)),

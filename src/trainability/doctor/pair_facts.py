@@ -8,16 +8,22 @@ class OwnPairs:
     """Whether the two sides of pairs belong together: how much nearer they are than the sides of two pairs of the same kind.
 
     Attributes:
-        pushed_z: of the pairs pushed apart, in the view of the inputs in which that is surest, in standard errors.
+        pushed_z: of the pairs pushed apart, in the view of the inputs in which that is surest, in standard errors; of images in
+            views without their light, which an album or a camera gives to pictures that have nothing else in common.
         pushed_share: how much nearer they are there, as a share of the distance.
         pulled_z: of the pairs pulled together, the largest of all views.
+        pulled_there_z: the same in the view of `pushed_z`.
         nearer_z: the largest of all views of what `Pulls.nearer_z` is.
+        pushed_equal: share of the numbers of an input that are the same, bit for bit, in both sides of the pairs pushed apart,
+            over what it is in two such pairs (1 where all are, 0 where no more are); 0 where most pairs have two equal sides.
     """
 
     pushed_z: float
     pushed_share: float
     pulled_z: float
     nearer_z: float
+    pulled_there_z: float = 0.0
+    pushed_equal: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

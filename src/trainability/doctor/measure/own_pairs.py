@@ -14,6 +14,7 @@ from trainability.doctor.pair_facts import OwnPairs
 _FEWEST = 24  # pairs of either kind
 _FEWEST_STEPS = 16  # of a row that may be a series
 _SIDE = 64  # images are made no larger than this
+_MOST_EQUAL = 0.5  # share of the pairs
 
 
 def own_pairs(one: Tensor, other: Tensor, pull: Tensor) -> OwnPairs | None:
@@ -28,7 +29,8 @@ def own_pairs(one: Tensor, other: Tensor, pull: Tensor) -> OwnPairs | None:
         pull: (pairs,), above zero of pairs pulled together, below of those pushed apart.
 
     Returns:
-        Of the view of the inputs in which the pairs pushed apart belong together most surely; None with too few pairs.
+        Of the view of the inputs in which the pairs pushed apart belong together most surely, of images without their light;
+        None with too few pairs.
     """
     if min(int((pull > 0).sum()), int((pull < 0).sum())) < _FEWEST or not one.is_floating_point():
         return None
@@ -40,12 +42,14 @@ def own_pairs(one: Tensor, other: Tensor, pull: Tensor) -> OwnPairs | None:
         found.append((pulled, pushed, share, nearer))
     if not all(math.isfinite(value) for each in found for value in each):
         return None
-    _, pushed, share, _ = max(found, key=lambda each: each[1])
+    pulled, pushed, share, _ = max(found[1::2] if one.dim() == 4 else found, key=lambda each: each[1])
     return OwnPairs(
         pushed_z=pushed,
         pushed_share=share,
         pulled_z=max(each[0] for each in found),
         nearer_z=max(each[3] for each in found),
+        pulled_there_z=pulled,
+        pushed_equal=_equal(one[pull < 0].flatten(1), other[pull < 0].flatten(1)),
     )
 
 
@@ -59,8 +63,20 @@ def _nearer(one: Tensor, other: Tensor) -> tuple[float, float]:
     return float(gap.mean()) / max(error, 1e-12), float(gap.mean() / by_chance.mean().clamp(min=1e-12))
 
 
+def _equal(one: Tensor, other: Tensor) -> float:
+    """Share of equal numbers beyond that of two pairs, as of unlike pairs that are made by an edit of one side."""
+    same = one == other
+    if float(same.all(dim=1).float().mean()) > _MOST_EQUAL:
+        return 0.0  # what is equal throughout is no pair of two things
+    by_chance = float((one == other.roll(1, dims=0)).float().mean())
+    return max((float(same.float().mean()) - by_chance) / max(1 - by_chance, 1e-12), 0.0)
+
+
 def _views(x: Tensor) -> list[Callable[[Tensor], Tensor]]:
-    """Inputs as they are, without their light, and the strengths of their frequencies, which know no place and no phase."""
+    """Inputs as they are, without their light (every second view of images), and the strengths of both's frequencies.
+
+    The latter know no place and no phase.
+    """
     if x.dim() == 4:
         along: tuple[int, ...] = (2, 3)
     elif x.dim() in (2, 3):

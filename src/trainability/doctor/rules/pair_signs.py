@@ -2,13 +2,14 @@
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.pair_facts import PairForces, Pulls
+from trainability.doctor.pair_facts import OwnPairs, PairForces, Pulls
 
 FURTHER_APART, MORE_APART = 4.0, 1.01  # standard errors; times as far: the same distance to a reader is no difference
 SURELY_FURTHER, NOT_NEARER = 5.0, 2.0  # the same, in the one direction in which pairs are furthest apart, or nearest
 KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together
 BELONG, BELONG_SHARE = 6.0, 0.02  # standard errors, share of the distance: pairs nearer than their sides are in other pairs
 DO_NOT, NO_NEARER = 2.5, 3.0  # standard errors, of the largest of four views
+EDITED = 0.5  # share of the numbers that pairs have in common: a hard unlike pair, or an alike one of which a part is masked
 _FEW_ALIKE, _MOSTLY = 0.02, 0.5  # shares of the pairs
 _LIES = {
     "concatenated": "n rows apart (row i and row i + n of 2 n)",
@@ -119,28 +120,46 @@ def _of_own(pulls: Pulls) -> list[Measurement]:
     ]
 
 
+def _belong(own: OwnPairs) -> bool:
+    return own.pushed_z >= BELONG and own.pushed_share >= BELONG_SHARE
+
+
 def _is_of_wrong_pairs(pulls: Pulls) -> bool:
     """Whether pairs belong together that the loss pushes apart, and none of those that it pulls together, in any view."""
     own = pulls.own
-    if own is None or own.pushed_z < BELONG or own.pushed_share < BELONG_SHARE:
+    if own is None or not _belong(own):
         return False
     return own.pulled_z < DO_NOT and own.nearer_z < NO_NEARER and pulls.nearer_z < NOT_NEARER
+
+
+def _is_further(pulls: Pulls) -> bool:
+    """Whether pairs pulled together are further apart, and those pushed apart belong together: no two persons of one camera."""
+    is_further = pulls.z >= FURTHER_APART and pulls.apart_pulled >= MORE_APART * pulls.apart_pushed
+    return is_further and (pulls.own is None or _belong(pulls.own))
+
+
+def _are_hard(pulls: Pulls) -> bool:
+    """Whether pairs pulled together belong together too, by something else than the others: one moment in two views of it."""
+    own = pulls.own
+    if own is None or own.pulled_z < DO_NOT:
+        return False
+    return pulls.nearer_z >= NOT_NEARER or (own.nearer_z >= NO_NEARER and own.pulled_there_z < DO_NOT)
 
 
 def against_pairs(facts: Facts) -> list[Finding]:
     """A loss of pairs that swaps like and unlike ones."""
     pulls = facts.pulls
-    turned = pulls is not None and pulls.further_z >= SURELY_FURTHER and pulls.nearer_z < NOT_NEARER
-    belong = pulls is not None and _is_of_wrong_pairs(pulls)
-    if pulls is None or (pulls.z < FURTHER_APART and not turned and not belong):
+    if pulls is None or _are_hard(pulls):
         return []
-    if not turned and not belong and pulls.apart_pulled < MORE_APART * pulls.apart_pushed:
+    turned = pulls.further_z >= SURELY_FURTHER and pulls.nearer_z < NOT_NEARER
+    if not (turned or _is_further(pulls) or _is_of_wrong_pairs(pulls)):
         return []
+    is_edited = pulls.own is not None and pulls.own.pushed_equal >= EDITED
     return [
         Finding(
             rule="wrong_sign",
             code="wrong_sign.pairs",
-            severity="warning",
+            severity="hint" if is_edited else "warning",
             seen=_seen_of_pairs(pulls),
             measurements=(
                 Measurement(name="difference", value=pulls.z, unit="standard errors", threshold=FURTHER_APART),

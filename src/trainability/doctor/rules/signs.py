@@ -33,18 +33,22 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         return, gain or advantage, and is computed from rewards, not from costs or lengths, by the names of what it is computed
         from. A warning with code `entropy`: the loss falls as the entropy (`.entropy()`) of every distribution becomes smaller
         whose draws' log-probabilities it asks for. A warning with code `pairs`: the loss pulls together pairs whose inputs are
-        further apart than those of the pairs that it pushes apart, by 4 standard errors and 1 %; or by 5 in the direction of
-        the largest difference, and in no direction are they nearer; or the pairs that it pushes apart are nearer than the sides
-        of two such pairs by 6 standard errors and 2 %, as images, as images without their light, or as strengths of
-        frequencies, and in none of these the pairs that it pulls together are (2.5 standard errors, over 24 pairs or more of
-        either kind), nor nearer than the others in a direction (3 standard errors); two outputs are a pair if the loss holds
-        them against each other: it minds another order of the columns of one, and not the same of both. Code `one_output`:
-        adding or subtracting 20 at one output unit takes the loss to a billionth, whatever the other outputs are. Code
-        `floorless`: the loss falls by 20 times its size or more as an output moves by 20 times its own, and by three times that
-        at 40. Code `slopes`: with the derivatives that the loss takes (create_graph=True) times 1e3, 4e3 and 1.6e4 it falls
-        with their square. Code `boundless`: moving a small parameter, or columns of an output, by 20 and by 40 (or by 1e5 and
-        2e5) lowers the loss along a line (or a logarithm), alike for every example, and everything else then has a thousandth
-        of its gradient or less. Code `switched_off`: a small parameter is nothing but a positive factor of terms that are never
+        further apart than those of the pairs that it pushes apart, by 4 standard errors and 1 %, and the latter belong
+        together; or by 5 in the direction of the largest difference, and in no direction are they nearer; or the pairs that it
+        pushes apart belong together, and those that it pulls together do not, nor are they nearer than the others in a
+        direction (3 standard errors). Pairs belong together that are nearer than the sides of two such pairs by 6 standard
+        errors and 2 %, as numbers, as images without their light, or as strengths of frequencies, and do not below 2.5 in each
+        of these and in images as they are; neither is asked of fewer than 24 pairs of either kind. Silent where the pairs that
+        it pulls together belong together, too, and are nearer than the others in a direction of the numbers, or in one of a
+        view other than that in which the others belong together most surely; a hint where half of the numbers in the pairs that
+        it pushes apart are the same bit for bit, over those of two such pairs; two outputs are a pair if the loss holds them
+        against each other: it minds another order of the columns of one, and not the same of both. Code `one_output`: adding or
+        subtracting 20 at one output unit takes the loss to a billionth, whatever the other outputs are. Code `floorless`: the
+        loss falls by 20 times its size or more as an output moves by 20 times its own, and by three times that at 40. Code
+        `slopes`: with the derivatives that the loss takes (create_graph=True) times 1e3, 4e3 and 1.6e4 it falls with their
+        square. Code `boundless`: moving a small parameter, or columns of an output, by 20 and by 40 (or by 1e5 and 2e5) lowers
+        the loss along a line (or a logarithm), alike for every example, and everything else then has a thousandth of its
+        gradient or less. Code `switched_off`: a small parameter is nothing but a positive factor of terms that are never
         negative, and the loss takes it to zero. Code `censored`: with times and observed or censored events, a later event and
         a censored one move an output in opposite directions, in 95 % of the tests. A warning with code `company`: in pairs of
         names that the loss pushes apart, names share partners more often than by chance, by 10 standard deviations, and by
