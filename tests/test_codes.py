@@ -1000,7 +1000,7 @@ CODES = {
     ),
     "unread_ends.index": (fact(index_goals=4), fact()),
     "unread_ends.same": (fact(same_after=("[0]", "[3]")), fact()),
-    "wrong_sign.quantiles": (fact(turned_quantiles=("quantiles", (0.1, 0.9), (0.9, 0.1))), fact()),
+    "wrong_sign.quantiles": (fact(turned_quantiles=("quantiles", (0.1, 0.9), (0.9, 0.1), True)), fact()),
     "target_broadcast.inside": (fact(all_pairs=(64, True, True)), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "target_broadcast.unpaired of noise": (compared_with(z=3.6, unpaired=True), compared_with(z=3.4, unpaired=True)),

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor import diagnose
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.measure.certain import facts_of
 
 RNG = torch.Generator().manual_seed(0)
@@ -100,3 +102,42 @@ def test_a_variable_that_is_not_set_yet() -> None:
 
     assert not facts_of(nn.Linear(6, 3), (X, Y), training_step=step).notes
     scale = 2.0
+
+
+def turned_columns(output: Tensor, target: Tensor, quantiles: Any = QUANTILES) -> Tensor:
+    high, middle, low = output.unbind(1)
+    return sum(pinball(target - each, q).mean() for q, each in zip(quantiles, (low, middle, high), strict=True))
+
+
+def by_numbers(output: Tensor, target: Tensor, quantiles: Any = QUANTILES) -> Tensor:
+    places = ((2, 0), (1, 1), (0, 2))
+    return sum(pinball(target - output[:, -1 - k], quantiles[k]).mean() for _, k in places)
+
+
+def turned_about(output: Tensor, target: Tensor, quantiles: Any = QUANTILES) -> Tensor:
+    return pinball(target[:, None] - output.flip(1), torch.tensor(quantiles)).mean()
+
+
+def one_by_one(output: Tensor, target: Tensor, quantiles: Any = (0.05, 0.5, 0.9)) -> Tensor:
+    low, middle, high = output.unbind(1)
+    return sum(pinball(each - target, q).mean() for q, each in zip(quantiles, (low, middle, high), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("loss", "is_sure"),
+    [
+        (Held(-1.0, QUANTILES), True),
+        (by_global(-1.0), True),
+        (one_by_one, True),
+        (turned_columns, False),
+        (by_numbers, False),
+        (turned_about, False),
+    ],
+)
+def test_columns_in_the_opposite_order_are_no_sign(loss: Loss, is_sure: bool) -> None:
+    torch.manual_seed(0)
+    facts = facts_of(nn.Linear(6, 3), (X, Y), loss_fn=loss)
+    assert facts.turned_quantiles is not None
+    assert facts.turned_quantiles[3] == is_sure
+    (severity,) = (f.severity for f in diagnose(Evidence(facts=facts)).findings if f.code == "wrong_sign.quantiles")
+    assert severity == ("warning" if is_sure else "hint")

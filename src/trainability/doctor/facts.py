@@ -234,8 +234,8 @@ class Facts:
         unpaired: whether the loss changes with the targets, and not with which example has which.
         all_pairs: of outputs (n, n, ...), each of which is compared with one example's target: n, whether it is that of its
             row, and whether the model was seen to make them of (n,) and (n, 1); or None.
-        turned_quantiles: the name of quantiles that the loss holds, their levels, and those that outputs are trained for, where
-            each is one minus the other; None if there are none.
+        turned_quantiles: the name of quantiles that the loss holds, their levels, those that outputs are trained for, where
+            each is one minus the other, and whether no other order of the outputs explains that; None if there are none.
         judged_outside: of a model that judges data and what another makes: the bounded function that makes it ("tanh",
             "sigmoid"), and the share of the data's values that are outside its range by a tenth of its half.
         opponents: what models that play against each other want of each other.
@@ -451,7 +451,7 @@ class Facts:
     redrawn: tuple[str, float] | None = None
     unpaired: bool = False
     all_pairs: tuple[int, bool, bool] | None = None
-    turned_quantiles: tuple[str, tuple[float, ...], tuple[float, ...]] | None = None
+    turned_quantiles: tuple[str, tuple[float, ...], tuple[float, ...], bool] | None = None
     judged_outside: tuple[str, float] | None = None
     opponents: Opponents = field(default_factory=Opponents)
     shared: tuple[int, int] | None = None

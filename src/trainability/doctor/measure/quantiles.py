@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.measure.column_order import keeps_columns
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import pull, returned_once
-from trainability.doctor.measure.uses import called_by, is_filled
+from trainability.doctor.measure.uses import called_by, is_filled, is_library, plain_function
 
 _NAMES, _LETTERS = ("quantile", "taus"), frozenset({"q", "qs", "tau"})  # part of a name; a whole one
 _SAME, _ALIKE = 1e-4, 1e-3  # of the largest slope; of a level
@@ -23,7 +24,7 @@ Forward = Callable[[Any, Any], Tensor]
 
 def turned_quantiles(
     model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass
-) -> tuple[str, tuple[float, ...], tuple[float, ...]] | None:
+) -> tuple[str, tuple[float, ...], tuple[float, ...], bool] | None:
     """Put all outputs below all targets, and above them: an output's level is its slope below over both slopes together.
 
     Args:
@@ -33,8 +34,10 @@ def turned_quantiles(
         seen: the same pass.
 
     Returns:
-        The name, the levels, and the ones that outputs are trained for, where each of these is one minus its level; None where
-        they agree, and where the loss is not linear on either side, holds no levels, or has other outputs.
+        The name, the levels, the ones that outputs are trained for, where each of these is one minus its level, and whether
+        nothing but a sign explains that, as columns in another order would with levels 0.1, 0.5 and 0.9, where the loss takes
+        columns one by one; None where they agree, and where the loss is not linear on either side, holds no levels, or has
+        other outputs.
     """
     numbers = [t.detach().float() for _, t in seen.batch if t.is_floating_point() and t.numel()]
     held = dict(_named_levels(forward)) if numbers and len(seen.returned) == 1 else {}
@@ -60,7 +63,7 @@ def turned_quantiles(
     if any(_agree(levels, way) for levels, ways in found.values() for way in ways):
         return None
     turned = (
-        (name, levels, way)
+        (name, levels, way, not _agree(levels, way[::-1]) or keeps_columns(_functions_of(forward), len(levels)))
         for name, (levels, ways) in found.items()
         for way in ways
         if _agree(tuple(1 - level for level in levels), way)
@@ -86,6 +89,21 @@ def _agree(levels: tuple[float, ...], others: tuple[float, ...]) -> bool:
 
 def _named_levels(function: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
     """Numbers between 0 and 1 that a function, or what it holds and looks up, has under the name of quantiles."""
+    for name, value in _all_held(function):
+        says_so = name.lower() in _LETTERS or any(word in name.lower() for word in _NAMES)
+        if says_so and (levels := _levels(value)):
+            yield name, levels
+
+
+def _functions_of(function: Any) -> list[Any]:
+    """A function and those that it holds or calls, without a library's."""
+    held = [function, *(value for _, value in _all_held(function))]
+    plain = {id(each): each for each in map(plain_function, held) if inspect.isfunction(each) and not is_library(each)}
+    return list(plain.values())
+
+
+def _all_held(function: Any) -> Iterator[tuple[str, Any]]:
+    """What a function, and what it holds, hold and look up, by name."""
     waiting, known = [(function, 0)], set[int]()
     while waiting:
         holder, depth = waiting.pop()
@@ -93,10 +111,8 @@ def _named_levels(function: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
             continue
         known.add(id(holder))
         for name, value in _held_by(holder):
-            says_so = name.lower() in _LETTERS or any(word in name.lower() for word in _NAMES)
-            if says_so and (levels := _levels(value)):
-                yield name, levels
-            elif isinstance(value, nn.Module) or inspect.isroutine(value) or isinstance(value, functools.partial):
+            yield name, value
+            if isinstance(value, nn.Module) or inspect.isroutine(value) or isinstance(value, functools.partial):
                 waiting.append((value, depth + 1))
 
 

@@ -73,7 +73,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         along eight random directions, the gradient of a custom autograd function is off by three tenths of the function's slope
         or more, and two moves find the same slope, within a tenth. A warning with code `quantiles`: below all targets and above
         them the loss is linear in the outputs, with slopes that train each for one minus the quantile that the loss holds for
-        it, under that name, or as q or tau. Code `nll`: `nll_loss` of logits or probabilities.
+        it, under that name, or as q or tau; a hint where one minus each is the same levels in the opposite order, and the
+        source of the loss takes columns one by one, unpacks or reverses them, or cannot be read. Code `nll`: `nll_loss` of
+        logits or probabilities.
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
@@ -357,19 +359,20 @@ def _quantiles(facts: Facts) -> list[Finding]:
     """A pinball loss of prediction minus target."""
     if facts.turned_quantiles is None:
         return []
-    name, levels, trained = facts.turned_quantiles
+    name, levels, trained, is_sure = facts.turned_quantiles
     held, meant = (", ".join(f"{level:.3g}" for level in each[:4]) for each in (levels, trained))
     return [
         Finding(
             rule="wrong_sign",
             code="wrong_sign.quantiles",
-            severity="warning",
+            severity="warning" if is_sure else "hint",
             seen=f"the loss holds {name} = {held}, and its slopes train the outputs for the quantiles {meant}: one minus each",
             measurements=(
                 Measurement(name="level of the first quantile", value=levels[0]),
                 Measurement(name="level that its output is trained for", value=trained[0], threshold=levels[0]),
             ),
-            cause="the error in the quantile loss is prediction minus target, or the weights of its two sides are exchanged",
+            cause="the error in the quantile loss is prediction minus target, or the weights of its two sides are exchanged"
+            + ("" if is_sure else "; all is right where the outputs are meant to be in the opposite order"),
             remedy="error = target - prediction, and torch.max(q * error, (q - 1) * error) for the quantile q",
             source="Koenker and Bassett, Regression Quantiles, Econometrica 1978; slopes on both sides of the targets",
         )
