@@ -106,12 +106,12 @@ def test_a_variable_that_is_not_set_yet() -> None:
 
 def turned_columns(output: Tensor, target: Tensor, quantiles: Any = QUANTILES) -> Tensor:
     high, middle, low = output.unbind(1)
-    return sum(pinball(target - each, q).mean() for q, each in zip(quantiles, (low, middle, high), strict=True))
+    pairs = zip(quantiles, (low, middle, high), strict=True)
+    return torch.stack([pinball(target - each, q) for q, each in pairs]).mean()
 
 
 def by_numbers(output: Tensor, target: Tensor, quantiles: Any = QUANTILES) -> Tensor:
-    places = ((2, 0), (1, 1), (0, 2))
-    return sum(pinball(target - output[:, -1 - k], quantiles[k]).mean() for _, k in places)
+    return torch.stack([pinball(target - output[:, -1 - k], q) for k, q in enumerate(quantiles)]).mean()
 
 
 def turned_about(output: Tensor, target: Tensor, quantiles: Any = QUANTILES) -> Tensor:
@@ -120,7 +120,8 @@ def turned_about(output: Tensor, target: Tensor, quantiles: Any = QUANTILES) -> 
 
 def one_by_one(output: Tensor, target: Tensor, quantiles: Any = (0.05, 0.5, 0.9)) -> Tensor:
     low, middle, high = output.unbind(1)
-    return sum(pinball(each - target, q).mean() for q, each in zip(quantiles, (low, middle, high), strict=True))
+    pairs = zip(quantiles, (low, middle, high), strict=True)
+    return torch.stack([pinball(each - target, q) for q, each in pairs]).mean()
 
 
 @pytest.mark.parametrize(

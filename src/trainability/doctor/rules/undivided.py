@@ -88,8 +88,10 @@ def _is_too_long(evidence: Evidence, number: int) -> bool:
 
 def _is_far_too_long(evidence: Evidence) -> bool:
     """Whether early steps, with what momentum adds to them, go far beyond where the loss rises; else other batches may do."""
-    settings, steps = settings_of(evidence), evidence.rehearsal.steps[:_EARLY] if evidence.rehearsal is not None else ()
-    if any(not math.isfinite(step.loss) or step.loss > _AT_ONCE * abs(steps[0].loss) for step in steps):
+    settings, rehearsal = settings_of(evidence), evidence.rehearsal
+    early = rehearsal.steps[:_EARLY] if rehearsal is not None else ()
+    losses = [step.loss for step in early if step.loss is not None]
+    if any(not math.isfinite(loss) or loss > _AT_ONCE * abs(losses[0]) for loss in losses):
         return True
     kept = 1 - min((settings.momentum or 0.0) if settings is not None else 0.0, 0.999)
     return min(_multiples(evidence)[:2], default=math.inf) * kept < _FAR_TOO_LONG
