@@ -49,6 +49,7 @@ def rehearsal(losses: list[float], *, multiple: float | None = 30.0, spread: flo
 STEP = RehearsedStep(step=1, loss=2.3, gradient_norm=None, optimizer_steps=0)
 WARMING = tuple(RehearsedStep(step=i, loss=2.3, gradient_norm=1.0, lr=1e-5 * i, optimizer_steps=1) for i in range(1, 31))
 WARMED = tuple(RehearsedStep(step=i, loss=2.3, gradient_norm=1.0, lr=0.1, optimizer_steps=1) for i in range(1, 31))
+BLOWN_UP = (*WARMED[:29], dataclasses.replace(WARMED[29], loss=math.inf))
 CASES: dict[str, tuple[Rehearsal, str]] = {
     "learns": (rehearsal([2.4, 2.1, 1.9]), "will train"),
     "far too slow": (rehearsal([2.4, 2.39999, 2.39998], multiple=1e5), "too slow"),
@@ -73,6 +74,10 @@ CASES: dict[str, tuple[Rehearsal, str]] = {
     "uphill": (
         rehearsal([2.4, 3.0, 4.0], critical=((1, critical(1e-7, loss_after=2.5, lowest_loss=2.3)),)),
         "broken loss",
+    ),
+    "blown up, and one update followed from there": (
+        rehearsal([2.4, 3.0, 4.0], critical=((1, critical(1e-7, loss_after=2.5, lowest_loss=2.3)),), steps=BLOWN_UP),
+        "unstable",
     ),
     "knows it already": (rehearsal([0.4, 0.4, 0.4]), "has learned"),
     "capped": (

@@ -166,8 +166,10 @@ def goes_uphill(rehearsal: Rehearsal) -> bool:
     if several or (rehearsal.steps and all(step.gradient_norm == 0 for step in rehearsal.steps)):
         return False
     followed = [step for _, step in rehearsal.critical]
+    # Where the loss has blown up, one update may be followed from there, and be too long at any of the multiples.
+    is_blown_up = not all(math.isfinite(step.loss) for step in rehearsal.steps if step.loss is not None)
     return (
-        bool(followed)
+        len(followed) >= (2 if is_blown_up else 1)
         and all(step.is_uphill for step in followed)
         and bool(rehearsal.reference)
         and _fall(rehearsal.reference) < 0
