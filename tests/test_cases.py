@@ -42,7 +42,7 @@ def made(name: str, *, bad: bool) -> Program:
     return build(bad)
 
 
-def looked_at(program: Program) -> Diagnosis:
+def looked_at(program: Program, *, seconds: float = 0.5) -> Diagnosis:
     return check(
         program.model,
         program.train,
@@ -50,7 +50,7 @@ def looked_at(program: Program) -> Diagnosis:
         training_step=program.loss,
         optimizer=program.optimizer,
         val_loader=[program.validation],
-        rehearse_seconds=0.5,
+        rehearse_seconds=seconds,
     )
 
 
@@ -104,7 +104,7 @@ def test_a_slow_start_under_a_cap_is_capped() -> None:
     program = made("softmax_twice", bad=True)
     for group in program.optimizer.param_groups:
         group["lr"] *= 1e-3
-    diagnosis = looked_at(program)
+    diagnosis = looked_at(program, seconds=30.0)  # other rates are tried to their end
     assert diagnosis.evidence.rehearsal is not None
     assert judge_rehearsal(diagnosis.evidence.rehearsal).verdict == "too slow"
     assert diagnosis.verdict == "capped"
