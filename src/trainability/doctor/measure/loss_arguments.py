@@ -105,12 +105,12 @@ def _by_column(args: tuple, kwargs: dict[str, Any]) -> str | None:
 
 def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:
     """Cross-entropy weighs each class's logarithm by the target: a weight below zero has no best answer."""
-    target = args[1]
+    given, target = args[:2]
     if target.is_floating_point() and float(target.min()) < -_ZERO:
         return "negative"
     smoothing = kwargs.get("label_smoothing", args[7] if len(args) > 7 else 0.0)
     # At 1, labels do not count: a term that asks for undecided answers, as of outliers, or of a domain that is not to be told.
-    classes = args[0].shape[1 if args[0].dim() > 1 else 0]
+    classes = given.shape[1 if given.dim() > 1 else 0]
     if smoothing < 1 and 1 - smoothing + smoothing / classes <= _LEFT:
         return "smoothed"
     return _class_weights(args, kwargs)
@@ -201,7 +201,8 @@ def weighs_by_share(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     """
     target = args[1].detach().cpu()
     place, word = (6, "pos_weight") if name == "binary_cross_entropy_with_logits" else (2, "weight")
-    weight = kwargs.get(word, args[place] if len(args) > place else None).detach().float().cpu()
+    given: Tensor = args[place] if len(args) > place else kwargs[word]
+    weight = given.detach().float().cpu()
     if word == "pos_weight":
         return _is_positives(weight, target.float())
     told = (target >= 0) & (target < len(weight))

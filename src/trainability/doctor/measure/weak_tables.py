@@ -29,7 +29,7 @@ def spread(batches: Iterable[Any]) -> Iterable[Any]:
     if type(batches.sampler) is not SequentialSampler or num_examples < 2 * size:
         return batches
     starts = torch.randperm(num_examples // size, generator=rng).mul(size).tolist()
-    places = [range(start, start + size) for start in starts]
+    places = [list(range(start, start + size)) for start in starts]
     return DataLoader(batches.dataset, batch_sampler=places, collate_fn=batches.collate_fn)
 
 
