@@ -33,7 +33,7 @@ from trainability.doctor.readings import (
     ShortLength,
     ShortPass,
 )
-from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, SlowAverage, Task
+from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, SlowAverage, Task
 
 CHANCE = math.log(10)
 
@@ -282,6 +282,22 @@ def rehearsed(
         RehearsedStep(step=i + 1, loss=2.3, gradient_norm=norm, lr=lr, optimizer_steps=calls) for i, lr in enumerate(lrs)
     )
     return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
+
+
+def undivided_sum() -> Evidence:
+    """A rehearsal of sums of four passes that did not stay finite, though its first updates are hardly too long."""
+    ahead = CriticalStep(
+        multiple=1.5, loss_before=2.3, loss_after=2.2, lowest_loss=2.0, resolution=1e-6, update_norm=1.0, num_evaluations=8
+    )
+    seen = rehearsed(
+        10,
+        reference=(Observation(step=0, loss=2.3), Observation(step=5, loss=9.0)),
+        critical=((1, ahead), (6, ahead)),
+        task=Task(kind="classification", chance=2.3, floor=0.0),
+        ended_by="not finite",
+        undivided=4,
+    )
+    return dataclasses.replace(seen, optimizer=OptimizerSettings(name="SGD", lr=0.5))
 
 
 def warming(reached: float, losses=FLAT[:200], *, at_once: int = 1, stays: int = 0) -> Evidence:
@@ -845,7 +861,10 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(steps=steps(FALLING, lr=0.01, expected_lr=0.010005)),
     ),
     "accumulation": Example(
-        {"warning": Evidence(steps=(*steps(FALLING[:1], micro_batches=3), *steps(FALLING, micro_batches=2)[1:]))},
+        {
+            "warning": Evidence(steps=(*steps(FALLING[:1], micro_batches=3), *steps(FALLING, micro_batches=2)[1:])),
+            "hint": undivided_sum(),
+        },
         near=Evidence(steps=(*steps(FALLING[:1], micro_batches=1), *steps(FALLING, micro_batches=2)[1:])),
     ),
     # processes
