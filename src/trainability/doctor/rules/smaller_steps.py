@@ -89,9 +89,7 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
         )
     if not ratio:
         return rate_to_set(evidence, FEW) + ", and another factor of ten while the loss does not move"
-    rehearsal, settings = evidence.rehearsal, settings_of(evidence)
-    planned = settings.planned_steps if settings is not None else None
-    planned = planned or (rehearsal.planned_steps if rehearsal is not None else None) or reading.num_steps(evidence)
+    planned = reading.planned_steps(evidence) or reading.num_steps(evidence)
     wanted = min(max(WANTED_RATIO, 3 / planned), LARGEST_RATIO) if planned else WANTED_RATIO
     at = last_updates(evidence)
     if wanted / ratio > MOST_AT_ONCE:
@@ -164,9 +162,7 @@ def rate_to_set(evidence: Evidence, scale: float) -> str:
 
 def warmed_up(evidence: Evidence) -> str:
     """How long a rate should take to rise from zero: a few hundred steps, or a tenth of a run that is short."""
-    settings, rehearsal = settings_of(evidence), evidence.rehearsal
-    planned = settings.planned_steps if settings is not None else None
-    planned = planned or (rehearsal.planned_steps if rehearsal is not None else None) or reading.num_steps(evidence)
+    planned = reading.planned_steps(evidence) or reading.num_steps(evidence)
     steps = min(_WARM_UP, planned // 10) if planned else _WARM_UP
     return f", with a warm-up of {steps} steps" if steps > 1 else ""
 

@@ -338,22 +338,20 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         cross-entropy with several targets per example (pixels, tokens, marks), or under a difference with any number of
         targets, all targets of 64 examples or more are the same value. Code `weights`: `pos_weight` is 1/2 or less though at
         most a quarter of the batch's targets are positive (2 or more where three quarters are), or cross-entropy's class
-        weights are larger for the more frequent class in any two classes of which one is three times as frequent; a
-        hint unless the weights are shares of the batch (positives over negatives, or over all; class weights in
-        proportion to counts, or inverse counts in another order) within a tenth and 2.5 standard errors. A hint where a
-        loss of 0 and 1, whatever its form, is asked with answers of its own: that of an example with the label that a
-        quarter of the batch or less has moves it, at the same error, by a quarter or less of what another's does. Code
-        `padding`: targets hold a negative number where sequences of words are padding, and the gradient of the loss is
-        not zero there; a hint where they hold a class that words have too, and half of the places that the loss counts
-        are padding. The same code: a tenth of float targets or more are one number behind the ends that a mask (batch,
-        length) or lengths of the batch tell, nine tenths of the rows have another in front of it, and the loss has a
-        slope there; a hint unless rows leap to it by three times what they move from one place to the next, and the
-        model is shown no ends, by the mask, the lengths or a channel of an input that is constant behind them, and
-        lengths are not related to an input (5 standard deviations above shuffled ones).
-        A hint with code `places`: the loss is a binary cross-entropy alone, without weights, of eight places or more in each
-        example, which a layer with one output answers and the model is not given, and a twentieth of them or less is 1 (two
-        standard errors added, over 16 examples or more); silent where every example has as many of them, as one right candidate
-        has.
+        weights are larger for the more frequent class in any two classes of which one is three times as frequent; a hint unless
+        the weights are shares of the batch (positives over negatives, or over all; class weights in proportion to counts, or
+        inverse counts in another order) within a tenth and 2.5 standard errors. A hint where a loss of 0 and 1, whatever its
+        form, is asked with answers of its own: that of an example with the label that a quarter of the batch or less has moves
+        it, at the same error, by a quarter or less of what another's does. Code `padding`: targets hold a negative number where
+        sequences of words are padding, and the gradient of the loss is not zero there; a hint where they hold a class that
+        words have too, and half of the places that the loss counts are padding. The same code: a tenth of float targets or more
+        are one number behind the ends that a mask (batch, length) or lengths of the batch tell, nine tenths of the rows have
+        another in front of it, and the loss has a slope there; a hint unless rows leap to it by three times what they move from
+        one place to the next, and the model is shown no ends, by the mask, the lengths or a channel of an input that is
+        constant behind them, and lengths are not related to an input (5 standard deviations above shuffled ones). A hint with
+        code `places`: the loss is a binary cross-entropy alone, without weights, of eight places or more in each example, which
+        a layer with one output answers and the model is not given, and a twentieth of them or less is 1 (two standard errors
+        added, over 16 examples or more); silent where every example has as many of them, as one right candidate has.
     Why: always predicting that class is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images; for `ignored`, windows cut
         from running text in which later word pieces have the ignored class, and which may begin with such a piece.
