@@ -78,7 +78,7 @@ def test_what_limits_a_wasserstein_critic(limit: str | None) -> None:
 def test_a_loss_with_a_floor_needs_no_limit() -> None:
     players = models()
     found = facts_of_opponents(players, optimizers_of(players), plays(kind="floor"), LOADER)
-    assert found == {"unlimited_critic": None, "fixed_noise": None, "flat_where_sure": None}
+    assert found == {"unlimited_critic": None, "fixed_noise": None, "flat_where_sure": None, "undone": None}
 
 
 @pytest.mark.parametrize(

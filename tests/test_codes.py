@@ -954,6 +954,7 @@ CODES = {
         fact(added_in_closure=AddedInClosure(later=9, added=9, is_lbfgs=False)),
     ),
     "stale_gradients.opponent": (rehearsed(mixed_gradient="maker.weight"), rehearsed()),
+    "stale_gradients.together": (against(undone=("critic", "maker")), against()),
     "sum_for_mean.prior": (fact(graph=LossGraph(prior_weight=(4000.0, 4000))), fact(graph=LossGraph(prior_weight=(1.0, 4000)))),
     "shuffled_labels.unsorted": (fact(readings=Readings(unsorted=("[1]", 3.2, 3.1))), fact()),
     "shuffled_labels.kept": (

@@ -123,7 +123,7 @@ def test_what_an_earlier_look_read_is_kept_where_the_later_one_did_not_ask() -> 
     assert Evidence.from_dict(json.loads(json.dumps(before.to_dict()))) == before
     older = before.to_dict()
     older["facts"] |= older["facts"].pop("opponents")  # as fields of `Facts`, but for those that are newer
-    for name in ("unlimited_critic", "fixed_noise", "flat_where_sure", "held_twice", "idle_loss", "separate_losses"):
+    for name in ("unlimited_critic", "fixed_noise", "flat_where_sure", "held_twice", "idle_loss", "separate_losses", "undone"):
         older["facts"].pop(name, None)
     older["facts"]["moved_by_judge"] = older["facts"].pop("moved_by_critic")
     assert Evidence.from_dict(older) == before

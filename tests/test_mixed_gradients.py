@@ -94,3 +94,61 @@ def tasks(*, shared_first: bool) -> Setup:
 @pytest.mark.parametrize("shared_first", [False, True])
 def test_losses_of_tasks_are_to_add_up_in_what_they_share(shared_first: bool) -> None:
     assert "stale_gradients.opponent" not in {f.code for f in check(tasks(shared_first=shared_first)).findings}
+
+
+def turns(way: str) -> Setup:
+    torch.manual_seed(0)
+    models = {"maker": nn.Linear(4, 2), "judge": nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))}
+    optimizers = {name: torch.optim.Adam(model.parameters(), lr=1e-3) for name, model in models.items()}
+
+    def says(told: Tensor, value: float) -> Tensor:
+        return F.binary_cross_entropy_with_logits(told, torch.full_like(told, value))
+
+    def step(model: Any, optimizer: Any, real: Tensor) -> Tensor:
+        maker, judge = model["maker"], model["judge"]
+        fake = maker(torch.randn(len(real), 4))
+        for each in optimizer.values():
+            each.zero_grad()
+        loss = says(judge(real), 1.0) + says(judge(fake.detach()), 0.0)
+        if way in ("in turn", "the same wish"):
+            loss.backward()
+            optimizer["judge"].step()
+        if way == "frozen":
+            judge.requires_grad_(False)
+        other = says(judge(fake), 0.0 if way == "the same wish" else 1.0)
+        judge.requires_grad_(True)
+        if way == "summed":
+            (loss + other).backward()
+        elif way == "of its own inputs":
+            other.backward(inputs=list(maker.parameters()))
+            loss.backward()
+        elif way in ("in turn", "the same wish"):
+            optimizer["maker"].zero_grad()
+            other.backward()
+        else:
+            loss.backward()
+            other.backward()
+        if way not in ("in turn", "the same wish"):
+            optimizer["judge"].step()
+        optimizer["maker"].step()
+        return loss.detach()
+
+    data = torch.randn(640, 2) + 2
+    return Setup(model=models, optimizer=optimizers, step=step, train_loader=list(data.split(32)), rehearse_seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("way", "fires"),
+    [
+        ("summed", True),
+        ("one after the other", True),
+        ("frozen", False),
+        ("of its own inputs", False),
+        ("in turn", False),
+        ("the same wish", False),  # which is another fault
+    ],
+)
+def test_a_critic_that_is_stepped_for_both_losses(way: str, fires: bool) -> None:
+    found = check(turns(way))
+    assert ("stale_gradients.together" in {finding.code for finding in found.findings}) is fires
+    assert not fires or found.findings[0].code == "stale_gradients.together"

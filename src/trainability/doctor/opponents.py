@@ -47,6 +47,7 @@ class Opponents:
         unlimited_critic: where the critic's loss is a line in its answers and nothing limits its slope.
         fixed_noise: where the generator is given the same numbers at every step.
         flat_where_sure: where the generator's loss has next to no slope at answers that the critic is sure of.
+        undone: where the critic's optimizer steps with the gradients of two losses that want opposite answers to the same rows.
         held_twice: how many parameters two optimizers hold, and how many others, which get a gradient, none holds; None unless
             both occur.
         separate_losses: of a body with several optimizers, how many losses move parameters that none of the others moves
@@ -61,6 +62,7 @@ class Opponents:
     unlimited_critic: tuple[str, ...] = ()
     fixed_noise: tuple[str, ...] = ()
     flat_where_sure: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
     held_twice: tuple[int, int] | None = None
     separate_losses: int = 0
     idle_loss: IdleLoss | None = None

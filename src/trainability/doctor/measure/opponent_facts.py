@@ -139,9 +139,11 @@ def facts_of_opponents(
         parametrised, and its answers are not bounded. `fixed_noise`: the generator is given the same numbers in five runs of
         the body and more, which are none of the batch's. `flat_where_sure`: the generator's loss wants of all answers the
         opposite of what the critic's wants, and its slope in what a sigmoid makes the answers of is a tenth and less, where
-        the critic is sure, of what it is where the critic is deceived. None elsewhere.
+        the critic is sure, of what it is where the critic is deceived. `undone`: at each of five steps of the critic's
+        optimizer and more, the critic's gradients are those of two losses that want opposite answers to the same outputs of
+        the generator. None elsewhere.
     """
-    found: dict[str, tuple[int, ...] | None] = dict.fromkeys(("unlimited_critic", "fixed_noise", "flat_where_sure"))
+    found: dict[str, tuple[int, ...] | None] = dict.fromkeys(("unlimited_critic", "fixed_noise", "flat_where_sure", "undone"))
     if len(optimizers(optimizer)) < 2 or len(players(model)) < 2:
         return found
     limits, noises, derivatives = _Limits(), _Noises(), Derivatives()
@@ -150,6 +152,7 @@ def facts_of_opponents(
         watch = watched(model, optimizer, step, followed, listen=lambda *of: [*limits.listen(*of), *noises.listen(of[0])])
     if watch is None:
         return found
+    found["undone"] = next((pair for pair, seen in watch.undone.items() if len(seen) >= _FEWEST and all(seen)), None)
     for pair, slopes in watch.judged.items():
         asked = watch.asked.get(pair, [])
         if len(slopes) < _FEWEST or not asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import combinations, islice, permutations
 from typing import Any
 
@@ -32,6 +33,25 @@ _OPPOSED = 0.1  # share of the answers of which two losses want the opposite
 _Look = tuple[int, int, Tensor, frozenset[int]]  # batch, step, the gradients of the answers, and which models have one
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The gradient of a critic's answers to what a generator made.
+
+    Attributes:
+        critic: its place among the models.
+        generator: likewise.
+        slope: of the answers, in their order.
+        rows: where the judged rows are in memory.
+        backward: number of the backward pass.
+    """
+
+    critic: int
+    generator: int
+    slope: Tensor
+    rows: int
+    backward: int
+
+
 class Watch:
     """Gradients that answers of all sizes to another model's outputs get, by whose optimizer steps then.
 
@@ -40,6 +60,8 @@ class Watch:
         asked: likewise, those for which the generator's steps.
         moved: as `judged`, by an optimizer that holds the generator as well.
         both: likewise, of an optimizer that holds both.
+        undone: likewise, for each step of an optimizer of the critic alone, whether its gradients are those of two losses that
+            want opposite answers to the same outputs.
         shown_data: critics that were given what no model has made with a gradient.
         of_chances: pairs of a critic, whose answers are between 0 and 1, and a generator.
         handles: of its hooks.
@@ -47,11 +69,13 @@ class Watch:
 
     def __init__(self, models: list[nn.Module], own_optimizers: list[torch.optim.Optimizer]) -> None:
         self.made: list[tuple[int, Tensor]] = []  # by which model; kept alive, so that an address is one tensor's
-        self.pending: list[tuple[int, int, Tensor]] = []
+        self.pending: list[_Asked] = []
         self.judged: dict[tuple[int, int], list[Tensor]] = {}
         self.asked: dict[tuple[int, int], list[Tensor]] = {}
         self.moved: dict[tuple[int, int], list[Tensor]] = {}
         self.both: dict[tuple[int, int], list[_Look]] = {}
+        self.undone: dict[tuple[int, int], list[bool]] = {}
+        self.reached: set[tuple[int, int]] = set()  # models that a backward pass gave a gradient
         self.shown_data: set[int] = set()
         self.of_chances: set[tuple[int, int]] = set()
         self.batch = self.step = 0
@@ -60,6 +84,7 @@ class Watch:
         owner = {id(p): k for k, model in enumerate(models) for p in model.parameters()}
         for k, model in enumerate(models):
             self.handles.append(model.register_forward_hook(LeftBehind(self._on_call(k))))
+            self.handles += [p.register_hook(self._on_gradient(k)) for p in model.parameters() if p.requires_grad]
         for optimizer in own_optimizers:
             held = {owner.get(id(p)) for group in optimizer.param_groups for p in group["params"]}
             self.handles.append(optimizer.register_step_pre_hook(self._on_step(held)))
@@ -96,7 +121,13 @@ class Watch:
             )
             spread = spread.view_as(output)
             answers = output - output.detach() + spread
-            answers.register_hook(lambda g, generator=generator: self.pending.append((k, generator, g.detach().flatten())))
+            place = given.data_ptr()
+
+            def asked(g: Tensor) -> None:
+                pass_ = torch._C._current_graph_task_id()
+                self.pending.append(_Asked(k, generator, g.detach().flatten(), rows=place, backward=pass_))
+
+            answers.register_hook(asked)
             return answers
 
         return seen
@@ -104,7 +135,12 @@ class Watch:
     def _on_step(self, held: set[int | None]) -> Callable[..., None]:
         def stepped(optimizer: Any, args: Any, kwargs: Any) -> None:
             self.step += 1
-            for critic, generator, slope in self.pending:
+            for (critic, generator), of_pair in _by_pair(self.pending).items():
+                if critic in held and generator not in held:
+                    counted = [each for each in of_pair if (critic, each.backward) in self.reached]
+                    are_undone = any(a.rows == b.rows and _are_opposite(a.slope, b.slope) for a, b in combinations(counted, 2))
+                    self.undone.setdefault((critic, generator), []).append(are_undone)
+            for critic, generator, slope in ((each.critic, each.generator, each.slope) for each in self.pending):
                 if critic in held and generator in held:
                     moves = frozenset(k for k in (critic, generator) if self._has_gradient(k))
                     self.both.setdefault((critic, generator), []).append((self.batch, self.step, slope, moves))
@@ -117,6 +153,9 @@ class Watch:
             self.pending.clear()
 
         return stepped
+
+    def _on_gradient(self, k: int) -> Callable[[Tensor], None]:
+        return lambda g: self.reached.add((k, torch._C._current_graph_task_id()))
 
     def _has_gradient(self, k: int) -> bool:
         return any(p.grad is not None and bool(p.grad.any()) for p in self.models[k].parameters())
@@ -221,13 +260,25 @@ def moved_both_ways(
 def _undoes(one: _Look, other: _Look) -> bool:
     """Whether two steps move a model for losses that want opposite answers, each the same of all."""
     (_, step, a, moved), (_, later, b, moved_too) = one, other
-    if step == later or a.shape != b.shape or not moved & moved_too:
+    return step != later and bool(moved & moved_too) and _are_opposite(a, b)
+
+
+def _are_opposite(a: Tensor, b: Tensor) -> bool:
+    """Whether two losses want opposite answers, each the same of all rows."""
+    if a.shape != b.shape:
         return False
     for slope in (a, b):
         signs = slope.sign()[slope != 0]
         if len(signs) == 0 or int((signs[1:] != signs[:-1]).sum()) > 1:  # answers are given in their order
             return False
     return float((a.sign() * b.sign() < 0).float().mean()) > _OPPOSED
+
+
+def _by_pair(asked: Iterable[_Asked]) -> dict[tuple[int, int], list[_Asked]]:
+    pairs: dict[tuple[int, int], list[_Asked]] = {}
+    for each in asked:
+        pairs.setdefault((each.critic, each.generator), []).append(each)
+    return pairs
 
 
 def _paired(one: Iterable[Tensor], other: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:

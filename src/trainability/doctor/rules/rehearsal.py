@@ -114,6 +114,21 @@ def _of_an_opponent(parameter: str) -> Finding:
     )
 
 
+def _of_both(critic: str, generator: str) -> Finding:
+    return Finding(
+        rule="stale_gradients",
+        code="stale_gradients.together",
+        severity="error",
+        seen=f"when the optimizer of {critic} steps, its gradients are those of two losses that want opposite outputs of "
+        f"{critic} for the same outputs of {generator}",
+        measurements=(Measurement(name="losses that undo each other", value=2.0, threshold=1.0),),
+        cause=f"the loss of {generator} gives {critic} gradients too, and they are not cleared before its optimizer steps",
+        remedy=f"step the optimizer of {critic} right after the backward pass of its own loss, and compute the loss of "
+        f"{generator} after that; or give {critic} no gradient in the loss of {generator} (requires_grad_(False) around it)",
+        source="Goodfellow et al., Generative Adversarial Nets (alternating steps); own: gradients followed in the rehearsal",
+    )
+
+
 @rule(severities=("error",), verdict="unstable", explains=("missing_zero_grad", "gain_budget_high", *_SYMPTOMS))
 def stale_gradients(evidence: Evidence) -> list[Finding]:
     """Gradients are not cleared between steps, so each step follows their sum.
@@ -122,21 +137,25 @@ def stale_gradients(evidence: Evidence) -> list[Finding]:
         previous step. Code `opponent`: at most steps of one of several optimizers, its gradients held what a loss had left
         there on which another optimizer had stepped, and more was added; and another clears, at least half as often, gradients
         on which it has not stepped, as models that play against each other do, and tasks with a part in common do not. Code
-        `closure`: more than half of a closure's evaluations after the first of a step, three at least, add to the gradients
-        that the last one left, at other weights, and clear nothing before their last backward pass; of another optimizer than
-        LBFGS, only where the loss rises, and the weights moved down those gradients in between.
+        `together`: at every step of a critic's optimizer, five at least, the critic's gradients are those of
+        two losses that want opposite outputs of it for the same outputs of another model. Code `closure`: more than half of a
+        closure's evaluations after the first of a step, three at least, add to the gradients that the last one left, at other
+        weights, and clear nothing before their last backward pass; of another optimizer than LBFGS, only where the loss rises,
+        and the weights moved down those gradients in between.
     Why: `backward` adds to `.grad`. Every backward pass counts whether the gradient was empty or zero before it. For `closure`,
         gradients are compared with those that the last evaluation left.
     What fools it: gradients that are kept on purpose. Accumulation over batches, also inside of a closure, and two optimizers
         that clear each other's gradients, are recognised.
     Fix: call optimizer.zero_grad() once per optimizer step, before loss.backward(). For `opponent`: detach what the other
-        model is given, or clear the gradients right before the own backward pass. For `closure`: call optimizer.zero_grad()
-        inside of the closure.
+        model is given, or clear the gradients right before the own backward pass. For `together`: step for the critic's loss
+        before the other loss's backward pass. For `closure`: call optimizer.zero_grad() inside of the closure.
     Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own count.
     """
     rehearsal = evidence.rehearsal
     if rehearsal is not None and rehearsal.mixed_gradient is not None:
         return [_of_an_opponent(rehearsal.mixed_gradient)]
+    if reading.facts(evidence).opponents.undone:
+        return [_of_both(*reading.facts(evidence).opponents.undone)]
     if rehearsal is not None and (found := adds_up(rehearsal.added_in_closure, evidence, "stale_gradients")):
         return found
     if rehearsal is None or rehearsal.stale_fraction is None or not rehearsal.stale_fraction > 0.5:
