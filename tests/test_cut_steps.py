@@ -71,6 +71,14 @@ def test_a_state_detached_at_every_step_is_told(name: str) -> None:
     assert "unreached_parameter.detached" in [f.code for f in found]
 
 
+def test_a_layer_that_nothing_uses_does_not_hide_it() -> None:
+    model = Counter(1)
+    model.spare = nn.Linear(3, 3)
+    facts = ask(model, (X, Y))
+    found = {f.code: f.severity for f in diagnose(Evidence(facts=facts)).findings}
+    assert (found["unreached_parameter.detached"], found["unreached_parameter.unused"]) == ("warning", "hint")
+
+
 def test_numbers_that_lie_one_after_another_are_steps_too() -> None:
     model, given, wanted = CUT["single numbers"]
     assert ask(model, (given, wanted)).cut_steps == (3, 36)

@@ -603,6 +603,7 @@ class Readings:
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
         filled_ends: of targets of different lengths, the filler that the loss counts; None where it counts none.
+        unread_zeros: whether a loss of yes and no has no gradient at any answer to an example whose target is 0.
         lighter: of a loss of yes and no, that the rarer answer counts for a quarter or less; None where it does not.
         rare_marks: of targets with many places of one kind, a twentieth of which or fewer are 1; None of any other.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
@@ -636,6 +637,7 @@ class Readings:
     unknown_words: UnknownWords | None = None
     filled_ends: FilledEnds | None = None
     rare_marks: RareMarks | None = None
+    unread_zeros: bool = False
     lighter: RareLighter | None = None
     one_way: float | None = None
     twice: GivenTwice | None = None

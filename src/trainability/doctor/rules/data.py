@@ -43,8 +43,9 @@ def label_range(evidence: Evidence) -> list[Finding]:
     Fires: the smallest label of a split is negative, or its largest is at least the number of logits (or of classes, where the
         number of logits is unknown); silent where the loss is not cross-entropy and rehearsed steps accept these labels. In a
         watched script: it failed in `cross_entropy` or `nll_loss`, which were given such a label on the CPU. Code `signs`: a
-        loss that takes labels -1 and 1 is given 0 and 1. Code `blank`: in a tenth of its targets, `ctc_loss` is given the index
-        of the blank between two other labels.
+        loss that takes labels -1 and 1 is given 0 and 1; or, with one output and one target of 0 or 1 for each example, the
+        loss has no gradient at any of eight answers, near and far, to the examples with 0, and one for each with 1. Code
+        `blank`: in a tenth of its targets, `ctc_loss` is given the index of the blank between two other labels.
     Why: cross-entropy indexes the logits with the label. A label outside the range raises on the CPU; on a GPU it stops the
         process, often many steps later. CTC's blank is not a symbol: decoders leave it out.
     What fools it: labels that the loss ignores on purpose, other than -100, the default of ignore_index. Labels beyond the part

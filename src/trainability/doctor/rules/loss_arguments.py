@@ -82,7 +82,7 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
     """Labels 0 and 1 for a loss that expects -1 and 1."""
     function, word = facts.wrong_argument or ("", "")
     if word != "zeros":
-        return []
+        return [_UNREAD_ZEROS] if facts.readings.unread_zeros else []
     return [
         Finding(
             rule="label_range",
@@ -95,6 +95,19 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )
     ]
+
+
+_UNREAD_ZEROS = Finding(
+    rule="label_range",
+    code="label_range.signs",
+    severity="error",
+    seen="the loss has no gradient at any answer to an example whose target is 0, and has one where it is 1",
+    measurements=(Measurement(name="answers to a 0 that have a gradient", value=0.0, threshold=1.0),),
+    cause="the loss is a hinge, or another that takes labels -1 and 1; or it lacks the term of the examples whose target is 0",
+    remedy="2 * label - 1 in place of label, for a loss of the margin label * output; -(y * log(p) + (1 - y) * log(1 - p)) in "
+    "place of -y * log(p)",
+    source="Cortes and Vapnik, Support-Vector Networks, Machine Learning 1995; own: other answers in place of the model's",
+)
 
 
 def blank_labels(facts: Facts) -> list[Finding]:

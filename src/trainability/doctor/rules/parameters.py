@@ -343,6 +343,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     is_seen = never or blind or reason in ("detached", "dropped")
     severity = "error" if never and reason == "turn" else "warning" if is_seen else "hint"
     return [
+        *(reached_in_part(evidence) if severity == "hint" else ()),  # an unused layer hides no cut path
         Finding(
             rule="unreached_parameter",
             code=f"unreached_parameter.{_CODES.get(reason, reason)}",
@@ -356,5 +357,5 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             source="own; torchtest 2 names these parameters, without the reason",
             layers=names,
             explains=_EXPLAINED.get(reason, ()),
-        )
+        ),
     ]
