@@ -25,6 +25,7 @@ from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.readings import (
     ClassNumbers,
+    CodeSpread,
     LastNoise,
     MisreadEdges,
     Overwritten,
@@ -625,7 +626,11 @@ EXAMPLES: dict[str, Example] = {
         near=graph("distance", "sigmoid", target_outside_unit=0.04),
     ),
     "wrong_sign": Example(
-        {"error": fact(loss=-2.3, negated_task="cross_entropy"), "warning": fact(pulls=pulled(4.1))},
+        {
+            "error": fact(loss=-2.3, negated_task="cross_entropy"),
+            "warning": fact(pulls=pulled(4.1)),
+            "hint": fact(readings=Readings(code_spread=CodeSpread(taken_for="log variance", ratio=0.9))),
+        },
         near=fact(task_loss="nll_loss", task_form="log_probabilities"),
     ),
     "linear_stack": Example(

@@ -45,6 +45,7 @@ from trainability.doctor.readings import (
     AffineWhole,
     ChangingWords,
     Circular,
+    CodeSpread,
     EmptyTerm,
     ExchangedClasses,
     FilledEnds,
@@ -858,6 +859,11 @@ CODES = {
         fact(readings=Readings()),
     ),
     "sees_future.itself": (fact(readings=Readings(own=OwnPlaces(kind="itself", change=1.2))), fact(readings=Readings())),
+    "wrong_sign.spread": (
+        fact(readings=Readings(code_spread=CodeSpread(taken_for="log variance", ratio=0.06))),
+        fact(readings=Readings(code_spread=CodeSpread(taken_for="log variance", ratio=0.9))),
+    ),
+    "wrong_sign.spread of the mean alone": (fact(readings=Readings(code_spread=CodeSpread(taken_for="", ratio=0.0))), fact()),
     "wrong_sign.volume": (fact(volume_against=True), fact()),
     "wrong_sign.volume of likelihoods": (fact(volume_turned=True), fact()),
     "random_evaluation.shuffled": (

@@ -338,6 +338,20 @@ class RareMarks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CodeSpread:
+    """A drawn code, mean + deviation * noise, whose deviation is another number in the loss's divergence.
+
+    Attributes:
+        taken_for: what the divergence takes the encoder's output for: "log variance", "log deviation", "variance" or
+            "deviation"; "" where it goes by the mean alone.
+        ratio: deviation over that of the divergence, the median over all numbers.
+    """
+
+    taken_for: str
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RareLighter:
     """A loss of yes and no in which an example of the rarer answer counts for less.
 
@@ -603,6 +617,7 @@ class Readings:
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
         filled_ends: of targets of different lengths, the filler that the loss counts; None where it counts none.
+        code_spread: of a drawn code whose deviation is not what the divergence takes it for; None of any other.
         unread_zeros: whether a loss of yes and no has no gradient at any answer to an example whose target is 0.
         lighter: of a loss of yes and no, that the rarer answer counts for a quarter or less; None where it does not.
         rare_marks: of targets with many places of one kind, a twentieth of which or fewer are 1; None of any other.
@@ -637,6 +652,7 @@ class Readings:
     unknown_words: UnknownWords | None = None
     filled_ends: FilledEnds | None = None
     rare_marks: RareMarks | None = None
+    code_spread: CodeSpread | None = None
     unread_zeros: bool = False
     lighter: RareLighter | None = None
     one_way: float | None = None

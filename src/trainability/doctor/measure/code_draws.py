@@ -45,11 +45,16 @@ class CodeDraws(TorchFunctionMode):
         self._differences: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # by id: the difference, the output, the target
         self._made_of: dict[int, tuple[Tensor, Tensor]] = {}  # by id: a result, and what it was made of
 
+    def chain(self, tensor: Tensor) -> list[Tensor]:
+        """A tensor, and what it was made of, number by number, as far back as that goes."""
+        found = [tensor]
+        while id(found[-1]) in self._made_of:
+            found.append(self._made_of[id(found[-1])][1])
+        return found
+
     def source(self, tensor: Tensor) -> Tensor:
-        """What a tensor was made of, number by number, as far back as that goes."""
-        while id(tensor) in self._made_of:
-            tensor = self._made_of[id(tensor)][1]
-        return tensor
+        """The last of its chain."""
+        return self.chain(tensor)[-1]
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -81,7 +86,7 @@ class CodeDraws(TorchFunctionMode):
                 code = (result if self._given is None else self._given).detach().requires_grad_() if self._cuts else result
                 self.found.append((mean, self._products[id(product)][1], code))
                 return code
-        elif name in _BY_NUMBER and sum(x.requires_grad for x in given) == 1:
+        elif (name in _BY_NUMBER or (name in _ADDS and len(given) == 1)) and sum(x.requires_grad for x in given) == 1:
             self._follow(next(x for x in given if x.requires_grad), result)
         return result
 

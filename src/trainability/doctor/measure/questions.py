@@ -21,6 +21,7 @@ from trainability.doctor.measure.changing_words import changing_words
 from trainability.doctor.measure.circular import circular
 from trainability.doctor.measure.class_numbers import class_numbers
 from trainability.doctor.measure.code_price import code_price
+from trainability.doctor.measure.code_spread import code_spread
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
 from trainability.doctor.measure.copying import can_copy
@@ -134,7 +135,10 @@ def questions_of_loss(
         "weights and their prior": lambda known: {
             "graph": known.graph and replace(known.graph, prior_weight=prior_weight(plain, batch, forward, batches))
         },
-        "codes and what they cost": lambda known: {"code_price": code_price(plain, batch, forward)},
+        "codes and what they cost": lambda known: {
+            "code_price": code_price(plain, batch, forward),
+            "readings": replace(known.readings, code_spread=code_spread(plain, batch, forward)),
+        },
         "volumes of a flow": lambda known: {
             "volume_against": volume_against(seen, loss),
             "volume_missing": volume_missing(plain, batch, forward, seen),

@@ -24,6 +24,14 @@ _CAUSES = {
     "elsewhere": "log_softmax runs along another dimension than the classes, or is missing",
 }
 
+_NEAR_ONE = 1.5
+_SCALES = {
+    "log variance": "(0.5 * x).exp()",
+    "log deviation": "x.exp()",
+    "variance": "x.sqrt()",
+    "deviation": "x",
+}
+
 
 def wrong_arguments(facts: Facts) -> list[Finding]:
     """A loss whose argument is not log-probabilities, or not probabilities: its minimum is then elsewhere."""
@@ -209,5 +217,42 @@ def deviation_for_variance(facts: Facts) -> list[Finding]:
             remedy=f"std ** 2 in place of std in the call of {function}",
             source=f"PyTorch, torch.nn.functional.{function}; Nix and Weigend, Estimating the Mean and Variance of the Target "
             "Probability Distribution, 1994; read off the call and the names of variables",
+        )
+    ]
+
+
+def spread_of_code(facts: Facts) -> list[Finding]:
+    """A variational autoencoder whose noise has another deviation than its divergence says."""
+    found = facts.readings.code_spread
+    if found is None:
+        return []
+    source = "Kingma and Welling, Auto-Encoding Variational Bayes, 2014, appendix B; own: gradients beside those of the formula"
+    if not found.taken_for:
+        return [
+            Finding(
+                rule="wrong_sign",
+                code="wrong_sign.spread",
+                severity="warning",
+                seen="the noise of the code is scaled by what the encoder returns, and the divergence does not depend on that, "
+                "only on the mean",
+                measurements=(Measurement(name="terms that hold the noise up", value=0.0, threshold=1.0),),
+                cause="the divergence lacks the exponential of the log-variance, or is of the mean alone: the noise shrinks to "
+                "nothing, and what is drawn from the prior is decoded to no example",
+                remedy="-0.5 * (1 + log_variance - mean ** 2 - log_variance.exp()), where the noise is multiplied by "
+                "(0.5 * log_variance).exp()",
+                source=source,
+            )
+        ]
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.spread",
+            severity="hint" if 1 / _NEAR_ONE < found.ratio < _NEAR_ONE else "warning",
+            seen=f"the divergence takes what the encoder returns for a {found.taken_for}, and the noise of the code is not "
+            f"multiplied by the deviation that this stands for, but by {found.ratio:.3g} times as much",
+            measurements=(Measurement(name="scale of the noise over its deviation", value=found.ratio, threshold=1.0),),
+            cause="a logarithm, a variance and a standard deviation are taken for each other",
+            remedy=f"mean + {_SCALES[found.taken_for]} * noise, where x is what the divergence takes for the {found.taken_for}",
+            source=source,
         )
     ]
