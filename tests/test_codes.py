@@ -52,6 +52,7 @@ from trainability.doctor.readings import (
     GivenTwice,
     MisreadEdges,
     NamedValues,
+    NeighbourSums,
     OrderPooled,
     OwnPlaces,
     Readings,
@@ -153,6 +154,13 @@ def above_constant(first: float, last: float) -> Evidence:
     """A regression whose best constant answer costs 1."""
     task = Task(kind="regression", loss="mse_loss", target="[1]", chance=1.0)
     return rehearsed(reference=(Observation(step=0, loss=first), Observation(step=30, loss=last)), task=task)
+
+
+def summed_over_neighbours(gain: float) -> Evidence:
+    """The same of a graph network whose sums multiply the signal by so much."""
+    return dataclasses.replace(
+        above_constant(10.1, 2.1), facts=Facts(readings=Readings(neighbour_sums=NeighbourSums(count=3, gain=gain)))
+    )
 
 
 def stays_far(multiple: float, last: float = 19.9) -> Evidence:
@@ -817,6 +825,10 @@ CODES = {
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
     "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),
     "loss_at_start.constant of outputs that grow": (at_size(1.9), at_size(2.1)),
+    "loss_at_start.neighbours": (
+        summed_over_neighbours(31.0),
+        summed_over_neighbours(29.0),
+    ),
     "loss_at_start.constant from near": (above_constant(10.1, 2.1), above_constant(9.9, 2.1)),
     "clipping.to_nothing raised": (raised(0.79), raised(0.81)),
     "clipping.to_nothing of little": (raised(0.5), raised(0.5, limit=4e-3)),

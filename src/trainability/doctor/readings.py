@@ -352,6 +352,19 @@ class CodeSpread:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NeighbourSums:
+    """Sums over the neighbours in a graph that multiply the signal.
+
+    Attributes:
+        count: of one forward pass.
+        gain: the product of all: the rms of what a sum makes over that of its rows.
+    """
+
+    count: int
+    gain: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RareLighter:
     """A loss of yes and no in which an example of the rarer answer counts for less.
 
@@ -617,6 +630,7 @@ class Readings:
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
         filled_ends: of targets of different lengths, the filler that the loss counts; None where it counts none.
+        neighbour_sums: of a graph network, by how much sums over neighbours multiply the signal; None if they do not.
         code_spread: of a drawn code whose deviation is not what the divergence takes it for; None of any other.
         unread_zeros: whether a loss of yes and no has no gradient at any answer to an example whose target is 0.
         lighter: of a loss of yes and no, that the rarer answer counts for a quarter or less; None where it does not.
@@ -652,6 +666,7 @@ class Readings:
     unknown_words: UnknownWords | None = None
     filled_ends: FilledEnds | None = None
     rare_marks: RareMarks | None = None
+    neighbour_sums: NeighbourSums | None = None
     code_spread: CodeSpread | None = None
     unread_zeros: bool = False
     lighter: RareLighter | None = None

@@ -44,6 +44,7 @@ from trainability.doctor.measure.misread_edges import misread_edges
 from trainability.doctor.measure.moved import pairing_facts
 from trainability.doctor.measure.named_values import named_numbers, named_values
 from trainability.doctor.measure.negatives import company
+from trainability.doctor.measure.neighbour_sums import neighbour_sums
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.one_target import one_target
 from trainability.doctor.measure.own_scale import scaled_by_themselves
@@ -134,6 +135,9 @@ def questions_of_loss(
         },
         "weights and their prior": lambda known: {
             "graph": known.graph and replace(known.graph, prior_weight=prior_weight(plain, batch, forward, batches))
+        },
+        "sums over neighbours": lambda known: {
+            "readings": replace(known.readings, neighbour_sums=neighbour_sums(plain, batch, forward))
         },
         "codes and what they cost": lambda known: {
             "code_price": code_price(plain, batch, forward),

@@ -1,6 +1,7 @@
 """Losses that start far too high: far from any sensible output, or from the best constant answer. No rule."""
 
 import math
+from dataclasses import dataclass
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import AS_GOOD, FEWEST_STEPS, best_constant, standing
@@ -15,6 +16,7 @@ FAR_ABOVE, LEFT_ABOVE, FAR_ABOVE_AND_NO_BETTER, FAR_BEFORE_BLOWN = 10.0, 2.0, 20
 LEFT_BEHIND = 0.02  # of what the first loss is above the constant's cost
 GROWN = 2.0  # outputs over the first ones
 MULTIPLIED = 20.0  # outputs over what the last layer makes
+BY_NEIGHBOURS = 30.0  # the signal, by all sums over neighbours
 FAR_OFF = 1e5  # a first loss of which the later ones are less than a thousandth
 _FEWEST_STEPS = 20
 # Gain of a layer that is drawn too wide: He's weights without a ReLU behind have 2, and a sum over 40 of N(0, 1) has 40. Steps
@@ -67,11 +69,12 @@ def above_constant(evidence: Evidence) -> Finding | None:
     never = at is not None and at.is_no_better and first >= FAR_ABOVE_AND_NO_BETTER * cost
     if (not stays and not never) or (not blown and (_outputs_grow(evidence) or _leaves(evidence, first, last, cost))):
         return None
+    sums = sums_over_neighbours(evidence)
     limit = FAR_BEFORE_BLOWN if blown else FAR_ABOVE if stays else FAR_ABOVE_AND_NO_BETTER
     left = [] if blown else [Measurement(name="loss now", value=last, threshold=(LEFT_ABOVE if stays else AS_GOOD) * cost)]
     return Finding(
         rule="loss_at_start",
-        code="loss_at_start.constant",
+        code="loss_at_start.neighbours" if sums is not None else "loss_at_start.constant",
         severity="warning",
         seen=f"the loss starts at {first:.3g}, and is {'not finite' if blown else f'{last:.3g}'} after {number} steps; {name}, "
         f"whatever the input, costs {cost:.3g}",
@@ -80,9 +83,32 @@ def above_constant(evidence: Evidence) -> Finding | None:
             *left,
             Measurement(name="loss of the best constant answer", value=cost),
         ),
-        cause="the first outputs are large random numbers: initial weights are too large, or the output is multiplied",
-        remedy=_smaller_outputs(evidence),
+        cause=sums.cause
+        if sums is not None
+        else "the first outputs are large random numbers: initial weights are too large, or the output is multiplied",
+        remedy=sums.remedy if sums is not None else _smaller_outputs(evidence),
         source="own",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """Cause and remedy of a finding."""
+
+    cause: str
+    remedy: str
+
+
+def sums_over_neighbours(evidence: Evidence) -> _Told | None:
+    """What to say of a first loss that is large because sums over neighbours multiply the signal."""
+    found = reading.facts(evidence).readings.neighbour_sums
+    if found is None or found.gain < BY_NEIGHBOURS:
+        return None
+    return _Told(
+        cause=f"{found.count} sums over neighbours multiply the signal by {found.gain:.3g} in all: the adjacency matrix is not "
+        "normalised, and each sum grows with the number of neighbours",
+        remedy="take means over neighbours, or divide the matrix by its degrees: A = A + I; D = A.sum(1); "
+        "A / (D[:, None] * D[None, :]) ** 0.5",
     )
 
 

@@ -8,7 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.divided_again import divided_again
-from trainability.doctor.rules.far_start import WIDE_GAIN, above_constant, drawn_wide, falls_at_once
+from trainability.doctor.rules.far_start import WIDE_GAIN, above_constant, drawn_wide, falls_at_once, sums_over_neighbours
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.summed_terms import summed_terms
 
@@ -309,8 +309,10 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
         rehearsal; a warning from 100,000. Code `constant`, a warning: the loss starts at ten times the cost of the best
         constant answer, and is still at twice that cost after 100 steps or more, or after 20 rehearsed ones whose pace does not
         reach it within a quarter of the plan; or it starts at a hundred times that cost and then is not finite; or at twenty
-        times, and a run of 100 steps or more is at 0.95 of that cost or above. Silent where a rehearsal's outputs more than
-        doubled, so that they were not large at first, or where its steps removed 98 % of the start's cost above the constant.
+        times, and a run of 100 steps or more is at 0.95 of that cost or above. Code `neighbours`, in place of a warning without
+        a code or of `constant`: products with a square matrix that is not trained and has no number below zero, or sums by
+        index, multiply the rms of their rows, by 30 or more in all. Silent where a rehearsal's outputs more than doubled, so
+        that they were not large at first, or where its steps removed 98 % of the start's cost above the constant.
     Why: a net that knows nothing and predicts equal probabilities costs ln C; under other losses, as much as the best constant
         answer. Anything above that comes from confident wrong guesses. Usually a hint: a good VGG with He's initialisation
         starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps only unlearn.
@@ -340,10 +342,11 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     measurements = [Measurement(name="loss at the start", value=start, unit="nats", threshold=limit)]
     if expected is not None:
         measurements.append(Measurement(name="loss predicted from weights", value=expected, unit="nats"))
+    sums = sums_over_neighbours(evidence) if far and not wide else None
     return [
         Finding(
             rule="loss_at_start",
-            code="loss_at_start.wide" if wide else "loss_at_start",
+            code="loss_at_start.wide" if wide else "loss_at_start.neighbours" if sums is not None else "loss_at_start",
             severity="warning" if far or wide else "hint",
             seen=f"the loss starts at {start:.2f}; "
             + (
@@ -355,10 +358,14 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
             measurements=tuple(measurements),
             cause="initial weights are too large in most layers; normalisation hides it in the layers, but not in the logits"
             if wide
+            else sums.cause
+            if sums is not None
             else "logits are large at the start, so the first steps only unlearn confident guesses",
             remedy="draw the weights with a standard deviation of 0.02, as in GPT-2, or call layer.reset_parameters() for "
             "every layer"
             if wide
+            else sums.remedy
+            if sums is not None
             else "divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps",
             source="docs/theory.md, section 5",
             layers=wide,
