@@ -142,6 +142,36 @@ def test_flips_that_no_class_minds_are_left_alone(labels: Tensor, how: dict[str,
     assert told_of_classes(IMAGES, labels, **how) is None
 
 
+class Mirroring:
+    """A loader around another, which mirrors about half of the images of each batch."""
+
+    def __init__(self, loader: Any, axis: int) -> None:
+        self.loader, self.axis = loader, axis
+
+    def __iter__(self) -> Any:
+        for images, labels in self.loader:
+            chosen = torch.rand(len(images), 1, 1, 1) < 0.5
+            yield torch.where(chosen, images.flip(self.axis), images), labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "axis", "sides"),
+    [
+        (SIDE, -1, "left and right"),
+        (HEIGHT, -2, "top and bottom"),
+        (SIDE, -2, None),
+        (HEIGHT, -1, None),
+        (2 * SIDE + HEIGHT, -1, "left and right"),
+    ],
+)
+def test_a_loader_that_mirrors_its_batches(labels: Tensor, axis: int, sides: str | None) -> None:
+    train, held_out = loaders(IMAGES, labels, chance=0.0)
+    found = mirrored_when_read(Mirroring(train, axis), held_out)
+    assert (found.sides if found is not None else None) == sides
+    assert mirrored_when_read(Mirroring(held_out, axis), Mirroring(held_out, axis)) is None  # validation as well
+    assert mirrored_when_read(list(train), held_out) is None
+
+
 def test_flipped_digits_are_no_other_digits() -> None:
     x, y = digits()
     assert told_of_classes(x, y) is None

@@ -104,8 +104,8 @@ class ExchangedClasses:
         place: of the labels in a batch.
         first: one class.
         second: the other.
-        share: of the held-out images of a class, those that are nearest to their own class's mean, and mirrored to the other's;
-            the least of both classes.
+        share: of the held-out images of a class, those that a classifier tells right, and takes for the other class when
+            they are mirrored; the least of all four.
     """
 
     sides: str

@@ -10,12 +10,17 @@ from trainability.doctor.readings import ExchangedClasses
 
 _SIDE = 8
 _FEWEST = 8  # examples of a class in either half
-_MOST_CLASSES = 50
+_MOST_CLASSES, _MOST_PAIRS = 50, 300
 _MOST_OFTEN = 0.8  # share of a class's held-out images
+_NO_BETTER = 0.65  # of held-out images, that a line tells apart that are one class: half, and what luck adds
+_RIDGE = 0.1  # of the features' variance, which is 1
+_MIXED = 0.2  # share of a class's training images, and of all but these, that stand for the other one
 
 
-def exchanged_classes(images: Tensor, labels: Tensor, axis: int, words: str, place: str) -> ExchangedClasses | None:
-    """Compare held-out images, as they are and mirrored, with the mean image of each class.
+def exchanged_classes(
+    images: Tensor, labels: Tensor, axis: int, words: str, place: str, *, drawn: tuple[Tensor, Tensor] | None = None
+) -> ExchangedClasses | None:
+    """Ask a linear classifier of two classes about images, as they are and mirrored.
 
     Args:
         images: (examples, channels, height, width), as they were taken.
@@ -23,37 +28,80 @@ def exchanged_classes(images: Tensor, labels: Tensor, axis: int, words: str, pla
         axis: along which they are mirrored.
         words: what that exchanges.
         place: of the labels in the batch.
+        drawn: images and labels of training, as a loader mirrors them: of both classes, a fifth and more are to stand for the
+            other; None where they are known to be mirrored.
 
     Returns:
-        Two classes of which eight tenths of the images are nearest to their own class's mean, and mirrored to the other's; of
-        each. Those that hold most often; None if there are none.
+        Two classes of which eight tenths of the images are told right, as they are, and as the other class, mirrored; of each.
+        And mirrored images of either cannot be told from the other's as they are, held out: an image that looks more like
+        another class in the mirror, and like neither, is no image of that class. Those that hold most often; None if there
+        are none.
     """
     if labels.dim() != 1 or labels.is_floating_point() or len(labels) != len(images):
         return None
     classes = labels.unique()
     if not 2 <= len(classes) <= _MOST_CLASSES:
         return None
-    pixels = F.adaptive_avg_pool2d(images.float(), (min(_SIDE, images.shape[-2]), min(_SIDE, images.shape[-1])))
-    own, turned = pixels.flatten(1), pixels.flip(axis).flatten(1)
-    # Every second example of each class makes the means, so that both halves have as many.
+    own, turned = _coarse(images), _coarse(images.flip(axis))
+    # Every second example of each class makes the classifier, so that both halves have as many.
     first = _rank(labels) % 2 == 0
-    if any(int((first & (labels == c)).sum()) < _FEWEST or int((~first & (labels == c)).sum()) < _FEWEST for c in classes):
-        return None
-    means = torch.stack([own[first & (labels == c)].mean(dim=0) for c in classes])
-    held = torch.searchsorted(classes, labels[~first].contiguous())
-
-    def shares(rows: Tensor) -> Tensor:
-        nearest = torch.cdist(rows[~first], means).argmin(dim=1)
-        return torch.stack([F.one_hot(nearest[held == k], len(classes)).double().mean(dim=0) for k in range(len(classes))])
-
-    as_is, mirrored = shares(own), shares(turned)
     best: ExchangedClasses | None = None
-    for a in range(len(classes)):
-        for b in range(a + 1, len(classes)):
-            least = float(min(as_is[a, a], as_is[b, b], mirrored[a, b], mirrored[b, a]))
-            if least >= _MOST_OFTEN and (best is None or least > best.share):
-                best = ExchangedClasses(sides=words, place=place, first=int(classes[a]), second=int(classes[b]), share=least)
+    for one, other in torch.combinations(classes, 2)[:_MOST_PAIRS].tolist():
+        a, b = labels == one, labels == other
+        if min(int((half & of).sum()) for half in (first, ~first) for of in (a, b)) < _FEWEST:
+            continue
+        line = _Line(own[first & a], own[first & b])
+        kept, gone = ~first & a, ~first & b
+        least = min(line.share(own[kept], own[gone]), line.share(turned[gone], turned[kept]))
+        if least < _MOST_OFTEN or (best is not None and least <= best.share):
+            continue
+        pairs = ((turned, a, own, b), (own, a, turned, b))
+        if any(_are_told(x[first & c], y[first & d], x[~first & c], y[~first & d]) for x, c, y, d in pairs):
+            continue
+        if drawn is None or _are_mixed(line, drawn, one, other):
+            best = ExchangedClasses(sides=words, place=place, first=one, second=other, share=least)
     return best
+
+
+class _Line:
+    """A linear classifier of two classes, by least squares."""
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        rows = torch.cat([a, b])
+        self._mean, self._spread = rows.mean(dim=0), rows.std(dim=0).clamp_min(1e-6)
+        side = torch.cat([-torch.ones(len(a)) / len(a), torch.ones(len(b)) / len(b)]).double() * len(rows)  # both weigh as much
+        x = self._standard(rows)
+        gram = x.T @ x + _RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+        self._weight = torch.linalg.solve(gram, x.T @ side)
+        self._middle = 0.5 * float((self._standard(a) @ self._weight).mean() + (self._standard(b) @ self._weight).mean())
+
+    def _standard(self, rows: Tensor) -> Tensor:
+        return ((rows - self._mean) / self._spread).double()
+
+    def is_second(self, rows: Tensor) -> Tensor:
+        return self._standard(rows) @ self._weight > self._middle
+
+    def share(self, a: Tensor, b: Tensor) -> float:
+        """Of the rows of each class, those that are told right; the lesser of both."""
+        return min(1 - float(self.is_second(a).double().mean()), float(self.is_second(b).double().mean()))
+
+
+def _are_told(a: Tensor, b: Tensor, held_a: Tensor, held_b: Tensor) -> bool:
+    """Whether a classifier of two kinds of images tells them apart, held out."""
+    line = _Line(a, b)
+    right = 1 - float(line.is_second(held_a).double().mean()) + float(line.is_second(held_b).double().mean())
+    return right / 2 > _NO_BETTER
+
+
+def _are_mixed(line: _Line, drawn: tuple[Tensor, Tensor], one: int, other: int) -> bool:
+    """Whether images with each label stand for both classes."""
+    rows, labels = _coarse(drawn[0]), drawn[1]
+    shares = [float(line.is_second(rows[labels == c]).double().mean()) for c in (one, other) if bool((labels == c).any())]
+    return len(shares) == 2 and all(_MIXED <= share <= 1 - _MIXED for share in shares)
+
+
+def _coarse(images: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(images.float(), (min(_SIDE, images.shape[-2]), min(_SIDE, images.shape[-1]))).flatten(1)
 
 
 def _rank(labels: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ _MOST_NUMBERS = 64  # of a target that is a list of numbers: boxes, points
 _LEAST_SIDE = 8  # of a target that is an image
 _RIDGE = 1e-2  # of the features' variance, which is 1
 _TOLD = 0.3  # share of the variance of a number of the targets
+_AXES = ((-1, "left and right"), (-2, "top and bottom"))
 
 Batch = dict[str, Tensor]
 
@@ -59,15 +60,17 @@ def mirrored_when_read(loader: Any, held_out: Any) -> tuple[str, str, float] | E
     """The same of a data set that augments its examples: read several times, beside validation, which is the same each time.
 
     Args:
-        loader: of training, over a data set with indices.
+        loader: of training; over a data set with indices, or any that mirrors its batches.
         held_out: of validation, likewise.
 
     Returns:
         As `mirrored_alone`; validation, whose images stand as they were taken, tells whether targets tell the sides apart. Of
-        labels, two classes of it that are each other's mirror image.
+        labels, two classes of it that are each other's mirror image; of a loader that mirrors by itself, only these.
     """
     loaders = [loader, held_out]
     if any(not isinstance(one, DataLoader) or isinstance(one.dataset, IterableDataset) for one in loaders):
+        with randomness_restored(), generators_restored(loader), generators_restored(held_out), contextlib.suppress(Exception):
+            return _exchanged_in_batches(_joined(held_out), _joined(loader))
         return None
     with randomness_restored(), generators_restored(loader), generators_restored(held_out), contextlib.suppress(Exception):
         plain = _read(held_out)
@@ -87,6 +90,30 @@ def _read(loader: DataLoader[Any]) -> dict[str, Tensor] | None:
     count = min(_MOST, size)
     examples = [loader.dataset[k * size // count] for k in range(count)] if count >= _FEWEST else []
     return dict(_detached(loader.collate_fn(examples))) if examples and loader.collate_fn is not None else None
+
+
+def _joined(loader: Any) -> Batch:
+    """Some batches of a loader as one."""
+    found: list[Batch] = []
+    for batch in loader:
+        found.append(dict(_detached(batch)))
+        if sum(len(next(iter(each.values()), ())) for each in found) >= _MOST:
+            break
+    return {place: torch.cat([each[place] for each in found]) for place in found[0]} if found else {}
+
+
+def _exchanged_in_batches(plain: Batch, drawn: Batch) -> ExchangedClasses | None:
+    """Whether training images of two classes stand for both, which are each other's mirror image in validation."""
+    for images in (p for p, t in plain.items() if t.dim() == 4 and t.is_floating_point() and p in drawn):
+        for labels in (p for p, t in plain.items() if t.dim() == 1 and not t.is_floating_point() and p in drawn):
+            mixed = drawn[images], drawn[labels]
+            if len(plain[labels]) < _FEWEST or len(mixed[0]) != len(mixed[1]):
+                continue
+            for axis, words in _AXES:
+                found = exchanged_classes(plain[images], plain[labels], axis, words, labels, drawn=mixed)
+                if found is not None:
+                    return found
+    return None
 
 
 def _detached(batch: Any) -> list[tuple[str, Tensor]]:
@@ -146,7 +173,7 @@ def _mirrored_images(plain: Batch, drawn: list[Batch], own: Batch) -> Iterator[t
     images = next((p for p, t in own.items() if t.dim() == 4 and t.is_floating_point() and p in drawn[0] and p in plain), None)
     if images is None or any(each[images].shape != own[images].shape for each in drawn):
         return
-    for axis, words in ((-1, "left and right"), (-2, "top and bottom")):
+    for axis, words in _AXES:
         apart = torch.stack([(each[images] - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
         turned = torch.stack([(each[images].flip(axis) - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
         if float(((turned < _NEARER * apart) & (apart > 0)).float().mean()) >= _MIRRORED:

@@ -353,9 +353,10 @@ def mirrored(evidence: Evidence) -> list[Finding]:
         the data set, read four times where validation is read the same twice, mirrors a tenth or more of the images, while
         targets that are images or numbers (other than only 0 and 1) stay bitwise the same, and a linear map of the difference
         of the images' two sides, as they were taken, explains three tenths of the held-out variance of one of their numbers.
-        A warning with code `classes`: the data set mirrors a tenth or more of its images, labels stay, and there are two
-        classes in validation, each with 80 % or more of its images nearest to its own class's mean image, and, once
-        mirrored, to the other's.
+        A warning with code `classes`: the data set mirrors a tenth or more of its images and labels stay, or a loader of
+        another kind yields images with each of two labels of which a fifth to four fifths stand for the other; and a linear
+        classifier of these two classes tells 80 % or more of the validation images of each right, and, once mirrored, takes
+        them for the other class, from whose images no such classifier tells them (65 % at most).
         A warning with code `apart`: over five reads of the same examples, images and targets are flipped, rotated by
         quarters or shifted, value for value, and where the image is the same, or only shifted, the target is flipped,
         rotated or shifted differently, in at least eight pairs of reads and a fifth of them. Targets are what the loss
