@@ -622,6 +622,7 @@ EXAMPLES: dict[str, Example] = {
         {
             "error": graph("distance", "sigmoid", target_outside_unit=0.25),
             "warning": graph("distance", "relu", target_below_zero=0.24),
+            "hint": graph("distance", "softplus", target_below_zero=0.5, cut_at_zero=0.14),
         },
         near=graph("distance", "sigmoid", target_outside_unit=0.04),
     ),

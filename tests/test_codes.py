@@ -852,6 +852,10 @@ CODES = {
         graph("distance", "softplus", target_below_zero=0.06),
         graph("distance", "softplus", target_below_zero=0.04),
     ),
+    "unreachable_target.sigmoid of more than noise": (
+        graph("distance", "sigmoid", target_outside_unit=0.3, cut_to_unit=0.16),
+        graph("distance", "sigmoid", target_outside_unit=0.04, cut_to_unit=0.16),
+    ),
     "wrong_sign.endless": (falling(1.0), falling(0.3)),
     "foreign_optimizer.twice": (fact(shared=(6, 6)), fact()),
     "foreign_optimizer.last": (fact(passed_by=4), fact()),

@@ -208,6 +208,8 @@ class Sample:
         target_rms: of the targets of a squared error that are told so; None of other losses.
         target_below_zero: share of these targets.
         target_outside_unit: share of these targets outside [0, 1].
+        cut_at_zero: what clipping these targets to 0 and above costs, over their variance, as `beyond_range.cut` says.
+        cut_to_unit: the same of clipping them to [0, 1].
         output_rms: of the first tensor that the model returns, where targets are told.
         asks_itself: whether the model, or another of its kind, was given as many rows without gradients, as to make goals.
     """
@@ -225,6 +227,8 @@ class Sample:
     target_rms: float | None = None
     target_below_zero: float | None = None
     target_outside_unit: float | None = None
+    cut_at_zero: float | None = None
+    cut_to_unit: float | None = None
     output_rms: float | None = None
     asks_itself: bool = False
 

@@ -86,8 +86,10 @@ class Facts:
         output_rms: of the output, before the first step.
         target_rms: of the target, where it is floating-point.
         target_mean: of the target, where it is floating-point.
-        target_below_zero: share of the target's values below 0.
-        target_outside_unit: share of the target's values outside [0, 1].
+        target_below_zero: share of the target's values below 0, of those that the loss reads; rounding aside.
+        target_outside_unit: share of them outside [0, 1].
+        cut_at_zero: what clipping them to 0 and above costs, over their variance, as `beyond_range.cut` says; None if unknown.
+        cut_to_unit: the same of clipping them to [0, 1].
         rows_off_one: share of the examples whose targets do not sum to 1, where the outputs are probabilities that do, and the
             loss is binary cross-entropy of them, or of the difference (within 0.1 then, and 0 where that costs less than a
             tenth of their variance); None elsewhere.
@@ -355,6 +357,8 @@ class Facts:
     target_mean: float | None = None
     target_below_zero: float | None = None
     target_outside_unit: float | None = None
+    cut_at_zero: float | None = None
+    cut_to_unit: float | None = None
     rows_off_one: float | None = None
     leakage: float | None = None
     stacked_second: bool = False

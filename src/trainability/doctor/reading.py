@@ -36,6 +36,8 @@ def facts(evidence: Evidence) -> Facts:
         target_rms=first.target_rms,
         target_below_zero=first.target_below_zero,
         target_outside_unit=first.target_outside_unit,
+        cut_at_zero=first.cut_at_zero,
+        cut_to_unit=first.cut_to_unit,
         output_rms=known.output_rms if known.output_rms is not None else first.output_rms,
     )
 

@@ -7,8 +7,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
+from trainability.doctor.measure.beyond_range import cut, is_table, outside, read_places
 from trainability.doctor.measure.nodes import SAME_VALUES, call_of, parents_of, shape_at
 
 _DISTANCES = ("MseLoss", "SmoothL1Loss", "HuberLoss")
@@ -21,30 +24,37 @@ _RANGES = {
 }
 _SAME = (*SAME_VALUES, "Cat", "Stack", "Split", "Unbind", "Gather")
 _LEAST = 0.25  # share of a term's targets, or of those in one of its columns
-_FEWEST_ROWS = 16
+_LEAST_CUT = 0.15  # of the targets' variance, that clipping them costs: less is noise around a bound
 
 
-def bounded_term(nodes: Iterable[Any]) -> tuple[str, str, float] | None:
+def bounded_term(nodes: Iterable[Any], loss: Tensor) -> tuple[str, str, float] | None:
     """Find a distance of which one side is made by a bounded function, and the other has values beyond its bounds.
 
     Args:
         nodes: of the loss, before the backward pass.
+        loss: with its graph.
 
     Returns:
-        The loss function, what bounds the outputs, and the share of the targets out of range, of all or in the column with the
-        most, a quarter or more; None if there is none, or the graph was freed.
+        The loss function, what bounds the outputs, and the share of the targets out of range, of all that the loss reads or in
+        the column with the most, a quarter or more, where clipping them costs 15 % of their variance or more; None if there
+        is none, or the graph was freed.
     """
     for node in nodes:
         if call_of(node) not in _DISTANCES:
             continue
-        sides = [above for above, _ in node.next_functions]
-        if len(sides) < 2 or (sides[0] is None) == (sides[1] is None):
+        sides = node.next_functions
+        if len(sides) < 2 or (sides[0][0] is None) == (sides[1][0] is None):
             continue
         with contextlib.suppress(RuntimeError):
-            target = node._saved_target if sides[1] is None else node._saved_self
-            found = _range_of(sides[0] or sides[1])
-            share = _outside(target.detach(), *found[1:]) if found is not None else 0.0
-            if found is not None and share >= _LEAST:
+            above, place = sides[0] if sides[1][0] is None else sides[1]
+            target = (node._saved_target if sides[1][0] is None else node._saved_self).detach()
+            found = _range_of(above)
+            if found is None or _outside(target, *found[1:], None) < _LEAST:
+                continue
+            counts = read_places(loss, GradientEdge(above, place))
+            counts = counts if counts is not None and counts.shape == target.shape else None
+            share = _outside(target, *found[1:], counts)
+            if share >= _LEAST and float(cut(target, *found[1:], counts)) >= _LEAST_CUT:
                 return call_of(node), found[0], share
     return None
 
@@ -60,9 +70,9 @@ def _range_of(node: Any) -> tuple[str, float, float] | None:
     return _RANGES.get(call_of(node))
 
 
-def _outside(target: Tensor, low: float, high: float) -> float:
-    """The share of values out of range; of a table, in the column where it is largest."""
-    out = ((target < low) | (target > high)).float()
-    if out.dim() == 2 and len(out) >= _FEWEST_ROWS and out.shape[1]:
-        return float(out.mean(dim=0).max())
-    return float(out.mean()) if out.numel() else 0.0
+def _outside(target: Tensor, low: float, high: float, counts: Tensor | None) -> float:
+    """The share of the targets out of range, of those that count; of a table, in the column where it is largest."""
+    counts = torch.ones_like(target, dtype=torch.bool) if counts is None else counts
+    dims = (0,) if is_table(target) else tuple(range(target.dim()))
+    shares = (outside(target, low, high) & counts).sum(dim=dims) / counts.sum(dim=dims).clamp(min=1)
+    return float(shares.max()) if target.numel() else 0.0

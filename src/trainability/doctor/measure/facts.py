@@ -140,7 +140,7 @@ def look(
         outer, attended, goals = OuterProducts(), Attended(t for _, t in seen.batch), IndexGoals()
         with torch.enable_grad(), seen, chances, derivatives, pairing, outer, attended, goals:
             loss = forward(plain, batch).sum()
-        facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
+        facts = Facts(loss=float(loss.detach()), **seen.facts(loss), **_optimizer_facts(plain, optimizer))
         facts = replace(facts, unread_words="hidden" if attended.found else facts.unread_words)
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain, batches))
         facts = replace(facts, flat_derivative=derivatives.flat, draws_own=chances.acts, index_goals=goals.found)

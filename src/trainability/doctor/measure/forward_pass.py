@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.as_code import as_code
 from trainability.doctor.batches import are_views_of_one, first_tensor, tensors
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.beyond_range import target_facts
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.chains import Chains
 from trainability.doctor.measure.columns import sines_behind
@@ -330,8 +331,8 @@ class ForwardPass(TorchFunctionMode):
         found.sort(key=lambda item: "label" not in item[0])
         return found[0][1] if len(found) > 1 else None
 
-    def facts(self) -> dict[str, Any]:
-        """The fields that need nothing but the pass."""
+    def facts(self, loss: Tensor | None = None) -> dict[str, Any]:
+        """The fields that need nothing but the pass, and its loss with its graph."""
         target, broadcast = self.target(), None
         output = self._pair[0] if self._pair is not None else self.output
         if self._pair is not None:
@@ -378,14 +379,9 @@ class ForwardPass(TorchFunctionMode):
             values = target.detach().float()
             facts |= {"target_rms": float(statistics.rms(values)), "target_mean": float(values.mean())}
         # Of several losses the binary one's: the others' targets may have any value.
-        target = self.marks if self.marks is not None else self.against[1] if self.against is not None else None
-        if target is not None and target.numel() > 0:
-            values = target.detach().float()
-            facts |= {
-                "target_below_zero": float((values < 0).float().mean()),
-                "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
-            }
-        return facts
+        marked = (self.marked[1] if self.marked is not None else None, self.marks)
+        output, target = marked if self.marks is not None else self.against or (None, None)
+        return facts | (target_facts(target, output, loss) if target is not None and target.numel() > 0 else {})
 
 
 def _is_reduced(given: Any, result: Any) -> bool:

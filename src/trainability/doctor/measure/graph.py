@@ -127,7 +127,7 @@ def loss_graph(
         beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
         heads=misread_heads(loss.grad_fn) or misread_places(loss.grad_fn),
         summed_beside=summed_beside(loss.grad_fn),
-        bounded_term=bounded_term(nodes_of_loss(loss.grad_fn)),
+        bounded_term=bounded_term(nodes_of_loss(loss.grad_fn), loss),
     )
 
 

@@ -47,6 +47,7 @@ _OF_THE_LOSS = (
     *("output_shape", "target_shape", "softened", "distilled"),
     *("ignored_class", "wrong_argument", "weighs_by_share", "weighs_examples", "flat_function"),
     *("nonfinite_inputs", "output_rms", "target_rms", "target_mean", "target_below_zero", "target_outside_unit"),
+    *("cut_at_zero", "cut_to_unit"),
 )
 
 
@@ -87,7 +88,7 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
     seen, pairing = ForwardPass(model, batch), Pairing()
     with seen, pairing:
         loss = replay(model, batch)
-    shown = seen.facts()
+    shown = seen.facts(loss)
     found = {name: shown[name] for name in _OF_THE_LOSS if name in shown} | {"loss": float(loss.detach())}
     known, moved = replace(Facts(), **found), replay.moved_by(managed) if managed is not None else None
     questions: tuple[Callable[[Facts], dict[str, Any]], ...] = (

@@ -75,7 +75,7 @@ def look_at_parts(
         with torch.enable_grad(), seen, derivatives, outer:
             loss = forward(plain, batch)
         alone = len(losses) == 1
-        found = seen.facts()
+        found = seen.facts(loss)
         facts = Facts(
             loss=float(loss.detach()) if alone else None,
             **{name: value for name, value in found.items() if alone or name in _OF_ANY_LOSS},

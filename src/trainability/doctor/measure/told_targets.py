@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.beyond_range import cut
 
 LOSSES = ("mse_loss", "cross_entropy", "binary_cross_entropy_with_logits", "reconstruction")
 MOST_NUMBERS = 1 << 21  # of outputs that are looked at
@@ -37,9 +38,10 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float, given
         given: the model's input, where it has as many numbers as the output.
 
     Returns:
-        (len(LOSSES) + 4,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then of the targets
-        of a squared error the rms, the share below 0 and the share outside [0, 1]; and the rms of the output. Means, variances
-        and class frequencies of a batch are those of its examples; what so few of them take off the cost is added again.
+        (len(LOSSES) + 6,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then of the targets
+        of a squared error the rms, the share below 0 and the share outside [0, 1], and what clipping them to 0 and above and to
+        [0, 1] costs; and the rms of the output. Means, variances and class frequencies of a batch are those of its examples;
+        what so few of them take off the cost is added again.
     """
     output, gradient = output.detach().float(), gradient.detach().float()
     loss = torch.as_tensor(loss, device=output.device).detach().float()
@@ -56,7 +58,8 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float, given
     costs.append(_rebuilt(output, gradient, loss, given))
     rounding = _VISIBLE * statistics.rms(told)
     below, above = (told < -rounding).float().mean(), (told > 1 + rounding).float().mean()
-    return torch.stack([*costs, statistics.rms(told), below, below + above, statistics.rms(output)])
+    costs += [statistics.rms(told), below, below + above, cut(told, 0.0, math.inf), cut(told, 0.0, 1.0), statistics.rms(output)]
+    return torch.stack(costs)
 
 
 def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
@@ -172,7 +175,7 @@ def told_fields(numbers: Sequence[float]) -> dict[str, Any]:
     task, cost = next(((name, costs[name]) for name in preferred if name in costs), (None, None))
     if task is None:
         return {}
-    names = ("target_rms", "target_below_zero", "target_outside_unit", "output_rms")
+    names = ("target_rms", "target_below_zero", "target_outside_unit", "cut_at_zero", "cut_to_unit", "output_rms")
     told = dict(zip(names, numbers[len(LOSSES) :], strict=True))
     kept = names if task == "mse_loss" else names[-1:]
     return {"task_loss": task, "constant_loss": cost} | {name: told[name] for name in kept}

@@ -13,11 +13,12 @@ LEFT_OVER = 0.2  # of the square of the targets
 OF_OTHER_SIZES = 0.2  # of the variance of targets, which are left by those of one size
 _PERIODS = (("2 * torch.pi", 6.2832), ("torch.pi", 3.1416), ("360", 360.0), ("180", 180.0), ("24", 24.0), ("1", 1.0))
 _ABOUT = 0.03  # of a period, which the largest and the smallest target of some examples are not quite apart
+_LEAST_CUT = 0.15  # of the variance of targets, that clipping them to the range costs
 LEAST_CROSSED = 0.1  # of the boxes; a mistake of a few annotations is another matter
 
 
 @rule(
-    severities=("error", "warning"),
+    severities=("error", "warning", "hint"),
     verdict="capped",
     explains=(*NOTHING_LEARNED, "capped_loss", "loss_below_floor", "exploding_gradient", "loss_cliff", "oscillation"),
 )
@@ -25,7 +26,9 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     """Targets are outside the range of the model's last function.
 
     Fires: the loss is of the difference of output and target, the outputs come from a ReLU, softplus, exponential, sigmoid or
-        softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
+        softmax, and 5 % or more of the targets that the loss reads are below 0, or outside [0, 1], by more than rounding. An
+        error from a quarter; a hint where clipping them to the range costs less than 15 % of their variance, of columns of a
+        table the one where it costs most, beside the largest variance of a column: noise around a bound has such targets. Under
         `binary_cross_entropy_with_logits`, or where a formula takes the logarithms of a sigmoid and of 1 minus it, one target
         outside [0, 1] is an error (code `binary`). Code `marks`: the targets are 0 and one number of 1.5 or more, the loss is
         made of a sigmoid or softmax of the outputs and is another with targets of 0 and 1, and outputs of 0 and 1 at the right
@@ -40,27 +43,27 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         makes, which ends in a sigmoid, tanh, ReLU, softplus or exponential, and 5 % or more of the data's values are outside
         its range by more than a tenth of its half, or of their spread. Also a warning where one term of the loss, a distance of
         PyTorch, compares outputs of a ReLU, softplus, sigmoid, softmax or tanh with targets, a quarter or more of which, or of
-        those in one of their columns, are outside its range. Code `log_scale`, a warning: two exponentials, of multiples with
-        positive factors, are taken of one result of a ReLU or softplus, as of the log-variance of a code. Code `one_way`, a
-        warning: for pairs, exchanged in 32 or more examples, answers are opposite about one number to 1e-4, also at other
-        weights, and of two labels the mean distances of the pairs' inputs are four standard errors apart. Code `normalised`, a
-        warning: the outputs come from a layer normalisation over all numbers of an answer, and a fifth or more of the targets'
-        variance is left when each is normalised in the same way, scaled and shifted as fits best. Code `through_zero`, a
-        warning: no parameter is a bias or belongs to a normalisation, twice an input of at most eight columns has twice the
-        answer, to 1e-4, and for 50 or more pairs of examples in one direction from zero, one 1.5 times as far or more, a fifth
-        or more of the targets' square is what no function leaves that grows in proportion, and three times what nearest
-        examples differ by. Code `circular`, a warning: the loss is a square of what the targets are moved by, or far away in
-        proportion to it, and convex in them with other answers, too; a column of them has more than 30 values, at least 4 % in
-        each fifth of its range; of 300 or more examples, at most 15 % of the nearest by their inputs are farther than a quarter
-        of the way around, by ranks; and from inputs of the largest targets to the nearest of the smallest it is 0.35 or less of
-        what it is half of the way around, and at most three times as far as between others that follow each other; over two
-        twentieths of the targets there, it is 0.35 or more of what it is elsewhere, as inputs that fade out come to rest; and a
-        ridge regression on the inputs and 200 random ReLUs of them, fitted to the other half, misses a tenth or more of the
-        targets in the outermost twentieths by more than a quarter of the range. Codes: the activation, `relu`, `sigmoid`,
-        `softmax`, `softplus` or `tanh`.
+        those in one of their columns, are outside its range, and clipping them costs 15 % of their variance or more. Code
+        `log_scale`, a warning: two exponentials, of multiples with positive factors, are taken of one result of a ReLU or
+        softplus, as of the log-variance of a code. Code `one_way`, a warning: for pairs, exchanged in 32 or more examples,
+        answers are opposite about one number to 1e-4, also at other weights, and of two labels the mean distances of the pairs'
+        inputs are four standard errors apart. Code `normalised`, a warning: the outputs come from a layer normalisation over
+        all numbers of an answer, and a fifth or more of the targets' variance is left when each is normalised in the same way,
+        scaled and shifted as fits best. Code `through_zero`, a warning: no parameter is a bias or belongs to a normalisation,
+        twice an input of at most eight columns has twice the answer, to 1e-4, and for 50 or more pairs of examples in one
+        direction from zero, one 1.5 times as far or more, a fifth or more of the targets' square is what no function leaves
+        that grows in proportion, and three times what nearest examples differ by. Code `circular`, a warning: the loss is a
+        square of what the targets are moved by, or far away in proportion to it, and convex in them with other answers, too; a
+        column of them has more than 30 values, at least 4 % in each fifth of its range; of 300 or more examples, at most 15 %
+        of the nearest by their inputs are farther than a quarter of the way around, by ranks; and from inputs of the largest
+        targets to the nearest of the smallest it is 0.35 or less of what it is half of the way around, and at most three times
+        as far as between others that follow each other; over two twentieths of the targets there, it is 0.35 or more of what it
+        is elsewhere, as inputs that fade out come to rest; and a ridge regression on the inputs and 200 random ReLUs of them,
+        fitted to the other half, misses a tenth or more of the targets in the outermost twentieths by more than a quarter of
+        the range. Codes: the activation, `relu`, `sigmoid`, `softmax`, `softplus` or `tanh`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
-    What fools it: noisy targets around the range, a few of which lie outside. Of `circular`, a saw of many teeth.
+    What fools it: noise as large as what the targets tell. Of `circular`, a saw of many teeth.
     Fix: remove the last activation, or bring the targets into its range.
     Source: own; the ranges of the functions.
     """
@@ -188,14 +191,22 @@ def _last_function(facts: Facts) -> list[Finding]:
     share = below if made in ("relu", "softplus", "exp") else outside if made in ("sigmoid", "softmax") else None
     if share is None or share < 0.05:
         return []
+    cut = facts.cut_at_zero if made in ("relu", "softplus", "exp") else facts.cut_to_unit
+    is_noise = cut is not None and cut < _LEAST_CUT
+    measured = Measurement(name="cost of clipping them, over their variance", value=cut or 0.0, threshold=_LEAST_CUT)
     return [
         Finding(
             rule="unreachable_target",
             code=f"unreachable_target.{made}",
-            severity="error" if share >= 0.25 else "warning",
-            seen=f"{100 * share:.0f} % of the targets are outside the range of the {made} that makes the outputs",
-            measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.05),),
-            cause=f"the model ends in {made}, and the targets are not scaled to its range",
+            severity="hint" if is_noise else "error" if share >= 0.25 else "warning",
+            seen=f"{100 * share:.0f} % of the targets are outside the range of the {made} that makes the outputs"
+            + (f"; clipped to it, they lose {100 * (cut or 0.0):.2g} % of their variance" if is_noise else ""),
+            measurements=(
+                Measurement(name="share of the targets outside", value=share, threshold=0.05),
+                *((measured,) if cut is not None else ()),
+            ),
+            cause=f"the model ends in {made}, and the targets are not scaled to its range"
+            + ("; or noise takes them a little beyond it, which does no harm" if is_noise else ""),
             remedy=f"remove {shown_place(facts.graph, made)}; or scale the targets into its range",
             source="own",
         )
