@@ -169,7 +169,8 @@ class Facts:
         volume_missing: whether it is in all but the numbers that are counted, which are not that logarithm.
         volume_turned: whether it is in all but the sign of that logarithm, which the loss computes out of the caller's sight.
         kept_by_flow: of such a likelihood, how many numbers of a point no weight transforms, and of how many; None where it
-            transforms all, or none, or the loss is no likelihood.
+            transforms all, or none, or the loss is no likelihood, and where one coupling or none is given these numbers alone,
+            or they are standard normal as they are.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         sure_of_wrong: losses of answers that are sure and wrong and of undecided ones, where the loss falls from these to those
             and sure answers cost next to nothing, right or wrong.

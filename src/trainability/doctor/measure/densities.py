@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import batch_size, map_parts, tensors
+from trainability.doctor.measure.kept_numbers import couplings, examples_of, is_normal
 from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.volumes import moved
 
 _ROWS, _FEWEST, _MOST_DIMENSIONS = 6, 8, 32
 _MOST_CANDIDATES = 2  # tensors of the batch
 _SAME, _TELLING = 1e-3, 1e-2  # error, and spread, of a logarithm
-_EQUAL = 1e-5  # of a number that no weight changes
+_EQUAL, _NO_OFFSET = 1e-5, 1e-4  # of a number that no weight changes
+_FEWEST_COUPLINGS = 2
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -46,35 +48,39 @@ class _Look:
         scale: how often half the squared length of the point made is in the loss.
         rest: of the loss.
         true: the logarithm of the volume, of the point made by the point given.
-        kept: numbers of the point made, each a multiple of one number of the point given: their places, and the multiples.
+        kept: numbers of the point made, each of which depends on one number of the point given: their places, the multiple of
+            it, and what is added.
     """
 
     scale: float
     rest: float
     true: float
-    kept: dict[tuple[int, int], float]
+    kept: dict[tuple[int, int], tuple[float, float]]
 
 
-def of_densities(model: nn.Module, batch: Any, forward: Forward) -> dict[str, Any]:
+def of_densities(model: nn.Module, batch: Any, forward: Forward, batches: Iterable[Any] = ()) -> dict[str, Any]:
     """Fields of `Facts` about a loss that is minus a normal log-density by change of variables.
 
     Args:
         model: runs as it is; its weights are moved and put back, as many flows are the identity at their start.
         batch: as the loop draws it.
         forward: of (model, batch), the loss.
+        batches: of the training loader, of which up to 2,000 examples are read.
 
     Returns:
         `volume_turned`: whether, for each example alone, the loss is a multiple of half the squared length of some point of as
         many numbers as a tensor of the batch has for the example, *plus* the logarithm of the determinant of the point's
         Jacobian by that tensor, times the same, and a constant; to 1e-3. `kept_by_flow`: of a point's numbers, with this sign
-        or the right one, how many are numbers of the example times one that no weight changes, and of how many, where some are
-        and others are not; else None.
+        or the right one, how many are numbers of the example times one number and plus another, which are the same for all
+        examples and weights, and of how many, where some are and others are not; else None, and also where fewer than two
+        couplings read nothing but these, as where the model is not given the point, and where they may be standard normal, so
+        that nothing is left to change.
     """
     size = batch_size(batch)
     if size is None or size < _FEWEST:
         return {}
-    each = [t for _, t in tensors(batch) if t.is_floating_point() and t.dim() > 1 and len(t) == size]
-    for points in [t for t in each if 1 < t[0].numel() <= _MOST_DIMENSIONS][:_MOST_CANDIDATES]:
+    each = [(place, t) for place, t in tensors(batch) if t.is_floating_point() and t.dim() > 1 and len(t) == size]
+    for place, points in [(p, t) for p, t in each if 1 < t[0].numel() <= _MOST_DIMENSIONS][:_MOST_CANDIDATES]:
         with moved(model):
             looks = [_look(model, batch, forward, points, row) for row in range(_ROWS)]
         seen = [look for look in looks if look is not None]
@@ -84,7 +90,11 @@ def of_densities(model: nn.Module, batch: Any, forward: Forward) -> dict[str, An
             more = _look(model, batch, forward, points, 0)
         turned, right = (_is_likelihood(seen, more, sign) for sign in (1.0, -1.0))
         if turned or right:
-            return {"volume_turned": turned and not right, "kept_by_flow": _kept([*seen, more], points[0].numel())}
+            same = _kept([*seen, more])
+            is_idle = 0 < len(same) < points[0].numel() and _is_idle(model, batch, forward, points, same)
+            is_idle = is_idle and not is_normal(_made(examples_of(batches, place, points), same))
+            kept = (len(same), points[0].numel()) if is_idle else None
+            return {"volume_turned": turned and not right, "kept_by_flow": kept}
     return {}
 
 
@@ -100,16 +110,40 @@ def _is_likelihood(seen: Sequence[_Look], more: _Look | None, sign: float) -> bo
     return max(off) - min(off) < _SAME * (1 + max(abs(look.true) for look in seen))
 
 
-def _kept(looks: Sequence[_Look | None], numbers: int) -> tuple[int, int] | None:
-    """Numbers that are the same multiple at every example and for other weights, and how many there are."""
+def _kept(looks: Sequence[_Look | None]) -> dict[tuple[int, int], tuple[float, float]]:
+    """Numbers that are the same multiple, plus the same number, at every example and for other weights.
+
+    Of a Gaussian likelihood whose variance is known, a target is one over the deviation, but what is added is the mean.
+    """
     if any(look is None for look in looks):
-        return None
+        return {}
     kept = [look.kept for look in looks if look is not None]
-    same = [key for key, by in kept[0].items() if all(abs(other.get(key, 0.0) - by) <= _EQUAL * abs(by) for other in kept)]
-    return (len(same), numbers) if 0 < len(same) < numbers else None
+
+    def is_same(key: tuple[int, int]) -> bool:
+        by, plus = kept[0][key]
+        others = [other.get(key, (0.0, 0.0)) for other in kept]
+        slight = _NO_OFFSET * (1 + abs(by) + abs(plus))
+        return all(abs(b - by) <= _EQUAL * abs(by) and abs(p - plus) <= slight for b, p in others)
+
+    return {key: kept[0][key] for key in kept[0] if is_same(key)}
 
 
-def _look(model: nn.Module, batch: Any, forward: Forward, points: Tensor, row: int) -> _Look | None:
+def _is_idle(
+    model: nn.Module, batch: Any, forward: Forward, points: Tensor, kept: dict[tuple[int, int], tuple[float, float]]
+) -> bool:
+    """Whether several couplings are given the numbers that are kept, and nothing else of the point."""
+    own, alone = _alone(batch, points, 0)
+    with torch.enable_grad(), randomness_restored():
+        return couplings(model, lambda: forward(model, alone), own, {place for _, place in kept}) >= _FEWEST_COUPLINGS
+
+
+def _made(examples: Tensor, kept: dict[tuple[int, int], tuple[float, float]]) -> Tensor:
+    """The numbers that are kept, as the flow hands them on."""
+    return torch.stack([by * examples[:, place] + plus for (_, place), (by, plus) in kept.items()], dim=1)
+
+
+def _alone(batch: Any, points: Tensor, row: int) -> tuple[Tensor, Any]:
+    """One example's point, with a gradient, and the batch of this example alone."""
     size, own = len(points), points[row : row + 1].detach().clone().requires_grad_()
 
     def cut(part: Any) -> Any:
@@ -117,9 +151,14 @@ def _look(model: nn.Module, batch: Any, forward: Forward, points: Tensor, row: i
             return map_parts(part, cut)
         return own if part is points else part[row : row + 1] if part.dim() and len(part) == size else part
 
+    return own, cut(batch)
+
+
+def _look(model: nn.Module, batch: Any, forward: Forward, points: Tensor, row: int) -> _Look | None:
+    own, alone = _alone(batch, points, row)
     with _Squared(own.numel()) as squared, torch.enable_grad(), randomness_restored():
         seed_torch(0)
-        loss = forward(model, cut(batch)).sum()
+        loss = forward(model, alone).sum()
     for z in reversed(squared.found):
         (found,) = torch.autograd.grad(loss, [z], allow_unused=True, retain_graph=True)
         slope, z_now = found.detach() if found is not None else None, z.detach()
@@ -131,13 +170,14 @@ def _look(model: nn.Module, batch: Any, forward: Forward, points: Tensor, row: i
         if any(r is None for r in rows):
             continue
         jacobian = torch.stack([r.detach().flatten() for r in rows if r is not None]).double()
-        return _Look(
-            scale, float(loss.detach()) - scale * length / 2, float(torch.linalg.slogdet(jacobian)[1]), _single(jacobian)
-        )
+        true = float(torch.linalg.slogdet(jacobian)[1])
+        return _Look(scale, float(loss.detach()) - scale * length / 2, true, _single(jacobian, own.detach(), z_now))
     return None
 
 
-def _single(jacobian: Tensor) -> dict[tuple[int, int], float]:
-    """Rows with one number that is not zero, by their place and its, and the number."""
+def _single(jacobian: Tensor, own: Tensor, made: Tensor) -> dict[tuple[int, int], tuple[float, float]]:
+    """Rows with one number that is not zero, by their place and its: the number, and what is added to so much of the point."""
     rows = [(k, row.nonzero().flatten().tolist()) for k, row in enumerate(jacobian)]
-    return {(k, places[0]): float(jacobian[k, places[0]]) for k, places in rows if len(places) == 1}
+    given, made = own.flatten().double(), made.flatten().double()
+    by = {(k, places[0]): float(jacobian[k, places[0]]) for k, places in rows if len(places) == 1}
+    return {(k, place): (b, float(made[k] - b * given[place])) for (k, place), b in by.items()}

@@ -146,7 +146,7 @@ def questions_of_loss(
         "volumes of a flow": lambda known: {
             "volume_against": volume_against(seen, loss),
             "volume_missing": volume_missing(plain, batch, forward, seen),
-            **of_densities(plain, batch, forward),
+            **of_densities(plain, batch, forward, batches),
         },
         "marks of yes and no": lambda known: {
             "readings": replace(known.readings, far_mark=far_mark(plain, batch, forward, seen, loss))

@@ -63,7 +63,9 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
         could be a thousand times as long, reduced it by less than 5 %. A warning with code `smoothing`: cross-entropy is given
         label_smoothing that leaves half of the target or less to the true class; not at 1, where labels do not count. A warning
         with code `kept`: the loss is minus the log-likelihood of a flow to a normal distribution, some numbers of its points
-        are numbers of the data times one that no weight changes, and others are not.
+        are numbers of the data times one and plus one that no weight and no example changes, and others are not; two or more
+        couplings are given these numbers alone; and of up to 2,000 examples, they are not standard normal: a moment up to the
+        fourth, of one or two of them, over its deviation under that distribution, is 0.15 or more and five standard errors.
     Why: both losses are computed: the floor from the range of the outputs, the constant's cost from the targets. The function
         is read off the graph of the backward pass, and the loss is recognised by computing it.
     What fools it: targets that a bounded output should clip; for `kept`, columns of the data that are given as a condition.
