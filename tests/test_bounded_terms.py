@@ -183,8 +183,8 @@ def test_targets_that_are_out_of_range_by_rounding_or_noise_or_where_nothing_rea
 
 @pytest.mark.parametrize("name", FAULTY)
 def test_targets_out_of_range(name: str) -> None:
-    *program, made = FAULTY[name]
-    found = found_of(*program)
+    bound, step, targets, made = FAULTY[name]
+    found = found_of(bound, step, targets)
     assert found.get(f"unreachable_target.{made}") in ("error", "warning")
 
 

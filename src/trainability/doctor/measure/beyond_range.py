@@ -71,10 +71,11 @@ def read_places(loss: Tensor | None, at: Tensor | GradientEdge) -> Tensor | None
     Returns:
         Like the outputs; None where the loss has no gradient there at all, or its graph is gone.
     """
-    slope: Any = None
+    inputs: Any = [at]
+    slope: Tensor | None = None
     with contextlib.suppress(RuntimeError):
         if loss is not None and loss.requires_grad:
-            (slope,) = torch.autograd.grad(loss, [at], retain_graph=True, allow_unused=True)
+            (slope,) = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
     return slope != 0 if slope is not None and bool((slope != 0).any()) else None
 
 
