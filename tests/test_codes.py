@@ -825,6 +825,7 @@ CODES = {
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
     "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),
     "loss_at_start.constant of outputs that grow": (at_size(1.9), at_size(2.1)),
+    "identical_units.modules of one": (fact(readings=Readings(same_members=("members.0", "members.1"))), fact()),
     "loss_at_start.neighbours": (
         summed_over_neighbours(31.0),
         summed_over_neighbours(29.0),

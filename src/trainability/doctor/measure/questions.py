@@ -62,6 +62,7 @@ from trainability.doctor.measure.rare_marks import rare_marks
 from trainability.doctor.measure.redrawn import redrawn
 from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.same_after import same_after
+from trainability.doctor.measure.same_members import same_members
 from trainability.doctor.measure.same_words import same_words
 from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.short_length import short_length, short_pass
@@ -135,6 +136,9 @@ def questions_of_loss(
         },
         "weights and their prior": lambda known: {
             "graph": known.graph and replace(known.graph, prior_weight=prior_weight(plain, batch, forward, batches))
+        },
+        "members that are one": lambda known: {
+            "readings": replace(known.readings, same_members=same_members(plain, batch, forward))
         },
         "sums over neighbours": lambda known: {
             "readings": replace(known.readings, neighbour_sums=neighbour_sums(plain, batch, forward))

@@ -29,10 +29,10 @@ def identical_units(evidence: Evidence) -> list[Finding]:
         weight of the model has a gradient. Three warnings. Code `nearly`: in half of the linear layers and convolutions, at
         least two, every weight is the same number other than 0, within a tenth of it; a hint where the weights of all but one
         differ by more after the rehearsed steps, or after 20 watched ones and later, while the loss falls. In a watched run it
-        is not said before. Code `modules`: in a model without
-        dropout, sibling modules have the same weights and the same gradient. Code `zeros`: weights are zero, their gradient is
-        exactly zero, and 20 rehearsed steps or three sampled ones leave them so; an error where no weight matrix of the model
-        has a gradient.
+        is not said before. Code `modules`: in a model without dropout, sibling modules have the same weights and the same
+        gradient; or one module has several places in its parent, and is given the same input at each and gives the same answer.
+        Code `zeros`: weights are zero, their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them
+        so; an error where no weight matrix of the model has a gradient.
     Why: equal units get equal updates for ever: a layer of 100 acts as a layer of one. The gradient is compared too, because a
         zero or constant last layer is healthy: its labels tell its units apart. Units that are nearly equal take long to
         differ, and their outputs add up: a layer multiplies the mean of its input by its fan-in. A factor that is multiplied by
@@ -99,7 +99,7 @@ def _alike_modules(evidence: Evidence) -> list[Finding]:
     """Several modules that are copies of one, and stay copies."""
     names = reading.facts(evidence).identical_modules
     if not names:
-        return []
+        return _one_module(reading.facts(evidence).readings.same_members)
     return [
         Finding(
             rule="identical_units",
@@ -110,6 +110,26 @@ def _alike_modules(evidence: Evidence) -> list[Finding]:
             cause="the modules are copies of one module, and nothing makes them differ",
             remedy=f"initialise each by itself: build a new {next(iter(names))} for each place, and copy no weights",
             source="Goodfellow et al., Deep Learning, section 8.4",
+            layers=names,
+        )
+    ]
+
+
+def _one_module(names: tuple[str, ...]) -> list[Finding]:
+    """A list that holds one module several times."""
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="identical_units",
+            code="identical_units.modules",
+            severity="warning",
+            seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} are one module, which is given the same input "
+            "at each place and answers the same",
+            measurements=(Measurement(name="places of one module", value=float(len(names)), threshold=1.0),),
+            cause="a list was multiplied, [module] * n, or one module was appended several times: all places share weights",
+            remedy="build a new module for each place: [make() for _ in range(n)]; or copy.deepcopy and reset_parameters()",
+            source="own; calls of one module compared",
             layers=names,
         )
     ]
