@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as binary
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset, Subset, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.facts import Facts
@@ -106,13 +108,82 @@ def test_weights_for_classes_that_are_their_shares(counts: Any, weights: Any, fo
     assert weighs_by_share("cross_entropy", given, {}) is found
 
 
-@pytest.mark.parametrize(("weight", "severity"), [(0.16, "warning"), (0.5, "hint")])
-def test_weights_of_another_size_may_be_meant(weight: float, severity: str) -> None:
-    rng = torch.Generator().manual_seed(0)
-    y = marks(18, 128)[torch.randperm(128, generator=rng)]
-    x = torch.randn(128, 6, generator=rng) + y[:, None]
-    model = torch.nn.Linear(6, 1)
-    facts = facts_of(model, (x, y), loss_fn=lambda o, t: binary(o[:, 0], t, pos_weight=torch.tensor(weight)))
+G = torch.Generator().manual_seed(0)
+MARKS = marks(180, 1280)[torch.randperm(1280, generator=G)]
+ROWS = torch.randn(1280, 6, generator=G) + MARKS[:, None]
+DATA = TensorDataset(ROWS, MARKS)
+WHOLE = TensorDataset(torch.cat([ROWS, ROWS[MARKS == 0]]), torch.cat([MARKS, torch.zeros(1100)]))
+
+
+class Listed(Dataset[Any]):
+    def __len__(self) -> int:
+        return len(DATA)
+
+    def __getitem__(self, index: int) -> Any:
+        return DATA[index]
+
+
+def of_loader(loader: Any, weight: float) -> list[str]:
+    facts = facts_of(
+        torch.nn.Linear(6, 1),
+        (ROWS[:128], MARKS[:128]),
+        loss_fn=lambda o, t: binary(o[:, 0], t, pos_weight=torch.tensor(weight)),
+        batches=loader,
+    )
+    return [f.severity for f in diagnose(Evidence(facts=facts)).findings if f.code == "class_imbalance.weights"]
+
+
+# The share is 9/64 = 0.1406, positives over negatives are 9/55 = 0.1636.
+@pytest.mark.parametrize(
+    ("weight", "severity"),
+    [
+        (9 / 64, "warning"),
+        (9 / 55, "warning"),
+        (0.1651, "warning"),
+        (0.1655, "hint"),
+        (0.15, "hint"),
+        (0.5, "hint"),
+    ],
+)
+def test_weights_that_are_not_the_shares_of_the_data_may_be_meant(weight: float, severity: str) -> None:
+    assert of_loader(DataLoader(DATA, 128, shuffle=True), weight) == [severity]
+
+
+@pytest.mark.parametrize(
+    ("loader", "severity"),
+    [
+        (DataLoader(Listed(), 128), "warning"),
+        (list(DataLoader(DATA, 128)), "warning"),
+        (DataLoader(Subset(WHOLE, range(1280)), 128, shuffle=True), "warning"),
+        (DataLoader(WHOLE, 128, sampler=SubsetRandomSampler(range(1280))), "warning"),
+        (DataLoader(WHOLE, 128, shuffle=True), "hint"),
+        (DataLoader(DATA, 128, sampler=WeightedRandomSampler([1.0] * 1280, 1280)), "hint"),
+        (DataLoader(DATA, 128, sampler=list(range(1280))), "hint"),
+        (DataLoader(DATA, batch_sampler=[list(range(128))]), "hint"),
+        (iter(DataLoader(DATA, 128)), "hint"),
+    ],
+)
+def test_shares_are_those_of_what_the_loader_draws_evenly(loader: Any, severity: str) -> None:
+    assert of_loader(loader, 9 / 55) == [severity]
+
+
+def test_shares_of_all_data_that_was_split() -> None:
+    assert of_loader(DataLoader(Subset(TensorDataset(ROWS, MARKS), range(1200)), 128), 9 / 55) == ["warning"]
+
+
+@pytest.mark.parametrize(("power", "severity"), [(1.0, "warning"), (0.9, "hint")])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_class_weights_are_compared_with_the_counts_of_the_data(power: float, severity: str, inverse: bool) -> None:
+    labels = classes(900, 300, 200)[torch.randperm(1400, generator=torch.Generator().manual_seed(0))]
+    weights = torch.tensor([900.0, 300.0, 200.0]) ** power
+    weights = 1 / weights.sort().values if inverse else weights / weights.mean()
+    inputs = torch.randn(1400, 6, generator=torch.Generator().manual_seed(1))
+    facts = facts_of(
+        torch.nn.Linear(6, 3),
+        (inputs[:128], labels[:128]),
+        loss_fn=lambda o, t: cross_entropy(o, t, weight=weights),
+        batches=DataLoader(TensorDataset(inputs, labels), 128, shuffle=True),
+    )
     found = [f.severity for f in diagnose(Evidence(facts=facts)).findings if f.code == "class_imbalance.weights"]
     assert found == [severity]
 

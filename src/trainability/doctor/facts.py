@@ -268,7 +268,7 @@ class Facts:
             "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, labels that are the "blank" of CTC,
             label smoothing that leaves half of the target ("smoothed"), a standard "deviation" for a variance, weights by which
             what is rare counts less ("rare_lighter"); None if there is none.
-        weighs_by_share: whether these weights are shares of the batch, where their inverses should stand.
+        weighs_by_share: whether these weights are the shares of the whole data set, where their inverses should stand.
         weighs_examples: whether cross-entropy weights classes, or returns a loss per example (reduction="none").
         flat_function: the last function of what is trained whose slope is zero wherever it has one: "round() in Net.forward".
         cut_by: where no gradient can come to any weight, the function at which the path to the loss ends: "> in the loss".

@@ -24,7 +24,7 @@ from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.left_behind import LeftBehind
-from trainability.doctor.measure.loss_arguments import weighs_by_share, weighs_examples, wrong_argument
+from trainability.doctor.measure.loss_arguments import weighs_by_share, weighs_examples, weights_given, wrong_argument
 from trainability.doctor.measure.one_target import column_beside
 from trainability.doctor.measure.path_cuts import PathCuts
 from trainability.doctor.measure.same_rows import are_one_row
@@ -75,7 +75,7 @@ class ForwardPass(TorchFunctionMode):
         marked: its name, and the outputs that it was given.
         weighs_examples: whether a loss of classes counts some for more than others, or may, as its caller takes the mean.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
-        weighs_by_share: whether its weights, where these are what is wrong, are shares of what is weighed.
+        share_weights: the loss, its target and its weights, where these are what is wrong and are near the batch's shares.
         terms: results of losses of PyTorch that are never below zero, by name.
         reduced: what a mean or a sum was taken of, to one number with a gradient, after the model's first call; not many.
         flat: where the last function was called whose slope is zero wherever it has one.
@@ -109,7 +109,7 @@ class ForwardPass(TorchFunctionMode):
         self.looks_up = self.takes_sine = self.weighs_examples = self.asks_itself = self.adds_terms = False
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
-        self.weighs_by_share = False
+        self.share_weights: tuple[str, Tensor, Tensor] | None = None
         self.flat: str | None = None
         self.cuts = PathCuts()
         self.reduced: list[Tensor] = []
@@ -217,7 +217,8 @@ class ForwardPass(TorchFunctionMode):
         self.dropping.see(func, args, kwargs)
         if self.wrong_argument is None and (found := wrong_argument(name, args, kwargs)) is not None:
             self.wrong_argument = found
-            self.weighs_by_share = found[1] == "rare_lighter" and weighs_by_share(name, args, kwargs)
+            is_share = found[1] == "rare_lighter" and weighs_by_share(name, args, kwargs)
+            self.share_weights = (name, args[1], weights_given(name, args, kwargs)) if is_share else None
         self.weighs_examples |= weighs_examples(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
@@ -358,7 +359,6 @@ class ForwardPass(TorchFunctionMode):
             "sine_of": max((size for size, node in self._sines if sines_behind(node)), default=None),
             "third_sine_of": max((size for size, node in self._sines if sines_behind(node) > 1), default=None),
             "wrong_argument": self.wrong_argument,
-            "weighs_by_share": self.weighs_by_share,
             "weighs_examples": self.weighs_examples,
             "flat_function": self.flat,
             "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),

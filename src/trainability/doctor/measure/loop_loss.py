@@ -45,7 +45,7 @@ from trainability.doctor.measure.warned import unheard
 # beside targets in another shape: that is meant where shares or distances are taken of such a table, as the graph tells.
 _OF_THE_LOSS = (
     *("output_shape", "target_shape", "softened", "distilled"),
-    *("ignored_class", "wrong_argument", "weighs_by_share", "weighs_examples", "flat_function"),
+    *("ignored_class", "wrong_argument", "weighs_examples", "flat_function"),
     *("nonfinite_inputs", "output_rms", "target_rms", "target_mean", "target_below_zero", "target_outside_unit"),
     *("cut_at_zero", "cut_to_unit"),
 )

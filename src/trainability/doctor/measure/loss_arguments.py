@@ -189,7 +189,7 @@ def _go_together(counts: Tensor, weights: Tensor) -> bool:
 
 
 def weighs_by_share(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
-    """Whether weights that `wrong_argument` calls "rare_lighter" are the batch's shares, where their inverses should stand.
+    """Whether weights that `wrong_argument` calls "rare_lighter" are near shares of the batch, not their inverses.
 
     Others may be meant: a `pos_weight` below one is for precision. For marks, positives over negatives are a share, too; of
     several marks, half or more must be so. For classes, the inverses may also stand in another order.
@@ -199,11 +199,8 @@ def weighs_by_share(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
         args: that it was called with.
         kwargs: likewise.
     """
-    target = args[1].detach().cpu()
-    place, word = (6, "pos_weight") if name == "binary_cross_entropy_with_logits" else (2, "weight")
-    given: Tensor = args[place] if len(args) > place else kwargs[word]
-    weight = given.detach().float().cpu()
-    if word == "pos_weight":
+    target, weight = args[1].detach().cpu(), weights_given(name, args, kwargs).detach().float().cpu()
+    if name == "binary_cross_entropy_with_logits":
         return _is_positives(weight, target.float())
     told = (target >= 0) & (target < len(weight))
     kinds = torch.nn.functional.one_hot(target.long().clamp(0, len(weight) - 1), len(weight)) * told[..., None]
@@ -211,6 +208,12 @@ def weighs_by_share(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     order = each.sum(dim=0).argsort(descending=True)
     each = each[:, order]
     return _are_in_proportion(weight[order], each) or _are_in_proportion(1 / weight.sort().values, each)
+
+
+def weights_given(name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+    """The weights of a loss that `wrong_argument` calls "rare_lighter"."""
+    place, word = (6, "pos_weight") if name == "binary_cross_entropy_with_logits" else (2, "weight")
+    return args[place] if len(args) > place else kwargs[word]
 
 
 def _is_positives(weight: Tensor, target: Tensor) -> bool:

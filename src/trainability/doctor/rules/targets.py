@@ -339,8 +339,9 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         targets, all targets of 64 examples or more are the same value. Code `weights`: `pos_weight` is 1/2 or less though at
         most a quarter of the batch's targets are positive (2 or more where three quarters are), or cross-entropy's class
         weights are larger for the more frequent class in any two classes of which one is three times as frequent; a hint unless
-        the weights are shares of the batch (positives over negatives, or over all; class weights in proportion to counts, or
-        inverse counts in another order) within a tenth and 2.5 standard errors. A hint where a loss of 0 and 1, whatever its
+        a check finds that they are the shares of the whole data set to a hundredth (positives over negatives, or over all;
+        class weights in proportion to counts, or inverse counts in another order), and the loader draws by PyTorch's samplers
+        of indices without weights. A hint where a loss of 0 and 1, whatever its
         form, is asked with answers of its own: that of an example with the label that a quarter of the batch or less has moves
         it, at the same error, by a quarter or less of what another's does. Code `padding`: targets hold a negative number where
         sequences of words are padding, and the gradient of the loss is not zero there; a hint where they hold a class that
