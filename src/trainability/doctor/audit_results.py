@@ -383,7 +383,8 @@ class MetricAudit:
         is_error: the metric is lower where more is right; it was found out from its answers.
         constant_score: what a predictor that always names the most common class scores; None where that has no meaning.
         measure: what the metric computes, found out from its answers: "accuracy", "error", "cross_entropy", "mse", "rmse",
-            "mae", "r2", or "unknown": then `expected` is what it said itself of the same answers in one batch.
+            "mae", "r2", "count" (a count, or a sum over the examples: `expected` is what it said itself), or "unknown": then
+            `expected` is what it said itself of the same answers in one batch.
         form: of the outputs and targets that it was asked in.
         asked_as: how they were brought to the metric: "as they are", "squeezed", "flattened", "with ten classes", "surer", "as
             probabilities", or "as classes" (the arg-max).

@@ -142,8 +142,10 @@ def _asked(ask: Ask, form: AnswerForm, way: Way, joins: bool) -> MetricAudit:
         is_error = measure not in ("accuracy", "r2")
         tried.append(MetricAudit(cases=cases, measure=measure, is_error=is_error))
     fitting = min(tried, key=lambda audit: (len(audit.wrong), audit.is_error != (perfect < nothing)))
-    if fitting.wrong and not _fits_alone(fitting) and (own := _by_itself(questions, got)) is not None:
-        return own
+    if fitting.wrong and not _fits_alone(fitting):
+        own = _by_itself(questions, got) or _by_count(questions, got, form)
+        if own is not None:
+            return own
     constant = None
     if form.kind == "classification" and fitting.measure in ("accuracy", "error"):
         value, _ = ask([way(constant_answers(form))])
@@ -174,6 +176,33 @@ def _by_itself(questions: list[_Question], got: list[tuple[float, str | None]]) 
         for question, (value, error), right in zip(questions, got, expected, strict=True)
     )
     return MetricAudit(cases=cases, measure="unknown", is_error=perfect < nothing)
+
+
+def _by_count(questions: list[_Question], got: list[tuple[float, str | None]], form: AnswerForm) -> MetricAudit | None:
+    """For a count, or a sum over examples: it orders the answers rightly, and is twice as large of all of them twice.
+
+    Of classes and marks, it is a whole number, as a count, a distance of words or a sum of ranks is, or a cost, which is above
+    zero where every answer is right: a count divided by another number than that of the examples is a mistake. Of values, it
+    may also grow with the root of the number, as a norm does.
+    """
+    values = [value for value, _ in got]
+    perfect, nothing, mixed, again, shuffled, doubled = values[:6]
+    joined = values[6:]
+    ordered = perfect < mixed < nothing or perfect > mixed > nothing
+    if not ordered or not all(math.isclose(mixed, other, rel_tol=1e-3) for other in (again, shuffled, *joined)):
+        return None
+    are_values = form.kind == "regression"
+    is_sum = math.isclose(doubled, 2 * mixed, rel_tol=1e-3)
+    is_norm = are_values and math.isclose(doubled, math.sqrt(2) * mixed, rel_tol=1e-3)
+    if not is_sum and not is_norm:
+        return None
+    are_whole = all(abs(value - round(value)) <= _SAME for value in values)
+    if not (are_values or are_whole or 0 < perfect < nothing):
+        return None
+    cases = tuple(
+        MetricCase(name=question.name, expected=value, got=value) for question, value in zip(questions, values, strict=True)
+    )
+    return MetricAudit(cases=cases, measure="count", is_error=perfect < nothing)
 
 
 def _unsure(ask: Ask, form: AnswerForm, way: Way, audit: MetricAudit) -> MetricCase | None:

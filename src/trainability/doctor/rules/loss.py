@@ -29,6 +29,10 @@ _TOLD_BY_METRIC = {
         "it compares outputs and targets in another shape or form than the model's",
         "bring outputs and targets to the same shape, and logits to the form that it takes, before the metric",
     ),
+    "count": (
+        "it returns a count, or a sum over the examples, which is compared only between sets of the same size",
+        "divide by the number of examples",
+    ),
     "unknown": ("it is neither an accuracy nor an error, or it is scaled", "nothing, if this is intended"),
     "value": (
         "it does not compute what its name says",
@@ -41,6 +45,8 @@ def _metric_word(audit: MetricAudit) -> str | None:
     """Kind of the metric's mistake; None if it has none."""
     wrong = audit.wrong
     if not wrong:
+        if audit.measure == "count" and not audit.raises:
+            return "count"
         # An input that raises is not the loop's; one with a wrong result may be.
         return None if audit.raises or audit.asked_as in ("as they are", "surer", "with ten classes") else "form"
     names = {case.name for case in wrong}
@@ -65,7 +71,9 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
         raises. A warning where only outputs close to the threshold between yes and no are wrong (code `threshold`), and where
         it is not known what the metric computes and it depends on the batches. A hint where it is right only if outputs are
         first reshaped, or converted to probabilities or classes (code `form`), and where it is not known what it computes and
-        its best value is neither 0 nor 1 (code `unknown`). Codes: `value`, `state`, `batching` or `raised`, by what is wrong
+        its best value is neither 0 nor 1 (code `unknown`), or where it orders all cases by how many answers are right and is
+        twice as large of the same answers twice: a whole number, a cost of classes, or a sum over values (their norm grows with
+        the root of two; code `count`). Codes: `value`, `state`, `batching` or `raised`, by what is wrong
         with it.
     Why: the right values are counted by hand, so only rounding may differ, which is below 1e-6 at these sizes.
     What fools it: a metric that returns several numbers and not the relevant one first. Measures other than accuracy,
@@ -80,14 +88,17 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
     wrong, (cause, remedy) = audit.wrong, _TOLD_BY_METRIC[word]
     raised = next((case.error for case in wrong if case.error), None)
     unsure = word == "threshold" or (word == "batching" and audit.measure == "unknown")
-    shown = wrong or audit.cases[:1]
+    shown = wrong or audit.cases[:3]
     return [
         Finding(
             rule="metric_wrong",
             code=f"metric_wrong.{word}",
-            severity="hint" if word in ("form", "unknown") else "warning" if unsure else "error",
+            severity="hint" if word in ("form", "unknown", "count") else "warning" if unsure else "error",
             seen=f"the metric is wrong on the model's outputs as they are, and right on the same outputs {audit.asked_as}"
             if word == "form"
+            else f"the metric returns {audit.cases[2].got:.4g} for 48 of 120 right, and {audit.cases[5].got:.4g} for them "
+            "twice over"
+            if word == "count"
             else f"{shown[0].name}: the metric returns {shown[0].got:.4g}, {shown[0].expected:.4g} is right"
             + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
             measurements=tuple(Measurement(name=case.name, value=case.got, threshold=case.expected) for case in shown[:4]),
