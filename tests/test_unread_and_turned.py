@@ -315,6 +315,27 @@ def test_dropout_behind_the_last_layer_is_told(where: str, loss: Any) -> None:
         assert found.dropped_answers is None
 
 
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.kept = nn.Linear(6, 6), torch.ones(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return self.layers(x)
+        self.kept = (torch.rand_like(x) < 0.5).float()
+        return self.layers(x * (1 - self.kept)) * self.kept
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss])
+def test_answers_may_be_masked_as_their_targets_are(loss: Any) -> None:
+    torch.manual_seed(0)
+    batch = (torch.randn(64, 6),)
+    assert looked(Masked(), batch, lambda m, b: loss(m(b[0]), b[0] * m.kept)).dropped_answers is None
+    found = looked(Masked(), batch, lambda m, b: loss(m(b[0]), b[0]))  # what is hidden is compared with a zero
+    assert found.dropped_answers == pytest.approx(0.5, abs=0.1)
+
+
 def test_features_that_nothing_is_compared_with_may_be_dropped() -> None:
     model = Dropping("answers", 5)
     found = looked(model, (torch.randn(64, 6),), lambda m, b: F.cosine_similarity(m(b[0]), m(b[0])).mean().neg())

@@ -73,6 +73,8 @@ def dropped_state(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Te
 def dropped_answers(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass) -> float | None:
     """The share of the answers that dropout puts to zero in training; None where it drops none of them.
 
+    Nor where the loss has no slope at any of them and has one elsewhere, as where the targets are masked as the answers are.
+
     Args:
         model: called once in the pass; runs in either mode; the caller puts modes, buffers and random state back.
         batch: as the loop draws it.
@@ -87,9 +89,9 @@ def dropped_answers(model: nn.Module, batch: Any, forward: Callable[[Any, Any], 
         handle = seen.calls[0].model.register_forward_hook(
             lambda part, args, output, made=made: made.append(first_tensor(output))
         )
-        _run(model, batch, forward, [handle], training=training, seed=len(shares))
+        loss = _run(model, batch, forward, [handle], training=training, seed=len(shares))
         answers = made[0] if len(made) == 1 else None
-        if answers is None or answers.numel() < _FEWEST_ANSWERS:
+        if answers is None or answers.numel() < _FEWEST_ANSWERS or (training and _is_asked_elsewhere(loss, answers)):
             return None
         shares.append((answers.detach() == 0).float())
     one, other, without = shares
@@ -99,6 +101,15 @@ def dropped_answers(model: nn.Module, batch: Any, forward: Callable[[Any, Any], 
     # Of places that are drawn anew, `both` is near the share's square; of the same places each time, near the share.
     is_drawn = both < (share + 1) / 2 * share
     return share if _FEWEST_DROPPED < share < 1 and is_drawn else None
+
+
+def _is_asked_elsewhere(loss: Tensor, answers: Tensor) -> bool:
+    """Whether the loss has a slope at answers that are not zero, and at none that is."""
+    if not answers.requires_grad:
+        return False
+    (slope,) = torch.autograd.grad(loss.sum(), answers, allow_unused=True)
+    dropped = answers.detach() == 0
+    return slope is not None and bool((slope[~dropped] != 0).any()) and not bool((slope[dropped] != 0).any())
 
 
 def _carries_all(model: nn.Module, module: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], count: int) -> bool:
@@ -127,13 +138,13 @@ def _run(
     *,
     training: bool = True,
     seed: int | None = None,
-) -> None:
+) -> Tensor:
     set_training(model, training)
     try:
         with torch.enable_grad(), randomness_restored():
             if seed is not None:
                 seed_torch(seed)
-            forward(model, batch)
+            return forward(model, batch)
     finally:
         for handle in handles:
             handle.remove()

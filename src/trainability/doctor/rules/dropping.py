@@ -41,7 +41,7 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
         hint where the program learns. Code `state`: the whole state of a recurrence goes through the same dropout module at
         each step, which leaves less than a thousandth of it over a sequence; a hint below 0.5. Code `answers`: in training, at
         least 2 % of the answers that the loss compares with targets are exactly zero, at places that are drawn anew, and in
-        evaluation none are; a hint where the program learns.
+        evaluation none are; a hint where the program learns, and silent where the loss has no slope at any answer that is zero.
     Why: `torch.nn.Dropout(p)` takes the probability of dropping a unit, while other libraries and papers give the probability
         of keeping it: a p of 0.99 that was meant as the latter leaves one unit in a hundred, with ten times the spread in the
         output. `dropout(x, self.training)` takes True for p, which is 1: nothing is left in training, and nothing is dropped in
