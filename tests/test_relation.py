@@ -325,6 +325,11 @@ def three_signs() -> tuple[Tensor, Tensor]:
     return x, (x[:, 0] * x[:, 3] * x[:, 6] > 0).float()
 
 
+def four_signs() -> tuple[Tensor, Tensor]:
+    x = drawn(4000, 8)
+    return x, (x[:, :4].prod(dim=1) > 0).long()
+
+
 def treated() -> tuple[Tensor, Tensor]:
     """An effect of a treatment that has another sign by two columns."""
     x, treatment = drawn(6000, 10), 2.0 * whole(2, 6000, 1) - 1
@@ -344,7 +349,8 @@ def before_a_launch() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("data", "shuffles"), [(three_signs, True), (treated, True), (a_little_of_each, True), (before_a_launch, False)]
+    ("data", "shuffles"),
+    [(three_signs, True), (four_signs, True), (treated, True), (a_little_of_each, True), (before_a_launch, False)],
 )
 @pytest.mark.parametrize("own", [True, False])
 def test_weak_tables_are_read_further(data, shuffles: bool, own: bool) -> None:
@@ -371,3 +377,9 @@ def test_of_too_many_columns_it_is_a_hint() -> None:
     assert found.wide
     fired = [f.severity for f in diagnose(Evidence(relation=found)).findings if f.code == "shuffled_labels.unrelated"]
     assert fired == ["hint"]
+
+
+@pytest.mark.parametrize(("z", "rows", "severity"), [(3.1, 240, "hint"), (3.1, 600, "warning"), (1.9, 240, "warning")])
+def test_little_of_few_rows_is_a_hint(z: float, rows: int, severity: str) -> None:
+    found = diagnose(Evidence(relation=Relation(num_examples=rows, z=z), facts=Facts())).findings
+    assert [(f.code, f.severity) for f in found] == [("shuffled_labels.unrelated", severity)]

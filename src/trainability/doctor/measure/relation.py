@@ -127,7 +127,7 @@ def with_linear(found: Relation, inputs: Tensor, targets: Tensor) -> Relation:
 
     A ridge regression on the columns, and of up to 256 on their squares, is fitted on half of the examples, and its answers for
     the other half are held against their targets, as they are and under 99 shuffles. Where that says little, the products of
-    each two or three columns are asked.
+    each two to four columns are asked.
 
     Args:
         found: of some of the examples.

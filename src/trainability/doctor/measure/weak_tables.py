@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, SequentialSampler
 
-_MOST_IN_TWOS, _MOST_IN_THREES = 64, 24  # columns: 2,016 products, and 2,024
+_MOST_IN_TWOS, _MOST_IN_THREES, _MOST_IN_FOURS = 64, 24, 12  # columns: 2,016 products, 2,024, and 495
 _FEWEST = 600  # examples
 _EACH = 64  # products that are made at once
 _MOST_SUMS = 2e9  # of numbers, over which products of examples and answers are taken: a second
@@ -34,9 +34,9 @@ def spread(batches: Iterable[Any]) -> Iterable[Any]:
 
 
 def strongest_products(columns: Tensor, answers: Tensor, orders: Sequence[Tensor]) -> list[float] | None:
-    """Largest correlations of a product of two or three columns with an answer: as they are, and in each of the orders.
+    """Largest correlations of a product of two to four columns with an answer: as they are, and in each of the orders.
 
-    Whether two or three have one sign, none of them tells alone.
+    Whether an even number of them is negative, none of them tells alone.
 
     Args:
         columns: (examples, columns), mean 0 and standard deviation 1.
@@ -50,8 +50,8 @@ def strongest_products(columns: Tensor, answers: Tensor, orders: Sequence[Tensor
     if not 2 <= width <= _MOST_IN_TWOS:
         return None
     few = columns.clamp(-1.0, 1.0)  # no few examples make it all
-    factors = [torch.combinations(torch.arange(width), 2)]
-    factors += [torch.combinations(torch.arange(width), 3)] if 3 <= width <= _MOST_IN_THREES else []
+    most_columns = {2: _MOST_IN_TWOS, 3: _MOST_IN_THREES, 4: _MOST_IN_FOURS}
+    factors = [torch.combinations(torch.arange(width), count) for count, n in most_columns.items() if count <= width <= n]
     num_products = sum(len(each) for each in factors)
     most = int(_MOST_SUMS / (num_products * answers.shape[1] * (len(orders) + 1)))
     if most < min(_FEWEST, len(columns)):

@@ -14,6 +14,7 @@ _LATE = 500  # steps by which relations in words and series, which are learned l
 _PASSES, _STILL = 2, 0.93  # passes over the examples; of chance, above which nothing was learned
 _FEWEST_AGAIN = 10  # repeated examples: the number of examples is then known within a third
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
+_LITTLE, _FEW_ROWS = 2.0, 600  # standard deviations; rows, of which a weak relation shows no more than chance does
 RELATED_BY_PLACE = 0.05  # share of the variance of targets that are images, beyond what another example's image explains
 SURE = 8.0  # standard deviations: a relation this simple in validation exists in training too
 
@@ -24,7 +25,8 @@ def unrelated(evidence: Evidence) -> list[Finding]:
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
     severity: Severity = "warning"
     remedy = "index inputs and targets with the same order, and look at ten pairs as the loader yields them"
-    if relation is None and (made := facts.made_relation) is not None and reading.stands_still(evidence):
+    made = facts.made_relation if relation is None and reading.stands_still(evidence) else None
+    if made is not None:
         relation = Relation(num_examples=made[0], z=made[1])
         cause = "the step computes a target that nothing in the model's input predicts"
         remedy = "call the model on the input that contains the target (the noisy example, not the clean one)"
@@ -51,7 +53,7 @@ def unrelated(evidence: Evidence) -> list[Finding]:
         )
         if relation.held_out_z is not None and relation.held_out_z >= SURE:
             seen += "; validation's inputs do"
-        elif relation.wide:  # little of each of many columns
+        elif relation.wide or (made is None and _says_little(relation) and not memorised and not _failed_late(evidence)):
             severity = "hint"
         elif not relation.is_plain:  # the meaning of words and series is in their order, which few of the views see
             severity = "warning" if memorised or _failed_late(evidence) else "hint"
@@ -75,6 +77,11 @@ def unrelated(evidence: Evidence) -> list[Finding]:
             source="own" if relation is None else "distance correlation, Annals of Statistics 2007; own views of the inputs",
         )
     ]
+
+
+def _says_little(relation: Relation) -> bool:
+    """Whether inputs may say something of their targets that so few examples do not show."""
+    return relation.z >= _LITTLE and relation.num_examples < _FEW_ROWS
 
 
 def _failed_late(evidence: Evidence) -> bool:
