@@ -327,6 +327,12 @@ def test_a_rate_is_raised_by_a_factor_of_100_at_most(ratio, factor):
     assert float(proposed[1]) / float(proposed[2]) == pytest.approx(factor or 1 / 200)
 
 
+@pytest.mark.parametrize(("ratio", "said"), [(0.0, False), (1e-12, True), (9e-6, True), (2e-5, False)])
+def test_a_step_at_a_rate_of_zero_is_no_small_one(ratio: float, said: bool) -> None:
+    found = RULES["update_ratio"].check(Evidence(probe=probed((layer(update_ratio=ratio, gradient_rms=0.1),))))
+    assert [(f.code, f.severity) for f in found] == [("update_ratio.small", "hint")] * said
+
+
 @pytest.mark.parametrize("verdict", ["dead", "will train", "unstable"])
 def test_a_prediction_is_an_error_where_the_rehearsal_bears_it_out_and_a_hint_where_the_loss_falls(verdict, monkeypatch):
     evidence = dataclasses.replace(EXAMPLES["gain_budget_low"].fires["warning"], rehearsal=rehearsed().rehearsal)

@@ -141,8 +141,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         it ends below nine tenths of that cost and of the first loss. A warning, in place of `loss_at_start.constant`, where the
         loss has moved by less than 2 % and falls to 3,000 times the typical rehearsed update, or in a run of 300 steps by less
         than a tenth, with a sum of all updates below that. Silent on small steps where a twentieth of the loss of the first
-        steps is left, and on large ones under LBFGS while the loss does not rise. Codes `large` and `small`: of steps that are
-        too large, and too small.
+        steps is left, on a typical update of exactly zero before a run, and on large ones under LBFGS while the loss does not
+        rise. Codes `large` and `small`: of steps that are too large, and too small.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on purpose;
         hence a hint, too. The effect of another rate, on the same batches from the same start, is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -168,7 +168,10 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     # Clipping, not the rate, is the cause of such steps: the rule clipping reports it.
     stands = middle <= 1e-1 and _never_moved(evidence) and not reading.clipped_to_nothing(evidence)
     is_done = middle < 1e-5 and _has_come_down(evidence, ALMOST_NONE_LEFT)  # only small steps are left to take
-    is_usual = 1e-5 <= middle <= 1e-1 or is_done or (middle > 1e-1 and reading.is_searched(evidence))
+    is_zero = (
+        middle == 0.0
+    )  # where a schedule begins at a rate of zero; one that stays there, or is rounded away, has its rules
+    is_usual = 1e-5 <= middle <= 1e-1 or is_done or is_zero or (middle > 1e-1 and reading.is_searched(evidence))
     if is_usual and not stands:
         return []
     return [
