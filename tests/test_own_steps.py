@@ -149,6 +149,34 @@ def test_a_contrast_without_positives_pulls_nothing() -> None:
     assert (found.num_pulled, found.num_pushed) == (0, 24 * 23 // 2)
 
 
+def products(p: Tensor, q: Tensor) -> Tensor:
+    return (p @ q.T).log_softmax(dim=1)
+
+
+MEASURED = 4 + torch.rand(12, generator=RNG)
+AGAINST = {
+    "distances": (lambda p, q: F.mse_loss((p - q).norm(dim=1), MEASURED), True),
+    "far distances": (lambda p, q: F.mse_loss((p - q).norm(dim=1), 40 * MEASURED), True),
+    "similarities": (lambda p, q: F.mse_loss(F.cosine_similarity(p, q), MEASURED / 20), True),
+    "ratings": (lambda p, q: F.mse_loss((p * q).sum(dim=1), MEASURED / 1e3), True),
+    "right angles": (lambda p, q: F.cosine_similarity(p, q).square().mean(), False),
+    "below a margin": (lambda p, q: F.relu(9 - (p - q).norm(dim=1)).square().mean(), False),
+    "products without positives": (lambda p, q: products(torch.cat([p, q]), torch.cat([p, q])).diagonal().neg().mean(), False),
+    "uniform": (lambda p, q: torch.cdist(p, q).square().mul(-2).exp().mean().log(), False),
+}
+
+
+@pytest.mark.parametrize("name", AGAINST)
+def test_what_is_measured_is_pulled_beyond_it(name: str) -> None:
+    loss, is_pulled = AGAINST[name]
+    found = facts_of(net(), (X[:12], X[12:]), training_step=lambda m, b: loss(m(b[0]), m(b[1])))
+    assert found.pair_forces is not None
+    assert found.pair_forces.num_pushed >= 12
+    assert (found.pair_forces.num_pulled >= 6) == is_pulled
+    assert is_pulled or found.pair_forces.num_pulled == 0
+    assert ("wrong_sign.no_positives" in told(Evidence(facts=found))) == (not is_pulled)
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_nearest_of_each_example_is_not_itself(masked: bool) -> None:
     places = torch.randn(len(X), 2, generator=torch.Generator().manual_seed(0))

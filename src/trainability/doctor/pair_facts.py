@@ -58,7 +58,7 @@ class PairForces:
 
     Attributes:
         num_examples: that the model returned a row for.
-        num_pulled: pairs that it wants nearer.
+        num_pulled: pairs that it wants nearer; where there is none, with outputs at right angles or up to 1,000 times as long.
         num_pushed: pairs that it wants further apart.
         alike_pulled: share of the former that have one label; None without labels in the batch, or without such pairs.
         alike_pushed: the same of the latter.

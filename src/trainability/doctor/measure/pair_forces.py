@@ -27,6 +27,7 @@ _SAME = 1e-4  # of the loss: rounding of another order of sums
 _SLIGHT = 1e-3  # of the strongest force
 _ALIKE = 0.3  # cosine of any two: what is to be at right angles is pushed apart
 _NEAR = 0.01  # of the outputs' lengths, where a margin that they meet is met no more
+_LONGER = (10.0, 100.0, 1000.0)  # times the outputs' lengths, where distances are larger than measured ones
 _OF_ONE_LABEL = 0.98  # share of the pairs
 _CHOSEN = 0.1  # share of the pairs that are others where outputs lie otherwise
 _TIE = 0.05  # distances differ a little, so that the nearest and the farthest are one each
@@ -44,7 +45,8 @@ def pair_forces(
 
     Such a loss is a function of the products of all pairs, and takes outputs of any width. Of outputs at one angle to each
     other, the gradient of one is a sum of the others, each times what the loss wants of that pair. Where none is pushed apart,
-    it is asked again with all of them near each other.
+    it is asked again with all of them near each other; where none is pulled together, with all at right angles, and with longer
+    ones: a distance or a similarity that is to be a measured number is pushed below it, and pulled above it.
 
     Args:
         model: it, or modules of it that the step calls, return a tensor (examples, width), or several of that shape, up to four
@@ -85,13 +87,15 @@ def pair_forces(
         if found is None or wanted is None:
             return found
         if found.num_pushed:
-            others = _wanted(asked, _at_one_angle(count, rng).to(whole) * length) if found.num_pulled else None
+            if not found.num_pulled:
+                return _pulled_elsewhere(found, asked, wanted, points)
+            others = _wanted(asked, _at_one_angle(count, rng).to(whole) * length)
             return _beside_owners(found, wanted, others, asked, seen) if others is not None else found
         # Unlike ones beyond a margin are left alone, and pushed apart as soon as they come nearer.
         wanted = _wanted(asked, _NEAR * points)
         near = _read(wanted, seen, len(fixed), rows) if wanted is not None else None
-        if near is not None and near.num_pushed:
-            return near
+        if near is not None and wanted is not None and near.num_pushed:
+            return near if near.num_pulled else _pulled_elsewhere(near, asked, wanted, _NEAR * points)
         return replace(found, same_is_lowest=not found.num_mutual or same_is_lowest(asked.loss, points))
     return None
 
@@ -100,6 +104,22 @@ def _at_one_angle(count: int, rng: torch.Generator) -> Tensor:
     """Rows of length one, any two of which have a cosine of `_ALIKE`, nearly."""
     apart = math.sqrt(1 - _ALIKE) * torch.eye(count) + _TIE / math.sqrt(count) * torch.randn(count, count, generator=rng)
     return torch.cat([apart, torch.full((count, 1), math.sqrt(_ALIKE))], dim=1)
+
+
+def _pulled_elsewhere(found: PairForces, asked: _Points, wanted: Tensor, points: Tensor) -> PairForces:
+    """Count pairs that the loss pulls together where outputs lie otherwise, and none where they lie at `points`."""
+    count, length = len(points), float(points.norm(dim=1).mean())
+    right_angled = length * torch.eye(count, count + 1).to(points)  # exact: at its own minimum a loss pulls by rounding alone
+    for scale, others in ((1.0, right_angled), *((scale, scale * points) for scale in _LONGER)):
+        try:
+            again = _wanted(asked, others)
+        except (RuntimeError, ValueError):
+            continue
+        # By the loss's own change, which rounding alone makes where a softmax has come to 1.
+        least = _SLIGHT * _strongest(wanted) / scale**2
+        if again is not None and (pairs := _pairs(again, least)) is not None and bool(pairs[0].any()):
+            return replace(found, num_pulled=int(pairs[0].sum()))
+    return found
 
 
 def _wanted(asked: _Points, points: Tensor) -> Tensor | None:
@@ -113,10 +133,15 @@ def _wanted(asked: _Points, points: Tensor) -> Tensor | None:
     return wanted if bool(wanted.isfinite().all()) else None
 
 
-def _pairs(wanted: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Which pairs are pulled together, and which are pushed apart, each in the place above the diagonal."""
+def _strongest(wanted: Tensor) -> float:
+    """Of the forces between two, either way."""
+    return float((wanted + wanted.T).fill_diagonal_(0.0).abs().max())
+
+
+def _pairs(wanted: Tensor, least: float = 0.0) -> tuple[Tensor, Tensor] | None:
+    """Which pairs are pulled together, and which are pushed apart, each in the place above the diagonal; `least` counts."""
     wanted = (wanted + wanted.T).fill_diagonal_(0.0)
-    limit = _SLIGHT * float(wanted.abs().max())
+    limit = max(_SLIGHT * _strongest(wanted), least)
     upper = torch.ones_like(wanted, dtype=torch.bool).triu(1)
     return ((wanted < -limit) & upper, (wanted > limit) & upper) if limit else None
 
@@ -154,7 +179,7 @@ def _read(wanted: Tensor, seen: ForwardPass, blocks: int, rows: Tensor | None) -
         return None
     pulled, pushed = pairs
     one_sided = wanted.clone().fill_diagonal_(0.0)
-    limit, upper = _SLIGHT * float((one_sided + one_sided.T).abs().max()), torch.ones_like(pulled).triu(1)
+    limit, upper = _SLIGHT * _strongest(wanted), torch.ones_like(pulled).triu(1)
     same = _same_label(seen, len(wanted))
     return PairForces(
         num_examples=len(wanted),
