@@ -430,14 +430,15 @@ def filled_up(**fields: bool) -> Evidence:
 
 def belonging(pushed: float, pulled: float = 0.0, nearer: float = 0.0) -> Evidence:
     """A loss that pushes pairs apart that are that surely nearer to each other than to others."""
-    own = OwnPairs(pushed_z=pushed, pushed_share=0.1, pulled_z=pulled, nearer_z=nearer)
+    own = OwnPairs(pushed_z=pushed, pushed_share=0.1, pulled_z=pulled, nearer_z=nearer, pulled_there_z=-3.0)
     pulls = Pulls(num_pulled=100, num_pushed=100, apart_pulled=1.0, apart_pushed=1.0, z=0.0, own=own)
     return fact(pulls=pulls)
 
 
 def hard(**fields: float) -> Evidence:
     """A loss that pulls pairs together which are further apart, and pushes pairs apart that belong together."""
-    own = OwnPairs(**{"pushed_z": 6.1, "pushed_share": 0.1, "pulled_z": 0.0, "nearer_z": 0.0, **fields})
+    plain = {"pushed_z": 6.1, "pushed_share": 0.1, "pulled_z": 0.0, "nearer_z": 0.0, "pulled_there_z": -3.0}
+    own = OwnPairs(**{**plain, **fields})
     return fact(pulls=Pulls(num_pulled=100, num_pushed=100, apart_pulled=1.2, apart_pushed=1.0, z=4.1, own=own))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from trainability.doctor import diagnose
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.pair_facts import Pulls
-from trainability.doctor.rules.pair_signs import BELONG, EDITED, FURTHER_APART
+from trainability.doctor.rules.pair_signs import BELONG, DO_NOT, EDITED, FURTHER_APART
 
 PAIRS, SIDE, KINDS = 400, 16, 8
 Data = tuple[Tensor, Tensor, Tensor]
@@ -182,5 +183,40 @@ def test_unlike_pairs_that_are_edits_of_one_side_are_a_hint(noise: float) -> Non
     told = found((one, other + noise * torch.randn(other.shape, generator=rng()), same), turned=False)
     assert told.own is not None
     assert (told.own.pushed_equal >= EDITED) == (noise == 0)
-    severities = [f.severity for f in diagnose(fact(pulls=told)).findings if f.code == "wrong_sign.pairs"]
-    assert severities == ["hint" if noise == 0 else "warning"]
+    assert abs(told.own.pulled_there_z) < DO_NOT  # a hint for that reason, too
+    assert severities(told) == ["hint"]
+    surely = dataclasses.replace(told, own=dataclasses.replace(told.own, pulled_there_z=-DO_NOT))
+    assert severities(surely) == ["hint" if noise == 0 else "warning"]
+
+
+def severities(told: Pulls) -> list[str]:
+    return [f.severity for f in diagnose(fact(pulls=told)).findings if f.code == "wrong_sign.pairs"]
+
+
+def patients() -> Data:
+    """Like pairs are two patients with one diagnosis, the sign of a product; unlike ones two visits of one patient."""
+    generator = rng()
+    numbers = 1.5 * torch.randn(60, 20, generator=generator)
+    one, other = torch.randint(60, (2, PAIRS), generator=generator)
+    same = torch.rand(PAIRS, generator=generator) < 0.5
+    a, b = (numbers[i] + 0.3 * torch.randn(PAIRS, 20, generator=generator) for i in (one, torch.where(same, other, one)))
+    b[:, 0] = b[:, 0].abs() * (a[:, 0] * a[:, 1] * b[:, 1]).sign() * torch.where(same, 1, -1)
+    return a, b, same.float()
+
+
+def classes() -> Data:
+    """Pairs of one class, and of two, of eight."""
+    generator = rng()
+    one, other, same = kinds_of_pairs(generator)
+    middles = 1.5 * torch.randn(KINDS, 20, generator=generator)
+    a, b = (middles[kinds] + torch.randn(PAIRS, 20, generator=generator) for kinds in (one, other))
+    return a, b, same.float()
+
+
+@pytest.mark.parametrize(("data", "turned", "said"), [(patients, False, ["hint"]), (classes, True, ["warning"])])
+def test_hard_pairs_on_purpose_are_told_from_swapped_ones(data: Callable[[], Data], turned: bool, said: list[str]) -> None:
+    told = found(data(), turned=turned)
+    assert told.own is not None
+    assert min(told.z, told.own.pushed_z) > BELONG
+    assert (told.own.pulled_there_z <= -DO_NOT) == turned
+    assert severities(told) == said

@@ -146,6 +146,14 @@ def _are_hard(pulls: Pulls) -> bool:
     return pulls.nearer_z >= NOT_NEARER or (own.nearer_z >= NO_NEARER and own.pulled_there_z < DO_NOT)
 
 
+def _may_be_meant(own: OwnPairs) -> bool:
+    """Whether pairs pulled together are as far apart as any two: of many classes, or alike by what no view shows.
+
+    Swapped with like ones, pairs of two classes are further apart than any two, of which some are of one class.
+    """
+    return abs(own.pulled_there_z) < DO_NOT
+
+
 def against_pairs(facts: Facts) -> list[Finding]:
     """A loss of pairs that swaps like and unlike ones."""
     pulls = facts.pulls
@@ -154,12 +162,12 @@ def against_pairs(facts: Facts) -> list[Finding]:
     turned = pulls.further_z >= SURELY_FURTHER and pulls.nearer_z < NOT_NEARER
     if not (turned or _is_further(pulls) or _is_of_wrong_pairs(pulls)):
         return []
-    is_edited = pulls.own is not None and pulls.own.pushed_equal >= EDITED
+    is_unsure = pulls.own is not None and (pulls.own.pushed_equal >= EDITED or _may_be_meant(pulls.own))
     return [
         Finding(
             rule="wrong_sign",
             code="wrong_sign.pairs",
-            severity="hint" if is_edited else "warning",
+            severity="hint" if is_unsure else "warning",
             seen=_seen_of_pairs(pulls),
             measurements=(
                 Measurement(name="difference", value=pulls.z, unit="standard errors", threshold=FURTHER_APART),
@@ -168,7 +176,8 @@ def against_pairs(facts: Facts) -> list[Finding]:
                 Measurement(name="distance of the pairs pulled together", value=pulls.apart_pulled),
                 Measurement(name="distance of the pairs pushed apart", value=pulls.apart_pushed),
             ),
-            cause="like and unlike pairs are swapped: in the labels, in the order of the arguments, or by a sign",
+            cause="like and unlike pairs are swapped: in the labels, in the order of the arguments, or by a sign"
+            + ("; all is right where unlike pairs are hard ones on purpose" if is_unsure else ""),
             remedy="swap positive and negative examples in the call of the loss, or use 1 - label as the label",
             source="own; read off the gradient between the embeddings",
         )

@@ -41,41 +41,28 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         of these and in images as they are; neither is asked of fewer than 24 pairs of either kind. Silent where the pairs that
         it pulls together belong together, too, and are nearer than the others in a direction of the numbers, or in one of a
         view other than that in which the others belong together most surely; a hint where half of the numbers in the pairs that
-        it pushes apart are the same bit for bit, over those of two such pairs; two outputs are a pair if the loss holds them
-        against each other: it minds another order of the columns of one, and not the same of both. Code `one_output`: adding or
-        subtracting 20 at one output unit takes the loss to a billionth, whatever the other outputs are. Code `floorless`: the
-        loss falls by 20 times its size or more as an output moves by 20 times its own, and by three times that at 40. Code
-        `slopes`: with the derivatives that the loss takes (create_graph=True) times 1e3, 4e3 and 1.6e4 it falls with their
-        square. Code `boundless`: moving a small parameter, or columns of an output, by 20 and by 40 (or by 1e5 and 2e5) lowers
-        the loss along a line (or a logarithm), alike for every example, and everything else then has a thousandth of its
-        gradient or less. Code `switched_off`: a small parameter is nothing but a positive factor of terms that are never
-        negative, and the loss takes it to zero. Code `censored`: with times and observed or censored events, a later event and
-        a censored one move an output in opposite directions, in 95 % of the tests. A warning with code `company`: in pairs of
-        names that the loss pushes apart, names share partners more often than by chance, by 10 standard deviations, and by
-        three times as many as in those that it pulls together. A warning with code `observed`: half or more of the pairs of
-        names that it pushes apart are among those that it pulls together, three times as many as if the names went together at
-        random. An error, without a code of its own, where the batch has labels and the loss is a function of the products of
-        all pairs: of the pairs that it pulls together, 98 % or more have different labels, and of those that it pushes apart,
-        as many have the same. A warning with code `no_positives`: it pushes apart pairs with one label, or pairs that the model
-        returns in several tensors or calls, or all pairs, of a loss that changes with the targets but not with which example
-        has which, and pulls none together. Code `views`: it pushes apart all rows of the same example and pulls together rows
-        of different ones, wherever the outputs are; rows belong to an example if they change with it, or are equal rows of
-        several tensors. Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero as
-        log-probabilities, `ctc_loss` is given numbers whose exponentials do not sum to 1 over the classes (to 0.1 in the
-        logarithm, at half of the steps), or cross-entropy is given a negative target. Code `rates`: `poisson_nll_loss` with
-        log_input=False is given negative rates. A warning with code `variance`: `gaussian_nll_loss` is given as variance what a
-        variable of the program holds whose name says std or sigma, or the exponential of what says their logarithm; not what is
-        computed as a square, or is 1 everywhere. A warning with code `spread`: a code is drawn as mean + deviation * noise, and
-        the loss's divergence, whose gradient is that of a normal distribution's from the standard one to a hundredth, holds
-        another deviation, or does not depend on it; a hint from two thirds to one and a half times as much. Code `volume`: a
-        model returns points and the log-determinant of their Jacobian, to 1e-3, and the loss rises with it; or the loss is that
-        of a flow to a normal distribution, and its term for that log-determinant is off by an amount that changes with the
-        weights, or has the wrong sign at each example. Code `backward`: a custom autograd function returns gradients with the
-        opposite sign, so that moves along them change the loss by minus the expected amount, within a tenth, while the
-        has which, and pulls none together, nor with outputs at right angles or up to 1,000 times as long. Code `views`: it
-        pushes apart all rows of the same example and pulls together rows of different ones, wherever the outputs are; rows
-        belong to an example if they change with it, or are equal rows of several tensors. Codes `divergence`, `ctc` and
-        `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero as log-probabilities, `ctc_loss` is given numbers
+        it pushes apart are the same bit for bit, over those of two such pairs, or where those that it pulls together are as
+        near as any two, to 2.5 standard errors, in the view in which the others belong together most surely; two outputs are a
+        pair if the loss holds them against each other: it minds another order of the columns of one, and not the same of both.
+        Code `one_output`: adding or subtracting 20 at one output unit takes the loss to a billionth, whatever the other outputs
+        are. Code `floorless`: the loss falls by 20 times its size or more as an output moves by 20 times its own, and by three
+        times that at 40. Code `slopes`: with the derivatives that the loss takes (create_graph=True) times 1e3, 4e3 and 1.6e4
+        it falls with their square. Code `boundless`: moving a small parameter, or columns of an output, by 20 and by 40 (or by
+        1e5 and 2e5) lowers the loss along a line (or a logarithm), alike for every example, and everything else then has a
+        thousandth of its gradient or less. Code `switched_off`: a small parameter is nothing but a positive factor of terms
+        that are never negative, and the loss takes it to zero. Code `censored`: with times and observed or censored events, a
+        later event and a censored one move an output in opposite directions, in 95 % of the tests. A warning with code
+        `company`: in pairs of names that the loss pushes apart, names share partners more often than by chance, by 10 standard
+        deviations, and by three times as many as in those that it pulls together. A warning with code `observed`: half or more
+        of the pairs of names that it pushes apart are among those that it pulls together, three times as many as if the names
+        went together at random. An error, without a code of its own, where the batch has labels and the loss is a function of
+        the products of all pairs: of the pairs that it pulls together, 98 % or more have different labels, and of those that it
+        pushes apart, as many have the same. A warning with code `no_positives`: it pushes apart pairs with one label, or pairs
+        that the model returns in several tensors or calls, or all pairs, of a loss that changes with the targets but not with
+        which example has which, and pulls none together, nor with outputs at right angles or up to 1,000 times as long. Code
+        `views`: it pushes apart all rows of the same example and pulls together rows of different ones, wherever the outputs
+        are; rows belong to an example if they change with it, or are equal rows of several tensors. Codes `divergence`, `ctc`
+        and `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero as log-probabilities, `ctc_loss` is given numbers
         whose exponentials do not sum to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy is
         given a negative target. Code `rates`: `poisson_nll_loss` with log_input=False is given negative rates. A warning with
         code `variance`: `gaussian_nll_loss` is given as variance what a variable of the program holds whose name says std or
