@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from trainability.doctor import Evidence, Monitor, diagnose
+from trainability.doctor.measure.body_facts import facts_of_body
 from trainability.doctor.measure.certain import facts_of
 
 N = 16
@@ -116,3 +118,30 @@ def test_factors_are_pulled_to_their_ratings(spread: float) -> None:
     ratings = 4 + spread * torch.randn(32, generator=rng)
     model = Factors()
     assert not said(model, lambda m, batch: F.mse_loss(m(batch[0], batch[1]), batch[2]), (users, items, ratings))
+
+
+@pytest.mark.parametrize("pushes", [True, False])
+def test_a_body_of_two_backward_passes_is_read_as_a_whole(pushes: bool) -> None:
+    model = Siamese("", returns_loss=False)
+    optimizer = torch.optim.SGD(stepped(model), lr=0.01)
+
+    def step(m: Any, o: Any, batch: Any) -> Tensor:
+        o.zero_grad()
+        one, other = (F.normalize(m(view(batch[0])), dim=1) for _ in range(2))
+        alignment = (one - other).square().sum(dim=1).mean()
+        second = (
+            torch.pdist(one).square().mul(-2).exp().mean().log() if pushes else (one - other).square().sum(dim=1).sqrt().mean()
+        )
+        alignment.backward(retain_graph=True)
+        second.backward()
+        o.step()
+        return alignment + second
+
+    loader = DataLoader(TensorDataset(X), N)
+    facts = facts_of_body(model, (X,), step=step, optimizer=optimizer, batches=loader)
+    assert facts is not None
+    if pushes:
+        assert facts.pair_forces is not None
+        assert (facts.pair_forces.num_pulled, facts.pair_forces.num_pushed) == (N, N * (N - 1) // 2)
+    found = diagnose(Evidence(facts=facts)).findings
+    assert ("collapsed_output.pulled" in [f.code for f in found]) == (not pushes)

@@ -47,6 +47,7 @@ class Kept:
         at_start: whether `first` are as they were initialised.
         was_training: modules that were in train mode, by name.
         random_state: of every global generator when the step began.
+        is_sum: the loss is the sum of those of several backward passes.
     """
 
     step: RecordedStep
@@ -56,6 +57,7 @@ class Kept:
     at_start: bool
     was_training: set[str]
     random_state: dict[str, Any]
+    is_sum: bool = False
 
 
 def facts_of_kept(
@@ -145,31 +147,48 @@ def facts_of_recorded_body(
         return None
     twin, stepper = copied(model, optimizer)
     set_training(twin, True)
-    weights = weights_of(twin)
-    tape = StepTape(twin)
-    with put_back(*used_by(step)), variables_put_back(step), randomness_restored():
-        if not tape.begin():
-            return None
-        try:
-            tape.take(first)
-            forward(twin, first)
-        finally:
-            tape.end()
-        found = recorded_step(tape, twin, losses[0]) if losses else None
-        loss = float(losses[0].detach()) if losses else 0.0
-        tape.forget()
-    if found is None:
+    kept = _kept_of_body(twin, forward, first, losses, step)
+    if kept is None:
         return None
-    kept = Kept(
-        step=found,
-        loss=loss,
-        weights=weights,
-        first=weights,
-        at_start=True,
-        was_training=tape.was_training,
-        random_state=tape.random_state,
-    )
-    return facts_of_kept(twin, kept, optimizer=stepper, batches=batches if found.is_of_loader else ())
+    found = facts_of_kept(twin, kept, optimizer=stepper, batches=batches if kept.step.is_of_loader else ())
+    # Of several losses, what the first does not pull together or push apart may be for another to.
+    is_whole = len(losses) < 2 or kept.is_sum
+    return found if found is None or is_whole else replace(found, pair_forces=None, pulls=None)
+
+
+def _kept_of_body(
+    model: nn.Module, forward: Callable[[Any, Any], Tensor], first: Any, losses: list[Tensor], step: Callable[..., Any]
+) -> Kept | None:
+    """One run, recorded to its only backward pass, or to its last and with the sum of their losses; else to its first."""
+
+    def run(*, several: bool) -> Kept | None:
+        weights, tape = weights_of(model), StepTape(model, several=several)
+        with put_back(*used_by(step)), variables_put_back(step), randomness_restored():
+            if not tape.begin():
+                return None
+            try:
+                tape.take(first)
+                total = forward(model, first)
+            finally:
+                tape.end()
+            loss = total if several else losses[0]
+            found = recorded_step(tape, model, loss)
+            tape.forget()
+        if found is None:
+            return None
+        return Kept(
+            step=found,
+            loss=float(loss.detach()),
+            weights=weights,
+            first=weights,
+            at_start=True,
+            was_training=tape.was_training,
+            random_state=tape.random_state,
+            is_sum=several,
+        )
+
+    alone = run(several=False)
+    return (run(several=True) or alone) if len(losses) > 1 else alone
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
