@@ -39,6 +39,7 @@ def test_what_is_raised_is_minus_a_loss(loss_fn: Callable[..., Tensor], raised: 
     found = check(model, loader, loss_fn, optimizer, scheduler=scheduler)
     assert [f.rule for f in found.findings if f.severity != "hint"] == rules
     assert found.verdict == ("broken loss" if rules else "will train")
+    assert all(("maximize=True" in f.remedy) == raised for f in found.findings if f.rule == "wrong_sign")
     assert optimizer.param_groups[0]["maximize"] is raised
     assert not optimizer.state
     assert scheduler.optimizer is optimizer

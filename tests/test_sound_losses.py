@@ -175,6 +175,22 @@ def test_a_sum_whose_known_term_is_maximised(sign: float, share: float) -> None:
     assert ("wrong_sign" in said) == (sign < 0)
 
 
+def spread(output: Tensor, *, detached: bool) -> Tensor:
+    middle = output.mean(dim=0, keepdim=True).expand_as(output)
+    return F.mse_loss(output, middle.detach() if detached else middle)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("kind", ["bonus", "alone", "of data"])
+def test_a_bonus_for_outputs_unlike_their_mean_is_no_task(kind: str, detached: bool) -> None:
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        term = F.mse_loss(output, (target / 3).log1p()) if kind == "of data" else spread(output, detached=detached)
+        return -0.05 * term - (0.0 if kind == "alone" else 5 * F.cosine_similarity(output + 3, target.abs() + 3, dim=0).mean())
+
+    said = _table(nn.Linear(16, 1), loss, torch.rand(16, 1))
+    assert ("wrong_sign" in said) == (kind != "bonus")
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e6])
 def test_a_column_that_the_model_makes_itself(scale: float) -> None:
     class Timed(nn.Module):

@@ -145,7 +145,7 @@ def check_setup(setup: Setup) -> Diagnosis:
             one number, a step that fails; one line that says which.
     """
     check_numbers_of(setup.optimizer)
-    setup = minimised(setup)
+    given, setup = setup, minimised(setup)
     with (
         randomness_restored(),
         generators_restored(setup.train_loader),
@@ -154,10 +154,10 @@ def check_setup(setup: Setup) -> Diagnosis:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", UserWarning)  # what PyTorch says of a shape once is what the findings are about
-        return _checked(setup)
+        return _checked(setup, maximises=setup is not given)
 
 
-def _checked(setup: Setup) -> Diagnosis:
+def _checked(setup: Setup, *, maximises: bool) -> Diagnosis:
     began, written = time.monotonic(), overwritten(setup.train_loader)  # before anything else reads
     first, train = first_batch(setup)
     check_default_loss(setup, first)
@@ -177,6 +177,7 @@ def _checked(setup: Setup) -> Diagnosis:
     facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
     facts = with_mirrored(with_scale(facts, setup.whole_model, first, data), train, setup.val_loader)
     facts = with_held_out_pairs(facts, setup.val_loader)
+    facts = dataclasses.replace(facts, maximises=True) if facts is not None and maximises else facts
     task, width = rehearsal.task if rehearsal is not None else None, looked.num_logits if looked is not None else None
     metric = asked_metric(setup, first, facts, task, width, problems) if setup.metric else None
     evidence = Evidence(

@@ -164,6 +164,7 @@ class Facts:
             not be followed.
         loss: value of the loss.
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
+        maximises: the optimizer has maximize=True, so that the loss is minus what the program computes.
         turned_gradients: weights whose gradient is minus the slope of the loss: a function of the program's own turns it.
         volume_against: whether a likelihood by change of variables is computed with the wrong sign of the volume's logarithm.
         volume_missing: whether it is in all but the numbers that are counted, which are not that logarithm.
@@ -405,6 +406,7 @@ class Facts:
     has_nonlinearity: bool | None = None
     loss: float | None = None
     negated_task: str | None = None
+    maximises: bool = False
     turned_gradients: tuple[str, ...] = ()
     volume_against: bool = False
     volume_missing: bool = False

@@ -23,6 +23,7 @@ from trainability.doctor.measure.gradients import gradient_facts, output_facts, 
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.loop_loss import loss_facts
 from trainability.doctor.measure.misread_edges import edges_of
+from trainability.doctor.measure.optimizer_settings import maximises
 from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, viewed_across
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.running import running_facts
@@ -76,6 +77,7 @@ def first_facts(
         cut_steps=sampler.tape.handed_on.num_reached(loss) if sampler.tape is not None else None,
         own_tokens=sampler.tape.own_tokens.fact() if sampler.tape is not None else None,
         flat_derivative=sampler.tape is not None and sampler.tape.has_flat,
+        maximises=optimizer is not None and maximises(optimizer),
         draws_own=sampler.tape is not None and sampler.tape.draws_own,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
         **(_facts_of_weights(model, sampler) if at_start else {}),

@@ -101,7 +101,9 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
         lambda known: {"switched_off": switched_off(model, None, lambda model, _: replay(model, batch))},
         lambda known: {"pole": pole(model, batch, replay, seen) if known.task_loss is None else None},
         lambda known: {"censored": censored_backwards(model, batch, replay, seen)},
-        lambda known: {"negated_task": known.negated_task or maximised(list(model.leaves), loss, seen)},
+        lambda known: {
+            "negated_task": known.negated_task or maximised(list(model.leaves), loss, seen, lambda: replay(model, batch))
+        },
         lambda known: {"all_pairs": all_pairs(model, batch, replay, seen, answers) if answers else None},
         lambda known: {"wanted_below": wanted_below(model, batch, replay, seen)},
         lambda known: {"unread_targets": unread_targets(model, batch, replay, seen)},

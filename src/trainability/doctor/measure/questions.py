@@ -164,7 +164,8 @@ def questions_of_loss(
         },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {
-            "negated_task": known.negated_task or maximised([p for p in plain.parameters() if p.requires_grad], loss, seen)
+            "negated_task": known.negated_task
+            or maximised([p for p in plain.parameters() if p.requires_grad], loss, seen, lambda: forward(plain, batch))
         },
     }
 

@@ -21,34 +21,35 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
         0.1 %; or `nll_loss` is given probabilities or raw outputs instead of log-probabilities; or a negative loss consists of
-        known terms (cross-entropy, squared difference), each of which lowers it by growing; in a watched loop, its graph is a
-        multiple of such a loss, and it is negative at the first step. Code `uphill`: along every rehearsed update that was
-        followed, the loss rises at any length, and the loss has risen; not if the model makes its own targets. Code `answers`:
-        right answers in place of the model's outputs cost more than undecided ones, which cost more than wrong ones. Code
-        `sure`: confident answers, right or wrong, cost less than a tenth of undecided ones, and the loss falls from these to
-        the wrong ones. Code `endless`: the loss is negative and a hundred times as large as at first, and falls faster and
-        faster; or thirty times, and over 300 steps or more never more slowly. Code `together`: in the losses of two adversarial
-        models, both want the same output of one for the examples that the other generates. Code `policy`: the gradient of
-        log-probabilities has a correlation of 0.9 with a variable that weights them, and the variable is named a reward; or a
-        return, gain or advantage, and is computed from rewards, not from costs or lengths, by the names of what it is computed
-        from. A warning with code `entropy`: the loss falls as the entropy (`.entropy()`) of every distribution becomes smaller
-        whose draws' log-probabilities it asks for. A warning with code `pairs`: the loss pulls together pairs whose inputs are
-        further apart than those of the pairs that it pushes apart, by 4 standard errors and 1 %, and the latter belong
-        together; or by 5 in the direction of the largest difference, and in no direction are they nearer; or the pairs that it
-        pushes apart belong together, and those that it pulls together do not, nor are they nearer than the others in a
-        direction (3 standard errors). Pairs belong together that are nearer than the sides of two such pairs by 6 standard
-        errors and 2 %, as numbers, as images without their light, or as strengths of frequencies, and do not below 2.5 in each
-        of these and in images as they are; neither is asked of fewer than 24 pairs of either kind. Silent where the pairs that
-        it pulls together belong together, too, and are nearer than the others in a direction of the numbers, or in one of a
-        view other than that in which the others belong together most surely; a hint where half of the numbers in the pairs that
-        it pushes apart are the same bit for bit, over those of two such pairs, or where those that it pulls together are as
-        near as any two, to 2.5 standard errors, in the view in which the others belong together most surely; two outputs are a
-        pair if the loss holds them against each other: it minds another order of the columns of one, and not the same of both.
-        Code `one_output`: adding or subtracting 20 at one output unit takes the loss to a billionth, whatever the other outputs
-        are. Code `floorless`: the loss falls by 20 times its size or more as an output moves by 20 times its own, and by three
-        times that at 40. Code `slopes`: with the derivatives that the loss takes (create_graph=True) times 1e3, 4e3 and 1.6e4
-        it falls with their square. Code `boundless`: moving a small parameter, or columns of an output, by 20 and by 40 (or by
-        1e5 and 2e5) lowers the loss along a line (or a logarithm), alike for every example, and everything else then has a
+        known terms (cross-entropy, squared difference), each of which lowers it by growing, without those whose targets change
+        with the weights where the rest of the loss has a gradient; in a watched loop, its graph is a multiple of such a loss,
+        and it is negative at the first step. Code `uphill`: along every rehearsed update that was followed, the loss rises at
+        any length, and the loss has risen; not if the model makes its own targets. Code `answers`: right answers in place of
+        the model's outputs cost more than undecided ones, which cost more than wrong ones. Code `sure`: confident answers,
+        right or wrong, cost less than a tenth of undecided ones, and the loss falls from these to the wrong ones. Code
+        `endless`: the loss is negative and a hundred times as large as at first, and falls faster and faster; or thirty times,
+        and over 300 steps or more never more slowly. Code `together`: in the losses of two adversarial models, both want the
+        same output of one for the examples that the other generates. Code `policy`: the gradient of log-probabilities has a
+        correlation of 0.9 with a variable that weights them, and the variable is named a reward; or a return, gain or
+        advantage, and is computed from rewards, not from costs or lengths, by the names of what it is computed from. A warning
+        with code `entropy`: the loss falls as the entropy (`.entropy()`) of every distribution becomes smaller whose draws'
+        log-probabilities it asks for. A warning with code `pairs`: the loss pulls together pairs whose inputs are further apart
+        than those of the pairs that it pushes apart, by 4 standard errors and 1 %, and the latter belong together; or by 5 in
+        the direction of the largest difference, and in no direction are they nearer; or the pairs that it pushes apart belong
+        together, and those that it pulls together do not, nor are they nearer than the others in a direction (3 standard
+        errors). Pairs belong together that are nearer than the sides of two such pairs by 6 standard errors and 2 %, as
+        numbers, as images without their light, or as strengths of frequencies, and do not below 2.5 in each of these and in
+        images as they are; neither is asked of fewer than 24 pairs of either kind. Silent where the pairs that it pulls
+        together belong together, too, and are nearer than the others in a direction of the numbers, or in one of a view other
+        than that in which the others belong together most surely; a hint where half of the numbers in the pairs that it pushes
+        apart are the same bit for bit, over those of two such pairs, or where those that it pulls together are as near as any
+        two, to 2.5 standard errors, in the view in which the others belong together most surely; two outputs are a pair if the
+        loss holds them against each other: it minds another order of the columns of one, and not the same of both. Code
+        `one_output`: adding or subtracting 20 at one output unit takes the loss to a billionth, whatever the other outputs are.
+        Code `floorless`: the loss falls by 20 times its size or more as an output moves by 20 times its own, and by three times
+        that at 40. Code `slopes`: with the derivatives that the loss takes (create_graph=True) times 1e3, 4e3 and 1.6e4 it
+        falls with their square. Code `boundless`: moving a small parameter, or columns of an output, by 20 and by 40 (or by 1e5
+        and 2e5) lowers the loss along a line (or a logarithm), alike for every example, and everything else then has a
         thousandth of its gradient or less. Code `switched_off`: a small parameter is nothing but a positive factor of terms
         that are never negative, and the loss takes it to zero. Code `censored`: with times and observed or censored events, a
         later event and a censored one move an output in opposite directions, in 95 % of the tests. A warning with code
@@ -84,7 +85,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         an adversarial example or an adversary's loss; hard pairs chosen on purpose, like ones far apart and unlike ones close;
         levels that are named quantiles and mean the share above. Silent where the loss applies a trained head to the outputs,
         as margin losses do.
-    Fix: remove the minus sign; or put log_softmax before `nll_loss`, or use `cross_entropy`.
+    Fix: remove the minus sign, or `maximize=True` where the optimizer has it; or put log_softmax before `nll_loss`, or use
+        `cross_entropy`.
     Source: PyTorch, `torch.nn.NLLLoss`; own check of the sign.
     """
     facts = evidence.facts or Facts()
@@ -117,7 +119,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or against_company(facts)
         )
     paid = (Measurement(name="loss", value=facts.loss or first, threshold=0.0),)
-    return [_without_logarithm(facts, paid) if raw else _turned(str(negated), paid)]
+    return [_without_logarithm(facts, paid) if raw else _turned(str(negated), paid, facts)]
 
 
 def _without_logarithm(facts: Facts, paid: tuple[Measurement, ...]) -> Finding:
@@ -134,14 +136,19 @@ def _without_logarithm(facts: Facts, paid: tuple[Measurement, ...]) -> Finding:
     )
 
 
-def _turned(loss: str, paid: tuple[Measurement, ...]) -> Finding:
+_MINIMISE = "take maximize=True out of the optimizer: it raises what goes backward, and this is to fall"
+
+
+def _turned(loss: str, paid: tuple[Measurement, ...], facts: Facts) -> Finding:
     return Finding(
         rule="wrong_sign",
         severity="error",
-        seen=f"the loss is minus the {loss} of output and target",
+        seen=f"the optimizer has maximize=True, and raises the {loss} of output and target"
+        if facts.maximises
+        else f"the loss is minus the {loss} of output and target",
         measurements=paid,
-        cause="the sign of the loss is wrong",
-        remedy="remove the minus sign; or maximize=True, if the optimizer has it",
+        cause="a loss is maximised" if facts.maximises else "the sign of the loss is wrong",
+        remedy=_MINIMISE if facts.maximises else "remove the minus sign",
         source="own",
     )
 
@@ -158,13 +165,19 @@ def _against_answers(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.answers",
             severity="error",
-            seen=f"right answers cost {right:.3g}, wrong ones {wrong:.3g}: minimising this loss makes outputs worse",
+            seen=f"right answers cost {right:.3g}, wrong ones {wrong:.3g}"
+            + (", as the optimizer has maximize=True" if facts.maximises else "")
+            + ": minimising this loss makes outputs worse",
             measurements=(
                 Measurement(name="loss of right answers", value=right, threshold=wrong),
                 Measurement(name="loss of wrong answers", value=wrong),
             ),
-            cause="the sign of the loss is wrong, or a score that should be large is minimised",
-            remedy="minimise minus the score, or 1 - score (a Dice coefficient, a similarity, a log-likelihood)",
+            cause="the sign of the loss is wrong, or a score that should be large is minimised"
+            if not facts.maximises
+            else "a loss is maximised",
+            remedy=_MINIMISE
+            if facts.maximises
+            else "minimise minus the score, or 1 - score (a Dice coefficient, a similarity, a log-likelihood)",
             source="own; right and wrong answers used as the model's outputs",
         )
     ]
