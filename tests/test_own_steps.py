@@ -149,6 +149,20 @@ def test_a_contrast_without_positives_pulls_nothing() -> None:
     assert (found.num_pulled, found.num_pushed) == (0, 24 * 23 // 2)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_nearest_positive_is_not_itself(masked: bool) -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        gap, same = (cosines(model(batch[0])).neg() + 1), batch[1][:, None] == batch[1][None]
+        near = gap.masked_fill(~same | ~OFF_DIAGONAL if masked else ~same, 99.0).amin(dim=1)
+        return F.relu(near - gap.masked_fill(same, 99.0).amin(dim=1) + 1.0).mean()
+
+    found = facts_of(net(), (X, Y), training_step=step)
+    assert found.pair_forces is not None
+    assert (found.pair_forces.num_pulled == 0) == (not masked)
+    said = [f.severity for f in diagnose(Evidence(facts=found)).findings if f.code == "wrong_sign.no_positives"]
+    assert said == ([] if masked else ["hint"])
+
+
 def products(p: Tensor, q: Tensor) -> Tensor:
     return (p @ q.T).log_softmax(dim=1)
 

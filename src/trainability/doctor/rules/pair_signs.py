@@ -1,5 +1,7 @@
 """Losses that compare examples or names, and swap like and unlike pairs, or later and earlier events. No rule."""
 
+from dataclasses import replace
+
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import OwnPairs, PairForces, Pulls
@@ -203,6 +205,9 @@ def against_labels(facts: Facts) -> list[Finding]:
     alone = not forces.num_pulled and (views or (forces.num_pushed >= forces.num_examples and bool(forces.alike_pushed)))
     if exchanged or alone:
         return [_of_labels(forces, exchanged=exchanged)]
+    # Unlike ones alone: positives may be the examples themselves, or be pulled together by what is not seen.
+    if not forces.num_pulled and forces.num_pushed >= few and (forces.num_alike or 0) >= forces.num_examples:
+        return [replace(_of_labels(forces, exchanged=False), severity="hint")]
     return [_of_itself(forces)] if is_own_positive(facts) else []
 
 
@@ -264,7 +269,8 @@ def _of_labels(forces: PairForces, *, exchanged: bool) -> Finding:
         ),
         cause="like and unlike pairs are swapped: by a sign, by > instead of <, or in the order of the arguments"
         if exchanged
-        else "no example has a positive other than itself: the mask of positives is the diagonal, or empty",
+        else "no example has a positive other than itself: the mask of positives is the diagonal, or empty, or the "
+        "nearest positive is chosen where the example itself is not left out",
         remedy="swap positive and negative pairs in the loss"
         if exchanged
         else "give each example a positive other than itself, and let the loss reduce their distance"
