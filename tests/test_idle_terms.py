@@ -129,6 +129,27 @@ def chosen(least: float, reduction: str) -> Callable[[nn.Module, Any], Tensor]:
     return loss
 
 
+def masked(least: float, *, is_shared: bool = False) -> Callable[[nn.Module, Any], Tensor]:
+    """The same with a mask that multiplies; or with the marks' head for sizes, too."""
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        marks, sizes = model(batch[0])
+        there = (batch[0][:, :1] > least).float()
+        far = (sizes - batch[0][:, :2]).square() * there.expand_as(sizes)
+        near = F.binary_cross_entropy_with_logits(sizes[:, 0] if is_shared else marks, there[:, 0])
+        return near + far.sum() / there.sum().clamp(min=1)
+
+    return loss
+
+
+def becomes_sure(model: nn.Module, batch: Any) -> Tensor:
+    """Sizes count where the marks are sure, which they are not at first."""
+    marks, sizes = model(batch[0])
+    sure = (marks.detach().sigmoid() > 0.999).float()[:, None].expand_as(sizes)
+    near = F.binary_cross_entropy_with_logits(marks, (batch[0][:, 0] > 0).float())
+    return near + ((sizes - batch[0][:, :2]).square() * sure).mean()
+
+
 def clipped_far(model: nn.Module, batch: Any) -> Tensor:
     """No number is far off, so that the far part of this loss is empty, and nothing waits for it."""
     marks, sizes = model(batch[0])
@@ -143,6 +164,11 @@ def clipped_far(model: nn.Module, batch: Any) -> Tensor:
         (chosen(9.0, "sum"), True),
         (chosen(0.5, "function"), False),
         (chosen(2.2, "sum"), False),  # in a few batches
+        (masked(9.0), True),
+        (masked(9.0, is_shared=True), True),
+        (masked(0.5), False),
+        (masked(2.2), False),
+        (becomes_sure, False),
         (clipped_far, False),
     ],
 )

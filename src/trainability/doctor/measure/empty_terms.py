@@ -17,8 +17,9 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 from trainability.doctor.readings import EmptyTerm
 
 _BATCHES, _SECONDS, _ENOUGH = 64, 3.0, 1_000  # that are read; examples, of which one would be chosen
-_LOUDER = 30.0  # times the outputs: what is chosen by them is then another choice
+_LOUDER = (30.0, 1000.0, -1000.0)  # times the outputs: what is chosen by them is then another choice
 _SUMS = frozenset({"sum", "mean"})
+_PRODUCTS = frozenset({"mul", "rmul", "imul", "multiply"})
 
 Forward = Callable[[Any, Any], Tensor]
 _Lines = tuple[tuple[str, int], ...]
@@ -27,15 +28,18 @@ _Lines = tuple[tuple[str, int], ...]
 class _Sizes(TorchFunctionMode):
     """The calls of losses and sums of numbers with a gradient, by the lines that lead to them: how many were given any number.
 
+    A number that a mask multiplies by zero counts as none: of tensors with a number for each, a mask is what has no gradient.
+
     Attributes:
         by_callers: the function, and whether every call was given none.
-        given: what the first call was given, by the same lines.
+        given: what the first call was given, by the same lines; of a product with a mask, what is multiplied.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.by_callers: dict[_Lines, tuple[str, bool]] = {}
         self.given: dict[_Lines, Tensor] = {}
+        self._masked: dict[int, tuple[Tensor, Tensor]] = {}  # by id: products with a mask of zeros, and what it multiplies
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = getattr(func, "__name__", "").strip("_")
@@ -44,9 +48,19 @@ class _Sizes(TorchFunctionMode):
             if isinstance(given, Tensor) and given.requires_grad and (lines := callers(sys._getframe(1))):
                 lines = (*lines, (name, 0))  # several may be called in one line
                 known = self.by_callers.get(lines, (name, True))
-                self.by_callers[lines] = name, known[1] and given.numel() == 0
-                self.given.setdefault(lines, given)
-        return func(*args, **(kwargs or {}))
+                self.by_callers[lines] = name, known[1] and (given.numel() == 0 or id(given) in self._masked)
+                self.given.setdefault(lines, self._masked.get(id(given), (given, given))[1])
+        result = func(*args, **(kwargs or {}))
+        if name in _PRODUCTS and isinstance(result, Tensor) and result.requires_grad and result.numel() > 1:
+            with torch._C.DisableTorchFunction():
+                both = [x for x in args[:2] if isinstance(x, Tensor) and x.shape == result.shape]
+                mask, number = (
+                    next((x for x in both if not x.requires_grad), None),
+                    next((x for x in both if x.requires_grad), None),
+                )
+                if mask is not None and number is not None and not bool(mask.any()):
+                    self._masked[id(result)] = result, number
+        return result
 
 
 def empty_term(model: nn.Module, batch: Any, forward: Forward, batches: Iterable[Any]) -> EmptyTerm | None:
@@ -96,25 +110,38 @@ def empty_term(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
 def _whatever_the_outputs(model: nn.Module, batch: Any, forward: Forward, empty: set[_Lines]) -> set[_Lines]:
     """Those that stay empty where the model answers louder: what is chosen by confidence is chosen later."""
 
-    def louder(module: nn.Module, args: Any, output: Any) -> Any:
+    def times(factor: float, output: Any) -> Any:
         if isinstance(output, Tensor):
-            return _LOUDER * output if output.is_floating_point() else output
-        return map_parts(output, lambda part: louder(module, args, part))
+            return factor * output if output.is_floating_point() else output
+        return map_parts(output, lambda part: times(factor, part))
 
-    sizes, handle = _Sizes(), model.register_forward_hook(louder)
-    try:
-        seed_torch(0)
-        with sizes:
-            forward(model, batch)
-    finally:
-        handle.remove()
-    return {lines for lines in empty if sizes.by_callers.get(lines, ("", False))[1]}
+    for factor in _LOUDER:
+        sizes = _Sizes()
+        handle = model.register_forward_hook(lambda module, args, output, factor=factor: times(factor, output))
+        try:
+            seed_torch(0)
+            with sizes:
+                forward(model, batch)
+        finally:
+            handle.remove()
+        empty = {lines for lines in empty if sizes.by_callers.get(lines, ("", False))[1]}
+    return empty
 
 
 def _silent(model: nn.Module, loss: Tensor, given: Tensor) -> tuple[str, ...]:
-    """Parameters that make these numbers, and get no gradient."""
+    """Parameters that make these numbers, and get no gradient, or none for a row that makes these alone."""
     held = {name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}
     makes = torch.autograd.grad(given.sum(), list(held.values()), allow_unused=True, retain_graph=True)
     slopes = torch.autograd.grad(loss, list(held.values()), allow_unused=True, retain_graph=True)
     rows = zip(held, makes, slopes, strict=True)
-    return tuple(name for name, made, slope in rows if made is not None and (slope is None or not bool(slope.any())))
+    return tuple(name for name, made, slope in rows if made is not None and (slope is None or _has_silent_rows(made, slope)))
+
+
+def _has_silent_rows(made: Tensor, slope: Tensor) -> bool:
+    """Whether nothing has a gradient, or no number of a row that makes some of these."""
+    if not bool(slope.any()):
+        return True
+    if made.dim() == 0:
+        return False
+    makes, has_slope = ((rows != 0).reshape(len(rows), -1).any(dim=1) for rows in (made, slope))
+    return bool((makes & ~has_slope).any())
