@@ -60,13 +60,35 @@ class Beside(nn.Module):
         return self.wide(x.flatten(1)) + self.deep(x)
 
 
+class ByHand(nn.Module):
+    """A normalisation that is written out, over `dim`, and a mean over places."""
+
+    def __init__(self, dim: int, form: str = "divided") -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.head, self.dim, self.form = nn.Linear(36, 8), nn.Linear(8, 4), dim, form
+        self.gain, self.shift = nn.Parameter(torch.ones(8)), nn.Parameter(torch.zeros(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x.transpose(1, 2).flatten(2))
+        middle, spread = x.mean(self.dim, keepdim=True), x.var(self.dim, keepdim=True, unbiased=False) + 1e-5
+        if self.form == "divided":
+            x = self.gain * (x - middle) / spread.sqrt() + self.shift
+        else:
+            x = (x - middle) * spread.rsqrt()
+        return self.head(x.mean(1))
+
+
 EMPTY: dict[str, Callable[[], nn.Module]] = {
     "instance norm": pooled,
     "with weights": lambda: pooled(norm=lambda n: nn.InstanceNorm2d(n, affine=True)),
     "a group a channel": lambda: pooled(norm=lambda n: nn.GroupNorm(n, n)),
     "over features": lambda: Tokens(2),
+    "by hand": lambda: ByHand(1),
+    "by hand, without weights": lambda: ByHand(1, "multiplied"),
 }
 SOUND: dict[str, Callable[[], nn.Module]] = {
+    "by hand over features": lambda: ByHand(2),
     "an activation between": lambda: pooled(nn.ReLU()),
     "a layer between": lambda: pooled(nn.Conv2d(8, 8, 3)),
     "batch norm": lambda: pooled(norm=nn.BatchNorm2d),

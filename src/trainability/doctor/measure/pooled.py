@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.nodes import name_of
+from trainability.doctor.measure.nodes import name_of, parents_of
 from trainability.doctor.theory.signal import NORMALISATIONS
 
 _FEWEST = 8  # examples
@@ -18,6 +18,7 @@ _SCALED_AWAY = 1e-3  # rms of a normalisation's weights, as at the end of a resi
 _MOST_NODES = 12
 _SHAPES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Permute", "Transpose", "Alias", "Clone", "ToCopy")
 _MEANS = ("Mean", "AdaptiveAvgPool", "AvgPool")
+_WRITTEN = ("AddBackward", "SubBackward", "MulBackward", "DivBackward")  # of a normalisation that is written by hand
 _NORMS = ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "NativeLayerNorm", "NativeGroupNorm")
 
 
@@ -80,10 +81,25 @@ def _is_mean_of_norm(given: Tensor) -> bool:
         if node is None:
             return False
         name = name_of(node)
-        if name.startswith(_NORMS):
+        if name.startswith(_NORMS) or (is_mean and _is_written_norm(node)):
             return is_mean
         is_mean |= name.startswith(_MEANS)
         if not name.startswith((*_MEANS, *_SHAPES)):
             return False
         node = node.next_functions[0][0] if node.next_functions else None
+    return False
+
+
+def _is_written_norm(node: Any) -> bool:
+    """Whether a node ends weight * (x - x.mean()) / scale + bias, or a part of that, with x - x.mean() in it."""
+    for _ in range(_MOST_NODES):
+        name, parents = name_of(node), parents_of(node)
+        if name not in _WRITTEN or not parents:
+            return False
+        if name == "SubBackward" and len(parents) == 2 and name_of(parents[1]).startswith("Mean"):
+            return parents_of(parents[1])[:1] == parents[:1]
+        made = [parent for parent in parents if name_of(parent) != "AccumulateGrad"]
+        if len(made) != 1 and name != "DivBackward" and not (name == "MulBackward" and name_of(made[-1]).startswith("Rsqrt")):
+            return False
+        node = made[0]
     return False

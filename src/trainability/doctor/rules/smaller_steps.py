@@ -29,6 +29,7 @@ FEW = 10.0
 """A rate that is too large by no more than this may be kept, if the gradient norm is clipped."""
 
 TINY_STEPS = 1e3  # critical multiples of sound programs lie below (pilot of 43: 1 to 1,000)
+LARGEST_ADAPTIVE = 0.3  # a rate of Adam and its kin, whose steps are as long as that, whatever the gradients' size
 LOUD_RECURRENCE = 1.5  # rms of a recurrent weight times the root of its width: 1 if orthogonal, 0.58 with PyTorch's default
 
 
@@ -83,6 +84,11 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     if reading.is_adaptive(evidence) and worst * AGREES >= WORST_RATIO:
         return f"keep the learning rate: its first step changed a layer by {worst:.2g} of its size, which is usual"
     if reading.is_adaptive(evidence) and 0 < worst < WORST_RATIO:
+        if (own_rate(evidence) or 0.0) * WORST_RATIO / worst > LARGEST_ADAPTIVE:
+            return (
+                "find out why gradients are so small that the optimizer's eps divides them, and no rate makes up for it: what "
+                "makes the outputs alike, or cuts them off (trainability check looks at the model before its first step)"
+            )
         return (
             rate_to_set(evidence, WORST_RATIO / worst)
             + f": a first step then changes no layer by more than {100 * WORST_RATIO:.0f} %"
