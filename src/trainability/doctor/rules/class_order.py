@@ -108,8 +108,17 @@ def class_order(evidence: Evidence) -> list[Finding]:
                 Measurement(name="changes of the label", value=float(order.changes), threshold=0.2 * order.expected_changes),
                 Measurement(name="examples read", value=float(order.num_examples)),
             ),
-            cause=_STREAM if order.is_stream else "examples are stored by class, and the loader does not shuffle them",
-            remedy=_MIXED if order.is_stream else "DataLoader(..., shuffle=True)",
+            cause=_STREAM
+            if order.is_stream
+            else "no example of the other answer is drawn, as where only what happened was recorded; or the loader does not shuffle"
+            if only and is_marked
+            else "examples are stored by class, and the loader does not shuffle them",
+            remedy=_MIXED
+            if order.is_stream
+            else "add examples of the other answer: for recorded pairs, some pairs that were not recorded, drawn anew in every "
+            "epoch; or DataLoader(..., shuffle=True), where the data holds both"
+            if only and is_marked
+            else "DataLoader(..., shuffle=True)",
             source="Bottou, Stochastic Gradient Descent Tricks, 2012",
         )
     ]

@@ -117,8 +117,8 @@ def _pooled(layer: str, norm: str) -> Finding:
         "is the model's output",
         measurements=(Measurement(name="spread over examples", value=0.0, threshold=0.0),),
         cause=f"{called} normalises each example to mean zero over the same places that the mean is taken over",
-        remedy="normalise over the features of each place (LayerNorm; dim=-1 where it is written by hand), or over the batch or "
-        f"several channels (BatchNorm, GroupNorm), and not with {called}; or torch.nn.ReLU() between it and the pooling",
+        remedy="normalise over the features of each place (LayerNorm; dim=-1 where it is written by hand), or over the batch "
+        f"or several channels (BatchNorm, GroupNorm), and not with {called}; or torch.nn.ReLU() between it and the pooling",
         source="own; Ulyanov, Vedaldi and Lempitsky, Instance Normalization, arXiv 1607.08022, eq. (3)",
         layers=(layer,),
         explains=("vanishing_gradient", "untrained_parameter"),
