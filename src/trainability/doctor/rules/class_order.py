@@ -110,7 +110,7 @@ def class_order(evidence: Evidence) -> list[Finding]:
             ),
             cause=_STREAM
             if order.is_stream
-            else "no example of the other answer is drawn, as where only what happened was recorded; or the loader does not shuffle"
+            else "no example of the other answer is drawn, as where only what happened was recorded; or nothing is shuffled"
             if only and is_marked
             else "examples are stored by class, and the loader does not shuffle them",
             remedy=_MIXED
