@@ -20,6 +20,7 @@ class CriticalStep:
         update_norm: norm over all parameters.
         update_ratios: per weight of two or more dimensions, rms of the update over rms of the weight; None for a weight that
             is zero.
+        sizes: of the same weights, by name: rms before the update, and inputs per unit.
         unmoved_fraction: of the typical weight in float16 or bfloat16, share of its elements with a gradient that the update
             left as they were; None without such weights, or where the loop has cleared their gradients.
         num_evaluations: forward passes.
@@ -33,6 +34,7 @@ class CriticalStep:
     resolution: float
     update_norm: float
     update_ratios: tuple[tuple[str, float | None], ...] = ()
+    sizes: tuple[tuple[str, float, int], ...] = ()
     unmoved_fraction: float | None = None
     num_evaluations: int
 

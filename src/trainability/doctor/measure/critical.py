@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
-from trainability.doctor.measure.statistics import local, spread, unmoved_fraction
+from trainability.doctor.measure.statistics import local, rms, spread, unmoved_fraction
 from trainability.doctor.rehearsed import CriticalStep
 
 SMALLEST = 1e-7
@@ -162,6 +162,11 @@ def along_update(
             (name, _ratio(old, update))
             for (name, p), (_, _, old, update) in zip(parameters.items(), moved, strict=True)
             if p.dim() > 1
+        ),
+        sizes=tuple(
+            (name, float(rms(local(old).float())), p.numel() // len(p))
+            for (name, p), (_, _, old, _) in zip(parameters.items(), moved, strict=True)
+            if p.dim() > 1 and len(p) > 0
         ),
         unmoved_fraction=_unmoved([(p, new, old) for p, new, old, _ in moved]),
         num_evaluations=len(seen),

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Iterator
 
 from trainability.doctor import reading
 from trainability.doctor.as_code import as_code
@@ -13,6 +14,7 @@ from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.outlook_limits import UNSTABLE
 from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
+from trainability.doctor.rehearsed import CriticalStep
 from trainability.doctor.rules.late_peak import at_peak
 
 USUAL_RATIO = 1e-3  # usual update over weight, and the lowest in nets that have trained for a while
@@ -301,6 +303,14 @@ def first_layers(evidence: Evidence) -> tuple[LayerStats, ...]:
     """Layers at the first sampled step, if that was the first step, in the probe, and at the first rehearsed step."""
     first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
     probed = evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
-    made = evidence.rehearsal.critical[0][1].update_ratios if evidence.rehearsal and evidence.rehearsal.critical else ()
-    rehearsed = (LayerStats(name=name.removesuffix(".weight"), kind="linear", update_ratio=ratio) for name, ratio in made)
-    return (*first, *(probed or rehearsed))
+    step = evidence.rehearsal.critical[0][1] if evidence.rehearsal and evidence.rehearsal.critical else None
+    return (*first, *(probed or (_of_a_step(step) if step is not None else ())))
+
+
+def _of_a_step(step: CriticalStep) -> Iterator[LayerStats]:
+    """What a rehearsed step made of each weight, for programs of which no layer was looked at."""
+    sized = {name: (size, fan_in) for name, size, fan_in in step.sizes}
+    for name, ratio in step.update_ratios:
+        size, fan_in = sized.get(name, (None, None))
+        shown = name.removesuffix(".weight")
+        yield LayerStats(name=shown, kind="linear", update_ratio=ratio, weight_rms=size, fan_in=fan_in)
