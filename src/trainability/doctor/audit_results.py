@@ -271,6 +271,7 @@ class DataAudit:
 
 
 BACK_TO_FRONT = "read back to front"
+TRANSPOSED = "transposed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +280,7 @@ class Turned:
 
     Attributes:
         turn: what was done to them: "flipped left to right", "flipped top to bottom", "turned by 180 degrees" or
-            "transposed"; `BACK_TO_FRONT` of sequences.
+            `TRANSPOSED`; `BACK_TO_FRONT` of sequences.
         num_examples: that were asked about.
         share: of these, whose target the turned image explains clearly better.
         own: share of the targets' variance that a map of each place's surroundings explains of the images as they are.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainability.doctor.audit_results import BACK_TO_FRONT, Turned
+from trainability.doctor.audit_results import BACK_TO_FRONT, TRANSPOSED, Turned
 
 _FEWEST = 100  # examples
 _MOST_SIDE, _LEAST_SIDE = 12, 4  # of the grid on which both are compared
@@ -27,7 +27,7 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "flipped left to right": lambda x: x.flip(3),
     "flipped top to bottom": lambda x: x.flip(2),
     "turned by 180 degrees": lambda x: x.flip(2, 3),
-    "transposed": lambda x: x.transpose(2, 3),
+    TRANSPOSED: lambda x: x.transpose(2, 3),
 }
 
 

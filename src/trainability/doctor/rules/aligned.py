@@ -1,6 +1,6 @@
 """Outputs that the loss compares with the target of another example or another place. No rule."""
 
-from trainability.doctor.audit_results import BACK_TO_FRONT, Relation
+from trainability.doctor.audit_results import BACK_TO_FRONT, TRANSPOSED, Relation
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import KeptTargets, Misaligned
@@ -8,6 +8,8 @@ from trainability.doctor.pair_facts import KeptTargets, Misaligned
 LOCAL, PLACED = 0.1, 0.5  # share of the targets' variance explained by the same place of the image; correlation of places
 NO_COMPANY, PAIRS_A_NAME = 3.5, 10  # standard deviations; pairs per name: with fewer, two names have too few others in common
 MIXED = 1e-3  # change of an output over the outputs' rms when another example is replaced
+
+_NEARLY_ALL = 0.6  # share of the examples whose targets a transform explains clearly better: some are alike both ways
 
 
 def other_targets(facts: Facts) -> list[Finding]:
@@ -310,6 +312,7 @@ def turned_images(relation: Relation | None) -> list[Finding]:
     if found is None:
         return []
     them = "sequences" if found.turn == BACK_TO_FRONT else "images"
+    is_exchanged = found.turn == TRANSPOSED and found.share >= _NEARLY_ALL  # no transform drawn at random
     return [
         Finding(
             rule="shuffled_labels",
@@ -322,9 +325,13 @@ def turned_images(relation: Relation | None) -> list[Finding]:
                 Measurement(name="explained when transformed", value=found.turned),
                 Measurement(name="explained as they are", value=found.own),
             ),
-            cause=f"{them} are {found.turn} and their targets are not, or the other way round; all of them or some",
+            cause="rows and columns are exchanged in the targets, or in the images"
+            if is_exchanged
+            else f"{them} are {found.turn} and their targets are not, or the other way round; all of them or some",
             remedy="put tags and steps in the same order: targets.flip(1)"
             if found.turn == BACK_TO_FRONT
+            else "index rows first, target[..., y, x], where the target is filled; or target.transpose(-2, -1)"
+            if is_exchanged
             else "apply the image's transform to the target as well, with the same random numbers (to coordinates too)",
             source="own; one linear map for all places, fitted on half of the examples",
         )
