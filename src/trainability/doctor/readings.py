@@ -630,6 +630,7 @@ class Readings:
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
         filled_ends: of targets of different lengths, the filler that the loss counts; None where it counts none.
+        node_order: of a graph network, how much its answers change with the order of the nodes, over their rms; None elsewhere.
         same_members: names of one module at several places of a list, which is given one input there and answers the same.
         neighbour_sums: of a graph network, by how much sums over neighbours multiply the signal; None if they do not.
         code_spread: of a drawn code whose deviation is not what the divergence takes it for; None of any other.
@@ -667,6 +668,7 @@ class Readings:
     unknown_words: UnknownWords | None = None
     filled_ends: FilledEnds | None = None
     rare_marks: RareMarks | None = None
+    node_order: float | None = None
     same_members: tuple[str, ...] = ()
     neighbour_sums: NeighbourSums | None = None
     code_spread: CodeSpread | None = None

@@ -46,6 +46,7 @@ from trainability.doctor.measure.moved import pairing_facts
 from trainability.doctor.measure.named_values import named_numbers, named_values
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.neighbour_sums import neighbour_sums
+from trainability.doctor.measure.node_order import node_order
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.one_target import one_target
 from trainability.doctor.measure.own_scale import scaled_by_themselves
@@ -138,6 +139,7 @@ def questions_of_loss(
         "weights and their prior": lambda known: {
             "graph": known.graph and replace(known.graph, prior_weight=prior_weight(plain, batch, forward, batches))
         },
+        "orders of nodes": lambda known: {"readings": replace(known.readings, node_order=node_order(plain, batch, forward))},
         "members that are one": lambda known: {
             "readings": replace(known.readings, same_members=same_members(plain, batch, forward))
         },
