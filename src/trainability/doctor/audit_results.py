@@ -14,7 +14,7 @@ class BatchOrder:
         num_classes: distinct labels among them.
         one_class_batches: batches in which all labels are equal.
         balanced_batches: batches of several classes, as many examples of each that is there, as a sampler of P classes times K
-            examples makes them.
+            examples makes them, or of each its share of all, as a `collate_fn` that adds negatives to each batch.
         changes: places where a label differs from the one before.
         expected_changes: the same, were the labels in random order.
         repeated_batches: batches whose examples are those of the one before, value for value and in the same order.

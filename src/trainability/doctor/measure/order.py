@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from trainability.doctor.audit_results import BatchOrder
 
 _NEAR = 5e-3  # of 0 and 1, for marks that are told within rounding
+_EVEN = 0.02  # by which the share of a class in a batch may be off its share of all
 _SAME = 1e-3  # of the loss, from which the one computed anew may differ
 
 
@@ -26,7 +27,7 @@ class OrderCounter:
         self._stream_workers = loader.num_workers if self._is_stream and loader.num_workers > 1 else None
         self._labels: list[Tensor] = []
         self._before: tuple[list[int], Tensor] = [], torch.empty(0)
-        self._one_class = self._repeated = self._balanced = 0
+        self._one_class = self._repeated = 0
 
     def add(self, labels: Tensor, hashes: list[int]) -> None:
         """Count one batch.
@@ -36,8 +37,6 @@ class OrderCounter:
             hashes: of its examples.
         """
         self._one_class += len(labels) > 1 and bool((labels == labels[0]).all())
-        counts = torch.unique(labels, return_counts=True)[1]
-        self._balanced += 1 < len(counts) < len(labels) and bool((counts == counts[0]).all())
         # Inputs of zeros are the same in every batch, and their labels are not.
         self._repeated += bool(hashes) and hashes == self._before[0] and torch.equal(labels, self._before[1])
         self._before = hashes, labels
@@ -48,8 +47,8 @@ class OrderCounter:
         if not self._labels:
             return None
         joined = torch.cat(self._labels)
-        counts = torch.unique(joined, return_counts=True)[1].double()
-        share = counts / counts.sum()
+        classes, counts = torch.unique(joined, return_counts=True)
+        share = counts.double() / counts.sum()
         return BatchOrder(
             num_batches=len(self._labels),
             batch_size=len(self._labels[0]),
@@ -59,10 +58,19 @@ class OrderCounter:
             changes=int((joined[1:] != joined[:-1]).sum()),
             expected_changes=float((len(joined) - 1) * (1 - share.square().sum())),
             repeated_batches=self._repeated,
-            balanced_batches=self._balanced,
+            balanced_batches=sum(_is_balanced(labels, classes, share) for labels in self._labels),
             stream_workers=self._stream_workers,
             is_stream=self._is_stream,
         )
+
+
+def _is_balanced(labels: Tensor, classes: Tensor, share: Tensor) -> bool:
+    """Whether a batch has as many examples of each class that is in it, or of each its share of all that were read."""
+    counts = torch.unique(labels, return_counts=True)[1]
+    if not 1 < len(counts) < len(labels):
+        return False
+    held = (labels[:, None] == classes).double().mean(dim=0)
+    return bool((counts == counts[0]).all()) or float((held - share).abs().max()) <= _EVEN
 
 
 def classes_in_gradient(gradient: Tensor) -> Tensor:
