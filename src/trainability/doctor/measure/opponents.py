@@ -110,7 +110,9 @@ class Watch:
             if given is not None and generator is None and not given.requires_grad:
                 self.shown_data.add(k)
             self.made.append((k, output))
-            if generator is None or generator == k or not output.requires_grad or output.numel() != len(output):
+            if given is None or generator is None or generator == k:
+                return None
+            if not output.requires_grad or output.numel() != len(output):
                 return None
             is_line = call_of(behind_views(output.grad_fn)) in _LINES if output.grad_fn is not None else False
             is_chance = not is_line and bool(((output > 0) & (output < 1)).all())
