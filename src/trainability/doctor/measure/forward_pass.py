@@ -218,8 +218,9 @@ class ForwardPass(TorchFunctionMode):
         if self.wrong_argument is None and (found := wrong_argument(name, args, kwargs)) is not None:
             self.wrong_argument = found
             is_share = found[1] == "rare_lighter" and weighs_by_share(name, args, kwargs)
-            target = args[1] if len(args) > 1 else kwargs.get("target")
-            self.share_weights = (name, target, weights_given(name, args, kwargs)) if is_share else None
+            target = args[1] if len(args) > 1 else None
+            if is_share and isinstance(target, Tensor):
+                self.share_weights = name, target, weights_given(name, args, kwargs)
         self.weighs_examples |= weighs_examples(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
