@@ -1,8 +1,8 @@
 """Scripts as people write them, each with its mistake and without: what `check` and `trainability run` say of them.
 
-    python benchmarks/script_faults.py ask --set twentysix --processes 2  # restartable; half a minute a script
-    python benchmarks/script_faults.py score --set twentysix               # the table
-    python benchmarks/script_faults.py score --set twentysix --wrong        # and what was said of each that went wrong
+    python benchmarks/script_faults.py ask --set twentyseven --processes 2  # restartable; half a minute a script
+    python benchmarks/script_faults.py score --set twentyseven               # the table
+    python benchmarks/script_faults.py score --set twentyseven --wrong        # and what was said of each that went wrong
     python benchmarks/script_faults.py score --set two --answers benchmarks/results/script-faults-again.jsonl
 
 `scripts/README.md` says who wrote each set, what for, and with which code it was scored; `scripts/causes.json`, which codes
@@ -61,6 +61,7 @@ SETS = (
     "twentyfour",
     "twentyfive",
     "twentysix",
+    "twentyseven",
 )
 REHEARSE_SECONDS = 30.0  # a hundred steps, also beside other programs
 CONFIRM_SECONDS = 20.0
