@@ -826,6 +826,7 @@ CODES = {
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
     "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),
     "loss_at_start.constant of outputs that grow": (at_size(1.9), at_size(2.1)),
+    "misread_edges.away": (fact(readings=Readings(edges_away=(40, 0.02))), fact()),
     "misread_edges.order": (fact(readings=Readings(node_order=0.2)), fact()),
     "identical_units.modules of one": (fact(readings=Readings(same_members=("members.0", "members.1"))), fact()),
     "loss_at_start.neighbours": (

@@ -630,7 +630,9 @@ class Readings:
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
         filled_ends: of targets of different lengths, the filler that the loss counts; None where it counts none.
-        node_order: of a graph network, how much its answers change with the order of the nodes, over their rms; None elsewhere.
+        edges_away: of a graph, how many edges bring no message to any node that the loss counts, and by how much the loss
+            changes with them in the other direction, over its size; None where some bring one.
+        node_order: of a graph network, how much its answers change with the order of nodes, over their rms; None elsewhere.
         same_members: names of one module at several places of a list, which is given one input there and answers the same.
         neighbour_sums: of a graph network, by how much sums over neighbours multiply the signal; None if they do not.
         code_spread: of a drawn code whose deviation is not what the divergence takes it for; None of any other.
@@ -668,6 +670,7 @@ class Readings:
     unknown_words: UnknownWords | None = None
     filled_ends: FilledEnds | None = None
     rare_marks: RareMarks | None = None
+    edges_away: tuple[int, float] | None = None
     node_order: float | None = None
     same_members: tuple[str, ...] = ()
     neighbour_sums: NeighbourSums | None = None

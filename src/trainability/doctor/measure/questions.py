@@ -79,6 +79,7 @@ from trainability.doctor.measure.switched_off import maximised_by, switched_off
 from trainability.doctor.measure.turned_apart import turned_apart
 from trainability.doctor.measure.two_targets import scores_of_others
 from trainability.doctor.measure.unequal_terms import unequal_terms
+from trainability.doctor.measure.unreached_nodes import edges_lead_away
 from trainability.doctor.measure.unread import unread_below_zero, unread_targets
 from trainability.doctor.measure.unread_zeros import zeros_are_unread
 from trainability.doctor.measure.unsorted import unsorted_times
@@ -139,9 +140,15 @@ def questions_of_loss(
         "weights and their prior": lambda known: {
             "graph": known.graph and replace(known.graph, prior_weight=prior_weight(plain, batch, forward, batches))
         },
-        "orders of nodes": lambda known: {"readings": replace(known.readings, node_order=node_order(plain, batch, forward))},
         "members that are one": lambda known: {
             "readings": replace(known.readings, same_members=same_members(plain, batch, forward))
+        },
+        "orders of nodes, and directions of edges": lambda known: {
+            "readings": replace(
+                known.readings,
+                node_order=node_order(plain, batch, forward),
+                edges_away=edges_lead_away(plain, batch, forward),
+            )
         },
         "sums over neighbours": lambda known: {
             "readings": replace(known.readings, neighbour_sums=neighbour_sums(plain, batch, forward))
