@@ -10,6 +10,7 @@ from trainability.doctor.evidence import Evidence, Sample
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import number
+from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.outlook_limits import LARGE_MULTIPLE, STANDING
 from trainability.doctor.rate_choice import Choice, leaves_room, outdone, settings_of
 from trainability.doctor.rehearsed import Rehearsal
@@ -117,32 +118,33 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     """The typical update is far from 1e-3 of the weight, or another rate did better.
 
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
-        where it is below 1e-5 and was so at the first step, or where 300 steps or more together come to less than a twentieth
-        of the weight (100 or more, to less than a hundredth), if neither rate nor gradient grows, clipping leaves more than a
-        hundredth, and the loss has fallen by less than 2 % in 100 steps or more, or by 5 % to chance. A warning also where a
-        rehearsal at another rate, in no more steps than the run took, came to less than half of the run's loss; and where a run
-        has taken all planned steps, its loss still falls and is above half of the best constant answer's cost, the last tenth
-        of the steps, at an unchanged rate, brought a quarter or more of the average tenth, and along every rehearsed update the
-        loss fell to 30 times its length, and to 100 times for the typical one. A hint before a run whose verdict depends on
-        such a rate, or stays open, where every update could be 100 times as long and another rate comes to half of the loss; a
-        warning, unless half of the layers look as if they had been trained before, where the loss at the loop's own rate stays
-        at 0.9 of the best constant answer's cost or more, and comes to 0.3 at 100 times that rate or more, or at 1,000 times
-        where no plan is known, or, of an unstable loop, to 0.8 at a smaller one. Code `eps`, a warning: eps is above 1e-5 and
-        100 times a typical gradient, and the loss falls along a thousand times each rehearsed update; or ten times, and it
-        falls along 30 times each and a hundred times the typical one. A warning where, after 50 rehearsed steps or more that
-        get no lower than the best constant answer's cost, outputs differ between examples by less than 1e-3 of their size,
-        though they differed by 0.01 or more before, and by a tenth of that after as many steps at a smaller rate; or at the
-        last two looks alone, where the loss at a smaller rate comes below 0.8 of that cost. A warning where the first step of a
-        run moves the median layer by more than 0.3 of its size, one of the next five losses is 1.2 times the first or more, and
-        the run ends no better than the best constant answer. Code `peak`, a warning before a run: the largest rate of a
-        schedule comes after the last rehearsed step and is three times those that were rehearsed or more; of the whole schedule
-        with half of that peak, rehearsed in 100 steps, the loss is not finite, or in the last third no lower than the best
-        constant answer's cost, with answers that are alike or at twice that cost; and with a tenth or a hundredth of the peak
-        it ends below nine tenths of that cost and of the first loss. A warning, in place of `loss_at_start.constant`, where the
-        loss has moved by less than 2 % and falls to 3,000 times the typical rehearsed update, or in a run of 300 steps by less
-        than a tenth, with a sum of all updates below that. Silent on small steps where a twentieth of the loss of the first
-        steps is left, on a typical update of exactly zero before a run, and on large ones under LBFGS while the loss does not
-        rise. Codes `large` and `small`: of steps that are too large, and too small.
+        where it is below 1e-5 before a run whose rehearsal is too slow; where it was so at the first step, or where 300 steps
+        or more together come to less than a twentieth of the weight (100 or more, to less than a hundredth), if neither rate
+        nor gradient grows, clipping leaves more than a hundredth, and the loss has fallen by less than 2 % in 100 steps or
+        more, or by 5 % to chance. A warning also where a rehearsal at another rate, in no more steps than the run took, came to
+        less than half of the run's loss; and where a run has taken all planned steps, its loss still falls and is above half of
+        the best constant answer's cost, the last tenth of the steps, at an unchanged rate, brought a quarter or more of the
+        average tenth, and along every rehearsed update the loss fell to 30 times its length, and to 100 times for the typical
+        one. A hint before a run whose verdict depends on such a rate, or stays open, where every update could be 100 times as
+        long and another rate comes to half of the loss; a warning, unless half of the layers look as if they had been trained
+        before, where the loss at the loop's own rate stays at 0.9 of the best constant answer's cost or more, and comes to 0.3
+        at 100 times that rate or more, or at 1,000 times where no plan is known, or, of an unstable loop, to 0.8 at a smaller
+        one. Code `eps`, a warning: eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand
+        times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the typical one. A
+        warning where, after 50 rehearsed steps or more that get no lower than the best constant answer's cost, outputs differ
+        between examples by less than 1e-3 of their size, though they differed by 0.01 or more before, and by a tenth of that
+        after as many steps at a smaller rate; or at the last two looks alone, where the loss at a smaller rate comes below 0.8
+        of that cost. A warning where the first step of a run moves the median layer by more than 0.3 of its size, one of the
+        next five losses is 1.2 times the first or more, and the run ends no better than the best constant answer. Code `peak`,
+        a warning before a run: the largest rate of a schedule comes after the last rehearsed step and is three times those that
+        were rehearsed or more; of the whole schedule with half of that peak, rehearsed in 100 steps, the loss is not finite, or
+        in the last third no lower than the best constant answer's cost, with answers that are alike or at twice that cost; and
+        with a tenth or a hundredth of the peak it ends below nine tenths of that cost and of the first loss. A warning, in
+        place of `loss_at_start.constant`, where the loss has moved by less than 2 % and falls to 3,000 times the typical
+        rehearsed update, or in a run of 300 steps by less than a tenth, with a sum of all updates below that. Silent on small
+        steps where a twentieth of the loss of the first steps is left, on a typical update of exactly zero before a run, and on
+        large ones under LBFGS while the loss does not rise. Codes `large` and `small`: of steps that are too large, and too
+        small.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on purpose;
         hence a hint, too. The effect of another rate, on the same batches from the same start, is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -168,9 +170,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     # Clipping, not the rate, is the cause of such steps: the rule clipping reports it.
     stands = middle <= 1e-1 and _never_moved(evidence) and not reading.clipped_to_nothing(evidence)
     is_done = middle < 1e-5 and _has_come_down(evidence, ALMOST_NONE_LEFT)  # only small steps are left to take
-    is_zero = (
-        middle == 0.0
-    )  # where a schedule begins at a rate of zero; one that stays there, or is rounded away, has its rules
+    is_zero = middle == 0.0  # a schedule begins at zero; one that stays there, or is rounded away, has its rules
     is_usual = 1e-5 <= middle <= 1e-1 or is_done or is_zero or (middle > 1e-1 and reading.is_searched(evidence))
     if is_usual and not stands:
         return []
@@ -178,7 +178,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="update_ratio",
             code="update_ratio.large" if middle > 1e-1 else "update_ratio.small",
-            severity="warning" if stands else "hint",
+            severity="warning" if stands or (middle < 1e-5 and _is_too_slow(evidence)) else "hint",
             seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual"
             + (f", and all {reading.num_steps(evidence):,} together by {_travelled(evidence):.1g} at most" if stands else ""),
             measurements=(
@@ -190,6 +190,12 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
+
+
+def _is_too_slow(evidence: Evidence) -> bool:
+    """Whether the verdict before a run is that its steps are too short."""
+    tried = evidence.rehearsal
+    return not evidence.steps and tried is not None and judge_rehearsal(tried).verdict == "too slow"
 
 
 def _swamped_by_eps(evidence: Evidence) -> Finding | None:
