@@ -156,6 +156,16 @@ def above_constant(first: float, last: float) -> Evidence:
     return rehearsed(reference=(Observation(step=0, loss=first), Observation(step=30, loss=last)), task=task)
 
 
+def too_slow(ratio: float) -> Evidence:
+    """At chance after 100 rehearsed steps that could be a million times as long, and move the typical layer by this ratio."""
+    looks = tuple(Observation(step=k, loss=2.303 - 1e-5 * k) for k in range(0, 101, 10))
+    seen = rehearsed(reference=looks, task=Task(kind="classification", loss="cross_entropy", target="[1]", chance=2.3))
+    assert seen.rehearsal is not None
+    step = dataclasses.replace(along(1e6), update_ratios=(("0.weight", ratio), ("2.weight", ratio)))
+    critical = tuple((k, step) for k in (0, 50, 99))
+    return dataclasses.replace(seen, rehearsal=dataclasses.replace(seen.rehearsal, critical=critical))
+
+
 def summed_over_neighbours(gain: float) -> Evidence:
     """The same of a graph network whose sums multiply the signal by so much."""
     return dataclasses.replace(
@@ -1160,6 +1170,7 @@ CODES = {
         outdone(0.29, scale=1000.0, multiple=1e5),
         outdone(0.31, scale=1000.0, multiple=1e5),
     ),
+    "update_ratio.small of a program that is too slow": (too_slow(0.9e-5), too_slow(1.1e-5)),
     "update_ratio.small far from the targets": (stays_far(3100.0), stays_far(2900.0)),
     "update_ratio.small of a loss that moves": (stays_far(3100.0), stays_far(3100.0, last=19.5)),
     "unreachable_target.normalised": (
