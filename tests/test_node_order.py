@@ -58,10 +58,20 @@ BY_ORDER: dict[str, nn.Module] = {
     "flattened": Net(lambda h: h.flatten(1), inputs=12 * NODES),
     "the last node": Net(lambda h: h[:, -1]),
 }
+
+
+class Marked(Net):
+    """Nodes are given random features, by which they differ."""
+
+    def forward(self, rows: Tensor, edges: Tensor) -> Tensor:
+        return super().forward(rows + 0.5 * torch.randn_like(rows), edges)
+
+
 SOUND: dict[str, tuple[nn.Module, Tensor, Tensor]] = {
     "a mean over nodes": (Net(lambda h: h.mean(dim=1)), ROWS, EDGES),
     "a maximum over nodes": (Net(lambda h: h.amax(dim=1)), ROWS, EDGES),
     "an answer for each node": (Net(lambda h: h), ROWS, EDGES),
+    "random features": (Marked(lambda h: h.mean(dim=1)), ROWS, EDGES),
     "one graph for all": (BY_ORDER["flattened"], ROWS, EDGES[:1].expand(GRAPHS, -1, -1).contiguous()),
     "nodes with a number": (BY_ORDER["flattened"], NUMBERED, EDGES),
     "a chain": (BY_ORDER["flattened"], ROWS, CHAIN),
