@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,6 +97,28 @@ def test_losses_of_tasks_are_to_add_up_in_what_they_share(shared_first: bool) ->
     assert "stale_gradients.opponent" not in {f.code for f in check(tasks(shared_first=shared_first)).findings}
 
 
+CLEARED: dict[str, Callable[[nn.Module, torch.optim.Optimizer], Any]] = {
+    "cleared between": lambda judge, optimizer: optimizer.zero_grad(),
+    "zeros between": lambda judge, optimizer: optimizer.zero_grad(set_to_none=False),
+    "cleared by the model": lambda judge, optimizer: judge.zero_grad(),
+    "cleared by hand": lambda judge, optimizer: [setattr(p, "grad", None) for p in judge.parameters()],
+}
+
+
+def own_twice(way: str, judge: nn.Module, optimizer: torch.optim.Optimizer, other: Tensor, own: Tensor) -> None:
+    """Both backward passes, of which the judge's gradients hold its own loss alone."""
+    if way in CLEARED:
+        other.backward()
+        CLEARED[way](judge, optimizer)
+        own.backward()
+        return
+    own.backward()
+    kept = [p.grad.clone() for p in judge.parameters() if p.grad is not None]
+    other.backward()
+    for p, gradient in zip(judge.parameters(), kept, strict=True):
+        p.grad = gradient
+
+
 def turns(way: str) -> Setup:
     torch.manual_seed(0)
     models = {"maker": nn.Linear(4, 2), "judge": nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))}
@@ -117,7 +140,13 @@ def turns(way: str) -> Setup:
             judge.requires_grad_(False)
         other = says(judge(fake), 0.0 if way == "the same wish" else 1.0)
         judge.requires_grad_(True)
-        if way == "summed":
+        if way in CLEARED or way == "own ones put back":
+            own_twice(way, judge, optimizer["judge"], other, loss)
+        elif way in ("both of its own", "a penalty of its own"):
+            loss.backward()
+            told = judge(fake.detach())
+            (says(told, 1.0) if way == "both of its own" else told.square().mean()).backward()
+        elif way == "summed":
             (loss + other).backward()
         elif way == "of its own inputs":
             other.backward(inputs=list(maker.parameters()))
@@ -128,9 +157,10 @@ def turns(way: str) -> Setup:
         else:
             loss.backward()
             other.backward()
-        if way not in ("in turn", "the same wish"):
-            optimizer["judge"].step()
-        optimizer["maker"].step()
+            nn.utils.clip_grad_norm_(judge.parameters(), 0.01 if way == "clipped" else 1e9)
+        for name in ("maker", "judge") if way == "the maker first" else ("judge", "maker"):
+            if name == "maker" or way not in ("in turn", "the same wish"):
+                optimizer[name].step()
         return loss.detach()
 
     data = torch.randn(640, 2) + 2
@@ -142,6 +172,12 @@ def turns(way: str) -> Setup:
     [
         ("summed", True),
         ("one after the other", True),
+        ("the maker first", True),
+        ("clipped", True),
+        *((way, False) for way in CLEARED),
+        ("own ones put back", False),
+        ("both of its own", False),
+        ("a penalty of its own", False),
         ("frozen", False),
         ("of its own inputs", False),
         ("in turn", False),

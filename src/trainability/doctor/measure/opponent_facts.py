@@ -140,8 +140,8 @@ def facts_of_opponents(
         the body and more, which are none of the batch's. `flat_where_sure`: the generator's loss wants of all answers the
         opposite of what the critic's wants, and its slope in what a sigmoid makes the answers of is a tenth and less, where
         the critic is sure, of what it is where the critic is deceived. `undone`: at each of five steps of the critic's
-        optimizer and more, the critic's gradients are those of two losses that want opposite answers to the same outputs of
-        the generator. None elsewhere.
+        optimizer and more, the critic's gradients are the sum of those of two losses that want opposite answers to the same
+        outputs of the generator, and one of them gives the generator a gradient. None elsewhere.
     """
     found: dict[str, tuple[int, ...] | None] = dict.fromkeys(("unlimited_critic", "fixed_noise", "flat_where_sure", "undone"))
     if len(optimizers(optimizer)) < 2 or len(players(model)) < 2:

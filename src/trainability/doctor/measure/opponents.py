@@ -17,6 +17,7 @@ from trainability.doctor.measure.graph import behind_views
 from trainability.doctor.measure.left_behind import LeftBehind
 from trainability.doctor.measure.nested import optimizers, players
 from trainability.doctor.measure.nodes import call_of
+from trainability.doctor.measure.pass_gradients import PassGradients
 from trainability.doctor.measure.put_back import put_back, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.uses import reaches, used_by
@@ -41,14 +42,16 @@ class _Asked:
         critic: its place among the models.
         generator: likewise.
         slope: of the answers, in their order.
-        rows: where the judged rows are in memory.
+        rows: batch, and where the judged rows are in memory.
+        is_attached: whether what the critic was given lets a gradient back to the generator.
         backward: number of the backward pass.
     """
 
     critic: int
     generator: int
     slope: Tensor
-    rows: int
+    rows: tuple[int, int]
+    is_attached: bool
     backward: int
 
 
@@ -60,8 +63,9 @@ class Watch:
         asked: likewise, those for which the generator's steps.
         moved: as `judged`, by an optimizer that holds the generator as well.
         both: likewise, of an optimizer that holds both.
-        undone: likewise, for each step of an optimizer of the critic alone, whether its gradients are those of two losses that
-            want opposite answers to the same outputs.
+        undone: likewise, for each step of an optimizer of the critic alone, whether its gradients are the sum of those of two
+            losses that want opposite answers to the same outputs, one of which gives the generator a gradient, and the other
+            none.
         shown_data: critics that were given what no model has made with a gradient.
         of_chances: pairs of a critic, whose answers are between 0 and 1, and a generator.
         handles: of its hooks.
@@ -70,6 +74,7 @@ class Watch:
     def __init__(self, models: list[nn.Module], own_optimizers: list[torch.optim.Optimizer]) -> None:
         self.made: list[tuple[int, Tensor]] = []  # by which model; kept alive, so that an address is one tensor's
         self.pending: list[_Asked] = []
+        self.left: list[_Asked] = []  # since the critic's optimizer stepped, whichever else has
         self.judged: dict[tuple[int, int], list[Tensor]] = {}
         self.asked: dict[tuple[int, int], list[Tensor]] = {}
         self.moved: dict[tuple[int, int], list[Tensor]] = {}
@@ -80,7 +85,8 @@ class Watch:
         self.of_chances: set[tuple[int, int]] = set()
         self.batch = self.step = 0
         self.models = models
-        self.handles: list[Any] = []
+        self.given = [PassGradients(model) for model in models]
+        self.handles: list[Any] = [handle for each in self.given for handle in each.handles]
         owner = {id(p): k for k, model in enumerate(models) for p in model.parameters()}
         for k, model in enumerate(models):
             self.handles.append(model.register_forward_hook(LeftBehind(self._on_call(k))))
@@ -123,11 +129,12 @@ class Watch:
             )
             spread = spread.view_as(output)
             answers = output - output.detach() + spread
-            place = given.data_ptr()
+            place, is_attached = (self.batch, given.data_ptr()), given.requires_grad
 
             def asked(g: Tensor) -> None:
                 pass_ = torch._C._current_graph_task_id()
-                self.pending.append(_Asked(k, generator, g.detach().flatten(), rows=place, backward=pass_))
+                self.pending.append(_Asked(k, generator, g.detach().flatten(), place, is_attached, backward=pass_))
+                self.left.append(self.pending[-1])
 
             answers.register_hook(asked)
             return answers
@@ -137,11 +144,13 @@ class Watch:
     def _on_step(self, held: set[int | None]) -> Callable[..., None]:
         def stepped(optimizer: Any, args: Any, kwargs: Any) -> None:
             self.step += 1
-            for (critic, generator), of_pair in _by_pair(self.pending).items():
+            for (critic, generator), of_pair in _by_pair(self.left).items():
                 if critic in held and generator not in held:
-                    counted = [each for each in of_pair if (critic, each.backward) in self.reached]
-                    are_undone = any(a.rows == b.rows and _are_opposite(a.slope, b.slope) for a, b in combinations(counted, 2))
+                    are_undone = any(self._are_undone(a, b) for a, b in combinations(of_pair, 2))
                     self.undone.setdefault((critic, generator), []).append(are_undone)
+            self.left = [each for each in self.left if each.critic not in held]
+            for k in (k for k in held if k is not None):
+                self.given[k].clear()
             for critic, generator, slope in ((each.critic, each.generator, each.slope) for each in self.pending):
                 if critic in held and generator in held:
                     moves = frozenset(k for k in (critic, generator) if self._has_gradient(k))
@@ -155,6 +164,13 @@ class Watch:
             self.pending.clear()
 
         return stepped
+
+    def _are_undone(self, a: _Asked, b: _Asked) -> bool:
+        """Whether the critic's gradients hold those of both losses, and these want the opposite of the same rows."""
+        is_makers = [each.is_attached and (each.generator, each.backward) in self.reached for each in (a, b)]
+        if a.rows != b.rows or is_makers[0] == is_makers[1] or not _are_opposite(a.slope, b.slope):
+            return False
+        return self.given[a.critic].hold(a.backward, b.backward)
 
     def _on_gradient(self, k: int) -> Callable[[Tensor], None]:
         return lambda g: self.reached.add((k, torch._C._current_graph_task_id()))

@@ -137,11 +137,11 @@ def stale_gradients(evidence: Evidence) -> list[Finding]:
         previous step. Code `opponent`: at most steps of one of several optimizers, its gradients held what a loss had left
         there on which another optimizer had stepped, and more was added; and another clears, at least half as often, gradients
         on which it has not stepped, as models that play against each other do, and tasks with a part in common do not. Code
-        `together`: at every step of a critic's optimizer, five at least, the critic's gradients are those of
-        two losses that want opposite outputs of it for the same outputs of another model. Code `closure`: more than half of a
-        closure's evaluations after the first of a step, three at least, add to the gradients that the last one left, at other
-        weights, and clear nothing before their last backward pass; of another optimizer than LBFGS, only where the loss rises,
-        and the weights moved down those gradients in between.
+        `together`: at every step of a critic's optimizer, five at least, the critic's gradients are the sum of
+        those of two losses that want opposite outputs of it for the same outputs of another model, and exactly one of the two
+        gives that model a gradient. Code `closure`: more than half of a closure's evaluations after the first of a step, three
+        at least, add to the gradients that the last one left, at other weights, and clear nothing before their last backward
+        pass; of another optimizer than LBFGS, only where the loss rises, and the weights moved down those gradients in between.
     Why: `backward` adds to `.grad`. Every backward pass counts whether the gradient was empty or zero before it. For `closure`,
         gradients are compared with those that the last evaluation left.
     What fools it: gradients that are kept on purpose. Accumulation over batches, also inside of a closure, and two optimizers
