@@ -150,6 +150,54 @@ def becomes_sure(model: nn.Module, batch: Any) -> Tensor:
     return near + ((sizes - batch[0][:, :2]).square() * sure).mean()
 
 
+def opened_later(way: str) -> Callable[[nn.Module, Any], Tensor]:
+    """Sizes count from some step or epoch on, by what is neither of the batch nor of the outputs."""
+    state: dict[str, Any] = {"epoch": 0, "step": 0, "memory": torch.zeros(16), "limit": torch.tensor(9.0)}
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        marks, sizes = model(batch[0])
+        first = batch[0][:, 0]
+        state["step"] += 1
+        state["memory"] = 0.9 * state["memory"] + 0.1 * first.abs().amax()
+        far = (sizes - batch[0][:, :2]).square().sum(dim=1)
+        masks = {
+            "a switch": lambda: torch.full_like(first, float(state["epoch"] >= 5)),
+            "a limit of epochs": lambda: (first.abs() < 1e-9 * state["epoch"]).float(),
+            "a limit by name": lambda: (first.abs() < state["epoch"]).float(),
+            "a limit of steps": lambda: (first.abs() < 1e-9 * state["step"]).float(),
+            "errors": lambda: (far.detach() < 1e-9).float(),
+            "a memory": lambda: (first > 9 * state["memory"]).float(),
+            "a number that others set": lambda: (first > state["limit"]).float(),
+            "a teacher": lambda: (SURE(batch[0])[:, 0] > 99).float() * (first > -9),
+        }
+        return F.binary_cross_entropy_with_logits(marks, (first > 0).float()) + (masks[way]() * far).mean()
+
+    return loss
+
+
+SURE = nn.Linear(6, 1).requires_grad_(False)
+LATER = (
+    *("a switch", "a limit of epochs", "a limit by name", "a limit of steps", "errors", "a memory", "a number that others set"),
+    "a teacher",
+)
+
+
+def by_overlap(width: float) -> Callable[[nn.Module, Any], Tensor]:
+    """Sizes count at anchors that overlap a span of the batch by half."""
+    middle, threshold = torch.linspace(-2, 2, 2), 0.5
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        marks, sizes = model(batch[0])
+        low, high = batch[0][:, :1] - 1, batch[0][:, :1] + 1
+        both = (torch.minimum(high, middle + width / 2) - torch.maximum(low, middle - width / 2)).clamp(min=0)
+        there = both / (2 + width - both) >= threshold
+        far = (sizes - batch[0][:, :2]).square()
+        near = F.binary_cross_entropy_with_logits(marks, there.any(dim=1).float())
+        return near + (far * there).sum() / there.sum().clamp(min=1)
+
+    return loss
+
+
 def clipped_far(model: nn.Module, batch: Any) -> Tensor:
     """No number is far off, so that the far part of this loss is empty, and nothing waits for it."""
     marks, sizes = model(batch[0])
@@ -170,6 +218,9 @@ def clipped_far(model: nn.Module, batch: Any) -> Tensor:
         (masked(2.2), False),
         (becomes_sure, False),
         (clipped_far, False),
+        *((opened_later(way), False) for way in LATER),
+        (by_overlap(0.02), True),
+        (by_overlap(2.0), False),
     ],
 )
 def test_a_choice_that_is_empty_in_every_batch(step: Callable[[nn.Module, Any], Tensor], found: bool) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import batch_size, map_parts, to_device
+from trainability.doctor.measure.mask_origins import Origins
 from trainability.doctor.measure.overwritten_losses import LOSSES, callers
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
 from trainability.doctor.readings import EmptyTerm
@@ -28,7 +29,8 @@ _Lines = tuple[tuple[str, int], ...]
 class _Sizes(TorchFunctionMode):
     """The calls of losses and sums of numbers with a gradient, by the lines that lead to them: how many were given any number.
 
-    A number that a mask multiplies by zero counts as none: of tensors with a number for each, a mask is what has no gradient.
+    A number that a mask multiplies by zero counts as none: of tensors with a number for each, a mask is what has no gradient,
+    and is computed from the batch and constants alone. Any other may open later: by a count of epochs, a teacher, a threshold.
 
     Attributes:
         by_callers: the function, and whether every call was given none.
@@ -39,7 +41,13 @@ class _Sizes(TorchFunctionMode):
         super().__init__()
         self.by_callers: dict[_Lines, tuple[str, bool]] = {}
         self.given: dict[_Lines, Tensor] = {}
+        self._origins = Origins()
         self._masked: dict[int, tuple[Tensor, Tensor]] = {}  # by id: products with a mask of zeros, and what it multiplies
+
+    def begin(self, batch: Any) -> None:
+        """A run of another batch."""
+        self._origins.begin(batch)
+        self._masked.clear()
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = getattr(func, "__name__", "").strip("_")
@@ -51,6 +59,8 @@ class _Sizes(TorchFunctionMode):
                 self.by_callers[lines] = name, known[1] and (given.numel() == 0 or id(given) in self._masked)
                 self.given.setdefault(lines, self._masked.get(id(given), (given, given))[1])
         result = func(*args, **(kwargs or {}))
+        with torch._C.DisableTorchFunction():
+            self._origins.follow(name, args, kwargs, result)
         if name in _PRODUCTS and isinstance(result, Tensor) and result.requires_grad and result.numel() > 1:
             with torch._C.DisableTorchFunction():
                 both = [x for x in args[:2] if isinstance(x, Tensor) and x.shape == result.shape]
@@ -58,7 +68,8 @@ class _Sizes(TorchFunctionMode):
                     next((x for x in both if not x.requires_grad), None),
                     next((x for x in both if x.requires_grad), None),
                 )
-                if mask is not None and number is not None and not bool(mask.any()):
+                is_mask = mask is not None and number is not None and not bool(mask.any())
+                if is_mask and self._origins.is_of_batch(mask, callers(sys._getframe(1))):
                     self._masked[id(result)] = result, number
         return result
 
@@ -78,6 +89,7 @@ def empty_term(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
     sizes = _Sizes()
     with torch.enable_grad(), randomness_restored():
         seed_torch(0)
+        sizes.begin(batch)
         with sizes:
             loss = forward(model, batch).sum()
         empty = {lines for lines, (_, none) in sizes.by_callers.items() if none}
@@ -93,8 +105,10 @@ def empty_term(model: nn.Module, batch: Any, forward: Forward, batches: Iterable
                 if read >= _BATCHES or time.monotonic() - began > _SECONDS:
                     is_all = False
                     break
+                other = to_device(other, device)
+                sizes.begin(other)
                 with sizes:
-                    forward(model, to_device(other, device))
+                    forward(model, other)
                 read, examples = read + 1, examples + (batch_size(other) or 1)
                 empty = {lines for lines in empty if sizes.by_callers[lines][1]}
                 if not empty:
@@ -120,6 +134,7 @@ def _whatever_the_outputs(model: nn.Module, batch: Any, forward: Forward, empty:
         handle = model.register_forward_hook(lambda module, args, output, factor=factor: times(factor, output))
         try:
             seed_torch(0)
+            sizes.begin(batch)
             with sizes:
                 forward(model, batch)
         finally:

@@ -18,9 +18,9 @@ def idle_term(evidence: Evidence) -> list[Finding]:
     Fires: a number that is added to the loss is not zero, has no gradient, and is computed from what has one by argmax or a
         comparison, of which nothing with a gradient is made beside it (a mask, a choice). A hint where it is less than a
         hundredth of the loss. Code `empty`: a loss of PyTorch, or a sum or mean of what has a gradient, is given no number (or
-        numbers that a mask of zeros multiplies) in any batch of a pass, as where nothing is chosen, however loud the outputs
-        are (a hint where a pass was not read to its end, and not 1,000 examples), and parameters that would make these numbers
-        get a gradient of zero.
+        numbers that a mask of zeros multiplies, which is computed from the batch and constants alone) in any batch of a pass,
+        as where nothing is chosen, however loud the outputs are (a hint where a pass was not read to its end, and not 1,000
+        examples), and parameters that would make these numbers get a gradient of zero.
     Why: a step function is flat wherever it does not jump: the term changes the loss that is printed, and no weight. What it is
         meant to penalise stays as it is. A term of no numbers is zero whatever the weights are, and so is its gradient.
     What fools it: a term that is meant to be read alone, such as an error rate; examples of a kind that comes only later.
