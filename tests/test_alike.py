@@ -64,6 +64,40 @@ def test_layers_of_a_transformer_that_were_copied_are_no_copies() -> None:
     assert facts_of(encoder, (x, x.flip(1)), loss_fn=F.mse_loss).identical_modules == ()
 
 
+class Gained(nn.Module):
+    """A gain for each channel between two layers, and a head of zeros behind, through which no gradient comes at first."""
+
+    def __init__(self, gain: Tensor | None, *, head: float = 0.0, inside: nn.Module | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inside, self.gain = inside or nn.Linear(6, 8), None if gain is None else nn.Parameter(gain)
+        self.head = nn.Linear(8, 1)
+        nn.init.constant_(self.head.weight, head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.inside(x)
+        return self.head((h if self.gain is None else (h[:, :, None] * self.gain).mean(2)).tanh())
+
+
+def constant(layer: nn.Module) -> nn.Module:
+    nn.init.constant_(layer.get_parameter("weight"), 0.1)
+    nn.init.zeros_(layer.get_parameter("bias"))
+    return layer
+
+
+@pytest.mark.parametrize("gain", [torch.ones(8, 1), 1e-6 * torch.ones(8, 1), torch.ones(8, 3)])
+def test_gains_behind_a_head_of_zeros_are_no_layers(gain: Tensor) -> None:
+    assert facts_of(Gained(gain), (X, Y), loss_fn=F.mse_loss).identical_units == ()
+
+
+def test_layers_of_one_number_behind_a_head_of_zeros_stay_alike() -> None:
+    assert facts_of(Gained(None, inside=constant(nn.Linear(6, 8))), (X, Y), loss_fn=F.mse_loss).identical_units == (
+        "inside.weight",
+    )
+    one = Gained(None, head=0.1, inside=constant(nn.Linear(1, 8)))
+    assert facts_of(one, (X[:, :1], Y), loss_fn=F.mse_loss).identical_units == ("inside.weight",)
+
+
 def stays(weight: float, gradient: float) -> tuple[Any, ...]:
     return tuple(sample(i, layers=(layer("user", weight_rms=weight, gradient_rms=gradient),)) for i in (1, 21, 41))
 

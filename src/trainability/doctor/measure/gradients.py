@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT
-from trainability.doctor.measure.twins import identical_modules, near_constant, rows_alike
+from trainability.doctor.measure.twins import identical_modules, multiplies_a_matrix, near_constant, rows_alike
 from trainability.doctor.theory.signal import NORMALISATIONS
 
 _SMALL = 0.3  # rms of a normalisation's weights
@@ -38,14 +38,22 @@ def gradient_facts(model: nn.Module, gradients: Mapping[str, Tensor | None]) -> 
             weights_with += 1
             moving |= not is_zero
             if len(p) > 1 and rows_alike(p.detach()) and rows_alike(gradient):
-                twins.append((name, is_zero and not bool(p.detach().any())))
+                is_layer = multiplies_a_matrix(model, name)
+                # A gain of ones whose gradient is zero until a head of zeros has moved is no layer: its numbers part then. Nor
+                # do rows of one number tell: a gain (channels, 1) is a matrix by its shape alone.
+                twins.append((name, is_zero, not bool(p.detach().any()), is_layer, p[0].numel() > 1))
     no_move = weights_with > 0 and not moving
     return {
         "zero_gradient": tuple(zero),
         "num_gradients": sum(gradient is not None for gradient in gradients.values()),
         "no_weight_moves": no_move,
         # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
-        "identical_units": tuple(name for name, empty in twins if not empty or no_move),
+        "identical_units": tuple(
+            name
+            for name, is_zero, is_empty, is_layer, is_wide in twins
+            if no_move or not (is_zero and is_empty)
+            if is_layer or (is_wide and (no_move or not is_zero))
+        ),
         "near_constant": near_constant(model),
         "identical_modules": identical_modules(model, gradients),
     }

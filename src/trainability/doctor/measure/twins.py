@@ -7,8 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.measure.columns import RECURRENT
+
 _SAME = 1e-4  # of the largest
 _WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+_LAYERS = (*_WEIGHTED, nn.Bilinear, nn.MultiheadAttention, *RECURRENT)
 _NEAR_CONSTANT, _FEWEST_WEIGHTS = 0.1, 8
 
 
@@ -18,6 +21,11 @@ def rows_alike(tensor: Tensor) -> bool:
     limit = _SAME * torch.linalg.vector_norm(rows, torch.inf)
     # Two rows tell of nearly every weight that it is drawn, and cost no second tensor of its size.
     return all(bool(((some - rows[:1]).abs() <= limit).all()) for some in (rows[:2], rows))
+
+
+def multiplies_a_matrix(model: nn.Module, name: str) -> bool:
+    """Whether a parameter is the weight of a layer of PyTorch's, and not a gain that multiplies number by number."""
+    return isinstance(model.get_submodule(name.rpartition(".")[0]), _LAYERS)
 
 
 def identical_modules(model: nn.Module, gradients: Mapping[str, Tensor | None]) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     """All units of a layer have the same weights and gradients, so they stay the same.
 
     Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
-        weight of the model has a gradient. Three warnings. Code `nearly`: in half of the linear layers and convolutions, at
+        weight of the model has a gradient; of weights that are of no layer of PyTorch's, those with rows of one number never
+        do, nor those with a gradient of zero, unless no weight has another. Three warnings. Code `nearly`: in half of the linear layers and convolutions, at
         least two, every weight is the same number other than 0, within a tenth of it; a hint where the weights of all but one
         differ by more after the rehearsed steps, or after 20 watched ones and later, while the loss falls. In a watched run it
         is not said before. Code `modules`: in a model without dropout, sibling modules have the same weights and the same
