@@ -34,6 +34,31 @@ class Views(Members):
         return torch.cat([each(x.roll(k, 1)) for k, each in enumerate(self.members)], dim=1)
 
 
+class Named(nn.Module):
+    """Two things of one projection, on purpose: of names by hand, or by numbers; queries and keys, or heads of two tasks."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        one, other = nn.Linear(5, 5), nn.Linear(5, 5)
+        made = {"named": nn.ModuleDict({"q": one, "k": one}), "part": nn.ModuleList([one, one, other])}
+        self.how, self.parts, self.head = how, made.get(how, nn.ModuleList([one, one])), nn.Linear(5, 1)
+        self.router = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers = [part(x) for part in self.parts.values()] if self.how == "named" else [part(x) for part in self.parts]
+        if self.how in ("named", "sum"):
+            return self.head(sum(answers))
+        if self.how == "keys":
+            return self.head((answers[0] @ F.normalize(answers[1], dim=-1).T).softmax(-1) @ x)
+        if self.how == "stacked keys":
+            queries, keys = torch.stack(answers).unbind()
+            return self.head((queries @ (3 * keys.T)).softmax(-1) @ x)
+        if self.how == "experts":
+            return self.head(sum(g[:, None] * a for g, a in zip(self.router(x).softmax(1).T, answers, strict=False)))
+        stacked = torch.stack([self.head(answer) for answer in answers] if self.how == "part" else answers, 1)
+        return stacked[torch.arange(len(x)), (x[:, 0] > 0.3).long()]
+
+
 class Recurrent(nn.Module):
     """One layer, applied three times."""
 
@@ -45,6 +70,26 @@ class Recurrent(nn.Module):
         for layer in self.layers:
             x = layer(x).tanh()
         return self.head(x)
+
+
+ON_PURPOSE = ("named", "keys", "stacked keys", "experts", "part")
+
+
+@pytest.mark.parametrize(("how", "is_found"), [("sum", True), *((how, False) for how in ON_PURPOSE)])
+def test_one_module_that_is_two_things(how: str, is_found: bool) -> None:
+    torch.manual_seed(0)
+    assert same_members(Named(how), (X, Y), step) == (("parts.0", "parts.1") if is_found else ())
+
+
+def test_members_that_are_weighed_each_by_its_own_numbers() -> None:
+    torch.manual_seed(0)
+    weights = torch.poisson(torch.ones(64, 3))
+
+    def weighed(model: Any, batch: Any) -> Tensor:
+        return ((model(batch[0]) - batch[1]) ** 2 * weights).mean()
+
+    assert same_members(Members([member()] * 3), (X, Y), weighed) == ("members.0", "members.1", "members.2")
+    assert same_members(Members([member() for _ in range(3)]), (X, Y), weighed) == ()
 
 
 def step(model: Any, batch: Any) -> Tensor:

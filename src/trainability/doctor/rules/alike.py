@@ -25,15 +25,17 @@ _FEWEST_STEPS, _FEWEST_SAMPLES = 20, 3
 def identical_units(evidence: Evidence) -> list[Finding]:
     """All units of a layer have the same weights and gradients, so they stay the same.
 
-    Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
-        weight of the model has a gradient; of weights that are of no layer of PyTorch's, those with rows of one number never
-        do, nor those with a gradient of zero, unless no weight has another. Three warnings. Code `nearly`: in half of the linear layers and convolutions, at
-        least two, every weight is the same number other than 0, within a tenth of it; a hint where the weights of all but one
-        differ by more after the rehearsed steps, or after 20 watched ones and later, while the loss falls. In a watched run it
-        is not said before. Code `modules`: in a model without dropout, sibling modules have the same weights and the same
-        gradient; or one module has several places in its parent, and is given the same input at each and gives the same answer.
-        Code `zeros`: weights are zero, their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them
-        so; an error where no weight matrix of the model has a gradient.
+    Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where
+        no weight of the model has a gradient; of weights that are of no layer of PyTorch's, those with rows of one number
+        never do, nor those with a gradient of zero, unless no weight has another. Three warnings. Code `nearly`: in half of
+        the linear layers and convolutions, at least two, every weight is the same number other than 0, within a tenth of it;
+        a hint where the weights of all but one differ by more after the rehearsed steps, or after 20 watched ones and later,
+        while the loss falls. In a watched run it is not said before. Code `modules`: in a model without dropout, sibling
+        modules have the same weights and the same gradient; or one module has several numbered places in a list, is given the
+        same input at each and gives the same answer, and the loss is the same whichever answer is moved, or all are joined by
+        one cat or stack with no product of matrices behind. Code `zeros`: weights are zero, their gradient is exactly zero,
+        and 20 rehearsed steps or three sampled ones leave them so; an error where no weight matrix of the model has a
+        gradient.
     Why: equal units get equal updates for ever: a layer of 100 acts as a layer of one. The gradient is compared too, because a
         zero or constant last layer is healthy: its labels tell its units apart. Units that are nearly equal take long to
         differ, and their outputs add up: a layer multiplies the mean of its input by its fan-in. A factor that is multiplied by
