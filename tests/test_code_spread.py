@@ -90,6 +90,78 @@ def test_other_terms_are_left_alone(divergence: Divergence) -> None:
     assert asked(FORMS["log variance"][0], divergence) is None
 
 
+HALF: Form = FORMS["log variance"][0]
+RIGHT: Divergence = FORMS["log variance"][1]
+
+
+def of(model: Coder, divergence: Divergence, extra: Form | None = None) -> CodeSpread | None:
+    def forward(model: nn.Module, batch: tuple[Tensor]) -> Tensor:
+        output, mean, other = model(batch[0])
+        cost = (
+            F.mse_loss(output, torch.zeros_like(output), reduction="sum") / len(output) + divergence(mean, other).sum(1).mean()
+        )
+        return cost if extra is None else cost + extra(model.code)
+
+    torch.manual_seed(0)
+    return code_spread(model, (X[:64],), forward)
+
+
+class Kept(Coder):
+    """Keeps the code, scales the noise by more each time if it `warms`, and returns the code itself if it is `bare`."""
+
+    def __init__(self, form: Form, *, start: float | None = None, warms: bool = False, bare: bool = False) -> None:
+        super().__init__(form)
+        self.warms, self.bare, self.count = warms, bare, 0
+        if start is not None:
+            nn.init.zeros_(self.heads.weight[4:])
+            nn.init.constant_(self.heads.bias[4:], start)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, other = self.heads(self.inside(x).relu()).chunk(2, dim=1)
+        self.count += 1
+        deviation = 0.01 * self.count * self.form(other) if self.warms else self.form(other)
+        self.code = mean + torch.randn_like(mean) * deviation
+        return self.code if self.bare else self.outside(self.code), mean, other
+
+
+@pytest.mark.parametrize(
+    ("form", "divergence", "start", "taken_for"),
+    [
+        (HALF, RIGHT, 0.0, None),
+        (torch.exp, FORMS["log deviation"][1], 0.0, None),
+        (F.softplus, lambda m, x: kl_divergence(Normal(m, F.softplus(x)), Normal(0.0, 1.0)), 0.5413248546, None),
+        (HALF, lambda m, x: 0.5 * m**2 + 10 * (-1.4 - x).relu(), None, None),  # noise is held above a floor
+        (HALF, lambda m, x: 0.5 * m**2, 0.0, ""),
+        (torch.exp, RIGHT, 0.0, "log variance"),
+        (torch.exp, RIGHT, -2.0, "log variance"),
+    ],
+)
+def test_a_deviation_of_one_has_no_slope(
+    form: Form, divergence: Divergence, start: float | None, taken_for: str | None
+) -> None:
+    found = of(Kept(form, start=start), divergence)
+    assert (None if found is None else found.taken_for) == taken_for
+
+
+@pytest.mark.parametrize("start", [None, 0.0, -2.0])
+def test_noise_that_a_schedule_scales(start: float | None) -> None:
+    assert of(Kept(HALF, start=start, warms=True), RIGHT) is None
+    assert of(Kept(torch.exp, start=start, warms=True), RIGHT) is not None
+
+
+@pytest.mark.parametrize(
+    "extra", [lambda z: ((z.T @ z / len(z) - torch.eye(4)) ** 2).sum(), lambda z: torch.cdist(z, z + 1).mean()]
+)
+def test_noise_that_another_term_holds(extra: Form) -> None:
+    assert of(Kept(HALF), lambda m, x: 0.5 * m**2, extra) is None
+    assert of(Kept(torch.exp), RIGHT, extra) is not None
+
+
+def test_a_code_that_no_layer_decodes() -> None:
+    assert of(Kept(HALF, bare=True), lambda m, x: 0.5 * m**2) is None
+    assert of(Kept(HALF), lambda m, x: 0.5 * m**2) == CodeSpread(taken_for="", ratio=0.0)
+
+
 @pytest.mark.parametrize(("form", "severity"), [(lambda x: x, "warning"), (lambda x: x.exp(), "hint")])
 def test_check_says_so(form: Form, severity: str) -> None:
     model = Coder(form)

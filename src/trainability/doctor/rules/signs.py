@@ -69,19 +69,21 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         logarithm, at half of the steps), or cross-entropy is given a negative target. Code `rates`: `poisson_nll_loss` with
         log_input=False is given negative rates. A warning with code `variance`: `gaussian_nll_loss` is given as variance what a
         variable of the program holds whose name says std or sigma, or the exponential of what says their logarithm; not what is
-        computed as a square, or is 1 everywhere. A warning with code `spread`: a code is drawn as mean + deviation * noise, and
-        the loss's divergence, whose gradient is that of a normal distribution's from the standard one to a hundredth, holds
-        another deviation, or does not depend on it; a hint from two thirds to one and a half times as much. Code `volume`: a
-        model returns points and the log-determinant of their Jacobian, to 1e-3, and the loss rises with it; or the loss is that
-        of a flow to a normal distribution, and its term for that log-determinant is off by an amount that changes with the
-        weights, or has the wrong sign at each example. Code `backward`: a custom autograd function returns gradients with the
-        opposite sign, so that moves along them change the loss by minus the expected amount, within a tenth, while the
-        gradients of all other weights are right. Code `custom`: along eight random directions, the gradient of a custom
-        autograd function is off by three tenths of the function's slope or more, and two moves find the same slope, within a
-        tenth. A warning with code `quantiles`: below all targets and above them the loss is linear in the outputs, with slopes
-        that train each for one minus the quantile that the loss holds for it, under that name, or as q or tau; a hint where one
-        minus each is the same levels in the opposite order, and the source of the loss takes columns one by one, unpacks or
-        reverses them, or cannot be read. Code `nll`: `nll_loss` of logits or probabilities.
+        computed as a square, or is 1 everywhere. A warning with code `spread`: a code is drawn as mean + deviation * noise,
+        and the loss's divergence, whose gradient is that of a normal distribution's from the standard one to a hundredth,
+        holds another deviation, or does not depend on it; a hint from two thirds to one and a half times as much; a layer
+        decodes the code, the deviation is not so many times the right one at every output, and a divergence that does not
+        depend on it does not either where the encoder's output is moved, and no term reads the code beside the decoder. Code
+        `volume`: a model returns points and the log-determinant of their Jacobian, to 1e-3, and the loss rises with it; or
+        the loss is that of a flow to a normal distribution, and its term for that log-determinant is off by an amount that
+        changes with the weights, or has the wrong sign at each example. Code `backward`: a custom autograd function returns
+        gradients with the opposite sign, so that moves along them change the loss by minus the expected amount, within a
+        tenth, while the gradients of all other weights are right. Code `custom`: along eight random directions, the gradient
+        of a custom autograd function is off by three tenths of the function's slope or more, and two moves find the same
+        slope, within a tenth. A warning with code `quantiles`: below all targets and above them the loss is linear in the
+        outputs, with slopes that train each for one minus the quantile that the loss holds for it, under that name, or as q
+        or tau; a hint where one minus each is the same levels in the opposite order, and the source of the loss takes columns
+        one by one, unpacks or reverses them, or cannot be read. Code `nll`: `nll_loss` of logits or probabilities.
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
