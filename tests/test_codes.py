@@ -831,7 +831,7 @@ CODES = {
     "wrong_sign.ctc": (fact(wrong_argument=("ctc_loss", "over_steps")), fact(wrong_argument=None)),
     "label_range of a script that failed": (fact(refused_label=("nll_loss", 3, 3)), fact(refused_label=None)),
     "label_range.signs": (fact(wrong_argument=("soft_margin_loss", "zeros")), fact(wrong_argument=None)),
-    "label_range.signs of an own loss": (fact(readings=Readings(unread_zeros=True)), fact(readings=Readings())),
+    "label_range.signs of an own loss": (fact(readings=Readings(unread_zeros=1.0)), fact(readings=Readings())),
     "label_range.blank": (fact(wrong_argument=("ctc_loss", "blank")), fact(wrong_argument=None)),
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
     "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),

@@ -636,7 +636,8 @@ class Readings:
         same_members: names of one module at several places of a list, which is given one input there and answers the same.
         neighbour_sums: of a graph network, by how much sums over neighbours multiply the signal; None if they do not.
         code_spread: of a drawn code whose deviation is not what the divergence takes it for; None of any other.
-        unread_zeros: whether a loss of yes and no has no gradient at any answer to an example whose target is 0.
+        unread_zeros: of a loss of yes and no that has no gradient at any answer to an example whose target is 0, what such an
+            example costs at all of them; None of any other.
         lighter: of a loss of yes and no, that the rarer answer counts for a quarter or less; None where it does not.
         rare_marks: of targets with many places of one kind, a twentieth of which or fewer are 1; None of any other.
         same_within: a tensor of the batch that says nothing about its examples; None if there is none.
@@ -675,7 +676,7 @@ class Readings:
     same_members: tuple[str, ...] = ()
     neighbour_sums: NeighbourSums | None = None
     code_spread: CodeSpread | None = None
-    unread_zeros: bool = False
+    unread_zeros: float | None = None
     lighter: RareLighter | None = None
     one_way: float | None = None
     twice: GivenTwice | None = None

@@ -38,7 +38,7 @@ from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.transposed import along, held_elsewhere
 from trainability.doctor.measure.unread import unread_below_zero, unread_targets
-from trainability.doctor.measure.unread_zeros import zeros_are_unread
+from trainability.doctor.measure.unread_zeros import unread_zeros
 from trainability.doctor.measure.warned import unheard
 
 # Of what a pass shows: what is about outputs, targets and loss, and not about the model's layers. Not whether outputs stand
@@ -115,7 +115,7 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
             )
         },
         lambda known: {"readings": replace(known.readings, lighter=rare_lighter(model, batch, replay, seen))},
-        lambda known: {"readings": replace(known.readings, unread_zeros=zeros_are_unread(model, batch, replay, seen))},
+        lambda known: {"readings": replace(known.readings, unread_zeros=unread_zeros(model, batch, replay, seen))},
         lambda known: {"readings": replace(known.readings, on_a_line=is_on_a_line(model, batch, replay, seen))},
         lambda known: pairing_facts(model, batch, replay, seen, pairing, read=() if read is None else read),
         lambda known: _of_tokens(seen, loss) or _of_values(seen, loss),

@@ -81,7 +81,7 @@ from trainability.doctor.measure.two_targets import scores_of_others
 from trainability.doctor.measure.unequal_terms import unequal_terms
 from trainability.doctor.measure.unreached_nodes import edges_lead_away
 from trainability.doctor.measure.unread import unread_below_zero, unread_targets
-from trainability.doctor.measure.unread_zeros import zeros_are_unread
+from trainability.doctor.measure.unread_zeros import unread_zeros
 from trainability.doctor.measure.unsorted import unsorted_times
 from trainability.doctor.measure.volumes import volume_against, volume_missing
 from trainability.doctor.measure.workspace import set_training
@@ -274,7 +274,7 @@ def questions_of_pairs(
             "readings": replace(known.readings, lighter=rare_lighter(plain, batch, forward, seen))
         },
         "answers to a target of zero": lambda known: {
-            "readings": replace(known.readings, unread_zeros=zeros_are_unread(plain, batch, forward, seen))
+            "readings": replace(known.readings, unread_zeros=unread_zeros(plain, batch, forward, seen))
         },
         "places that are rarely marked": lambda known: {
             "readings": replace(known.readings, rare_marks=rare_marks(plain, batch, forward, seen, batches))

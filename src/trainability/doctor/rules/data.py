@@ -36,7 +36,7 @@ def _splits(evidence: Evidence) -> list[SplitAudit]:
     return [split for split in (data.train, data.validation) if split is not None] if data is not None else []
 
 
-@rule(severities=("error",), verdict="broken data", explains=("not_finite",))
+@rule(severities=("error", "hint"), verdict="broken data", explains=("not_finite",))
 def label_range(evidence: Evidence) -> list[Finding]:
     """A label is outside 0 to C - 1.
 
@@ -44,12 +44,15 @@ def label_range(evidence: Evidence) -> list[Finding]:
         number of logits is unknown); silent where the loss is not cross-entropy and rehearsed steps accept these labels. In a
         watched script: it failed in `cross_entropy` or `nll_loss`, which were given such a label on the CPU. Code `signs`: a
         loss that takes labels -1 and 1 is given 0 and 1; or, with one output and one target of 0 or 1 for each example, the
-        loss has no gradient at any of eight answers, near and far, to the examples with 0, and one for each with 1. Code
-        `blank`: in a tenth of its targets, `ctc_loss` is given the index of the blank between two other labels.
+        loss has no gradient at any of eight answers, near and far, to the examples with 0, and one for each with 1, and is,
+        with all targets 0, the same number at every answer, which is not zero, and more than of the best answer to a 1; these
+        are not linear in the targets, as in weights. A hint where that number is zero, if the loss of a 1 is never negative,
+        falls with the answer to next to nothing, and depends on no other tensor of the batch. Code `blank`: in a tenth of its
+        targets, `ctc_loss` is given the index of the blank between two other labels.
     Why: cross-entropy indexes the logits with the label. A label outside the range raises on the CPU; on a GPU it stops the
         process, often many steps later. CTC's blank is not a symbol: decoders leave it out.
     What fools it: labels that the loss ignores on purpose, other than -100, the default of ignore_index. Labels beyond the part
-        that the audit reads are not seen.
+        that the audit reads are not seen. For the hint, a mask of the examples whose answers are to grow.
     Fix: map labels to 0 .. C - 1, and give the head C outputs.
     Source: `torch.nn.functional.cross_entropy`; the same check in preflight-ml.
     """

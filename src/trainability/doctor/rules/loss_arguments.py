@@ -90,7 +90,8 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
     """Labels 0 and 1 for a loss that expects -1 and 1."""
     function, word = facts.wrong_argument or ("", "")
     if word != "zeros":
-        return [_UNREAD_ZEROS] if facts.readings.unread_zeros else []
+        cost = facts.readings.unread_zeros
+        return [_unread_zeros(cost)] if cost is not None else []
     return [
         Finding(
             rule="label_range",
@@ -105,17 +106,28 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
     ]
 
 
-_UNREAD_ZEROS = Finding(
-    rule="label_range",
-    code="label_range.signs",
-    severity="error",
-    seen="the loss has no gradient at any answer to an example whose target is 0, and has one where it is 1",
-    measurements=(Measurement(name="answers to a 0 that have a gradient", value=0.0, threshold=1.0),),
-    cause="the loss is a hinge, or another that takes labels -1 and 1; or it lacks the term of the examples whose target is 0",
-    remedy="2 * label - 1 in place of label, for a loss of the margin label * output; -(y * log(p) + (1 - y) * log(1 - p)) in "
-    "place of -y * log(p)",
-    source="Cortes and Vapnik, Support-Vector Networks, Machine Learning 1995; own: other answers in place of the model's",
-)
+def _unread_zeros(cost: float) -> Finding:
+    """A margin loss of labels 0 and 1, or half of a cross-entropy, whose targets may be weights or rewards."""
+    is_margin = cost != 0
+    return Finding(
+        rule="label_range",
+        code="label_range.signs",
+        severity="error" if is_margin else "hint",
+        seen="the loss has no gradient at any answer to an example whose target is 0, and has one where it is 1"
+        + (f"; with all targets 0 it is {cost:.3g} at every answer" if is_margin else ""),
+        measurements=(
+            Measurement(name="answers to a 0 that have a gradient", value=0.0, threshold=1.0),
+            Measurement(name="loss of targets that are all 0", value=cost, threshold=0.0),
+        ),
+        cause="the loss is a hinge, or another that takes labels -1 and 1"
+        if is_margin
+        else "the loss lacks the term of the examples whose target is 0, unless the target is a weight or a mask",
+        remedy="2 * label - 1 in place of label in the margin label * output"
+        if is_margin
+        else "-(y * log(p) + (1 - y) * log(1 - p)) in place of -y * log(p), if y is a label",
+        source="Cortes and Vapnik, Support-Vector Networks, Machine Learning 1995; own: other answers and targets in place of "
+        "the program's",
+    )
 
 
 def blank_labels(facts: Facts) -> list[Finding]:
