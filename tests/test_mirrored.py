@@ -1,5 +1,7 @@
 """A `collate_fn` that mirrors images at random: told where targets that know left from right stay as they are."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -170,6 +172,80 @@ def test_a_loader_that_mirrors_its_batches(labels: Tensor, axis: int, sides: str
     assert (found.sides if found is not None else None) == sides
     assert mirrored_when_read(Mirroring(held_out, axis), Mirroring(held_out, axis)) is None  # validation as well
     assert mirrored_when_read(list(train), held_out) is None
+
+
+class Changing:
+    """A loader by hand, which draws the order of its images, and changes each batch."""
+
+    def __init__(self, change: Callable[[Tensor, Tensor], tuple[Tensor, ...]], copies: int = 1) -> None:
+        self.change, self.copies = change, copies
+
+    def __iter__(self) -> Any:
+        for chosen in torch.randperm(len(IMAGES) * self.copies).split(16):
+            image = IMAGES[chosen % len(IMAGES)] + 0.1 * (chosen // len(IMAGES))[:, None, None, None]
+            yield self.change(image, SIDE[chosen % len(IMAGES)])
+
+
+def chosen_half(x: Tensor) -> Tensor:
+    return torch.rand(len(x)) < 0.5
+
+
+def flipped(x: Tensor, y: Tensor, told: str) -> tuple[Tensor, ...]:
+    """Half of the images, whose label is exchanged here, or in the loss by a third entry, or stays as it is."""
+    is_chosen = chosen_half(x)
+    x = torch.where(is_chosen[:, None, None, None], x.flip(-1), x)
+    return (x, torch.where(is_chosen, 1 - y, y)) if told == "here" else (x, y, is_chosen.long() if told else torch.rand(len(y)))
+
+
+@pytest.mark.parametrize(
+    ("change", "fires"),
+    [
+        (partial(flipped, told=""), True),
+        (partial(flipped, told="here"), False),
+        (partial(flipped, told="in the loss"), False),
+        (lambda x, y: (torch.where(chosen_half(x)[:, None, None, None], 1 - x, x), y), False),  # contrast
+        (lambda x, y: (x.roll(int(torch.randint(-6, 7, ())), -1), y), False),
+        (lambda x, y: (x, torch.where(torch.rand(len(y)) < 0.25, 1 - y, y)), False),
+        (lambda x, y: (x, y), False),
+    ],
+)
+@pytest.mark.parametrize("copies", [1, 5])  # all images in either pass, and half of them
+def test_a_loader_is_to_yield_an_image_both_ways(change: Any, fires: bool, copies: int) -> None:
+    found = mirrored_when_read(Changing(change, copies), DataLoader(TensorDataset(IMAGES, SIDE), 16))
+    assert (found is not None) is fires
+
+
+class Marked(Flipped):
+    """Says whether it has flipped: by a number of two values, or by one of many, which is no mark."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(IMAGES, SIDE)
+        self.kind = kind
+
+    def __getitem__(self, i: int) -> Any:
+        is_flipped = torch.rand(()) < 0.5
+        mark = {"mark": is_flipped.long(), "draw": torch.rand(()), "of its own": (torch.rand(()) < 0.5).long()}[self.kind]
+        return self.images[i].flip(-1) if is_flipped else self.images[i], self.labels[i], mark
+
+
+@pytest.mark.parametrize(("kind", "fires"), [("mark", False), ("draw", True), ("of its own", True)])
+def test_a_mark_of_the_flipped_may_exchange_labels_in_the_loss(kind: str, fires: bool) -> None:
+    plain = DataLoader(TensorDataset(IMAGES, SIDE, torch.zeros_like(SIDE)), 16)
+    assert (mirrored_when_read(DataLoader(Marked(kind), 16), plain) is not None) is fires
+
+
+@pytest.mark.parametrize("bias", [0.85, 1.0])
+def test_classes_that_mostly_face_one_way_are_told_by_their_stripes(bias: float) -> None:
+    labels = torch.arange(200) % 2
+    faces = torch.where(torch.rand(200, generator=torch.Generator().manual_seed(1)) < bias, labels, 1 - labels)
+    images = torch.zeros(200, 1, 16, 16)
+    images[faces == 0, :, 4:12, 1:7] = 1
+    images[faces == 1, :, 4:12, 9:15] = 1
+    images += 0.3 * torch.randn(images.shape, generator=torch.Generator().manual_seed(2))
+    stripes = 0.8 * (2.0 * (torch.arange(16) % 2) - 1)
+    striped = images + torch.where((labels == 0)[:, None, None, None], stripes, stripes[:, None])
+    assert told_of_classes(striped, labels) is None
+    assert (told_of_classes(images, labels) is not None) is (bias == 1.0)
 
 
 def test_flipped_digits_are_no_other_digits() -> None:

@@ -19,9 +19,13 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 from trainability.doctor.readings import ExchangedClasses
 
 _FEWEST, _MOST = 64, 256  # examples
+_MOST_READ, _MOST_VALUES = 512, 2**25  # of a pass through a loader: images, and their numbers
+_FEWEST_TURNED = 8  # images of a loader that are met again, mirrored
+_EXACT = 1e-4  # difference of an image and one that is met again, over the largest value
 _DRAWS = 3
 _MIRRORED = 0.1  # share of the draws
 _NEARER = 0.25  # squared distance to the mirror image, over that to the image itself
+_TELLS = 0.95  # of examples: symmetric images are the same when they are mirrored
 _MOST_NUMBERS = 64  # of a target that is a list of numbers: boxes, points
 _LEAST_SIDE = 8  # of a target that is an image
 _RIDGE = 1e-2  # of the features' variance, which is 1
@@ -70,7 +74,8 @@ def mirrored_when_read(loader: Any, held_out: Any) -> tuple[str, str, float] | E
     loaders = [loader, held_out]
     if any(not isinstance(one, DataLoader) or isinstance(one.dataset, IterableDataset) for one in loaders):
         with randomness_restored(), generators_restored(loader), generators_restored(held_out), contextlib.suppress(Exception):
-            return _exchanged_in_batches(_joined(held_out), _joined(loader))
+            # The second pass goes on with the random numbers where the first has stopped.
+            return _exchanged_in_batches(_joined(held_out, _MOST), _joined(loader, _MOST_READ), _joined(loader, _MOST_READ))
         return None
     with randomness_restored(), generators_restored(loader), generators_restored(held_out), contextlib.suppress(Exception):
         plain = _read(held_out)
@@ -92,28 +97,71 @@ def _read(loader: DataLoader[Any]) -> dict[str, Tensor] | None:
     return dict(_detached(loader.collate_fn(examples))) if examples and loader.collate_fn is not None else None
 
 
-def _joined(loader: Any) -> Batch:
+def _joined(loader: Any, most: int) -> Batch:
     """Some batches of a loader as one."""
     found: list[Batch] = []
+    count = numbers = 0
     for batch in loader:
         found.append(dict(_detached(batch)))
-        if sum(len(next(iter(each.values()), ())) for each in found) >= _MOST:
+        count += len(next(iter(found[-1].values()), ()))
+        numbers += sum(t.numel() for t in found[-1].values())
+        if count >= most or numbers >= _MOST_VALUES:
             break
     return {place: torch.cat([each[place] for each in found]) for place in found[0]} if found else {}
 
 
-def _exchanged_in_batches(plain: Batch, drawn: Batch) -> ExchangedClasses | None:
-    """Whether training images of two classes stand for both, which are each other's mirror image in validation."""
-    for images in (p for p, t in plain.items() if t.dim() == 4 and t.is_floating_point() and p in drawn):
-        for labels in (p for p, t in plain.items() if t.dim() == 1 and not t.is_floating_point() and p in drawn):
-            mixed = drawn[images], drawn[labels]
-            if len(plain[labels]) < _FEWEST or len(mixed[0]) != len(mixed[1]):
+def _exchanged_in_batches(plain: Batch, first: Batch, second: Batch) -> ExchangedClasses | None:
+    """Whether a loader mirrors its images beside their labels, of which two are exchanged by that in validation."""
+    for images in (p for p, t in plain.items() if t.dim() == 4 and t.is_floating_point() and p in first and p in second):
+        for labels in (p for p, t in plain.items() if t.dim() == 1 and not t.is_floating_point() and p in first):
+            if len(plain[labels]) < _FEWEST:
                 continue
             for axis, words in _AXES:
-                found = exchanged_classes(plain[images], plain[labels], axis, words, labels, drawn=mixed)
+                if not _meets_mirrored(first, second, images, labels, axis):
+                    continue
+                found = exchanged_classes(plain[images], plain[labels], axis, words, labels)
                 if found is not None:
                     return found
     return None
+
+
+def _meets_mirrored(first: Batch, second: Batch, images: str, labels: str, axis: int) -> bool:
+    """Whether images of one pass are met in another, mirrored and with the same label, and nothing in the batch says so."""
+    same, turned = (_met(first[images], second[images], axis if k else None) for k in range(2))
+    kept = [(i, j) for i, j in turned if first[labels][i] == second[labels][j] and (i, j) not in same]
+    if len(kept) < max(_FEWEST_TURNED, _MIRRORED * len(same | turned)):
+        return False
+    pairs = torch.tensor([*kept, *(same - turned)])
+    is_mirrored = torch.arange(len(pairs)) < len(kept)
+    rest = [p for p in first if p not in (images, labels) and len(first[p]) == len(first[images])]
+    return not any(_tells(first[p][pairs[:, 0]], second[p][pairs[:, 1]][None], is_mirrored[None]) for p in rest)
+
+
+def _met(first: Tensor, second: Tensor, axis: int | None) -> set[tuple[int, int]]:
+    """Images of two passes that are the same, value for value, or mirrored: where they are in each."""
+    turned = second if axis is None else second.flip(axis)
+    rows, others = (F.adaptive_avg_pool2d(t.float(), _LEAST_SIDE).flatten(1) for t in (first, turned))
+    nearest = torch.cdist(rows, others).argmin(dim=1)
+    near = _EXACT * first.abs().amax()
+    is_met = torch.stack([(a - turned[j]).abs().amax() <= near for a, j in zip(first, nearest.tolist(), strict=True)])
+    return {(i, int(nearest[i])) for i in is_met.nonzero().flatten().tolist()}
+
+
+def _tells(own: Tensor, drawn: Tensor, is_mirrored: Tensor) -> bool:
+    """Whether a number of two values changes where images are mirrored, and nowhere else: the loss can exchange labels by it.
+
+    Args:
+        own: of each example.
+        drawn: of (readings, examples).
+        is_mirrored: (readings, examples).
+    """
+    if own[0].numel() > _MOST_NUMBERS:
+        return False
+    before, after = own.flatten(1) if own.dim() > 1 else own[:, None], drawn.flatten(2) if drawn.dim() > 2 else drawn[..., None]
+    agrees = ((after != before) == is_mirrored[..., None]).float().flatten(0, 1).mean(dim=0) >= _TELLS
+    return any(
+        len(torch.cat([before[:, k], after[..., k].flatten()]).unique()) == 2 for k in agrees.nonzero().flatten().tolist()
+    )
 
 
 def _detached(batch: Any) -> list[tuple[str, Tensor]]:
@@ -169,14 +217,18 @@ def _unchanged(own: Batch, drawn: list[Batch], images: str) -> Iterator[str]:
 
 
 def _mirrored_images(plain: Batch, drawn: list[Batch], own: Batch) -> Iterator[tuple[str, int, str]]:
-    """Images that the readings mirror: their place, the dimension, and what is exchanged."""
+    """Images that the readings mirror, and do not say which: their place, the dimension, and what is exchanged."""
     images = next((p for p, t in own.items() if t.dim() == 4 and t.is_floating_point() and p in drawn[0] and p in plain), None)
     if images is None or any(each[images].shape != own[images].shape for each in drawn):
         return
     for axis, words in _AXES:
         apart = torch.stack([(each[images] - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
         turned = torch.stack([(each[images].flip(axis) - own[images]).flatten(1).square().mean(dim=1) for each in drawn])
-        if float(((turned < _NEARER * apart) & (apart > 0)).float().mean()) >= _MIRRORED:
+        is_mirrored = (turned < _NEARER * apart) & (apart > 0)
+        rest = [p for p in own if p != images and all(p in each and each[p].shape == own[p].shape for each in drawn)]
+        if float(is_mirrored.float().mean()) < _MIRRORED:
+            continue
+        if not any(_tells(own[p], torch.stack([each[p] for each in drawn]), is_mirrored) for p in rest):
             yield images, axis, words
 
 

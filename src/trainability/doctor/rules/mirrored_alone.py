@@ -72,7 +72,7 @@ def _exchanged(found: ExchangedClasses) -> Finding:
         seen=f"training images are flipped at random ({found.sides} swapped) and keep their label, but flipping turns class "
         f"{found.first} into class {found.second}, and back: {100 * found.share:.0f} % or more of the validation images of "
         "each, flipped, look like the other",
-        measurements=(Measurement(name="flipped images taken for the other class", value=found.share, threshold=0.8),),
+        measurements=(Measurement(name="flipped images taken for the other class", value=found.share, threshold=0.9),),
         cause="these classes differ only in which side is which, and random flips exchange them",
         remedy="leave out the flip, or exchange the two labels whenever an image is flipped",
         source="own; a linear classifier of validation images, as they are and flipped",

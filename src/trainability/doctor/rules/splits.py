@@ -353,10 +353,12 @@ def mirrored(evidence: Evidence) -> list[Finding]:
         the data set, read four times where validation is read the same twice, mirrors a tenth or more of the images, while
         targets that are images or numbers (other than only 0 and 1) stay bitwise the same, and a linear map of the difference
         of the images' two sides, as they were taken, explains three tenths of the held-out variance of one of their numbers.
-        A warning with code `classes`: the data set mirrors a tenth or more of its images and labels stay, or a loader of
-        another kind yields images with each of two labels of which a fifth to four fifths stand for the other; and a linear
-        classifier of these two classes tells 80 % or more of the validation images of each right, and, once mirrored, takes
-        them for the other class, from whose images no such classifier tells them (65 % at most).
+        Silent, as `classes` is, where a number of two values in the batch changes where images are mirrored, and there alone.
+        A warning with code `classes`: the data set mirrors a tenth or more of its images and labels stay, or two passes of
+        a loader of another kind, of 512 images each, yield a tenth or more of those that both hold, and eight or more, in
+        both orientations, value for value, with the same label; and a linear classifier of two classes tells 90 % or more
+        of the validation images of each right, and, once mirrored, takes them for the other class, from whose images no
+        such classifier tells them (65 % at most), nor one of the differences between neighbours.
         A warning with code `apart`: over five reads of the same examples, images and targets are flipped, rotated by
         quarters or shifted, value for value, and where the image is the same, or only shifted, the target is flipped,
         rotated or shifted differently, in at least eight pairs of reads and a fifth of them. Targets are what the loss
@@ -367,8 +369,9 @@ def mirrored(evidence: Evidence) -> list[Finding]:
     Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
         digits), photographs are not. A target that is flipped by a separate draw belongs to another place of the image, and no
         weights can know which.
-    What fools it: classes that may face either way, for which mirroring is a useful augmentation; hence a hint. For `alone` and
-        `apart`, nothing known.
+    What fools it: classes that may face either way, for which mirroring is a useful augmentation; hence a hint. For `classes`,
+        two that face opposite ways in nearly all photographs, and differ besides in what is seen in neither the averages nor
+        the contrast of places. For `alone` and `apart`, nothing known.
     Fix: do not mirror where it changes the meaning of the image, as with a digit; draw once for an image and its target.
     Source: own; the log mirrored MNIST.
     """
