@@ -136,6 +136,17 @@ def first_examples(batch: Any, count: int) -> Any:
     return batch if size is None or size <= count else _cut(batch, size, slice(count))
 
 
+def ends(batch: Any, count: int) -> list[Any]:
+    """Half of so many examples from the beginning of a batch, and half from its end; the whole batch where it has no more.
+
+    A `collate_fn` may put one kind of examples behind the other, as negatives behind positives.
+    """
+    size = batch_size(batch)
+    if size is None or size <= count or count < 2:
+        return [first_examples(batch, count)]
+    return [_cut(batch, size, slice(count // 2)), _cut(batch, size, slice(size - (count - count // 2), None))]
+
+
 def halves(batch: Any) -> tuple[Any, Any] | None:
     """Two halves of a batch's examples, without the last where they are odd; None for a batch that is not cut."""
     size = batch_size(batch)

@@ -283,7 +283,7 @@ NETWORK_CHANGES = named(
         change="no dropout",
         applies=lambda variant: bool(_dropping(variant)) or calls_dropout(variant),
         make=_without_dropout,
-        answers=("heavy_dropout",),
+        answers=("heavy_dropout", "random_evaluation.dropout"),
     ),
     Intervention(
         name="norm_usual",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from trainability.doctor.batches import batch_size, cloned, empty_line, first_examples, first_tensor, joined, tensors, to_device
+from trainability.doctor.batches import batch_size, cloned, empty_line, ends, first_tensor, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.players import judge_of
@@ -69,11 +69,11 @@ def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], lis
 
 
 def reference_of(batches: Sequence[Any]) -> Any:
-    """A fixed batch: some examples of batches spread over all of them; the first batch where they cannot be joined."""
+    """A fixed batch: examples from both ends of batches spread over all; the first batch where they cannot be joined."""
     count = min(len(batches), _REFERENCE_BATCHES)
     spread = [batches[place * len(batches) // count] for place in range(count)]
     each = max(2, math.ceil(_REFERENCE_EXAMPLES / len(spread)))
-    whole = joined([first_examples(batch, each) for batch in spread]) if batch_size(batches[0]) is not None else None
+    whole = joined([part for batch in spread for part in ends(batch, each)]) if batch_size(batches[0]) is not None else None
     return cloned(batches[0] if whole is None else whole)
 
 
