@@ -44,7 +44,7 @@ def test_a_step_is_held_to_the_size_that_keeps_a_signal(size: float, lr: float, 
     model = Recurrent(size)
     optimizer = torch.optim.RMSprop(model.parameters(), lr=lr)
     loader = DataLoader(TensorDataset(X, Y), batch_size=32, shuffle=True)
-    found = check(model, loader, step=step, optimizer=optimizer, rehearse_seconds=2)
+    found = check(model, loader, step=step, optimizer=optimizer, rehearse_seconds=10)
     sizes = {name: rms for name, rms, _ in found.evidence.rehearsal.critical[0][1].sizes}  # type: ignore[union-attr]
     assert sizes["rnn.weight_ih_l0"] == pytest.approx(size, rel=0.2)
     assert ("exploding_gradient" in [f.rule for f in found.findings if f.severity == "error"]) is explodes
