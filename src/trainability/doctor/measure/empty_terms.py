@@ -64,13 +64,10 @@ class _Sizes(TorchFunctionMode):
         if name in _PRODUCTS and isinstance(result, Tensor) and result.requires_grad and result.numel() > 1:
             with torch._C.DisableTorchFunction():
                 both = [x for x in args[:2] if isinstance(x, Tensor) and x.shape == result.shape]
-                mask, number = (
-                    next((x for x in both if not x.requires_grad), None),
-                    next((x for x in both if x.requires_grad), None),
-                )
-                is_mask = mask is not None and number is not None and not bool(mask.any())
-                if is_mask and self._origins.is_of_batch(mask, callers(sys._getframe(1))):
-                    self._masked[id(result)] = result, number
+                masks, numbers = ([x for x in both if x.requires_grad is trained] for trained in (False, True))
+                is_empty = bool(masks and numbers) and not bool(masks[0].any())
+                if is_empty and self._origins.is_of_batch(masks[0], callers(sys._getframe(1))):
+                    self._masked[id(result)] = result, numbers[0]
         return result
 
 

@@ -7,7 +7,7 @@ import functools
 import re
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -149,7 +149,7 @@ def _parts(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _are_constants(numbers: list[float]) -> bool:
+def _are_constants(numbers: Sequence[float]) -> bool:
     """Whether each number stands in the program where it is used, or has a name there that is none of a counter's.
 
     Of code that names no counter at all, numbers that are computed count as well, such as 1 - self.margin.

@@ -43,7 +43,7 @@ class PassGradients:
         if gradient is None or not {one, other} <= self._given.keys():
             return False
         passes, first = list(self._given), min(one, other)
-        sums = {since: sum(self._given[each] for each in passes[k:]) for k, since in enumerate(passes)}
+        sums = {since: torch.stack([self._given[each] for each in passes[k:]]).sum(0) for k, since in enumerate(passes)}
         are_parallel = {since: _are_parallel(gradient, summed) for since, summed in sums.items()}
         return any(found for since, found in are_parallel.items() if since <= first) and not any(
             found for since, found in are_parallel.items() if since > first
