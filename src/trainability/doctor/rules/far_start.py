@@ -92,19 +92,19 @@ def above_constant(evidence: Evidence) -> Finding | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Told:
+class Told:
     """Cause and remedy of a finding."""
 
     cause: str
     remedy: str
 
 
-def sums_over_neighbours(evidence: Evidence) -> _Told | None:
+def sums_over_neighbours(evidence: Evidence) -> Told | None:
     """What to say of a first loss that is large because sums over neighbours multiply the signal."""
     found = reading.facts(evidence).readings.neighbour_sums
     if found is None or found.gain < BY_NEIGHBOURS:
         return None
-    return _Told(
+    return Told(
         cause=f"{found.count} sums over neighbours multiply the signal by {found.gain:.3g} in all: the adjacency matrix is not "
         "normalised, and each sum grows with the number of neighbours",
         remedy="take means over neighbours, or divide the matrix by its degrees: A = A + I; D = A.sum(1); "

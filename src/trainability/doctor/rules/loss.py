@@ -8,7 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.divided_again import divided_again
-from trainability.doctor.rules.far_start import WIDE_GAIN, above_constant, drawn_wide, falls_at_once, sums_over_neighbours
+from trainability.doctor.rules.far_start import WIDE_GAIN, Told, above_constant, drawn_wide, falls_at_once, sums_over_neighbours
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.summed_terms import summed_terms
 
@@ -354,6 +354,7 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     if expected is not None:
         measurements.append(Measurement(name="loss predicted from weights", value=expected, unit="nats"))
     sums = sums_over_neighbours(evidence) if far and not wide else None
+    told = _WIDE if wide else sums or _LARGE_LOGITS
     return [
         Finding(
             rule="loss_at_start",
@@ -367,21 +368,22 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
             )
             + (f"; {len(wide)} layers multiply the mean square of their input by {WIDE_GAIN:g} or more" if wide else ""),
             measurements=tuple(measurements),
-            cause="initial weights are too large in most layers; normalisation hides it in the layers, but not in the logits"
-            if wide
-            else sums.cause
-            if sums is not None
-            else "logits are large at the start, so the first steps only unlearn confident guesses",
-            remedy="draw the weights with a standard deviation of 0.02, as in GPT-2, or call layer.reset_parameters() for "
-            "every layer"
-            if wide
-            else sums.remedy
-            if sums is not None
-            else "divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps",
+            cause=told.cause,
+            remedy=told.remedy,
             source="docs/theory.md, section 5",
             layers=wide,
         )
     ]
+
+
+_WIDE = Told(
+    cause="initial weights are too large in most layers; normalisation hides it in the layers, but not in the logits",
+    remedy="draw the weights with a standard deviation of 0.02, as in GPT-2, or call layer.reset_parameters() for every layer",
+)
+_LARGE_LOGITS = Told(
+    cause="logits are large at the start, so the first steps only unlearn confident guesses",
+    remedy="divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps",
+)
 
 
 def _cross_entropy_at_start(evidence: Evidence) -> float | None:

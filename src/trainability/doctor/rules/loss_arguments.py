@@ -24,8 +24,8 @@ _CAUSES = {
     "elsewhere": "log_softmax runs along another dimension than the classes, or is missing",
 }
 
-_NEAR_ONE = 1.5
-_SCALES = {
+_NEAR_ONE = 1.5  # times the deviation: both are 1 where training starts, and what they grow to differs
+_SCALES = {  # the deviation of each form
     "log variance": "(0.5 * x).exp()",
     "log deviation": "x.exp()",
     "variance": "x.sqrt()",
