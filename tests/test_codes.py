@@ -1094,6 +1094,10 @@ CODES = {
         against(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("maker",), is_cut=True)),
         against(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("maker",))),
     ),
+    "idle_loss.exchanged": (
+        against(idle_loss=IdleLoss(place=1, num_losses=2, term=None, reached=("judge",), held=("maker",), exchanged=2)),
+        against(idle_loss=IdleLoss(place=1, num_losses=2, term=None, reached=("judge",), held=("maker",))),
+    ),
     "idle_loss.term": (
         against(idle_loss=IdleLoss(place=2, num_losses=2, term=1, reached=("judge",), held=("encoder",))),
         against(idle_loss=IdleLoss(place=2, num_losses=2, term=None, reached=("judge",), held=("encoder",))),

@@ -250,3 +250,31 @@ def test_a_gradient_that_is_cleared_before_the_step_is_told_from_others(form: st
         assert (idle.place, idle.num_losses, idle.before_step, idle.reached) == (1, 2, True, ("encoder", "decoder"))
         said = trainability.check(model, LOADER, optimizer=optimizer, step=two_losses(form), rehearse_seconds=1)
         assert {f.code: f.severity for f in said.findings}.get("idle_loss.cleared") == "error"
+
+
+@pytest.mark.parametrize("form", ["adversarial", "separate"])
+@pytest.mark.parametrize("are_exchanged", [True, False])
+def test_optimizers_that_changed_places(form: str, are_exchanged: bool) -> None:
+    """A judge and a maker, or two networks with a loss each."""
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        first, second = optimizer["encoder" if are_exchanged else "judge"], optimizer["judge" if are_exchanged else "encoder"]
+        first.zero_grad()
+        made = model["encoder"](batch[0])
+        if form == "separate":
+            loss = model["judge"](batch[0][:, :4]).square().mean()
+        else:
+            loss = F.softplus(-model["judge"](torch.randn_like(made))).mean() + F.softplus(model["judge"](made.detach())).mean()
+        loss.backward()
+        first.step()
+        second.zero_grad()
+        (made.square().mean() if form == "separate" else F.softplus(-model["judge"](made)).mean()).backward()
+        second.step()
+        return loss
+
+    model = parts()
+    optimizer = {name: torch.optim.Adam(model[name].parameters(), lr=1e-3) for name in ("encoder", "judge")}
+    followed = follow_losses(model, optimizer, step, LOADER)
+    assert followed is not None
+    found = followed.idle and (followed.idle.place, followed.idle.exchanged, followed.idle.reached, followed.idle.held)
+    assert found == ((1, 2, ("judge",), ("encoder",)) if are_exchanged else None)

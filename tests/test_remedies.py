@@ -330,3 +330,17 @@ def test_the_remedy_of_a_refuted_finding_is_no_advice(outcome: str, kept: bool) 
     (finding,) = advised(*_tried(outcome))
     assert ("what the rule says" in finding.remedy) is kept
     assert finding.remedy.startswith("nothing") is not kept
+
+
+@pytest.mark.parametrize(("momentum", "code"), [(0.99, "update_ratio.large"), (0.9, None)])
+def test_a_loss_that_is_lost_again_gets_a_rate_that_keeps_it(momentum: float, code: str | None) -> None:
+    """The typical step is no longer than the loss allows: what momentum has added up overshoots, again and again."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(1500, 12, generator=rng)
+    y = (x @ torch.randn(12, 4, generator=rng) + 0.5 * torch.randn(1500, 4, generator=rng)).argmax(1)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=momentum)
+    said = check(model, batches(x, y, size=64), nn.CrossEntropyLoss(), optimizer, planned_steps=500)
+    assert next((found.code for found in said.findings if found.severity != "hint"), None) == code
+    assert (said.verdict == "unstable") == (code is not None)

@@ -23,6 +23,8 @@ class IdleLoss:
         held: parts that the optimizer holds that steps then; of a term, those that the rest of the loss moves.
         is_cut: whether the loss is computed of what the held parts made, without a gradient for them.
         before_step: whether its gradient is cleared before any optimizer steps, and another loss's takes its place.
+        exchanged: place of the loss for which an optimizer of the reached parts steps, and whose gradient for the held ones is
+            cleared: each of two optimizers steps for the other's loss. None where there is none.
     """
 
     place: int
@@ -32,6 +34,7 @@ class IdleLoss:
     held: tuple[str, ...]
     is_cut: bool = False
     before_step: bool = False
+    exchanged: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.other_rates import shares_of
 from trainability.doctor.outlook import judge_rehearsal
-from trainability.doctor.outlook_limits import WARMING
+from trainability.doctor.outlook_limits import UNSTABLE, WARMING
 from trainability.doctor.rehearsed import OtherRate, Rehearsal
 
 BELOW_CRITICAL = 12.0
@@ -167,8 +167,11 @@ def outdone(evidence: Evidence) -> Choice | None:
         return tried if enough and behind else None
     if tried.scale > 1 and leaves_room(rehearsal):
         return tried if tried.last < OUTDONE * tried.own else None
+    judged = judge_rehearsal(rehearsal)
+    if judged.verdict == UNSTABLE and judged.cause in ("lost", "rising"):  # and a smaller rate keeps what it learns
+        return tried if tried.scale < 1 else None
     rests_on = ("larger_rate", "pace") if tried.scale > 1 else ("smaller_rate",)
-    return tried if judge_rehearsal(rehearsal).cause in rests_on else None
+    return tried if judged.cause in rests_on else None
 
 
 def _losses_speak(rehearsal: Rehearsal) -> bool:

@@ -266,7 +266,28 @@ def _idle(watch: _Watch, count: int, steppers: list[torch.optim.Optimizer], name
             first_called = sorted(reached, key=lambda key: watch.called[place].get(key, 0))
             parts = _parts(first_called, [key for key in names if key in held], names)
             is_cut = term is None and bool(held & watch.of.get(place, set()))
-            return IdleLoss(place=place + 1, num_losses=count, term=term, reached=parts[0], held=parts[1], is_cut=is_cut)
+            other = _exchanged(watch, place, count, steppers) if term is None else None
+            exchanged = other + 1 if other is not None else None
+            words = {"is_cut": is_cut and other is None, "exchanged": exchanged}
+            return IdleLoss(place=place + 1, num_losses=count, term=term, reached=parts[0], held=parts[1], **words)
+    return None
+
+
+def _exchanged(watch: _Watch, place: int, count: int, steppers: list[torch.optim.Optimizer]) -> int | None:
+    """The loss that changed optimizers with this one, by its place; None where none has.
+
+    Each of the two gives a gradient to what the other's optimizer holds, and it is cleared.
+    """
+
+    def held(k: int) -> set[int]:
+        return set().union(*(managed_parameters(steppers[j]) for j in watch.stepping.get(k, ())))
+
+    reached, own = set(watch.cleared.get(place, {})), held(place)
+    for other in range(count):
+        cleared = {key for key, times in watch.cleared.get(other, {}).items() if times >= _FEWEST}
+        gets = own & watch.got
+        if other != place and reached <= held(other) and not own & held(other) and gets and gets <= cleared:
+            return other
     return None
 
 

@@ -71,7 +71,9 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
 
     Fires: of a body with several backward passes, of which up to six runs are made on copies, an optimizer steps behind a
         backward pass, and none of the weights that this gave a gradient ever moves before the gradient is cleared. An error.
-        Code `detached`, an error: likewise where the loss is computed from what these weights made. Code `term`, a warning:
+        Code `detached`, an error: likewise where the loss is computed from what these weights made. Code `exchanged`, an error:
+        likewise where the optimizer of the weights that get the gradient steps behind another loss, whose gradient for the
+        weights that step here is cleared in turn. Code `term`, a warning:
         likewise all weights that one term of the loss reaches, where others move for other terms. Code `cleared`, an error: the
         gradients of a loss that reaches nothing but weights are cleared between its backward pass and the next loss's, for
         which an optimizer that holds these weights steps; one optimizer is enough. Code `overwritten`, a warning: one line of
@@ -92,6 +94,8 @@ def idle_loss(evidence: Evidence) -> list[Finding]:
         return []
     if found.before_step:
         return [_cleared(found)]
+    if found.exchanged is not None:
+        return [_exchanged(found)]
     if found.is_cut:
         return [_detached(found)]
     return [_of_a_term(found) if found.term is not None else _of_a_loss(found)]
@@ -148,6 +152,24 @@ def _detached(found: IdleLoss) -> Finding:
         f"what {held} makes with its graph (detach() belongs into the loss that trains {reached})",
         source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed",
         layers=found.held,
+    )
+
+
+def _exchanged(found: IdleLoss) -> Finding:
+    reached, held = _listed(found.reached), _listed(found.held)
+    return Finding(
+        rule="idle_loss",
+        code="idle_loss.exchanged",
+        severity="error",
+        seen=f"behind loss {found.place} of {found.num_losses} in a step, which gives {reached} gradients, the optimizer of "
+        f"{held} steps; behind loss {found.exchanged}, which gives {held} gradients, that of {reached}",
+        measurements=(Measurement(name="networks that this loss updates", value=0.0, threshold=1.0),),
+        cause="the two optimizers have changed places: each steps for the other's loss",
+        remedy=f"step the optimizer of {reached} after loss {found.place}, and that of {held} after loss {found.exchanged}; "
+        "call zero_grad() of the same optimizer before each",
+        source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: gradients followed",
+        layers=found.held,
+        explains=("unmoved_parameter",),
     )
 
 

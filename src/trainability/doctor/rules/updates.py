@@ -125,8 +125,9 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         less than half of the run's loss; and where a run has taken all planned steps, its loss still falls and is above half of
         the best constant answer's cost, the last tenth of the steps, at an unchanged rate, brought a quarter or more of the
         average tenth, and along every rehearsed update the loss fell to 30 times its length, and to 100 times for the typical
-        one. A hint before a run whose verdict depends on such a rate, or stays open, where every update could be 100 times as
-        long and another rate comes to half of the loss; a warning, unless half of the layers look as if they had been trained
+        one. A hint before a run whose verdict depends on such a rate, or which loses again what it has learned at it, as no
+        smaller rate does, or stays open, where every update could be 100 times as long and another rate comes to half of the
+        loss; a warning, unless half of the layers look as if they had been trained
         before, where the loss at the loop's own rate stays at 0.9 of the best constant answer's cost or more, and comes to 0.3
         at 100 times that rate or more, or at 1,000 times where no plan is known, or, of an unstable loop, to 0.8 at a smaller
         one. Code `eps`, a warning: eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand
