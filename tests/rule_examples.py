@@ -589,7 +589,15 @@ EXAMPLES: dict[str, Example] = {
     "unread_ends": Example(
         {"warning": fact(unread_ends=("[4]", 3.1)), "hint": fact(unread_ends=("[4]", 2.9))}, near=fact(solved_by=None)
     ),
-    "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact(zero_gradient=("rnn.weight_hh_l0",))),
+    "ignored_end": Example(
+        {
+            "warning": fact(ignores_end=True),
+            "hint": dataclasses.replace(
+                fact(readings=Readings(backward_ends=("rnn", 9))), steps=steps(FALLING), num_classes=10
+            ),
+        },
+        near=fact(zero_gradient=("rnn.weight_hh_l0",)),
+    ),
     "masked_targets": Example(
         {"warning": fact(unread_targets=(1,)), "hint": fact(ignored_class=(0, 0.6), target_shape=(8, 4, 4))},
         near=fact(ignored_class=(0, 0.6), target_shape=(8,)),

@@ -648,6 +648,8 @@ class Readings:
             many layers it has; None if there is none.
         empty_ends: a recurrent layer that is given packed sequences, how many of them the answers have zeros of, by which the
             loss has a slope, and how many there are; None where there are none.
+        backward_ends: a recurrent layer of both directions, and the steps of its sequences, where the loss has a slope by the
+            last step alone; None where there is none.
         shifted: labels that belong to a neighbouring step; None if there are none.
         slow_average: in a watched loop, `Rehearsal.slow_average`, of a part of the model.
     """
@@ -715,5 +717,6 @@ class Readings:
     lengths_differ: bool = False
     keeps_rows: bool = False
     empty_ends: tuple[str, int, int] | None = None
+    backward_ends: tuple[str, int] | None = None
     shifted: ShiftedLabels | None = None
     slow_average: SlowAverage | None = None

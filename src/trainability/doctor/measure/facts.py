@@ -267,7 +267,7 @@ def _questions(
             "ignores_end": ignores_end(plain, seen.inputs),
             "drowned": drowned_by_padding(plain, seen.inputs),
             "unread_words": known.unread_words or (unread_words(seen.calls[0]) if seen.calls else None),
-            "readings": replace(known.readings, empty_ends=seen.given.empty.found),
+            "readings": replace(known.readings, empty_ends=seen.given.empty.found, backward_ends=seen.given.backward.found),
         },
         "targets beside padding": lambda known: beside_padding(seen, loss),
         "labels of other steps": lambda known: {

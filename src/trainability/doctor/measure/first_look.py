@@ -72,6 +72,7 @@ def first_facts(
             has_only_scalars=has_only_scalars(model),
             shrunk=sampler.tape.given.shrunk if sampler.tape is not None else None,
             empty_ends=sampler.tape.given.empty.found if sampler.tape is not None else None,
+            backward_ends=sampler.tape.given.backward.found if sampler.tape is not None else None,
         ),
         made_anew=sampler.tape.made_inside.shapes() if sampler.tape is not None else (),
         cut_steps=sampler.tape.handed_on.num_reached(loss) if sampler.tape is not None else None,

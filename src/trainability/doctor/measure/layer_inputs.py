@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.graph_facts import LoneWord, MisreadHeads
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.backward_ends import BackwardEnds
 from trainability.doctor.measure.columns import RECURRENT, is_one_word, lone_word, loud_column
 from trainability.doctor.measure.empty_ends import EmptyEnds
 from trainability.doctor.measure.featureless import answers_differ, has_edges
@@ -40,6 +41,7 @@ class LayerInputs:
         pooled: looks for means over what a normalisation made.
         hidden: looks for attention that hides the words.
         empty: looks for padding that is taken for the end of packed sequences.
+        backward: looks for the backward direction of recurrent layers, of which the first step alone is kept.
         viewed: the batch itself, as a view gives it to a layer, with its sizes swapped; None if no layer is given that.
         reads_unbatched: a recurrent layer is given (steps, features), a sequence without a dimension for examples.
         shrunk: the first layer is given data that the model has scaled down to next to nothing; None if it is not.
@@ -49,7 +51,7 @@ class LayerInputs:
 
     def __init__(self, batch: list[tuple[str, Tensor]]) -> None:
         self.batch = batch
-        self.pooled, self.hidden, self.empty = PooledNorms(), HiddenWords(), EmptyEnds()
+        self.pooled, self.hidden, self.empty, self.backward = PooledNorms(), HiddenWords(), EmptyEnds(), BackwardEnds()
         self.lengths: dict[str, tuple[int, int]] = {}
         self.viewed: MisreadHeads | None = None
         self._steps: dict[str, int] = {}
@@ -123,6 +125,7 @@ class LayerInputs:
     def left(self, name: str, module: nn.Module, args: Any, output: Any, *, is_outer: bool) -> None:
         """Look at what a layer returned, or the model, or a part that the loop calls by itself."""
         with contextlib.suppress(Exception):  # one fact less
+            self.backward.see(name, module, args, output)
             self.empty.see(name, module, args, output)
             if is_outer:
                 self.empty.answered(output)

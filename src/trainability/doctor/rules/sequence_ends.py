@@ -5,6 +5,8 @@ from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_table import number
+from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import HAS_LEARNED, WILL_TRAIN
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
@@ -14,7 +16,7 @@ _FEWEST_EMPTY = 4.0  # sequences
 _BY_STATE = 0.97  # area under the ROC curve; 0.5 where a limit of time ends the episodes
 
 
-@rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
+@rule(severities=("warning", "hint"), explains=(*SYMPTOMS, "shuffled_labels"))
 def ignored_end(evidence: Evidence) -> list[Finding]:
     """An output for a sequence ignores its second half, its last word, or its words.
 
@@ -29,19 +31,25 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
         shorter than the longest of the batch, and for no other (or for all of them): for four or more, a quarter of the batch,
         by whose zeros the loss has a slope, as it has not where sequences that have ended are left out of it.
         Code `state`: a recurrent layer should run three steps or more, but the gradient of its recurrent weights is exactly
-        zero, and that of its other weights is not.
+        zero, and that of its other weights is not. Code `backward`: of a recurrent layer of both directions, the loss has a
+        slope by the outputs of each sequence's last step alone, and none by the last state of the backward direction, in
+        sequences of four steps or more, with no other recurrent layer or attention in front; a hint where the verdict is that
+        the program trains, or a watched run has learned.
     Why: only at the last step has the state of a recurrent layer seen everything. `output[:, 0]` has seen only the first step,
         and so has the last state of a packed sequence with a length of 1. Words are replaced and outputs compared, so this is
         certain. Recurrent weights have a gradient as soon as one state is not zero.
+        The backward direction begins at the last step: there it has seen one step, and has seen all at the first.
     What fools it: nothing known; padding that all examples have at their ends is left out.
-    Fix: output[:, -1] (with batch_first=True), or the mean over the steps. For `packed`: the returned state, h_n[-1].
+    Fix: output[:, -1] (with batch_first=True), or the mean over the steps. For `packed`: the returned state, h_n[-1]. For
+        `backward`: the last states of both directions, torch.cat([h_n[-2], h_n[-1]], dim=1).
     Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
     """
     facts = reading.facts(evidence)
     if facts.readings.empty_ends is not None:
         return [_behind_the_end(*facts.readings.empty_ends)]
     if not facts.ignores_end:
-        return _unread_words(facts.unread_words) or _stateless(facts.stateless)
+        found = _unread_words(facts.unread_words) or _stateless(facts.stateless)
+        return found or _backward_begins(evidence, facts.readings.backward_ends)
     return [
         Finding(
             rule="ignored_end",
@@ -257,6 +265,31 @@ def _stateless(layers: tuple[str, ...]) -> list[Finding]:
             "sequences, pass the number of steps of each as its length",
             source="own; the gradient of recurrent weights is the state times the gradient of its output",
             layers=layers,
+        )
+    ]
+
+
+def _backward_begins(evidence: Evidence, found: tuple[str, int] | None) -> list[Finding]:
+    """The backward direction of a recurrent layer, of which the first of its steps is kept."""
+    if found is None:
+        return []
+    layer, steps = found
+    tried = judge_rehearsal(evidence.rehearsal).verdict if evidence.rehearsal is not None and not evidence.steps else None
+    learns = tried in (WILL_TRAIN, HAS_LEARNED) or reading.has_learned(evidence)
+    name = as_code(layer) or "the recurrent layer"
+    return [
+        Finding(
+            rule="ignored_end",
+            code="ignored_end.backward",
+            severity="hint" if learns else "warning",
+            seen=f"the loss depends on the outputs of {name} at the last of {steps} steps alone: there its backward direction "
+            "has read one step of them",
+            measurements=(Measurement(name="steps that the backward direction has read", value=1.0, threshold=float(steps)),),
+            cause="the backward direction begins at the last step, and has read the sequence at the first one",
+            remedy="take the last states of both directions: torch.cat([h_n[-2], h_n[-1]], dim=1), of the state that the layer "
+            "returns; or the mean of the outputs over the steps",
+            source="PyTorch, torch.nn.LSTM: outputs of a bidirectional layer, h_n; own: gradients looked at",
+            layers=(layer,) if layer else (),
         )
     ]
 
