@@ -64,8 +64,8 @@ class BackwardEnds:
         if not isinstance(module, nn.RNNBase | nn.MultiheadAttention) or self._is_fed:
             return
         given = args[0].data if args and isinstance(args[0], PackedSequence) else args[0] if args else None
-        is_one = isinstance(module, nn.RNNBase) and module.bidirectional and module.num_layers == 1
-        if not is_one or (self._seen and all(each.name != name for each in self._seen)):
+        is_other = bool(self._seen) and all(each.name != name for each in self._seen)
+        if not isinstance(module, nn.RNNBase) or not module.bidirectional or module.num_layers > 1 or is_other:
             self._is_fed = True  # another layer may tell it of the other steps
             return
         made, states = output
