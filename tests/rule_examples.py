@@ -806,7 +806,13 @@ EXAMPLES: dict[str, Example] = {
         },
         near=Evidence(steps=steps([x / 2.05 for x in FALLING]), num_classes=10),
     ),
-    "recurrent_gain": Example({"warning": fact(recurrence=("lstm", 5.0))}, near=fact(recurrence=("lstm", 4.9))),
+    "recurrent_gain": Example(
+        {
+            "warning": fact(recurrence=("lstm", 5.0)),
+            "hint": dataclasses.replace(fact(kept_by_gates=("lstm", 0.1)), steps=steps(FALLING), num_classes=10),
+        },
+        near=fact(recurrence=("lstm", 4.9)),
+    ),
     "loss_at_start": Example(
         {
             "warning": Evidence(probe=probed(cross_entropy=20.1 * CHANCE, loss=20.1 * CHANCE)),

@@ -962,6 +962,7 @@ CODES = {
     "wrong_sign.pairs": (paired(5.1), paired(4.9)),
     "wrong_sign.pairs where none are nearer": (paired(5.1), paired(5.1, nearer=2.1)),
     "ignored_end.last": (fact(unread_words="last"), fact()),
+    "recurrent_gain.forget": (fact(kept_by_gates=("lstm", 0.11)), fact(kept_by_gates=("lstm", 0.13))),
     "ignored_end.backward": (fact(readings=Readings(backward_ends=("rnn", 9))), fact()),
     "ignored_end.packed": (fact(readings=Readings(empty_ends=("rnn", 31, 32))), fact()),
     "ignored_end.padding": (fact(unread_words="all"), fact()),

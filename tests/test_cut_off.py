@@ -1,5 +1,6 @@
 """What one pass, or a few steps, show of distributions, derivatives, tokens and weights: each mistake beside its sound twin."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -365,6 +366,18 @@ def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
     assert found is not None
     assert found[0] == ""
     assert found[1] == pytest.approx(3**-0.5 if std is None else 8 * std, rel=0.05)
+
+
+@pytest.mark.parametrize(("kind", "bias"), [(nn.LSTM, -4.0), (nn.LSTM, 1.0), (nn.GRU, -3.0)])
+def test_what_the_gates_keep_of_a_state_is_read_off_their_biases(kind: type, bias: float) -> None:
+    model = kind(4, 64, batch_first=True)
+    with torch.no_grad():
+        for name in ("bias_ih_l0", "bias_hh_l0"):
+            model.get_parameter(name).zero_()[64:128] = bias / 2
+    found = looked(model, X[:, None].expand(-1, 5, -1), lambda m, b: m(b)[0].square().mean()).kept_by_gates
+    assert found == ("", pytest.approx(1 / (1 + math.exp(-bias))))
+    reset = looked(kind(4, 64, batch_first=True), X[:, None].expand(-1, 5, -1), lambda m, b: m(b)[0].square().mean())
+    assert reset.kept_by_gates == ("", pytest.approx(0.5, abs=0.05))
 
 
 def test_recurrent_weights_that_are_computed_have_no_gain_of_their_own() -> None:

@@ -344,3 +344,15 @@ def test_a_loss_that_is_lost_again_gets_a_rate_that_keeps_it(momentum: float, co
     said = check(model, batches(x, y, size=64), nn.CrossEntropyLoss(), optimizer, planned_steps=500)
     assert next((found.code for found in said.findings if found.severity != "hint"), None) == code
     assert (said.verdict == "unstable") == (code is not None)
+
+
+def test_a_dead_verdict_beside_a_low_budget_names_it_under_adam_too() -> None:
+    rng = torch.Generator().manual_seed(0)
+    y = torch.randint(0, 4, (1500,), generator=rng)
+    x = torch.randn(4, 10, generator=rng)[y] + torch.randn(1500, 10, generator=rng)
+    torch.manual_seed(0)
+    hidden = [layer for _ in range(24) for layer in (nn.Linear(32, 32), nn.ReLU())]
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), *hidden, nn.Linear(32, 4))  # PyTorch's weights, and biases
+    said = check(model, batches(x, y), nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters(), lr=1e-3), planned_steps=600)
+    assert said.verdict == "dead"
+    assert (said.findings[0].code, said.findings[0].severity) == ("gain_budget_low", "error")

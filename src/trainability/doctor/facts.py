@@ -224,6 +224,8 @@ class Facts:
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
         constant_term: whether the loss changes with a derivative that it takes without a graph, and no gradient does.
         falls_with_slopes: whether the loss falls, without end, with the square of derivatives that it takes for a graph.
+        kept_by_gates: a recurrent layer before the first step, and how much of its state the biases of its gates keep at a
+            step; None without gates.
         recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
             of the width.
         drawn_norms: normalisations before the first step whose weights are small numbers of both signs, where half of them are.
@@ -450,6 +452,7 @@ class Facts:
     constant_term: bool = False
     falls_with_slopes: bool = False
     recurrence: tuple[str, float] | None = None
+    kept_by_gates: tuple[str, float] | None = None
     drawn_norms: tuple[str, ...] = ()
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False

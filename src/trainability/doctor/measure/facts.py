@@ -33,7 +33,7 @@ from trainability.doctor.measure.empty_terms import empty_term
 from trainability.doctor.measure.flat_examples import flat_examples
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
-from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, output_facts, recurrence
+from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, kept_by_gates, output_facts, recurrence
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.hidden_words import Attended
 from trainability.doctor.measure.idle_terms import idle_term
@@ -360,6 +360,7 @@ def facts_of_pass(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: b
         **output_facts(seen.output, first_tensor(seen.inputs)),
         "biases_dead": _biases_dead(model, seen) if at_start and seen.calls else (),
         "recurrence": recurrence(model) if at_start else None,
+        "kept_by_gates": kept_by_gates(model) if at_start else None,
         "drawn_norms": drawn_norms(model) if at_start else (),
     }
 

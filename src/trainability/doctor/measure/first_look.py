@@ -19,7 +19,7 @@ from trainability.doctor.measure.as_drawn import has_only_scalars
 from trainability.doctor.measure.at_limit import held_by
 from trainability.doctor.measure.crossed import crossed_shapes
 from trainability.doctor.measure.dropout import dropout_facts
-from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
+from trainability.doctor.measure.gradients import gradient_facts, kept_by_gates, output_facts, recurrence
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.loop_loss import loss_facts
 from trainability.doctor.measure.misread_edges import edges_of
@@ -196,7 +196,7 @@ def _facts_of_weights(model: nn.Module, sampler: LayerSampler) -> dict[str, Any]
     call = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
     with contextlib.suppress(Exception), torch.no_grad():  # some facts less
         found = gradient_facts(model, {name: p.grad for name, p in trained.items()})
-        found["recurrence"] = recurrence(model)
+        found["recurrence"], found["kept_by_gates"] = recurrence(model), kept_by_gates(model)
         if sampler.tape is not None:
             found["stateless"] = sampler.tape.given.stateless(found["zero_gradient"])
             found["padded_layer"] = sampler.tape.given.padded(model)

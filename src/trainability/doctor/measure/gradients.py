@@ -116,3 +116,25 @@ def recurrence(model: nn.Module) -> tuple[str, float] | None:
         and (own := [w for n, w in module.named_parameters(recurse=False) if n.startswith("weight_hh")])
     }
     return max(gains.items(), key=lambda item: item[1]) if gains else None
+
+
+def kept_by_gates(model: nn.Module) -> tuple[str, float] | None:
+    """The recurrent layer whose gates keep least of the state from step to step, and how much of it the middle unit keeps.
+
+    That is the sigmoid of both biases of an LSTM's forget gate, or a GRU's update gate, alone: what inputs and state add has
+    both signs. Layers without biases, or with biases that are computed, are left out.
+    """
+    kept: dict[str, float] = {}
+    for name, module in model.named_modules():
+        if not isinstance(
+            module, nn.LSTM | nn.LSTMCell | nn.GRU | nn.GRUCell
+        ):  # gates i, f, g, o and r, z, n: the second keeps
+            continue
+        own = {n: p.detach() for n, p in module.named_parameters(recurse=False) if n.startswith("bias_")}
+        size = module.hidden_size
+        for n, p in own.items():
+            other = own.get(n.replace("bias_ih", "bias_hh"))
+            if n.startswith("bias_ih") and other is not None and statistics.is_readable(p):
+                share = float((p + other)[size : 2 * size].float().sigmoid().median())
+                kept[name] = min(share, kept.get(name, 1.0))
+    return min(kept.items(), key=lambda item: item[1]) if kept else None

@@ -9,10 +9,13 @@ from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import DEAD, HAS_LEARNED, WILL_TRAIN
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, TRIED_ABOVE, TRIED_BELOW
 
 LARGE_RECURRENCE = 5.0
+LEAST_KEPT = 0.12  # of a state at each step: the sigmoid of -2
 LOUD_OUTPUTS = 32.0  # rms, over that of the targets or 1: at the band's upper end
 LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance that shows the gains; mean square of an input that is the cause
 # Rehearsed steps, after which outputs that differ between examples by less than that share of their size are said to stay so;
@@ -95,7 +98,16 @@ def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, de
 
 def _borne_out_low(evidence: Evidence) -> bool:
     """Whether the rehearsal or the run shows what a low budget predicts: constant outputs, or a lost signal."""
-    return constant_for_good(evidence) or bool(_lost_on_the_way(evidence))
+    return constant_for_good(evidence) or _is_dead(evidence) or bool(_lost_on_the_way(evidence))
+
+
+def _is_dead(evidence: Evidence) -> bool:
+    """Whether, with a budget far below the band, no rehearsed rate learned anything, and outputs do not depend on the input."""
+    probe, rehearsal = evidence.probe, evidence.rehearsal
+    total = reading.total_budget(probe) if probe is not None and probe.at_start else None
+    if total is None or total > BIASED_BUDGET_LOW or rehearsal is None or evidence.steps:
+        return False
+    return judge_rehearsal(rehearsal).verdict == DEAD
 
 
 def _signal_stays_lost(evidence: Evidence) -> bool:
@@ -220,12 +232,12 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         warning below -8 and a hint above. Also a hint under Adam and similar optimizers, in shallower nets, and where the
         predicted stay at chance ends within the run. In the first two of these a warning where the budget is below -8, hidden
         biases start at zero, and outputs differ by less than 1e-5 of their size from the first step on, for 50 rehearsed steps
-        and a tenth of the plan; or where the run confirms it: four or more layers, each with less than half of the previous
-        one's output at the first step, gradients below 1e-5 of the weights, and a loss still above six tenths of its first
-        after 50 steps or more. Code `measured`: the same in a loop that only Monitor saw; a hint for networks against each
-        other, whose losses do not tell. Code `norms`: before the first step, the weights of half of the normalisations have
-        both signs and an rms below 0.3; a hint, unless 50 rehearsed steps do not lower the loss. Code `input`: by the scale of
-        the input alone.
+        and a tenth of the plan, or where the rehearsal's verdict is dead; or where the run confirms it: four or more layers,
+        each with less than half of the previous one's output at the first step, gradients below 1e-5 of the weights, and a loss
+        still above six tenths of its first after 50 steps or more. Code `measured`: the same in a loop that only Monitor saw; a
+        hint for networks against each other, whose losses do not tell. Code `norms`: before the first step, the weights of half
+        of the normalisations have both signs and an rms below 0.3; a hint, unless 50 rehearsed steps do not lower the loss.
+        Code `input`: by the scale of the input alone.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers contain
         the same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 per layer, with biases)
         differs: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the gradient's
@@ -234,8 +246,8 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         residual sums, gains do not multiply; such nets have no budget, and this rule is silent on them.
     Fix: initialise the layers in the finding with std sqrt(2 / fan_in) and zero biases
         (`torch.nn.init.kaiming_normal_(layer.weight)`); or normalise the input, where its scale alone is the cause.
-    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own 175 short runs of VGG-A to E
-        (docs/theory.md, section 4); default initialisation: benchmarks/default_init.py.
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own 175 short runs of VGG-A to E (docs/theory.md,
+        section 4); default initialisation: benchmarks/default_init.py.
     """
     return _norms_drawn(evidence) or _budget_finding(evidence, high=False)
 
@@ -312,20 +324,28 @@ def began_saturated(evidence: Evidence) -> bool:
     return recent > HALF_LEFT * statistics.fmean(step.loss for step in losses[:5])
 
 
-@rule(severities=("warning",), explains=("exploding_gradient", "not_finite", "clipping", "plateau", "saturation", "slow_start"))
+@rule(
+    severities=("warning", "hint"),
+    explains=("exploding_gradient", "not_finite", "clipping", "plateau", "saturation", "slow_start"),
+)
 def recurrent_gain(evidence: Evidence) -> list[Finding]:
-    """Recurrent weights are so large that gates and states are saturated.
+    """Recurrent weights saturate the gates, or the gates keep nothing of the state.
 
-    Fires: before anything was learned, the rms of a layer's recurrent weights times the root of their width is 5 or more.
+    Fires: before anything was learned, the rms of a layer's recurrent weights times the root of their width is 5 or more. Code
+        `forget`: before anything was learned, the biases of an LSTM's forget gate, or of a GRU's update gate, alone keep 0.12
+        or less of the middle unit's state at each step; a hint where the verdict is that the program trains, or has learned.
     Why: orthogonal weights have 1, and PyTorch's default 0.58. At 5, the inputs of gates and tanh have a standard deviation of
-        several units, where slopes are about a hundredth: hardly any gradient gets through a step.
-    What fools it: trained weights, if the doctor is told that they are initial ones.
-    Fix: layer.reset_parameters(), or torch.nn.init.orthogonal_ of each weight_hh.
-    Source: Saxe, McClelland and Ganguli, ICLR 2014; Pascanu, Mikolov and Bengio, ICML 2013; own limit.
+        several units, where slopes are about a hundredth: hardly any gradient gets through a step. Of a state of which 0.12 is
+        kept at each step, 1e-9 is left after ten, and as much of the gradient; with the default biases it is a half.
+    What fools it: trained weights, if the doctor is told that they are initial ones. For `forget`: a task that needs the last
+        step or two alone.
+    Fix: layer.reset_parameters(), or torch.nn.init.orthogonal_ of each weight_hh. For `forget`: a bias of 1 for that gate.
+    Source: Saxe, McClelland and Ganguli, ICLR 2014; Pascanu, Mikolov and Bengio, ICML 2013; own limit. For `forget`: Gers,
+        Schmidhuber and Cummins, Learning to Forget, 2000; Jozefowicz et al., ICML 2015, section 2.2.
     """
     found = reading.facts(evidence).recurrence
     if found is None or found[1] < LARGE_RECURRENCE:
-        return []
+        return _forgets(evidence)
     name, gain = found
     return [
         Finding(
@@ -336,6 +356,31 @@ def recurrent_gain(evidence: Evidence) -> list[Finding]:
             cause="initial weights are too large: gates are fully open or shut, whatever the input",
             remedy=f"{as_code(name)}.reset_parameters(), which draws all its weights within 1 / sqrt(hidden size)",
             source="Saxe, McClelland and Ganguli, ICLR 2014; own limit",
+            layers=(name,),
+        )
+    ]
+
+
+def _forgets(evidence: Evidence) -> list[Finding]:
+    """Gates that let go of the state at every step."""
+    found, tried = reading.facts(evidence).kept_by_gates, evidence.rehearsal
+    if found is None or found[1] > LEAST_KEPT:
+        return []
+    name, kept = found
+    verdict = judge_rehearsal(tried).verdict if tried is not None and not evidence.steps else None
+    learns = verdict in (WILL_TRAIN, HAS_LEARNED) or reading.has_learned(evidence)
+    layer = as_code(name)
+    return [
+        Finding(
+            rule="recurrent_gain",
+            code="recurrent_gain.forget",
+            severity="hint" if learns else "warning",
+            seen=f"the gates of {layer} keep {kept:.2g} of its state at each step: {kept**10:.0e} of it is left after ten",
+            measurements=(Measurement(name="share of the state that a step keeps", value=kept, threshold=LEAST_KEPT),),
+            cause="the bias of the gate that keeps the state (an LSTM's forget gate, a GRU's update gate) starts far below 0",
+            remedy=f"with torch.no_grad(): set [size:2 * size] of each bias of {layer} to 0.5, size = {layer}.hidden_size: a "
+            "sum of 1 keeps three quarters",
+            source="Gers, Schmidhuber and Cummins, Learning to Forget, 2000; Jozefowicz et al., ICML 2015",
             layers=(name,),
         )
     ]
