@@ -1063,6 +1063,7 @@ CODES = {
     "input_scale.filled": (of_filled(((2, -14.0, 0.03, 210.0),)), of_filled(())),
     "input_scale.twice": (fact(readings=Readings(shrunk=SHRUNK)), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
+    "misread_heads.weights": (fact(graph=LossGraph(attention_axes=((32, 4, 16, 16), 2, 3))), fact(graph=LossGraph())),
     "misread_heads.frames": (
         fact(graph=LossGraph(heads=MisreadHeads(kind="places", given=(32, 8, 16, 30), made=(32, 30, 128)))),
         fact(graph=LossGraph()),

@@ -87,6 +87,8 @@ class LossGraph:
             the loss depends on trainable parameters that are not the model's.
         beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
             model returns do not, by their graphs.
+        attention_axes: shape of attention weights, the dimension that they are normalised over, and the one that is summed
+            over, where these differ; None where they are one.
         heads: attention heads, or places, that are read in another order than they are written; None if there are none.
         bounded_term: a distance of the loss that compares what a bounded function makes with targets outside its range, as
             autograd calls it, the function, and the share of these targets; None if there is none.
@@ -125,6 +127,7 @@ class LossGraph:
     prior_weight: tuple[float, int] | None = None
     mean_slope: int | None = None
     heads: MisreadHeads | None = None
+    attention_axes: tuple[tuple[int, ...], int, int] | None = None
     summed_beside: int | None = None
     bounded_term: tuple[str, str, float] | None = None
     held_by: str | None = None

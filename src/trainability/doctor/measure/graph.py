@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.facts import LossGraph
+from trainability.doctor.measure.attention_axes import weights_astray
 from trainability.doctor.measure.bounded_terms import bounded_term
 from trainability.doctor.measure.criteria import untrained_criterion
 from trainability.doctor.measure.heads import misread_heads
@@ -126,6 +127,7 @@ def loss_graph(
         else None,
         beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
         heads=misread_heads(loss.grad_fn) or misread_places(loss.grad_fn),
+        attention_axes=weights_astray(loss.grad_fn),
         summed_beside=summed_beside(loss.grad_fn),
         bounded_term=bounded_term(nodes_of_loss(loss.grad_fn), loss),
     )

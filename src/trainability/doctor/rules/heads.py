@@ -23,21 +23,41 @@ def misread_heads(evidence: Evidence) -> list[Finding]:
         the places; or of any (batch, ..., places), the model's inputs included, where the view cuts rows in the middle, as no
         merging, splitting or windows do; or of looked-up words, (batch, words, features), that a convolution reads. Code
         `steps`: a recurrent layer or attention without batch_first gets the batch, (batch, steps, features), viewed as (steps,
-        batch, features).
+        batch, features). Code `weights`: a softmax of products of two tensors runs over another dimension than the one over
+        which the product with the values sums; an assignment, of which each row is shared out and columns are taken, is none.
     Why: a view keeps the order in memory. With four heads, each head then gets a quarter of the places, each cut into four
         pieces that act as places of their own, and sees none of the others; if heads are merged by a view, the output at a
         place is made of the results for other places. If (batch, channels, time) is viewed as (batch, time, channels), a layer
         reads consecutive time steps of one channel as one time step. Shapes are read, so this is certain.
+        Weights that do not add up to 1 over what they weigh give each query a sum of any size.
     What fools it: a feature map that is cut into as many tokens as it has places, on purpose.
     Fix: x.view(batch, places, heads, width).transpose(1, 2) before attention, and y.transpose(1, 2).reshape(batch, places,
         heads * width) after it; for places, the permute that moves them to the front, and then the reshape.
     Source: PyTorch, `torch.Tensor.view` and `torch.nn.functional.scaled_dot_product_attention` (shapes); own check.
     """
     graph = reading.facts(evidence).graph
+    if graph is not None and graph.heads is None and graph.attention_axes is not None:
+        return [_weights(*graph.attention_axes)]
     if graph is None or graph.heads is None:
         return []
     found = {"places": _places, "steps": _steps}.get(graph.heads.kind, _heads)
     return [found(graph.heads)]
+
+
+def _weights(shape: tuple[int, ...], dim: int, summed: int) -> Finding:
+    return Finding(
+        rule="misread_heads",
+        code="misread_heads.weights",
+        severity="warning",
+        seen=f"attention weights {shape} add up to 1 over dimension {dim}, and are summed over dimension {summed}",
+        measurements=(Measurement(name="dimension of the softmax", value=float(dim), threshold=float(summed)),),
+        cause="the softmax of the attention runs over the queries, heads or examples, and not over the keys",
+        remedy=f"scores.softmax(dim={summed - len(shape)}): the dimension of the keys, over which the values are summed"
+        if summed == len(shape) - 1
+        else f"softmax over dimension {summed - len(shape)}; or exchange the last two dimensions of the weights before the "
+        "product with the values: weights.transpose(-2, -1)",
+        source="Vaswani et al., Attention Is All You Need, 2017, equation (1); read off the graph of the loss",
+    )
 
 
 def _heads(found: MisreadHeads) -> Finding:
