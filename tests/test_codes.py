@@ -50,6 +50,7 @@ from trainability.doctor.readings import (
     ExchangedClasses,
     FilledEnds,
     GivenTwice,
+    LevelBlind,
     MisreadEdges,
     NamedValues,
     NeighbourSums,
@@ -899,6 +900,14 @@ CODES = {
     "random_evaluation.shuffled": (
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
         fact(evaluation_noise=0.5, noise_source="state"),
+    ),
+    "pooled_places.level": (
+        fact(
+            readings=Readings(
+                level_blind=LevelBlind(given="[0]", target="[1]", kinds=("mean",), examples=480, levelled=0.9, free=0.02)
+            )
+        ),
+        fact(readings=Readings()),
     ),
     "pooled_places.order": (
         fact(readings=Readings(order_pooled=OrderPooled(given="[0]", target="[1]", examples=600, ordered=0.5, free=0.02))),

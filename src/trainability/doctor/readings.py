@@ -476,6 +476,27 @@ class LastNoise:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LevelBlind:
+    """A model whose answers do not go by the mean or the spread of an example, and targets that do.
+
+    Attributes:
+        given: place of the inputs in a batch.
+        target: place of the targets.
+        kinds: "mean" and "spread", which of them changes no answer.
+        examples: that were compared.
+        levelled: share of the targets' variance in held-out examples that these explain.
+        free: the share that the rest of the input explains.
+    """
+
+    given: str
+    target: str
+    kinds: tuple[str, ...]
+    examples: int
+    levelled: float
+    free: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaceBlind:
     """A model whose answers do not go by where something is in its input, and targets that do.
 
@@ -619,6 +640,7 @@ class Readings:
             share of the loss; None if there is none.
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
         last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
+        level_blind: of targets that go by the mean or the spread of each example, a model that does not; None of any other.
         place_blind: of targets that go by places, a model that does not; None of any other.
         order_pooled: of targets that go by the order of sequences, a model that does not; None of any other.
         weight_penalty: of a term that depends on the weights alone and pulls them to zero, its gradient over that of the rest
@@ -694,6 +716,7 @@ class Readings:
     empty_term: EmptyTerm | None = None
     last_noise: LastNoise | None = None
     place_blind: PlaceBlind | None = None
+    level_blind: LevelBlind | None = None
     order_pooled: OrderPooled | None = None
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None

@@ -49,6 +49,7 @@ from trainability.doctor.measure.influence import (
 from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
 from trainability.doctor.measure.label_maps import smeared_edges
 from trainability.doctor.measure.last_noise import last_noise
+from trainability.doctor.measure.level_blind import level_blind
 from trainability.doctor.measure.log_likelihoods import share_outside
 from trainability.doctor.measure.log_scales import floored_log_scale
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
@@ -259,6 +260,7 @@ def _questions(
         "places that do not count": lambda known: {
             "readings": replace(known.readings, place_blind=place_blind(seen, batches) if known.order_blind is None else None)
         },
+        "levels that do not count": lambda known: {"readings": replace(known.readings, level_blind=level_blind(seen, batches))},
         "an order that does not count": lambda known: {
             "readings": replace(known.readings, order_pooled=order_pooled(seen, batches) if known.order_blind is None else None)
         },
