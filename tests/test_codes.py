@@ -901,6 +901,7 @@ CODES = {
         fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
         fact(evaluation_noise=0.5, noise_source="state"),
     ),
+    "wrong_sign.unnormalised": (fact(readings=Readings(free_weights=(0, 5))), fact()),
     "pooled_places.level": (
         fact(
             readings=Readings(

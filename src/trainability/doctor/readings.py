@@ -640,6 +640,8 @@ class Readings:
             share of the loss; None if there is none.
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
         last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
+        free_weights: of the tensors that the model returns, the place of one with log-weights of a mixture that are not
+            normalised, and how many; None where there are none.
         level_blind: of targets that go by the mean or the spread of each example, a model that does not; None of any other.
         place_blind: of targets that go by places, a model that does not; None of any other.
         order_pooled: of targets that go by the order of sequences, a model that does not; None of any other.
@@ -717,6 +719,7 @@ class Readings:
     last_noise: LastNoise | None = None
     place_blind: PlaceBlind | None = None
     level_blind: LevelBlind | None = None
+    free_weights: tuple[int, int] | None = None
     order_pooled: OrderPooled | None = None
     weight_penalty: tuple[float, float] | None = None
     boxes_crossed: float | None = None

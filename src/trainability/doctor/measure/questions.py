@@ -34,6 +34,7 @@ from trainability.doctor.measure.far_marks import far_mark
 from trainability.doctor.measure.filled import filled
 from trainability.doctor.measure.filled_ends import filled_ends
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.free_weights import free_weights
 from trainability.doctor.measure.given_twice import given_twice
 from trainability.doctor.measure.largest_output import largest_output
 from trainability.doctor.measure.lighter import rare_lighter
@@ -113,6 +114,7 @@ def questions_of_loss(
         },
         "losses without a floor": lambda known: {
             "floorless": floorless(plain, batch, forward),
+            "readings": replace(known.readings, free_weights=free_weights(plain, batch, forward)),
             **boundless(plain, batch, forward, is_one=known.task_loss is None),
             "pole": pole(plain, batch, forward, seen) if known.task_loss is None else None,
         },

@@ -51,6 +51,29 @@ def floorless(facts: Facts) -> list[Finding]:
     ]
 
 
+def unnormalised(facts: Facts) -> list[Finding]:
+    """Log-weights of a mixture without a log-softmax."""
+    found = facts.readings.free_weights
+    if found is None:
+        return []
+    place, count = found
+    which = f"output {place} of the model" if place else "the model's output"
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.unnormalised",
+            severity="warning",
+            seen=f"whatever is added to {count} numbers of {which} lowers the loss by as much, without end: they are "
+            "log-weights of a mixture whose exponentials do not add up to 1",
+            measurements=(Measurement(name="numbers that are not normalised", value=float(count), threshold=0.0),),
+            cause="the weights of the mixture's components are used as they come out of the layer, without a log_softmax",
+            remedy="torch.log_softmax of the weights over the components, before they are added to the log-densities: "
+            "-torch.logsumexp(log_weights.log_softmax(-1) + log_densities, -1)",
+            source="Bishop, Mixture Density Networks, 1994, equation (25); own: slopes compared with shares",
+        )
+    ]
+
+
 def slopes(facts: Facts) -> list[Finding]:
     """A penalty on a derivative that is subtracted."""
     if not facts.falls_with_slopes:
