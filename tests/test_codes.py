@@ -902,6 +902,7 @@ CODES = {
         fact(evaluation_noise=0.5, noise_source="state"),
     ),
     "wrong_sign.unnormalised": (fact(readings=Readings(free_weights=(0, 5))), fact()),
+    "saturation.attention": (fact(readings=Readings(sharp_attention=((32, 4, 16, 16), 0.9))), fact()),
     "pooled_places.level": (
         fact(
             readings=Readings(

@@ -640,6 +640,8 @@ class Readings:
             share of the loss; None if there is none.
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
         last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
+        sharp_attention: shape of attention weights at the start, and the share of their rows in which one key of four or more
+            has 0.99; None where that is less than 0.4, or was not looked at.
         free_weights: of the tensors that the model returns, the place of one with log-weights of a mixture that are not
             normalised, and how many; None where there are none.
         level_blind: of targets that go by the mean or the spread of each example, a model that does not; None of any other.
@@ -719,6 +721,7 @@ class Readings:
     last_noise: LastNoise | None = None
     place_blind: PlaceBlind | None = None
     level_blind: LevelBlind | None = None
+    sharp_attention: tuple[tuple[int, ...], float] | None = None
     free_weights: tuple[int, int] | None = None
     order_pooled: OrderPooled | None = None
     weight_penalty: tuple[float, float] | None = None

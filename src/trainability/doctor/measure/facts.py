@@ -80,6 +80,7 @@ from trainability.doctor.measure.questions import (
 from trainability.doctor.measure.running import idle_norms, running_facts, shared_statistics
 from trainability.doctor.measure.same_within import same_within
 from trainability.doctor.measure.series_ahead import series_ahead
+from trainability.doctor.measure.sharp_attention import sharp_attention
 from trainability.doctor.measure.shifted_labels import shifted_labels
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
@@ -259,6 +260,9 @@ def _questions(
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "places that do not count": lambda known: {
             "readings": replace(known.readings, place_blind=place_blind(seen, batches) if known.order_blind is None else None)
+        },
+        "attention that is sharp at the start": lambda known: {
+            "readings": replace(known.readings, sharp_attention=sharp_attention(loss) if at_start else None)
         },
         "levels that do not count": lambda known: {"readings": replace(known.readings, level_blind=level_blind(seen, batches))},
         "an order that does not count": lambda known: {

@@ -30,7 +30,9 @@ def saturation(evidence: Evidence) -> list[Finding]:
         three layers or more, most of those with such an activation, 80 % were so before the first step, and half of the first
         loss is left; a hint also after the last layer alone, where a probability near 0 or 1 is an answer, like black and white
         in an image. In a watched run alone a hint, with the same exception, unless after 100 steps the loss is at chance, or at
-        the best constant answer's cost.
+        the best constant answer's cost. Code `attention`: before the first step, in 40 % or more of the rows of each attention
+        that is written by hand, one of four keys or more has 0.99 of the weight; a hint where half of the layers look as if
+        they had been trained before.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned gives confident
         outputs, hence the hint.
@@ -39,6 +41,9 @@ def saturation(evidence: Evidence) -> list[Finding]:
     Source: Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks, AISTATS 2010;
         threshold: TheDeepChecker, TOSEM 2022.
     """
+    readings = reading.facts(evidence).readings
+    if readings.sharp_attention is not None and not evidence.steps:
+        return [_sharp(*readings.sharp_attention, is_tuned=bool(readings.is_fine_tuned))]
     layers = reading.latest_layers(evidence)
     full = [s for s in layers if (s.saturated_fraction or 0.0) > 0.5]
     if not full:
@@ -64,6 +69,21 @@ def saturation(evidence: Evidence) -> list[Finding]:
             layers=reading.names(full),
         )
     ]
+
+
+def _sharp(shape: tuple[int, ...], share: float, *, is_tuned: bool) -> Finding:
+    """Attention whose softmax is where its slope is almost zero."""
+    return Finding(
+        rule="saturation",
+        code="saturation.attention",
+        severity="hint" if is_tuned else "warning",
+        seen=f"before the first step, attention {shape} gives one key 0.99 of the weight in {100 * share:.0f} % of its rows",
+        measurements=(Measurement(name="share of rows with one key", value=share, threshold=0.4),),
+        cause="the scores of queries and keys are too large: the softmax picks one key, and passes no gradient to the others",
+        remedy="divide the scores by the root of the width of a head: q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]) (not "
+        "times it); or normalise what queries and keys are computed from (nn.LayerNorm)",
+        source="Vaswani et al., Attention Is All You Need, 2017, section 3.2.1; own: weights looked at",
+    )
 
 
 def _unsaturated(evidence: Evidence, worst: LayerStats, layers: tuple[LayerStats, ...]) -> str:
