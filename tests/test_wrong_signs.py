@@ -357,3 +357,14 @@ def test_a_temperature_that_hides_the_classes(temperature: float, code: str | No
     assert facts.softened is not None
     assert facts.softened[0] == pytest.approx(temperature)
     assert codes(Evidence(facts=facts)) == ([code] if code else [])
+
+
+@pytest.mark.parametrize("turns", [37.0, 50.0, 90.0, 180.0, 333.0])
+def test_outputs_that_the_loss_wraps_have_no_right_answers_among_the_targets(turns: float) -> None:
+    """Targets are then answers like any other, and which of two costs more is chance."""
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return ((turns * output - target + 0.5) % 1 - 0.5).square().mean()
+
+    assert prefers(loss, "values", nn.Identity) is None
+    assert prefers(lambda o, t: -(o - t).square().mean(), "values", nn.Identity) is not None

@@ -1,6 +1,7 @@
 """What a loss prefers: right answers put in the place of the model's own, and wrong ones."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +20,7 @@ _MARGIN = 0.1
 _RARELY = 0.02  # of the range: what an undecided answer gains over wrong ones where one in fifty is a yes
 _NEARLY_NOTHING = 0.1  # of what undecided answers cost
 _SLIGHTLY = 1 / 60  # of the way from undecided to sure: a tenth of a logit
+_ASIDE = (0.05, 0.1, 0.2, 0.4)  # of the deviation of the targets
 _FAR = 20.0
 _OTHERS = 0.1  # share of the examples
 _MOST_NODES = 500
@@ -73,6 +75,7 @@ def preferences(
             if sides[0] is not None and sides[1] is not None and sides[1] < middle < sides[0]:
                 return nothing | {"sure_of_wrong": (worst, middle)}
         is_turned = _is_turned(ask, (right, wrong), (best, middle, worst), are_marks)
+        is_turned = is_turned and (dim is not None or are_marks or _is_peak(ask, right, best))
         if is_turned and not _loss_has_head(model, batch, forward):
             return nothing | {"prefers_wrong": (best, worst)}
     return nothing
@@ -101,6 +104,20 @@ def _is_turned(
     # most where all is yes, and is sound.
     all_yes, all_no = (ask(sign * _SURE * torch.ones_like(right)) for sign in (1, -1))
     return all_yes is None or all_no is None or not all_no < all_yes - _RARELY * spread or all_yes < best - _RARELY * spread
+
+
+def _is_peak(ask: Callable[[Tensor], float | None], right: Tensor, best: float) -> bool:
+    """Whether a loss of numbers falls on and on as answers leave the targets: else these are not what it takes for right.
+
+    A loss may scale or wrap what it is given, as angles; the targets are then any answer.
+    """
+    deviation = right.std(dim=0, keepdim=True)
+    step = deviation * (0.5 + torch.rand(right.shape, generator=torch.Generator().manual_seed(0)).to(right))
+    for sign in (1, -1):
+        costs = [best, *(ask(right + sign * size * step) for size in _ASIDE)]
+        if any(after is None or before is None or not after < before for before, after in itertools.pairwise(costs)):
+            return False
+    return True
 
 
 def _half_right(ask: Callable[[Tensor], float | None], right: Tensor, wrong: Tensor) -> float | None:
