@@ -903,6 +903,10 @@ CODES = {
     ),
     "wrong_sign.unnormalised": (fact(readings=Readings(free_weights=(0, 5))), fact()),
     "saturation.attention": (fact(readings=Readings(sharp_attention=((32, 4, 16, 16), 0.9))), fact()),
+    "evaluation_mode.idle": (
+        rehearsed(in_evaluation_mode=("norm",), idle_norms=("norm",)),
+        rehearsed(in_evaluation_mode=("norm",)),
+    ),
     "pooled_places.level": (
         fact(
             readings=Readings(

@@ -215,6 +215,30 @@ def test_evaluation_mode() -> None:
     assert found.in_evaluation_mode == ("1", "3")
 
 
+class Frozen(nn.Sequential):
+    """Its batch norms stay in evaluation mode, as those of a pretrained network should."""
+
+    def train(self, mode: bool = True) -> "Frozen":
+        super().train(mode)
+        for module in self:
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        return self
+
+
+@pytest.mark.parametrize(("is_pretrained", "kind"), [(False, Frozen), (True, Frozen), (False, nn.Sequential)])
+def test_batch_norms_that_the_model_keeps_in_evaluation_mode(is_pretrained: bool, kind: type) -> None:
+    model, _, loader = program()
+    width = model[0].out_features
+    model = kind(model[0], nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 10))
+    if is_pretrained:
+        model[1].running_mean.fill_(0.3)
+    found = rehearse(model, torch.optim.SGD(model.parameters(), 0.1), loader, loss_fn=F.cross_entropy, max_steps=3)
+    assert found.training is True
+    assert found.in_evaluation_mode == (("1",) if kind is Frozen else ())
+    assert found.idle_norms == (("1",) if kind is Frozen and not is_pretrained else ())
+
+
 def test_a_loss_that_is_not_finite_ends_it() -> None:
     model, optimizer, loader = program()
     found = rehearse(model, optimizer, loader, loss_fn=lambda o, t: F.cross_entropy(o, t) * math.nan, max_steps=9)

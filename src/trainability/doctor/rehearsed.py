@@ -311,6 +311,7 @@ class Rehearsal:
         mixed_gradient: the first parameter, by name, of an optimizer that steps on gradients which hold what a loss left there
             on which another optimizer had stepped; None without one.
         training: `model.training` in the loop's forward passes; None if the model did not run as a whole.
+        idle_norms: of `in_evaluation_mode`, batch norms whose statistics are still the initial ones, mean 0 and variance 1.
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
         rewritten: what else writes to the weights; None where the body is not the caller's own, or too few steps were made.
         vain_clip: where every body clips the gradient norm and no step is changed by it: "before", when there is no gradient,
@@ -381,6 +382,7 @@ class Rehearsal:
     mixed_gradient: str | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
+    idle_norms: tuple[str, ...] = ()
     rewritten: Rewritten | None = None
     vain_clip: tuple[str, float] | None = None
     clipped: Clipped | None = None

@@ -29,7 +29,7 @@ from trainability.doctor.measure.replaced import replaced
 from trainability.doctor.measure.stale_gradients import StaleGradients, norm
 from trainability.doctor.measure.statistics import has_values, local
 from trainability.doctor.measure.uninterrupted import uninterrupted
-from trainability.doctor.measure.workspace import set_training
+from trainability.doctor.measure.workspace import begin_training
 
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
@@ -85,7 +85,7 @@ class Loop:
         self.step, self.clip, self.others, self.notes = step, clip, others, []
         if step is None:
             for part in self.models:
-                set_training(part, True)
+                begin_training(part)
         self._start_variables = [keep_variables(step, training_step, loss_fn), *map(keep_attributes, self.models)]
         self.forward_only = training_step or (_usual_loss(loss_fn) if loss_fn is not None else None)
         prefixes = [f"{i}." if len(self.models) > 1 else "" for i in range(len(self.models))]

@@ -33,6 +33,7 @@ from trainability.doctor.measure.randomness import generators_restored, random_s
 from trainability.doctor.measure.rate_ahead import held_schedule
 from trainability.doctor.measure.reference import first_look, observe, task_of
 from trainability.doctor.measure.rehearsed_steps import Seen, take_steps
+from trainability.doctor.measure.running import without_statistics
 from trainability.doctor.measure.uses import reaches, used_by
 from trainability.doctor.measure.what_moved import is_finite, of_parameters, sums_of_unmanaged, with_rate
 from trainability.doctor.rehearsed import Rehearsal, Task
@@ -264,5 +265,6 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "undivided": loop.pass_scales.undivided(),
         "training": loop.training,
         "in_evaluation_mode": tuple(loop.evaluating),
+        "idle_norms": without_statistics(loop.evaluating, loop.named_models),
         "notes": tuple(loop.notes),
     }

@@ -184,3 +184,16 @@ def _off(seen: list[tuple[Tensor, Tensor]]) -> float:
     shared_mean, shared = means.mean(dim=0), variances.mean(dim=0)
     squares = ((means - shared_mean) ** 2 + variances) / shared.clamp(min=1e-30)
     return float(torch.maximum(squares, 1 / squares.clamp(min=1e-30)).median(dim=1).values.max())
+
+
+def without_statistics(names: Iterable[str], models: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:
+    """Names of those batch norms whose running statistics are what they began with: mean 0 and variance 1.
+
+    Args:
+        names: of modules, in their model.
+        models: with what stands before such a name, "" of one model.
+    """
+    found = {
+        f"{prefix}.{name}" if prefix else name: module for prefix, model in models for name, module in model.named_modules()
+    }
+    return tuple(name for name in names if name in found and _is_idle(found[name]))

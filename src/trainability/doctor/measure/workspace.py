@@ -93,3 +93,17 @@ def set_training(model: nn.Module, training: bool) -> None:
     """Set the mode of every module without calling `train`, which somebody's class may have given another meaning."""
     for module in model.modules():
         module.training = training
+
+
+def begin_training(model: nn.Module) -> None:
+    """Set the mode as `model.train()` in a loop does: classes of the user's that keep parts in evaluation mode do so here.
+
+    That is a `train` of their own which takes the mode alone, as to freeze batch norms.
+    """
+    set_training(model, True)
+    for module in model.modules():
+        if type(module).train is nn.Module.train:
+            continue
+        with contextlib.suppress(Exception):
+            if list(inspect.signature(module.train).parameters) == ["mode"]:
+                module.train(True)

@@ -356,7 +356,8 @@ def evaluation_mode(evidence: Evidence) -> list[Finding]:
     """The loop runs dropout or batch norm in evaluation mode while it trains.
 
     Fires: a module that behaves differently in training ran in evaluation mode with gradients on. A hint where the model itself
-        is in training mode and only some of its modules are not.
+        is in training mode and only some of its modules are not. Code `idle`, a warning: these are batch norms whose running
+        statistics are still mean 0 and variance 1, as in a network that is not pretrained.
     Why: model.eval() turns dropout off and freezes batch norm's statistics, initially mean 0 and variance 1. Such a network is
         not normalised, so exploding, vanishing or constant values are listed here.
     What fools it: fine-tuning with frozen batch norm, where this is intended.
@@ -367,6 +368,8 @@ def evaluation_mode(evidence: Evidence) -> list[Finding]:
     if rehearsal is None or not rehearsal.in_evaluation_mode:
         return []
     names = rehearsal.in_evaluation_mode
+    if rehearsal.training and rehearsal.idle_norms:
+        return [_idle_norms(evidence, rehearsal.idle_norms)]
     return [
         Finding(
             rule="evaluation_mode",
@@ -380,6 +383,23 @@ def evaluation_mode(evidence: Evidence) -> list[Finding]:
             layers=names,
         )
     ]
+
+
+def _idle_norms(evidence: Evidence, names: tuple[str, ...]) -> Finding:
+    """Batch norms that are kept in evaluation mode, and have never seen data."""
+    return Finding(
+        rule="evaluation_mode",
+        code="evaluation_mode.idle",
+        severity="warning",
+        explains=(*OF_NO_NORM, "input_scale"),
+        seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: batch norm is kept in evaluation mode while the "
+        "model trains, with the statistics that it began with, mean 0 and variance 1: it normalises nothing",
+        measurements=(Measurement(name="batch norms that normalise nothing", value=float(len(names)), threshold=0.0),),
+        cause="batch norm was put into evaluation mode, as for a pretrained network, but its statistics are not pretrained",
+        remedy="leave batch norm in training mode, model.train(), unless its running statistics were loaded with the weights",
+        source="Ioffe and Szegedy, Batch Normalization, ICML 2015, algorithm 2; own: statistics compared",
+        layers=names,
+    )
 
 
 def _normalises(evidence: Evidence, names: tuple[str, ...]) -> bool:
