@@ -907,6 +907,10 @@ CODES = {
         rehearsed(in_evaluation_mode=("norm",), idle_norms=("norm",)),
         rehearsed(in_evaluation_mode=("norm",)),
     ),
+    "overwritten_data.step": (
+        fact(readings=Readings(overwritten=written_to("step"))),
+        fact(readings=Readings()),
+    ),
     "pooled_places.level": (
         fact(
             readings=Readings(

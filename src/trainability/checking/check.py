@@ -45,6 +45,7 @@ from trainability.doctor.measure.relation import beside_held_out
 from trainability.doctor.measure.scale_blind import with_scale
 from trainability.doctor.measure.shuffled_apart import with_held_out_pairs
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
+from trainability.doctor.measure.stored_batches import copied_batches
 from trainability.doctor.measure.unusable import check_numbers_of
 from trainability.doctor.measure.written_data import overwritten, with_overwritten
 from trainability.doctor.reading import plateau_ends
@@ -146,6 +147,9 @@ def check_setup(setup: Setup) -> Diagnosis:
     """
     check_numbers_of(setup.optimizer)
     given, setup = setup, minimised(setup)
+    maximises = setup is not given
+    train, held_out = copied_batches(setup.train_loader), copied_batches(setup.val_loader)
+    setup = dataclasses.replace(setup, train_loader=train, val_loader=held_out)
     with (
         randomness_restored(),
         generators_restored(setup.train_loader),
@@ -154,7 +158,7 @@ def check_setup(setup: Setup) -> Diagnosis:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", UserWarning)  # what PyTorch says of a shape once is what the findings are about
-        return _checked(setup, maximises=setup is not given)
+        return _checked(setup, maximises=maximises)
 
 
 def _checked(setup: Setup, *, maximises: bool) -> Diagnosis:

@@ -17,9 +17,10 @@ class Overwritten:
         kind: "stored" where what the data set keeps is written to, as by an augmentation in place, and the next reading begins
             from what the one before left; "shared" where all examples are one and the same tensor, filled anew for each; "rows"
             where, of a watched loop, all rows of each batch's input are the same, and their classes are not; "batch" where a
-            step adds noise to a tensor of the batch that is the input and the target.
+            step adds noise to a tensor of the batch that is the input and the target; "step" where a step writes to a batch
+            that the loader keeps, and yields again.
         place: of what is written to: of "stored" its name in the data set, of "shared" its place in an example, of
-            "batch" in the batch.
+            "batch" and "step" in the batch.
         num_examples: that were read.
         num_changed: of "stored", those whose stored values two readings changed, each of them; of "shared" and "rows",
             those that show another's values.

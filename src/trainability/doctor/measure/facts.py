@@ -54,7 +54,6 @@ from trainability.doctor.measure.log_likelihoods import share_outside
 from trainability.doctor.measure.log_scales import floored_log_scale
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
 from trainability.doctor.measure.made_anew import made_anew
-from trainability.doctor.measure.noise_in_place import noise_in_place
 from trainability.doctor.measure.normed_answers import normed_answers
 from trainability.doctor.measure.one_way_pairs import one_way_pairs
 from trainability.doctor.measure.order_blind import order_blind
@@ -83,6 +82,7 @@ from trainability.doctor.measure.series_ahead import series_ahead
 from trainability.doctor.measure.sharp_attention import sharp_attention
 from trainability.doctor.measure.shifted_labels import shifted_labels
 from trainability.doctor.measure.stacked import stacked, traced
+from trainability.doctor.measure.stored_batches import written_to
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.through_zero import through_zero
 from trainability.doctor.measure.tokens import (
@@ -198,7 +198,7 @@ def _questions(
     return {
         # Before other passes add more of it.
         "noise in the batch": lambda known: {
-            "readings": replace(known.readings, overwritten=noise_in_place(plain, batch, forward, seen))
+            "readings": replace(known.readings, overwritten=written_to(plain, batch, forward, seen, batches))
         },
         "the graph of the loss": lambda known: {
             "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers, compared=compared)

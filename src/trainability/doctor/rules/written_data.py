@@ -30,7 +30,8 @@ def overwritten_data(evidence: Evidence) -> list[Finding]:
         written there, come back at the next read; and the other parts of the example, such as a label, do not change, or three
         quarters of the changed values become equal. A warning with code `batch`: the step adds noise in place, drawn anew each
         time for every number, with mean zero and a tenth of the values' standard deviation or more, to a tensor of the batch
-        that the model is then given and that the loss takes the difference of outputs to.
+        that the model is then given and that the loss takes the difference of outputs to. A warning with code `step`: each of
+        two runs of the step changes numbers of the batch, and the loader yields the same memory in each pass, as a list does.
     Why: an index or a slice of a tensor or an array is a view: writing to it writes to the data. An in-place augmentation adds
         to those of earlier epochs, until nothing is left. A tensor that is filled again for each example is in the batch's list
         once per example, and holds the values of the last one.
@@ -42,7 +43,7 @@ def overwritten_data(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, Tensor Views; own: the same examples read again and again, and what is stored compared.
     """
     found = reading.facts(evidence).readings.overwritten
-    told = {"shared": _shared, "rows": _rows, "stored": _stored, "batch": _batch}
+    told = {"shared": _shared, "rows": _rows, "stored": _stored, "batch": _batch, "step": _step}
     return [] if found is None else [told[found.kind](found)]
 
 
@@ -93,6 +94,24 @@ def _stored(found: Overwritten) -> Finding:
         "changes add up from epoch to epoch",
         remedy=f"change a copy: take {name}[i].clone() (.copy() of an array) in __getitem__, or before collate_fn changes it",
         source=_SOURCE,
+    )
+
+
+def _step(found: Overwritten) -> Finding:
+    return Finding(
+        rule="overwritten_data",
+        code="overwritten_data.step",
+        severity="warning",
+        seen=f"a step changes {100 * found.share:.0f} % of the numbers of batch{found.place}, again at each run, and the "
+        "loader yields the same memory in the next pass: each epoch begins from what the one before has left",
+        measurements=(
+            Measurement(name="examples changed", value=float(found.num_changed), threshold=0.0),
+            Measurement(name="share of their values", value=found.share),
+        ),
+        cause="an in-place operation (x += ..., x[:, k] *= ..., x.mul_()) in the step or in forward changes the stored data, "
+        "not a copy",
+        remedy="write to a new tensor: x = x * scale in place of x *= scale, or x = x.clone() at the beginning",
+        source="own; the step run twice on a copy of a batch, and the loader's memory compared",
     )
 
 
