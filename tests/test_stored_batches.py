@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import trainability
 from trainability.doctor.measure.certain import facts_of
+from trainability.doctor.measure.stored_batches import copied_batches
 
 X = torch.randn(128, 6, generator=torch.Generator().manual_seed(0))
 Y = X[:, :1] * 2
@@ -59,6 +60,16 @@ def test_what_a_step_leaves_in_a_batch(loader: Callable, change: Callable, told:
     assert (found is not None) is told
     if found is not None:
         assert (found.kind, found.place, found.num_examples, found.num_changed) == ("step", "[0]", 32, 32)
+
+
+def test_objects_that_steps_go_on_with_are_not_copied() -> None:
+    environment, x = object(), X.clone()
+    (one,), (other,) = copied_batches([{"x": x, "in": environment, "more": (x, "name")}]), copied_batches(({"x": x},))
+    assert one["in"] is environment
+    assert one["x"].data_ptr() != x.data_ptr()
+    assert torch.equal(one["more"][0], x)
+    assert torch.equal(other["x"], x)
+    assert copied_batches(DataLoader(TensorDataset(x))).dataset.tensors[0] is x
 
 
 @pytest.mark.parametrize("change", [scaled, lambda x: x.clamp_(-1, 1)])

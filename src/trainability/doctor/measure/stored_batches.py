@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import cloned, tensors
+from trainability.doctor.batches import cloned, map_parts, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.noise_in_place import noise_in_place
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored, seed_torch
@@ -75,12 +75,18 @@ def _is_kept(batches: Iterable[Any], place: str) -> bool:
 class CopiedBatches(list):
     """A list of batches of which each pass yields copies, so that a model that writes to its input leaves the list alone.
 
+    Objects that are no tensors, such as an environment that steps go on with, are the list's own.
+
     Args:
         batches: of a loop whose loader is a list or a tuple.
     """
 
     def __iter__(self) -> Iterator[Any]:
-        return map(cloned, super().__iter__())
+        return map(_with_own_tensors, super().__iter__())
+
+
+def _with_own_tensors(batch: Any) -> Any:
+    return cloned(batch) if isinstance(batch, Tensor) else map_parts(batch, _with_own_tensors)
 
 
 def copied_batches(loader: Any) -> Any:
