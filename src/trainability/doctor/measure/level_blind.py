@@ -70,8 +70,9 @@ def _unheeded(model: nn.Module, given: Tensor) -> tuple[tuple[str, bool], ...]:
     if not spread > _SPREAD * float(own.square().mean().sqrt()):
         return ()
     found = []
+    has_channels = given.dim() > 2 and 1 < given.shape[1] <= _MOST_CHANNELS and given[0, 0].numel() >= _NUMBERS
     for kind in ("mean", "spread"):
-        for by_channel in (True, False) if given.dim() > 2 and 1 < given.shape[1] <= _MOST_CHANNELS else (False,):
+        for by_channel in (True, False) if has_channels else (False,):
             answer = _answers(model, _changed(given, kind, by_channel))
             if answer is not None and float((answer - own).square().mean().sqrt()) <= _SAME * spread:
                 found.append((kind, by_channel))
