@@ -57,6 +57,33 @@ def test_products_of_all_with_all_are_told(loss: Callable[[Any, Any], Tensor], s
     assert (found.code, found.severity) == ("target_broadcast.outer", severity)
 
 
+def advantages(model: Any, batch: Any) -> Tensor:
+    """Rewards (n,) less what a critic expects (n, 1)."""
+    scores = model(batch[0])
+    advantage = batch[3].squeeze(1) - scores[:, :1].detach()
+    advantage = (advantage - advantage.mean()) / advantage.std()
+    return -(Categorical(logits=scores).log_prob(batch[1]) * advantage).mean()
+
+
+def right_advantages(model: Any, batch: Any) -> Tensor:
+    scores = model(batch[0])
+    advantage = batch[3].squeeze(1) - scores[:, :1].detach().squeeze(1)
+    return -(Categorical(logits=scores).log_prob(batch[1]) * advantage).mean()
+
+
+def beaten_pairs(model: Any, batch: Any) -> Tensor:
+    """Weights of all pairs, by their rewards, on purpose."""
+    rewards, scores = batch[3].squeeze(1), model(batch[0])[:, 0]
+    return ((rewards - rewards[:, None]).relu() * scores).mean()
+
+
+@pytest.mark.parametrize(("loss", "told"), [(advantages, True), (right_advantages, False), (beaten_pairs, False)])
+def test_advantages_of_all_with_all_are_told(loss: Callable[[Any, Any], Tensor], told: bool) -> None:
+    facts = look(net(), BATCH, loss)
+    assert (facts.outer_product is not None) is told
+    assert facts.outer_product is None or facts.outer_product[0] == 32
+
+
 def paired(model: Any, batch: Any) -> Tensor:
     return -(Categorical(logits=model(batch[0])).log_prob(batch[1]) * batch[2].squeeze(1)).mean()
 

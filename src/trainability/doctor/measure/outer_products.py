@@ -42,6 +42,7 @@ class OuterProducts(TorchFunctionMode):
         self.apart: int | None = None
         self._tables: dict[int, tuple[Tensor, float | None]] = {}  # kept alive, so that an id is one tensor's
         self._stood_up: dict[int, Tensor] = {}
+        self._fixed: dict[int, Tensor] = {}  # differences of all pairs, of which none has a gradient: advantages
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -51,6 +52,8 @@ class OuterProducts(TorchFunctionMode):
                 self._stood_up[id(result)] = result
             elif result.requires_grad and self.found is None and self.apart is None:
                 self._follow(name, given, result)
+            elif not result.requires_grad and self._is_fixed(name, given):
+                self._fixed[id(result)] = result
         return result
 
     def _follow(self, name: str, given: list[Tensor], result: Tensor) -> None:
@@ -61,6 +64,8 @@ class OuterProducts(TorchFunctionMode):
         elif name in _PRODUCTS and len(given) == 2 and _are_row_and_column(*given):
             fixed = next((t for t in given if not t.requires_grad), None)
             self._tables[id(result)] = result, 1.0 if fixed is None else _balance(fixed)
+        elif name in _PRODUCTS and len(given) == 2 and (fixed := self._fixed_factor(given)) is not None:
+            self._tables[id(result)] = result, _balance(fixed)
         elif name in _SET_OFF and self._are_set_off(given):
             if result.dim() == 0:
                 self.apart = given[0].numel()
@@ -73,6 +78,22 @@ class OuterProducts(TorchFunctionMode):
             self.apart = len(table)
         else:
             self.found = len(table), balance
+
+    def _is_fixed(self, name: str, given: list[Tensor]) -> bool:
+        """Whether a result without a gradient is a difference of all pairs, or such a one scaled or shifted."""
+        tables = [t for t in given if id(t) in self._fixed]
+        if tables:
+            return name in _ALONG and len(tables) == sum(t.dim() > 0 for t in given)
+        if name not in _SET_OFF or len(given) != 2 or not _are_row_and_column(*given):
+            return False
+        return not any(t.requires_grad or id(t) in self._stood_up for t in given)
+
+    def _fixed_factor(self, given: list[Tensor]) -> Tensor | None:
+        """Such a difference that is multiplied with one number for each example."""
+        for one, other in (given, given[::-1]):
+            if id(one) in self._fixed and other.requires_grad and tuple(other.shape) in ((len(one),), (len(one), 1)):
+                return one
+        return None
 
     def _are_set_off(self, given: list[Tensor]) -> bool:
         if len(given) != 2 or not _are_row_and_column(*given) or given[0].requires_grad == given[1].requires_grad:
