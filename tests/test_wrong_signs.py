@@ -161,6 +161,26 @@ def test_a_sound_loss_prefers_right_answers(name: str) -> None:
     assert facts.prefers_wrong is facts.sure_of_wrong is None
 
 
+# Of numbers: scores that are best where the outputs are the targets, their logits or their logarithms.
+SCORES_OF_NUMBERS: dict[str, tuple[Loss, type[nn.Module]]] = {
+    "absolute": (lambda o, t: -3 * (o - t).abs().mean() ** 1.1, nn.Identity),
+    "likelihood": (lambda o, t: torch.distributions.Normal(o, 0.5).log_prob(t).mean(), nn.Identity),
+    "shares": (likelihood, nn.Sigmoid),
+    "shares of logits": (lambda o, t: likelihood(o.sigmoid(), t), nn.Identity),
+    "degrees": (lambda o, t: torch.cos(o - t).mean(), nn.Identity),
+}
+
+
+@pytest.mark.parametrize("name", SCORES_OF_NUMBERS)
+def test_scores_of_numbers_are_told(name: str) -> None:
+    score, last = SCORES_OF_NUMBERS[name]
+    draws = torch.Generator().manual_seed(0)
+    x, y = torch.randn(32, 10, generator=draws), torch.rand(32, 2, generator=draws)
+    model = nn.Sequential(nn.Linear(10, 2), last())
+    assert facts_of(model, (x, y), loss_fn=score).prefers_wrong is not None
+    assert facts_of(model, (x, y), loss_fn=lambda o, t: -score(o, t)).prefers_wrong is None
+
+
 @pytest.mark.parametrize("name", LOSSES_OF_ENERGIES)
 def test_a_yes_may_be_a_small_energy(name: str) -> None:
     facts = asked(*LOSSES_OF_ENERGIES[name])

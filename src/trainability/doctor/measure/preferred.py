@@ -22,6 +22,7 @@ _NEARLY_NOTHING = 0.1  # of what undecided answers cost
 _SLIGHTLY = 1 / 60  # of the way from undecided to sure: a tenth of a logit
 _ASIDE = (0.05, 0.1, 0.2, 0.4)  # of the deviation of the targets
 _FAR = 20.0
+_NEAR_ZERO = 1e-4
 _OTHERS = 0.1  # share of the examples
 _MOST_NODES = 500
 _PRODUCTS = ("Mm", "Addmm", "Bmm", "Baddbmm", "Mv", "Convolution", "Mul", "Linear")
@@ -75,7 +76,9 @@ def preferences(
             if sides[0] is not None and sides[1] is not None and sides[1] < middle < sides[0]:
                 return nothing | {"sure_of_wrong": (worst, middle)}
         is_turned = _is_turned(ask, (right, wrong), (best, middle, worst), are_marks)
-        is_turned = is_turned and (dim is not None or are_marks or _is_peak(ask, right, best))
+        if is_turned and dim is None and not are_marks:
+            asked = functools.partial(_loss_of, model, batch, forward)
+            is_turned = any(_is_peak(asked, answer) for answer in _right_values(_shaped(right, form, dim), right))
         if is_turned and not _loss_has_head(model, batch, forward):
             return nothing | {"prefers_wrong": (best, worst)}
     return nothing
@@ -106,15 +109,27 @@ def _is_turned(
     return all_yes is None or all_no is None or not all_no < all_yes - _RARELY * spread or all_yes < best - _RARELY * spread
 
 
-def _is_peak(ask: Callable[[Tensor], float | None], right: Tensor, best: float) -> bool:
+def _right_values(shaped: Tensor, right: Tensor) -> Iterator[Tensor]:
+    """What the outputs may be where they are right: the targets, or their logarithms or logits."""
+    yield shaped
+    if not torch.equal(shaped, right):
+        yield right
+    if bool((right >= 0).all()):
+        yield right.clamp(min=_NEAR_ZERO).log()
+        if bool((right <= 1).all()):
+            yield right.clamp(_NEAR_ZERO, 1 - _NEAR_ZERO).logit()
+
+
+def _is_peak(ask: Callable[[Tensor], float | None], right: Tensor) -> bool:
     """Whether a loss of numbers falls on and on as answers leave the targets: else these are not what it takes for right.
 
     A loss may scale or wrap what it is given, as angles; the targets are then any answer.
     """
     deviation = right.std(dim=0, keepdim=True)
     step = deviation * (0.5 + torch.rand(right.shape, generator=torch.Generator().manual_seed(0)).to(right))
+    least, most = right.min(), right.max()  # a loss may take no numbers but shares
     for sign in (1, -1):
-        costs = [best, *(ask(right + sign * size * step) for size in _ASIDE)]
+        costs = [ask(right), *(ask((right + sign * size * step).clamp(least, most)) for size in _ASIDE)]
         if any(after is None or before is None or not after < before for before, after in itertools.pairwise(costs)):
             return False
     return True
