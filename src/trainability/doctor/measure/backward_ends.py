@@ -21,7 +21,7 @@ class _Seen:
     Attributes:
         name: of the layer.
         steps: of its longest sequence.
-        at_end: whether outputs of the last step of a sequence have a gradient in the backward half; None without any gradient.
+        at_end: whether outputs of the last step of a sequence have a gradient in the backward half.
         elsewhere: whether outputs of another step have one, or the last state of the backward direction.
     """
 

@@ -5,9 +5,8 @@ from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_table import number
-from trainability.doctor.outlook import judge_rehearsal
-from trainability.doctor.outlook_limits import HAS_LEARNED, WILL_TRAIN
 from trainability.doctor.rules.inputs import SYMPTOMS
+from trainability.doctor.rules.learns import learns_all_the_same
 from trainability.doctor.rules.rule import rule
 
 FRESH, _HALF = 3.0, 0.5  # times as far; of the examples
@@ -274,14 +273,12 @@ def _backward_begins(evidence: Evidence, found: tuple[str, int] | None) -> list[
     if found is None:
         return []
     layer, steps = found
-    tried = judge_rehearsal(evidence.rehearsal).verdict if evidence.rehearsal is not None and not evidence.steps else None
-    learns = tried in (WILL_TRAIN, HAS_LEARNED) or reading.has_learned(evidence)
     name = as_code(layer) or "the recurrent layer"
     return [
         Finding(
             rule="ignored_end",
             code="ignored_end.backward",
-            severity="hint" if learns else "warning",
+            severity="hint" if learns_all_the_same(evidence) else "warning",
             seen=f"the loss depends on the outputs of {name} at the last of {steps} steps alone: there its backward direction "
             "has read one step of them",
             measurements=(Measurement(name="steps that the backward direction has read", value=1.0, threshold=float(steps)),),

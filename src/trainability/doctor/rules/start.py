@@ -10,7 +10,8 @@ from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.outlook import judge_rehearsal
-from trainability.doctor.outlook_limits import DEAD, HAS_LEARNED, WILL_TRAIN
+from trainability.doctor.outlook_limits import DEAD
+from trainability.doctor.rules.learns import learns_all_the_same
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, TRIED_ABOVE, TRIED_BELOW
 
@@ -363,18 +364,16 @@ def recurrent_gain(evidence: Evidence) -> list[Finding]:
 
 def _forgets(evidence: Evidence) -> list[Finding]:
     """Gates that let go of the state at every step."""
-    found, tried = reading.facts(evidence).kept_by_gates, evidence.rehearsal
+    found = reading.facts(evidence).kept_by_gates
     if found is None or found[1] > LEAST_KEPT:
         return []
     name, kept = found
-    verdict = judge_rehearsal(tried).verdict if tried is not None and not evidence.steps else None
-    learns = verdict in (WILL_TRAIN, HAS_LEARNED) or reading.has_learned(evidence)
     layer = as_code(name)
     return [
         Finding(
             rule="recurrent_gain",
             code="recurrent_gain.forget",
-            severity="hint" if learns else "warning",
+            severity="hint" if learns_all_the_same(evidence) else "warning",
             seen=f"the gates of {layer} keep {kept:.2g} of its state at each step: {kept**10:.0e} of it is left after ten",
             measurements=(Measurement(name="share of the state that a step keeps", value=kept, threshold=LEAST_KEPT),),
             cause="the bias of the gate that keeps the state (an LSTM's forget gate, a GRU's update gate) starts far below 0",

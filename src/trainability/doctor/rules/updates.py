@@ -125,27 +125,26 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         less than half of the run's loss; and where a run has taken all planned steps, its loss still falls and is above half of
         the best constant answer's cost, the last tenth of the steps, at an unchanged rate, brought a quarter or more of the
         average tenth, and along every rehearsed update the loss fell to 30 times its length, and to 100 times for the typical
-        one. A hint before a run whose verdict depends on such a rate, or which loses again what it has learned at it, as no
-        smaller rate does, or stays open, where every update could be 100 times as long and another rate comes to half of the
-        loss; a warning, unless half of the layers look as if they had been trained
-        before, where the loss at the loop's own rate stays at 0.9 of the best constant answer's cost or more, and comes to 0.3
-        at 100 times that rate or more, or at 1,000 times where no plan is known, or, of an unstable loop, to 0.8 at a smaller
-        one. Code `eps`, a warning: eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand
-        times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the typical one. A
-        warning where, after 50 rehearsed steps or more that get no lower than the best constant answer's cost, outputs differ
-        between examples by less than 1e-3 of their size, though they differed by 0.01 or more before, and by a tenth of that
-        after as many steps at a smaller rate; or at the last two looks alone, where the loss at a smaller rate comes below 0.8
-        of that cost. A warning where the first step of a run moves the median layer by more than 0.3 of its size, one of the
-        next five losses is 1.2 times the first or more, and the run ends no better than the best constant answer. Code `peak`,
-        a warning before a run: the largest rate of a schedule comes after the last rehearsed step and is three times those that
-        were rehearsed or more; of the whole schedule with half of that peak, rehearsed in 100 steps, the loss is not finite, or
-        in the last third no lower than the best constant answer's cost, with answers that are alike or at twice that cost; and
-        with a tenth or a hundredth of the peak it ends below nine tenths of that cost and of the first loss. A warning, in
-        place of `loss_at_start.constant`, where the loss has moved by less than 2 % and falls to 3,000 times the typical
-        rehearsed update, or in a run of 300 steps by less than a tenth, with a sum of all updates below that. Silent on small
-        steps where a twentieth of the loss of the first steps is left, on a typical update of exactly zero before a run, and on
-        large ones under LBFGS while the loss does not rise. Codes `large` and `small`: of steps that are too large, and too
-        small.
+        one. A hint before a run whose verdict depends on such a rate, or which loses again what it has learned, where a smaller
+        rate keeps it, or stays open, where every update could be 100 times as long and another rate comes to half of the loss;
+        a warning, unless half of the layers look as if they had been trained before, where the loss at the loop's own rate
+        stays at 0.9 of the best constant answer's cost or more, and comes to 0.3 at 100 times that rate or more, or at 1,000
+        times where no plan is known, or, of an unstable loop, to 0.8 at a smaller one. Code `eps`, a warning: eps is above 1e-5
+        and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed update; or ten times, and it
+        falls along 30 times each and a hundred times the typical one. A warning where, after 50 rehearsed steps or more that
+        get no lower than the best constant answer's cost, outputs differ between examples by less than 1e-3 of their size,
+        though they differed by 0.01 or more before, and by a tenth of that after as many steps at a smaller rate; or at the
+        last two looks alone, where the loss at a smaller rate comes below 0.8 of that cost. A warning where the first step of a
+        run moves the median layer by more than 0.3 of its size, one of the next five losses is 1.2 times the first or more, and
+        the run ends no better than the best constant answer. Code `peak`, a warning before a run: the largest rate of a
+        schedule comes after the last rehearsed step and is three times those that were rehearsed or more; of the whole schedule
+        with half of that peak, rehearsed in 100 steps, the loss is not finite, or in the last third no lower than the best
+        constant answer's cost, with answers that are alike or at twice that cost; and with a tenth or a hundredth of the peak
+        it ends below nine tenths of that cost and of the first loss. A warning, in place of `loss_at_start.constant`, where the
+        loss has moved by less than 2 % and falls to 3,000 times the typical rehearsed update, or in a run of 300 steps by less
+        than a tenth, with a sum of all updates below that. Silent on small steps where a twentieth of the loss of the first
+        steps is left, on a typical update of exactly zero before a run, and on large ones under LBFGS while the loss does not
+        rise. Codes `large` and `small`: of steps that are too large, and too small.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on purpose;
         hence a hint, too. The effect of another rate, on the same batches from the same start, is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
