@@ -52,8 +52,9 @@ def diffusion(twice: bool, draw: Callable[[Tensor], Tensor] = plain, error: str 
         t = torch.rand(len(x))
         keep, add = (1 - t).sqrt()[:, None], t.sqrt()[:, None]
         noise = draw(x)
-        target = {"noise": noise, "velocity": keep * noise - add * x, "flow": x - noise, "score": -noise / (add + 0.1)}[wants]
         given = keep * x + add * (draw(x) if twice else noise)
+        targets = {"noise": noise, "velocity": keep * noise - add * x, "flow": x - noise, "score": -noise / (add + 0.1)}
+        target = given if wants == "given" else targets[wants]
         found = model(given, t)
         errors = {
             "mse": lambda: F.mse_loss(found, target),
@@ -362,3 +363,76 @@ def test_what_is_drawn_twice_is_named() -> None:
     (finding,) = diagnose(Evidence(facts=asked(diffusion(True)))).findings
     assert finding.code == "shuffled_labels.drawn"
     assert finding.severity == "warning"
+
+
+def given_back(model: Any, batch: Any) -> Tensor:
+    """An autoencoder of rows with noise of one size."""
+    noisy = batch[0] + 0.5 * torch.randn_like(batch[0])
+    return F.mse_loss(model(noisy, torch.zeros(len(noisy))), noisy)
+
+
+def by_sigma(target: str) -> Step:
+    """Images with noise of a size of their own for each, drawn as `torch.normal` does."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        (x,) = batch
+        sigma = torch.rand(len(x), 1, 1, 1) + 0.1
+        noise = torch.normal(0.0, 1.0, x.shape)
+        noisy = x + sigma * noise
+        found = model(noisy)
+        return ((found - {"input": noisy, "data": x, "noise": noise}[target]) ** 2).mean()
+
+    return step
+
+
+def shown_again(model: Any, batch: Any) -> Tensor:
+    """Noise is predicted, and what was given is made of it again, with weights that the model does not know."""
+    (x,) = batch
+    t, noise = torch.rand(len(x)), torch.randn_like(x)
+    keep, add = (1 - t).sqrt()[:, None], t.sqrt()[:, None]
+    given = keep * x + add * noise
+    return F.mse_loss(keep * model(given, t) + add * noise, given)
+
+
+def scaled(model: Any, batch: Any) -> Tensor:
+    """An autoencoder of rows that are scaled at random, and are seen a little apart from where they lie."""
+    rows = batch[0] * (0.5 + torch.rand(len(batch[0]), 1)) + 0.02 * torch.randn_like(batch[0])
+    return F.mse_loss(model(rows, torch.zeros(len(rows))), rows)
+
+
+def itself(model: Any, batch: Any) -> Tensor:
+    return F.mse_loss(model(batch[0], torch.randn_like(batch[0])[:, 0]), batch[0])
+
+
+@pytest.mark.parametrize("draw", [plain, in_place, of_a_generator])
+@pytest.mark.parametrize("error", ["mse", "squares", "weighted", "absolute"])
+def test_a_denoiser_that_is_asked_for_its_input(error: str, draw: Callable[[Tensor], Tensor]) -> None:
+    found = asked(diffusion(False, draw, error, wants="given")).redrawn
+    assert found is not None
+    assert found[0] == "noised"
+    assert found[1] == pytest.approx(0.5, abs=0.15)
+
+
+def convolutions() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
+
+
+def test_a_denoiser_of_images_that_is_asked_for_its_input() -> None:
+    found = asked(by_sigma("input"), convolutions(), (IMAGES,)).redrawn
+    assert found is not None
+    assert found[0] == "noised"
+    assert [asked(by_sigma(target), convolutions(), (IMAGES,)).redrawn for target in ("data", "noise")] == [None, None]
+
+
+@pytest.mark.parametrize("step", [diffusion(False), shown_again, scaled, itself, denoising, dequantised])
+def test_inputs_that_are_targets_and_no_noise(step: Step) -> None:
+    assert asked(step).redrawn is None
+
+
+@pytest.mark.parametrize(
+    ("step", "severity"), [(diffusion(False, wants="given"), "warning"), (given_back, "hint"), (diffusion(False), None)]
+)
+def test_an_input_that_is_the_target_is_named(step: Step, severity: str | None) -> None:
+    findings = diagnose(Evidence(facts=asked(step))).findings
+    told = [f.severity for f in findings if f.code == "shuffled_labels.noised_input"]
+    assert told == ([severity] if severity else [])

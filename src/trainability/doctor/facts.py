@@ -236,7 +236,8 @@ class Facts:
         drawn_target: whether a distance holds outputs against numbers that are drawn after the model was called.
         redrawn: of a target that holds random numbers of the step of which the model is told nothing, which target it is
             ("noise", "class", "mixed" with the batch's own values), and their share of its mean square; "uniform" and the mean
-            of a diffusion's noise that is uniform between 0 and 1; None if there is none.
+            of a diffusion's noise that is uniform between 0 and 1; "noised" or "jittered" and the share of the noise in an
+            input that is the target, too; None if there is none.
         unpaired: whether the loss changes with the targets, and not with which example has which.
         all_pairs: of outputs (n, n, ...), each of which is compared with one example's target: n, whether it is that of its
             row, and whether the model was seen to make them of (n,) and (n, 1); or None.

@@ -24,7 +24,8 @@ _FEWEST = 8  # examples
 _MOST_PAIRS, _MOST_DRAWS = 8, 6
 _LARGE, _SHARE = 0.5, 0.3  # rms of what is drawn; its share of the target's mean square
 _EXACT = 1e-3
-_MOST_GIVEN = 8
+_MOST_GIVEN, _MOST_RETURNED = 8, 64
+_NOISED = 0.05  # share of the noise in what the model is given, in squares
 _MOST_ALONE, _NOTHING = 0.95, 1e-3  # of the examples; share of the data in what the model is given, in squares
 _VARIED, _LITTLE_DATA = 0.05, 0.05  # of the noise's weights among the examples; weight of the data, below which it is not asked
 
@@ -51,6 +52,7 @@ class _Pass:
         given: tensors of as many numbers as one of the draws that modules with parameters were given, a few.
         sources: by place in `given`, ids of the batch's tensors from whose numbers it was computed, however little is left.
         told: what went into modules with parameters, as sums.
+        returned: that modules with parameters returned, in the size of one of the draws.
         pairs: of answers and targets.
         loss: with its graph.
     """
@@ -60,6 +62,7 @@ class _Pass:
     given: list[Tensor] = field(default_factory=list)
     sources: dict[int, frozenset[int]] = field(default_factory=dict)
     told: list[float] = field(default_factory=list)
+    returned: list[Tensor] = field(default_factory=list)
     pairs: list[_Pair] = field(default_factory=list)
     loss: Tensor | None = None
 
@@ -127,9 +130,11 @@ def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float]
         three tenths and more: "noise", "class" where the target has nothing of the batch, "mixed" where the batch's own values
         are taken from noise, or noise from them. "uniform", with its mean, where the model is given the noise of a diffusion,
         uniform between 0 and 1, and asked for it; "alone", with the share of the data at which 95 % of the examples are below,
-        where it is given the noise that it is asked for, and next to nothing of the data. None where there is no such target;
-        where noise is added to a target as it is to the input, nothing of which the model is told in Noise2Noise, either; and
-        where the step does not repeat itself.
+        where it is given the noise that it is asked for, and next to nothing of the data. "noised" where what it returns is
+        held against its own input, to which noise was added, with the share of the noise in it, a twentieth or more; "jittered"
+        where that noise is not uniform and has one weight for all examples, as some add to what an autoencoder is shown. None
+        where there is no such target; where noise is added to a target as it is to the input, nothing of which the model is
+        told in Noise2Noise, either; and where the step does not repeat itself.
     """
     first = _run(model, batch, forward)
     if not first.draws or not first.pairs or first.loss is None:
@@ -158,7 +163,42 @@ def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float]
             asked = _asked_noise(model, batch, forward, first, others[place], place)
             if asked is not None:
                 return asked
+        found = _asked_input(model, batch, forward, first, others[place], place)
+        if found is not None:
+            return found
     return None
+
+
+def _asked_input(
+    model: nn.Module, batch: Any, forward: Forward, first: _Pass, other: _Pass, place: int
+) -> tuple[str, float] | None:
+    """Whether what a module returns is held against its very input, a mixture of the batch's data and noise."""
+    draw, loss = first.draws[place], first.loss
+    given = [t for t in first.given if t.numel() == draw.numel()]
+    asked = [pair for pair in first.pairs if any(_is_one(pair.answer, t) for t in first.returned) and not pair.is_class]
+    own = [t for t in given if any(_equals(pair.target, t) for pair in asked if loss is not None and _is_wanted(pair, loss))]
+    if not own or not draw.is_floating_point():
+        return None
+    for number, noise, data, _, is_source in _weights_of_both(model, batch, forward, first, other, place):
+        if not is_source or data is None or not bool(data.any()) or not any(first.given[number] is t for t in own):
+            continue
+        rows = noise[:, None] * draw.reshape(len(noise), -1).double()
+        share = float(rows.square().mean()) / max(float(first.given[number].double().square().mean()), 1e-30)
+        sizes = noise.abs()
+        is_mixed = float(sizes.amax() - sizes.amin()) >= _VARIED
+        # Uniform noise of one weight dequantises: what is then modelled are the numbers with the noise.
+        if share >= _NOISED and (is_mixed or place not in first.uniform):
+            return "noised" if is_mixed else "jittered", min(share, 1.0)
+    return None
+
+
+def _is_one(answer: Tensor, returned: Tensor) -> bool:
+    """Whether an answer is all of what was returned, in whatever shape."""
+    return answer.data_ptr() == returned.data_ptr() and answer.numel() == returned.numel()
+
+
+def _equals(target: Tensor, given: Tensor) -> bool:
+    return target.numel() == given.numel() and torch.equal(target.reshape(-1), given.reshape(-1).to(target))
 
 
 def _asked_noise(
@@ -166,7 +206,7 @@ def _asked_noise(
 ) -> tuple[str, float] | None:
     """What is wrong with noise that the model is given and asked for: "alone" or "uniform", as `redrawn` says; or None."""
     alone = []
-    for noise, data, size, is_source in _weights_of_both(model, batch, forward, first, other, place):
+    for _, noise, data, size, is_source in _weights_of_both(model, batch, forward, first, other, place):
         if data is None:  # another function of the data, which may be all of them
             alone.append(1.0)
             continue
@@ -190,13 +230,13 @@ def _is_target(first: _Pass, place: int) -> bool:
 
 def _weights_of_both(
     model: nn.Module, batch: Any, forward: Forward, first: _Pass, other: _Pass, place: int
-) -> Iterator[tuple[Tensor, Tensor | None, float, bool]]:
+) -> Iterator[tuple[int, Tensor, Tensor | None, float, bool]]:
     """The weights, one for each example, that noise and a tensor of the batch have in what modules are given.
 
     Yields:
-        For each tensor that a module is given and each of the batch, of which both have the noise's size: the weights of the
-        noise; the weights of the batch's tensor, None if it goes in as another function; its mean square; and whether the
-        input is computed from its numbers at all. Weights are 0 where nothing has changed.
+        For each tensor that a module is given and each of the batch, of which both have the noise's size: the former's place;
+        the weights of the noise; the weights of the batch's tensor, None if it goes in as another function; its mean square;
+        and whether the input is computed from its numbers at all. Weights are 0 where nothing has changed.
     """
     draw, drawn = first.draws[place], other.draws[place]
     data = [t for _, t in tensors(batch) if t.is_floating_point() and t.numel() == draw.numel() and t.dim() > 0]
@@ -212,7 +252,7 @@ def _weights_of_both(
             seen = runs[id(t)]
             if number < len(seen.given) and seen.given[number].shape == before.shape:
                 slope = _weight(seen.given[number] - before, (moved[id(t)] - t).reshape(before.shape), before)
-                yield noise, slope, float(t.double().square().mean()), id(t) in first.sources.get(number, ())
+                yield number, noise, slope, float(t.double().square().mean()), id(t) in first.sources.get(number, ())
 
 
 def _weight(change: Tensor, by: Tensor, of: Tensor) -> Tensor | None:
@@ -255,9 +295,15 @@ def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None
             seen.given.append(t.detach().clone())
         seen.told.extend(float((t.detach().double() * _weights(t)).sum()) for t in found if not t.is_complex())
 
+    def left(module: nn.Module, args: Any, output: Any) -> None:
+        sizes = {draw.numel() for draw in seen.draws}
+        if isinstance(output, Tensor) and output.numel() in sizes and len(seen.returned) < _MOST_RETURNED:
+            seen.returned.append(output)
+
     trained = [module for module in model.modules() if any(True for _ in module.parameters())]
     # A module that holds all of it may draw what it wants of its parts by itself.
     handles = [module.register_forward_pre_hook(given, with_kwargs=True) for module in trained]
+    handles += [module.register_forward_hook(left) for module in trained]
     try:
         with torch.enable_grad(), randomness_restored(), watch:
             seed_torch(0)

@@ -178,6 +178,8 @@ def _redrawn(facts: Facts) -> list[Finding]:
         return [_uniform(share)]
     if kind == "alone":
         return [_noise_alone(share)]
+    if kind in ("noised", "jittered"):
+        return [_noised_input(share, is_sure=kind == "noised")]
     what = "classes are" if kind == "class" else "noise is"
     return [
         Finding(
@@ -225,6 +227,24 @@ def _noise_alone(share: float) -> Finding:
         remedy="make the weight of the data near 1 at the first time and near 0 only at the last: alphas_bar = "
         "torch.cumprod(1 - betas, dim=0), input alphas_bar.sqrt() * x + (1 - alphas_bar).sqrt() * noise",
         source="Ho et al., Denoising Diffusion Probabilistic Models, eq. 4; own: noise and data are replaced in turn",
+    )
+
+
+def _noised_input(share: float, *, is_sure: bool) -> Finding:
+    """A denoiser that is asked for what it was given, noise and all."""
+    return Finding(
+        rule="shuffled_labels",
+        code="shuffled_labels.noised_input",
+        severity="warning" if is_sure else "hint",
+        seen="the target of the loss is the model's very input: data with noise drawn in the step, which makes up "
+        f"{share:.0%} of it in squares",
+        measurements=(Measurement(name="share of the noise in the input and the target", value=share, threshold=0.05),),
+        cause="the noised input is passed to the loss in place of the noise or the clean data: a model that returns its input "
+        "has a loss of zero and removes no noise",
+        remedy="hold the output against what it is to predict: F.mse_loss(model(noised, t), noise) of a diffusion, or the "
+        "clean x of a denoising autoencoder",
+        source="Ho et al., Denoising Diffusion Probabilistic Models, eq. 14; Vincent et al., Denoising Autoencoders, 2008; "
+        "own: noise and data are replaced in turn",
     )
 
 

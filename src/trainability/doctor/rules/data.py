@@ -286,55 +286,56 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         is a hint, as it is at 2 to 3.5 standard deviations over fewer than 600 examples, where no run failed. For tables of
         integers with numbers beside them, only where 50 rehearsed steps or more get no lower than the cost of the best constant
         answer. In a watched run alone: after 100 steps that have not learned, (of words and series a hint before step 500); or,
-        unless inputs are tables of
-        integers, where the loss stood at chance, or at the best constant answer's cost, for 20 steps and until each example had
-        come twice. The same is asked of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the
-        loss. Where none of this was measured: a linear probe of coarse pixels, scored on images that it was not fitted to, is
-        less than 2 standard errors above chance, and the net has not learned. In experiments: the program learned, and was
-        never ahead of a copy whose labels were shuffled between examples. Code `moved`: the step passes all targets of the
-        batch to the loss in another order; with other outputs too, and with one target replaced at a time, targets are held
-        against the answers of other examples, and each example makes the answer in its own place; a watched loop is asked where
-        model and loss are given what the script's `DataLoader` has yielded, the model nothing that the order was made of. Code
-        `misaligned`: rows of a batch are replaced one by one, and for three in four or more the output changes at one place and
-        the target at another; where one tensor of the batch has several rows for each row of another, the gradients of only
-        other examples' rows change; for sequences, places of the targets are replaced too, and a watched loop is tested by the
-        gradient of its outputs. Code `collated`: `collate_fn`, given 16 examples or more, returns one part of them in an order
-        that is unrelated to that of another part, judged by values. Code `bags`: offsets of an `nn.EmbeddingBag` are smaller
-        than the ones before. Code `padded`: sequences of words are padded at one end, and their targets, a number for each
-        place, hold the same number at the other end: for as many places or more in all, exactly as many in a fifth, and another
-        number at a tenth or more of the padding. Code `turned`: images have images as targets, and a linear map of each place's
-        surroundings explains a tenth of the targets' variance or more; it explains more by a twentieth of the rest if it may
-        use each image as it is or transformed (flipped, rotated by 180 degrees, transposed), whichever is better, and by three
-        times the gain of using another example's image instead of the transformed one. Also sequences with a tag for each step,
-        whose tags are explained by the steps around them no better than another sequence's, but by a tenth of the variance more
-        in reverse order. Code `strangers`: of the pairs of names that the loss pulls together, ten or more per name, two names
-        share partners, and pairs repeat, as often as by chance, within 3.5 standard deviations. Code `drawn`: in a watched run,
-        a squared, absolute or Huber loss compares the outputs with numbers drawn at random after the model was called; in a
-        check, the target holds random numbers of the step, alone or mixed with data, and other numbers in their place change no
-        input of any layer; or one of several models is given the batch's examples with classes drawn in the step, and none the
-        batch's own. Code `uniform`: in a check, the target of a distance is what `rand`, `rand_like` or `uniform_` draws from
-        [0, 1) in the step, and the model's input is a times the data plus b times these numbers, where b differs between
-        examples and a / sqrt(1 - b * b) does not. Code `noise_alone`: in a check, the target of a distance is noise drawn in
-        the step, an input of a layer is computed from the batch and this noise, and for 95 % of the examples less than a
-        thousandth of it, in squares, is of the batch. Code `scores`: in a check, labels and scores of as many classes are both
-        targets for the same outputs; inputs are related to the labels, by 8 standard deviations, and scores to neither, within
-        3.5. Code `kept`: the loader shuffles, a step is given targets of its own besides its batch, and over several steps in a
-        row the inputs are related to the batch's targets, by 8 standard deviations, and to these by less than 3.5, or than a
-        sixteenth of that up to 8. Code `unsorted`: the loss takes a cumulative sum over the examples (`cumsum`,
-        `logcumsumexp`), is another for the same examples in another order, and is the same where some numbers of the examples,
-        different for most and in no order, are exchanged. Code `shifted`: sequences, of whole numbers or of up to 64 columns,
-        have a label for each step; in 400 or more steps the input one or two steps later, or earlier, explains half of the
-        labels' variance or more in held-out sequences, and four times what the input of the same step does, which is 15 % at
-        most; an exchange of that input leaves the model's answer for the step as it is; all inputs near by that the answer does
-        depend on explain a quarter at most; and 50 rehearsed steps leave four fifths of the loss (a hint if they are fewer,
-        and where a later step tells the label and the answer depends on an earlier one, as in a forecast). Silent where the
-        label is the later token itself, or a class of one of its numbers, and where such a forecast has something to go by: a
-        step three to 32 before explains a tenth or more. Code `pairs`: the loss wants the two
-        inputs of each example, which are each embedded by itself, nearer to each other, and those of unlike examples further
-        apart; own pairs are related no more strongly than shuffled ones, within 3.5 standard deviations; and 50 rehearsed steps
-        or more, or in a run all steps of the first pass, do not get clearly below what one score for all pairs costs. A hint
-        for words, series and others that are neither tables nor images, unless validation's pairs are related by 8 standard
-        deviations.
+        unless inputs are tables of integers, where the loss stood at chance, or at the best constant answer's cost, for 20
+        steps and until each example had come twice. The same is asked of a target that the training step makes, if 50 rehearsed
+        steps leave nine tenths of the loss. Where none of this was measured: a linear probe of coarse pixels, scored on images
+        that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
+        program learned, and was never ahead of a copy whose labels were shuffled between examples. Code `moved`: the step
+        passes all targets of the batch to the loss in another order; with other outputs too, and with one target replaced at a
+        time, targets are held against the answers of other examples, and each example makes the answer in its own place; a
+        watched loop is asked where model and loss are given what the script's `DataLoader` has yielded, the model nothing that
+        the order was made of. Code `misaligned`: rows of a batch are replaced one by one, and for three in four or more the
+        output changes at one place and the target at another; where one tensor of the batch has several rows for each row of
+        another, the gradients of only other examples' rows change; for sequences, places of the targets are replaced too, and a
+        watched loop is tested by the gradient of its outputs. Code `collated`: `collate_fn`, given 16 examples or more, returns
+        one part of them in an order that is unrelated to that of another part, judged by values. Code `bags`: offsets of an
+        `nn.EmbeddingBag` are smaller than the ones before. Code `padded`: sequences of words are padded at one end, and their
+        targets, a number for each place, hold the same number at the other end: for as many places or more in all, exactly as
+        many in a fifth, and another number at a tenth or more of the padding. Code `turned`: images have images as targets, and
+        a linear map of each place's surroundings explains a tenth of the targets' variance or more; it explains more by a
+        twentieth of the rest if it may use each image as it is or transformed (flipped, rotated by 180 degrees, transposed),
+        whichever is better, and by three times the gain of using another example's image instead of the transformed one. Also
+        sequences with a tag for each step, whose tags are explained by the steps around them no better than another sequence's,
+        but by a tenth of the variance more in reverse order. Code `strangers`: of the pairs of names that the loss pulls
+        together, ten or more per name, two names share partners, and pairs repeat, as often as by chance, within 3.5 standard
+        deviations. Code `drawn`: in a watched run, a squared, absolute or Huber loss compares the outputs with numbers drawn at
+        random after the model was called; in a check, the target holds random numbers of the step, alone or mixed with data,
+        and other numbers in their place change no input of any layer; or one of several models is given the batch's examples
+        with classes drawn in the step, and none the batch's own. Code `uniform`: in a check, the target of a distance is what
+        `rand`, `rand_like` or `uniform_` draws from [0, 1) in the step, and the model's input is a times the data plus b times
+        these numbers, where b differs between examples and a / sqrt(1 - b * b) does not. Code `noise_alone`: in a check, the
+        target of a distance is noise drawn in the step, an input of a layer is computed from the batch and this noise, and for
+        95 % of the examples less than a thousandth of it, in squares, is of the batch. Code `noised_input`: in a check, what a
+        module returns is held against the very numbers that a module is given, a times the batch's data plus b times noise of
+        the step, which is a twentieth of them or more, in squares; a hint where b is the same for all examples and the noise is
+        not uniform, as some add noise to what an autoencoder is shown. Code `scores`: in a check, labels and scores of as many
+        classes are both targets for the same outputs; inputs are related to the labels, by 8 standard deviations, and scores to
+        neither, within 3.5. Code `kept`: the loader shuffles, a step is given targets of its own besides its batch, and over
+        several steps in a row the inputs are related to the batch's targets, by 8 standard deviations, and to these by less
+        than 3.5, or than a sixteenth of that up to 8. Code `unsorted`: the loss takes a cumulative sum over the examples
+        (`cumsum`, `logcumsumexp`), is another for the same examples in another order, and is the same where some numbers of the
+        examples, different for most and in no order, are exchanged. Code `shifted`: sequences, of whole numbers or of up to 64
+        columns, have a label for each step; in 400 or more steps the input one or two steps later, or earlier, explains half of
+        the labels' variance or more in held-out sequences, and four times what the input of the same step does, which is 15 %
+        at most; an exchange of that input leaves the model's answer for the step as it is; all inputs near by that the answer
+        does depend on explain a quarter at most; and 50 rehearsed steps leave four fifths of the loss (a hint if they are
+        fewer, and where a later step tells the label and the answer depends on an earlier one, as in a forecast). Silent where
+        the label is the later token itself, or a class of one of its numbers, and where such a forecast has something to go by:
+        a step three to 32 before explains a tenth or more. Code `pairs`: the loss wants the two inputs of each example, which
+        are each embedded by itself, nearer to each other, and those of unlike examples further apart; own pairs are related no
+        more strongly than shuffled ones, within 3.5 standard deviations; and 50 rehearsed steps or more, or in a run all steps
+        of the first pass, do not get clearly below what one score for all pairs costs. A hint for words, series and others that
+        are neither tables nor images, unless validation's pairs are related by 8 standard deviations.
     Why: distances between inputs, single columns, products of two columns, word counts and spectra are each compared with
         targets under 99 shuffles; for sequences of integers, also which places are equal, the remainders of their sum, and how
         often the target occurs in its row; and of a table that shows little, up to 10,000 examples by a ridge regression on all
