@@ -46,6 +46,7 @@ from trainability.doctor.measure.influence import (
     leakage,
     place_leakage,
 )
+from trainability.doctor.measure.kept_noise import kept_noise
 from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
 from trainability.doctor.measure.label_maps import smeared_edges
 from trainability.doctor.measure.last_noise import last_noise
@@ -306,6 +307,7 @@ def _questions_of_formula(
         "targets of probabilities": ("odd_likelihood", lambda: share_outside(loss)),
         "edges in maps of classes": ("smeared_edges", lambda: smeared_edges(batch, batches)),
         "noise at the last time step": ("last_noise", lambda: last_noise(plain, batch, forward, batches)),
+        "noise that stays the same": ("kept_noise", lambda: kept_noise(plain, batch, forward, batches)),
         "corners of boxes": ("boxes_crossed", lambda: boxes_crossed(plain, batch, forward)),
     }
 

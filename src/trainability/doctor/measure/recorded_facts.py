@@ -95,6 +95,8 @@ def facts_of_kept(
     if found.readings.own is None:
         with contextlib.suppress(Exception):  # one fact less
             found = replace(found, readings=replace(found.readings, own=_own_places_now(model, kept, forward)))
+    # What was computed elsewhere, as numbers of NumPy's, is the same in each of a recorded step's runs.
+    found = replace(found, readings=replace(found.readings, kept_noise=None))
     return replace(found, notes=())  # of questions that do not fit the recorded sizes
 
 

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.instead import exchanged
-from trainability.doctor.measure.randomness import randomness_restored, seed_torch
+from trainability.doctor.measure.randomness import randomness_restored, seed_all
 
 _CLASSES = frozenset({"cross_entropy", "nll_loss"})
 _DRAWS = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "randint", "randint_like", "uniform", "random"})
@@ -55,6 +55,7 @@ class _Pass:
         returned: that modules with parameters returned, in the size of one of the draws.
         pairs: of answers and targets.
         loss: with its graph.
+        has_generator: whether some numbers came from a generator of the program's own, which is put back.
     """
 
     draws: list[Tensor] = field(default_factory=list)
@@ -65,6 +66,7 @@ class _Pass:
     returned: list[Tensor] = field(default_factory=list)
     pairs: list[_Pair] = field(default_factory=list)
     loss: Tensor | None = None
+    has_generator: bool = False
 
 
 class _Watch(TorchFunctionMode):
@@ -136,15 +138,15 @@ def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float]
         where there is no such target; where noise is added to a target as it is to the input, nothing of which the model is
         told in Noise2Noise, either; and where the step does not repeat itself.
     """
-    first = _run(model, batch, forward)
+    first = watched_pass(model, batch, forward)
     if not first.draws or not first.pairs or first.loss is None:
         return None
-    again = _run(model, batch, forward)
+    again = watched_pass(model, batch, forward)
     sizes = {pair.target.numel() for pair in first.pairs}
     places = [place for place, draw in enumerate(first.draws) if draw.numel() in sizes]
     if not places or len(places) > _MOST_DRAWS or not _are_same(first, again) or not _targets_equal(first, again):
         return None
-    others = {place: _run(model, batch, forward, replaced=place) for place in places}
+    others = {place: watched_pass(model, batch, forward, replaced=place) for place in places}
     hidden = {place: run for place, run in others.items() if _are_same(first, run)}
     told = [run for place, run in others.items() if place not in hidden]
     for place, run in hidden.items():
@@ -152,7 +154,7 @@ def redrawn(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float]
             if any(number >= len(x.pairs) or not torch.equal(x.pairs[number].target, pair.target) for x in told):
                 continue  # noise that the model is told of is wanted, too
             kept = _held_in(pair, run.pairs[number], first.draws[place], run.draws[place])
-            if kept is None or not _is_wanted(pair, first.loss):
+            if kept is None or not is_wanted(pair, first.loss):
                 continue
             slope, share = kept
             kind = _kind(model, batch, forward, number, pair, slope, mixes=bool(told))
@@ -175,8 +177,8 @@ def _asked_input(
     """Whether what a module returns is held against its very input, a mixture of the batch's data and noise."""
     draw, loss = first.draws[place], first.loss
     given = [t for t in first.given if t.numel() == draw.numel()]
-    asked = [pair for pair in first.pairs if any(_is_one(pair.answer, t) for t in first.returned) and not pair.is_class]
-    own = [t for t in given if any(_equals(pair.target, t) for pair in asked if loss is not None and _is_wanted(pair, loss))]
+    asked = [pair for pair in first.pairs if any(is_one(pair.answer, t) for t in first.returned) and not pair.is_class]
+    own = [t for t in given if any(_equals(pair.target, t) for pair in asked if loss is not None and is_wanted(pair, loss))]
     if not own or not draw.is_floating_point():
         return None
     for number, noise, data, _, is_source in _weights_of_both(model, batch, forward, first, other, place):
@@ -192,7 +194,7 @@ def _asked_input(
     return None
 
 
-def _is_one(answer: Tensor, returned: Tensor) -> bool:
+def is_one(answer: Tensor, returned: Tensor) -> bool:
     """Whether an answer is all of what was returned, in whatever shape."""
     return answer.data_ptr() == returned.data_ptr() and answer.numel() == returned.numel()
 
@@ -225,7 +227,7 @@ def _is_target(first: _Pass, place: int) -> bool:
     draw, loss = first.draws[place], first.loss
     wanted = [pair for pair in first.pairs if pair.target.numel() == draw.numel() and not pair.is_class]
     same = [pair for pair in wanted if torch.equal(pair.target.reshape(-1), draw.reshape(-1).to(pair.target))]
-    return loss is not None and any(_is_wanted(pair, loss) for pair in same)
+    return loss is not None and any(is_wanted(pair, loss) for pair in same)
 
 
 def _weights_of_both(
@@ -241,21 +243,21 @@ def _weights_of_both(
     draw, drawn = first.draws[place], other.draws[place]
     data = [t for _, t in tensors(batch) if t.is_floating_point() and t.numel() == draw.numel() and t.dim() > 0]
     moved = {id(t): _moved(t) for t in data}
-    runs = {id(t): _run(model, exchanged(batch, t, moved[id(t)]), forward) for t in data}
+    runs = {id(t): watched_pass(model, exchanged(batch, t, moved[id(t)]), forward) for t in data}
     for number, (before, after) in enumerate(zip(first.given, other.given, strict=False)):
         if before.shape != after.shape or before.numel() != draw.numel():
             continue
-        noise = _weight(after - before, (drawn - draw).reshape(before.shape), before)
+        noise = weight(after - before, (drawn - draw).reshape(before.shape), before)
         if noise is None:
             continue
         for t in data:
             seen = runs[id(t)]
             if number < len(seen.given) and seen.given[number].shape == before.shape:
-                slope = _weight(seen.given[number] - before, (moved[id(t)] - t).reshape(before.shape), before)
+                slope = weight(seen.given[number] - before, (moved[id(t)] - t).reshape(before.shape), before)
                 yield number, noise, slope, float(t.double().square().mean()), id(t) in first.sources.get(number, ())
 
 
-def _weight(change: Tensor, by: Tensor, of: Tensor) -> Tensor | None:
+def weight(change: Tensor, by: Tensor, of: Tensor) -> Tensor | None:
     """As `_slope`, up to the rounding of what has changed, and 0 for each example where nothing has."""
     if not bool(change.any()):
         return torch.zeros(len(change), dtype=torch.double, device=change.device)
@@ -281,13 +283,25 @@ def _moved(t: Tensor) -> Tensor:
     return t * 0.5 + 0.25 * t.detach().flatten().roll(1).reshape(t.shape) + 0.1
 
 
-def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None = None) -> _Pass:
+def watched_pass(
+    model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None = None, seed: int = 0, size: int = 0
+) -> _Pass:
+    """Run a step, and note what it draws, what modules are given and return, and what the loss holds against what.
+
+    Args:
+        model: runs as it is.
+        batch: what it is asked.
+        forward: of (model, batch), the loss.
+        replaced: place among the draws of one whose numbers are put in another order.
+        seed: of every global generator.
+        size: numbers of further tensors that modules may be given, beside those as large as a draw.
+    """
     seen = _Pass()
     watch = _Watch(seen, replaced, batch)
 
     def given(module: nn.Module, args: Any, kwargs: Any) -> None:
         found = [t for _, t in tensors([args, kwargs])]
-        sizes = {draw.numel() for draw in seen.draws}
+        sizes = {draw.numel() for draw in seen.draws} | {size}
         alike = [t for t in found if t.is_floating_point() and t.numel() in sizes and not t.requires_grad]
         for t in alike[: _MOST_GIVEN - len(seen.given)]:
             if id(t) in watch.sources:
@@ -296,7 +310,7 @@ def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None
         seen.told.extend(float((t.detach().double() * _weights(t)).sum()) for t in found if not t.is_complex())
 
     def left(module: nn.Module, args: Any, output: Any) -> None:
-        sizes = {draw.numel() for draw in seen.draws}
+        sizes = {draw.numel() for draw in seen.draws} | {size}
         if isinstance(output, Tensor) and output.numel() in sizes and len(seen.returned) < _MOST_RETURNED:
             seen.returned.append(output)
 
@@ -306,13 +320,14 @@ def _run(model: nn.Module, batch: Any, forward: Forward, *, replaced: int | None
     handles += [module.register_forward_hook(left) for module in trained]
     try:
         with torch.enable_grad(), randomness_restored(), watch:
-            seed_torch(0)
+            seed_all(seed)
             seen.loss = forward(model, batch).sum()
     finally:
         for handle in handles:
             handle.remove()
         for generator, state in watch.generators.values():
             generator.set_state(state)
+    seen.has_generator = bool(watch.generators)
     return seen
 
 
@@ -361,7 +376,7 @@ def _slope(change: Tensor, by: Tensor, *, rounding: float = 0.0) -> Tensor | Non
     return slope[:, 0] if exact and bool(change.any()) else None
 
 
-def _is_wanted(pair: _Pair, loss: Tensor) -> bool:
+def is_wanted(pair: _Pair, loss: Tensor) -> bool:
     """Whether the loss pulls each answer to its target, as an error does that is squared or absolute."""
     (pull,) = torch.autograd.grad(loss, [pair.answer], allow_unused=True, retain_graph=True)
     if pull is None or not bool(pull.any()):
@@ -382,7 +397,7 @@ def _kind(
     moved = {id(t): _moved(t) for t in own}
     for t in own:
         batch = exchanged(batch, t, moved[id(t)])
-    run = _run(model, batch, forward)
+    run = watched_pass(model, batch, forward)
     if number >= len(run.pairs) or run.pairs[number].target.shape != pair.target.shape:
         return None
     change = run.pairs[number].target - pair.target

@@ -42,19 +42,22 @@ def unlimited_critic(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning",), explains=("plateau", "saturation", "prediction_collapse"))
 def fixed_noise(evidence: Evidence) -> list[Finding]:
-    """A generator is given the same noise at every step.
+    """A generator, or a denoiser, is given the same noise at every step.
 
     Fires: in eight steps on copies, a model whose outputs another model judges is given the same rows of numbers in five of
-        them or more, and they are none of the batch's.
+        them or more, and they are none of the batch's. Code `target`: in a check, what a module returns is held against numbers
+        that are the same for another batch and for other random numbers, with rows that differ, and the module's input is a
+        times the batch's data plus b times these numbers, which are a twentieth of it or more, in squares.
     Why: the generator learns the outputs for these few rows alone, and what it makes of other noise was never judged. Values
         are compared, so this is certain.
     What fools it: a generator that is meant to make a fixed number of things.
     Fix: draw the noise inside the loop, anew for each step: torch.randn(batch_size, size).
     Source: Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; own: inputs compared.
     """
-    found = reading.facts(evidence).opponents.fixed_noise
+    facts = reading.facts(evidence)
+    found = facts.opponents.fixed_noise
     if not found:
-        return []
+        return [_fixed_target(facts.readings.kept_noise)] if facts.readings.kept_noise is not None else []
     critic, generator = found
     return [
         Finding(
@@ -67,6 +70,21 @@ def fixed_noise(evidence: Evidence) -> list[Finding]:
             source="Generative Adversarial Nets, 2014, algorithm 1; own: inputs compared",
         )
     ]
+
+
+def _fixed_target(share: float) -> Finding:
+    """A denoiser that is asked for the same numbers at every step."""
+    return Finding(
+        rule="fixed_noise",
+        code="fixed_noise.target",
+        severity="warning",
+        seen="the noise that the model is to predict is the same at every step, whatever the batch and the random numbers are",
+        measurements=(Measurement(name="share of this noise in the input, in squares", value=share, threshold=0.05),),
+        cause="the noise is drawn once, before the loop, or the generator is seeded at each step: the model learns these rows "
+        "by their numbers, and removes no other noise",
+        remedy="draw it in the step, for each batch anew: noise = torch.randn_like(x)",
+        source="Ho et al., Denoising Diffusion Probabilistic Models, 2020, algorithm 1; own: other batches and other seeds",
+    )
 
 
 @rule(severities=("hint",), explains=("plateau",))
