@@ -1130,6 +1130,7 @@ CODES = {
     "shuffled_labels.uniform": (fact(redrawn=("uniform", 0.5)), fact()),
     "shuffled_labels.noise_alone": (fact(redrawn=("alone", 1e-4)), fact()),
     "fixed_noise.target": (fact(readings=Readings(kept_noise=0.5)), fact(readings=Readings())),
+    "wrong_mode.teacher": (fact(readings=Readings(teacher_mode=("Teacher", 2, 0.4))), fact(readings=Readings())),
     "shuffled_labels.noised_input": (fact(redrawn=("noised", 0.5)), fact(redrawn=("jittered", 0.5))),
     "shuffled_labels.drawn": (fact(redrawn=("noise", 1.0)), fact()),
     "unreachable_target.marks": (fact(readings=Readings(far_mark=255.0)), fact(readings=Readings())),

@@ -642,6 +642,8 @@ class Readings:
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
         last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
         kept_noise: of noise that is the target at every step, its share of the input, in squares; None if there is none.
+        teacher_mode: of a frozen network whose answers are targets, its class, how many of its layers drop or normalise in
+            train mode, and by how much its answers differ from those in eval mode; None if there is none.
         sharp_attention: shape of attention weights at the start, and the share of their rows in which one key of four or more
             has 0.99; None where that is less than 0.4, or was not looked at.
         free_weights: of the tensors that the model returns, the place of one with log-weights of a mixture that are not
@@ -722,6 +724,7 @@ class Readings:
     empty_term: EmptyTerm | None = None
     last_noise: LastNoise | None = None
     kept_noise: float | None = None
+    teacher_mode: tuple[str, int, float] | None = None
     place_blind: PlaceBlind | None = None
     level_blind: LevelBlind | None = None
     sharp_attention: tuple[tuple[int, ...], float] | None = None

@@ -77,6 +77,7 @@ from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.solved import solved_by_constant
 from trainability.doctor.measure.summed_first import summed_over_batch
 from trainability.doctor.measure.switched_off import maximised_by, switched_off
+from trainability.doctor.measure.teacher_mode import teacher_mode
 from trainability.doctor.measure.turned_apart import turned_apart
 from trainability.doctor.measure.two_targets import scores_of_others
 from trainability.doctor.measure.unequal_terms import unequal_terms
@@ -291,7 +292,11 @@ def questions_of_pairs(
             "readings": replace(known.readings, weight_penalty=weight_penalty(plain, batch, forward))
         },
         "networks outside the model": lambda known: {
-            "readings": replace(known.readings, drawn_teacher=drawn_teacher(plain, batch, forward))
+            "readings": replace(
+                known.readings,
+                drawn_teacher=drawn_teacher(plain, batch, forward),
+                teacher_mode=teacher_mode(plain, batch, forward),
+            )
         },
         "edges in memory order": lambda known: {
             "readings": replace(known.readings, edges=misread_edges(plain, batch, forward))

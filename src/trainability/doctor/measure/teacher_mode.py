@@ -42,7 +42,7 @@ def teacher_mode(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, i
     All of the model is put in eval mode first: of a part of the model only what the step sets by itself counts.
 
     Args:
-        model: the caller puts modes, buffers and random state back.
+        model: the caller puts buffers and random state back.
         batch: as the loop draws it.
         forward: of (model, batch), the loss.
 
@@ -52,7 +52,16 @@ def teacher_mode(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, i
         which is meant to be in train mode in some methods; of one whose answers a trained part is given; of one that is given
         the same twice, as to average over dropout; and where the loss does not go by the answers.
     """
-    set_training(model, False)
+    modes = {module: module.training for module in model.modules()}
+    try:
+        set_training(model, False)
+        return _found(model, batch, forward)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _found(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, int, float] | None:
     calls, taken, own = _calls(model, batch, forward)
     trained = Counter(tuple(p.shape) for p in model.parameters() if p.requires_grad)
     managed = held_by_any_optimizer() if calls else set()

@@ -132,14 +132,19 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
         training, in train mode). In a watched script, in every pass without gradients over a `DataLoader` of other data than
         those that are trained on, all layers that ask for their mode (batch norm, dropout) run in train mode. For training,
         silent where the trained part has no batch norm or dropout (parts without trainable parameters stay in eval mode
-        anyway), and where a part with parameters was set to train mode separately. Codes: `training`, `evaluation`.
+        anyway), and where a part with parameters was set to train mode separately. Codes: `training`, `evaluation`. Code
+        `teacher`: in a check, a network that no optimizer trains answers without a gradient, the loss goes by its answers, no
+        trained part is given them, and its dropout or batch norm is in train mode (of a part of the model, set so by the step),
+        which changes the answers by a hundredth of their spread or more; not where its weights have the shapes of trained ones,
+        as an average's have.
     Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes the
         output for one image depend on its batch. If half of the normalisations put out less than half or more than twice their
         scale at the first step, nothing is normalised, and the resulting exploding, vanishing or constant values are listed
         here.
     What fools it: fine-tuning all weights in eval mode on purpose; Monte-Carlo dropout, which evaluates in train mode (in a
         script, not where dropout alone is given each example several times); statistics of batch norm that are measured again
-        on other data; and image-to-image GANs that are tested in train mode on purpose.
+        on other data; a teacher whose dropout is meant as noise; and image-to-image GANs that are tested in train mode on
+        purpose.
     Fix: model.train() at the start of every epoch, model.eval() before every evaluation.
     Source: PyTorch, `torch.nn.Module.eval`; own check.
     """
@@ -150,7 +155,8 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
     if passes == of:
         on += passes
     if not off and not on:
-        return []
+        found = reading.facts(evidence).readings.teacher_mode
+        return [_teacher(*found)] if found is not None else []
     training = bool(off)
     return [
         Finding(
@@ -172,6 +178,25 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _teacher(name: str, layers: int, change: float) -> Finding:
+    """A frozen network that makes targets in train mode."""
+    return Finding(
+        rule="wrong_mode",
+        code="wrong_mode.teacher",
+        severity="warning",
+        seen=f"{name}, which makes targets and is not trained, runs in train mode: {layers} of its layers drop units or "
+        f"normalise by the batch, which changes its answers by {change:.2g} of their spread",
+        measurements=(
+            Measurement(name="change of its answers by train mode", value=change, threshold=0.01),
+            Measurement(name="layers in train mode", value=float(layers), threshold=0.0),
+        ),
+        cause="teacher.eval() is missing, or model.train() sets a teacher that is a part of the model to train mode again: "
+        "no_grad and requires_grad_(False) do not stop dropout, nor running statistics that move",
+        remedy="teacher.eval() after every model.train(), or a train() of the model that leaves the teacher in eval mode",
+        source="PyTorch, `torch.nn.Module.eval`; own: the network called again in both modes",
+    )
 
 
 def _does_not_normalise(evidence: Evidence) -> bool:
