@@ -453,7 +453,7 @@ EXAMPLES: dict[str, Example] = {
         near=rehearsed(task=dataclasses.replace(NLL, form="log_probabilities", floor=0.0), reference=AT_CHANCE),
     ),
     "capped_loss": Example(
-        {"error": rehearsed(task=SOFTMAX), "warning": distilled(1.0)},
+        {"error": rehearsed(task=SOFTMAX), "warning": distilled(1.0), "hint": fact(temperatures=(1.0, 4.0))},
         near=rehearsed(task=dataclasses.replace(SOFTMAX, form="tanh", floor=0.22)),
     ),
     # data

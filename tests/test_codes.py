@@ -822,6 +822,7 @@ CODES = {
     "constant_as_good.rare": (seldom(0.07), seldom(0.09)),
     "constant_as_good.rare of classes": (seldom(0.1, classes=4), seldom(0.15, classes=4)),
     "constant_as_good.regression at the end of a plan": (planned(250), planned(251)),
+    "capped_loss.one_temperature": (fact(temperatures=(4.0, 1.0)), fact(temperatures=(1.0, 4.0))),
     "capped_loss.temperature": (distilled(40.0), distilled(41.0)),
     "capped_loss.kept": (fact(kept_by_flow=(2, 4)), fact(kept_by_flow=None)),
     "capped_loss.smoothing": (fact(wrong_argument=("cross_entropy", "smoothed")), fact(wrong_argument=None)),

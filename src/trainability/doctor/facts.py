@@ -267,6 +267,7 @@ class Facts:
         filled_extreme: a maximum or minimum that returns a fill value of a mask in every row, and that value; or None.
         softened: the divisor of logits before cross-entropy, and their difference within an example after it, or None.
         distilled: the same before a divergence from soft targets that is the whole loss, and the mean divergence.
+        temperatures: divisors of outputs and of a teacher's under a divergence, where one of them alone is divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
             "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, labels that are the "blank" of CTC,
@@ -484,6 +485,7 @@ class Facts:
     filled_extreme: tuple[str, float] | None = None
     softened: tuple[float, float] | None = None
     distilled: tuple[float, float, float] | None = None
+    temperatures: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
     weighs_by_share: bool = False
     weighs_examples: bool = False

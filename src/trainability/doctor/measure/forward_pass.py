@@ -354,6 +354,7 @@ class ForwardPass(TorchFunctionMode):
             "function_dropout": self.dropping.largest,
             "softened": self.divided.softened,
             "distilled": self.divided.distilled if not self.adds_terms else None,
+            "temperatures": self.divided.temperatures,
             "ignored_class": self._ignored,
             "looks_up": self.looks_up,
             "asks_itself": self.asks_itself,

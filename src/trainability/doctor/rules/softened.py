@@ -69,6 +69,30 @@ def softened_divergence(evidence: Evidence) -> Finding | None:
     )
 
 
+def one_temperature(evidence: Evidence) -> Finding | None:
+    """A divergence of softened outputs from a teacher's that are not softened, or the other way round."""
+    found = reading.facts(evidence).temperatures
+    if found is None:
+        return None
+    own, other = found
+    is_own = own > other
+    return Finding(
+        rule="capped_loss",
+        code="capped_loss.one_temperature",
+        severity="warning" if is_own else "hint",
+        seen=f"kl_div compares outputs divided by {own:g} with a teacher's outputs divided by {other:g}",
+        measurements=(
+            Measurement(name="divisor of the outputs", value=own, threshold=other),
+            Measurement(name="divisor of the teacher's outputs", value=other, threshold=own),
+        ),
+        cause="one softmax of the two lacks the temperature: the divergence is smallest where the outputs are "
+        f"{own / other:.2g} times the teacher's, so that the student is {'too sure' if is_own else 'not sure enough'}",
+        remedy=f"the same temperature on both sides: log_softmax(z / {max(own, other):g}) and softmax(teacher / "
+        f"{max(own, other):g})",
+        source="Hinton et al., Distilling the Knowledge in a Neural Network, 2015, section 2; own: divisors followed",
+    )
+
+
 def _stands(evidence: Evidence) -> bool:
     """Whether the loss stands still: over 100 steps of a run, or in a rehearsal whose steps could be 1,000 times as long."""
     if evidence.steps:
