@@ -88,6 +88,49 @@ def test_values_that_are_shown_are_no_question(model: nn.Module, step: Any, wron
     assert (facts_of(model, (VALUES, MISSING), training_step=step).asks_shown == "values") == wrong
 
 
+class Joined(nn.Module):
+    """Of values beside their mask in one tensor."""
+
+    def __init__(self, inner: int = 40) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(2 * WIDTH, inner), nn.GELU(), nn.Linear(inner, WIDTH))
+
+    def forward(self, both: Tensor) -> Tensor:
+        return self.net(both.flatten(1)).reshape(len(both), -1, *both.shape[2:])
+
+
+def joined(which: str, *, mask_first: bool = False, noise: float = 0.0) -> Any:
+    def step(model: Any, batch: Any) -> Tensor:
+        x = batch[0]
+        mask = kept().reshape(x.shape)
+        shown = (x + noise * torch.randn_like(x)) * mask
+        found = model(torch.cat([mask, shown] if mask_first else [shown, mask], dim=1))
+        where = mask if which == "shown" else 1 - mask
+        return ((found - x) ** 2 * where).sum() / where.sum()
+
+    return step
+
+
+IMAGES = VALUES.reshape(N, 1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("model", "step", "wrong"),
+    [
+        (Joined(), joined("shown"), True),
+        (Joined(), joined("shown", mask_first=True), True),
+        (Joined(), joined("hidden"), False),
+        (Joined(), joined("hidden", mask_first=True), False),
+        (Joined(), joined("shown", noise=0.1), False),
+        (Joined(inner=8), joined("shown"), False),
+    ],
+)
+@pytest.mark.parametrize("values", [VALUES, IMAGES])
+def test_values_beside_their_mask_are_shown(model: nn.Module, step: Any, wrong: bool, values: Tensor) -> None:
+    assert (facts_of(model, (values, MISSING), training_step=step).asks_shown == "values") == wrong
+
+
 @pytest.mark.parametrize(
     ("kind", "wrong"), [("shown", True), ("hidden", False), ("missing", False), ("length", False), ("noisy", False)]
 )

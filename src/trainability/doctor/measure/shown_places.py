@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -89,8 +89,8 @@ class _Hidden:
         self.places = slope == 0 if slope is not None else None
 
     def gives(self, values: Tensor, shown: Tensor) -> bool:
-        """Whether the model is given what is shown as it is."""
-        return any(t.shape == values.shape and bool((t == values)[shown].all()) for t in self._given)
+        """Whether the model is given what is shown as it is, also beside a mask in further columns or channels."""
+        return any(bool((part == values)[shown].all()) for t in self._given for part in _parts_of(t, values))
 
     def sees_itself(self, asked: Tensor) -> bool:
         """Whether answers at places that are asked for go by what stands there."""
@@ -102,6 +102,15 @@ class _Hidden:
             if not bool(slope.flatten()[at]):
                 return False
         return True
+
+
+def _parts_of(given: Tensor, values: Tensor) -> Iterator[Tensor]:
+    """The tensor, or its first and its last columns or channels, in the shape of the values."""
+    if given.dim() != values.dim() or given.shape[0] != values.shape[0] or given.shape[2:] != values.shape[2:]:
+        return
+    width, own = given.shape[1], values.shape[1]
+    for start in {0, width - own} if width >= own else ():
+        yield given.narrow(1, start, own)
 
 
 def _asked(model: nn.Module, batch: Any, forward: Forward, values: Tensor) -> Tensor | None:

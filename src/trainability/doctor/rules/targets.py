@@ -44,13 +44,13 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
         there. Code `answers`: the loss counts next tokens at the beginning of every sequence and never at its end, and less
         than 0.9 of the tokens ignored there are the same, as padding would be. Code `shown`: values of the batch on which no
         output depends change with the random numbers; the loss counts none of these and 0.95 or more of the others, which the
-        model receives unchanged, and the model returns as many numbers as there are; or the loss counts words at some
-        positions, the model receives each of them there, and most are a token that occurs nowhere else, or they lie amid others
-        that it does not count, a twentieth of all or more, and in a check the outputs there change with them; in a watched
-        loop, numbers are hidden by the same value, and the loss counts only the others. Code `below_zero`: in a channel of the
-        targets, a tenth or more lie below zero and differ, the loss reads none of them, permuting them leaves it unchanged, and
-        it reads those above zero. Code `class`, a hint: for pixels, `ignore_index` of the loss is a class that the model has an
-        output for, and that masks contain.
+        model receives unchanged, also beside a mask in further columns or channels, and the model returns as many numbers as
+        there are; or the loss counts words at some positions, the model receives each of them there, and most are a token that
+        occurs nowhere else, or they lie amid others that it does not count, a twentieth of all or more, and in a check the
+        outputs there change with them; in a watched loop, numbers are hidden by the same value, and the loss counts only the
+        others. Code `below_zero`: in a channel of the targets, a tenth or more lie below zero and differ, the loss reads none
+        of them, permuting them leaves it unchanged, and it reads those above zero. Code `class`, a hint: for pixels,
+        `ignore_index` of the loss is a class that the model has an output for, and that masks contain.
     Why: an inverted mask trains on the filler and ignores everything that should be learned. The loss falls to zero all the
         same. The loss itself is tested, so this is certain.
     What fools it: values passed along that are not targets, under a loss that wants a constant in their channel; sequences that
