@@ -693,6 +693,7 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(readings=Readings()),
     ),
+    "own_target": Example({"warning": fact(readings=Readings(target_slope=0.97))}, near=fact(readings=Readings())),
     "saturating_generator": Example({"hint": against(flat_where_sure=("judge", "maker"))}, near=fact()),
     "fixed_noise": Example({"warning": against(fixed_noise=("judge", "maker"))}, near=fact()),
     # cut_off

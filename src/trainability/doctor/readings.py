@@ -642,6 +642,7 @@ class Readings:
         empty_term: a term of the loss that is computed from no numbers; None if there is none.
         last_noise: of a diffusion whose last time step still shows the data, how much of them; None of any other.
         kept_noise: of noise that is the target at every step, its share of the input, in squares; None if there is none.
+        target_slope: the discount of a temporal difference whose target has a gradient; None if there is none.
         teacher_mode: of a frozen network whose answers are targets, its class, how many of its layers drop or normalise in
             train mode, and by how much its answers differ from those in eval mode; None if there is none.
         sharp_attention: shape of attention weights at the start, and the share of their rows in which one key of four or more
@@ -724,6 +725,7 @@ class Readings:
     empty_term: EmptyTerm | None = None
     last_noise: LastNoise | None = None
     kept_noise: float | None = None
+    target_slope: float | None = None
     teacher_mode: tuple[str, int, float] | None = None
     place_blind: PlaceBlind | None = None
     level_blind: LevelBlind | None = None

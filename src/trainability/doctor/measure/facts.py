@@ -84,6 +84,7 @@ from trainability.doctor.measure.sharp_attention import sharp_attention
 from trainability.doctor.measure.shifted_labels import shifted_labels
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.stored_batches import written_to
+from trainability.doctor.measure.target_slope import target_slope
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.through_zero import through_zero
 from trainability.doctor.measure.tokens import (
@@ -308,6 +309,7 @@ def _questions_of_formula(
         "edges in maps of classes": ("smeared_edges", lambda: smeared_edges(batch, batches)),
         "noise at the last time step": ("last_noise", lambda: last_noise(plain, batch, forward, batches)),
         "noise that stays the same": ("kept_noise", lambda: kept_noise(plain, batch, forward, batches)),
+        "targets with a gradient": ("target_slope", lambda: target_slope(plain, batch, forward)),
         "corners of boxes": ("boxes_crossed", lambda: boxes_crossed(plain, batch, forward)),
     }
 
