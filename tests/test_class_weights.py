@@ -189,6 +189,50 @@ def test_class_weights_are_compared_with_the_counts_of_the_data(power: float, se
 
 
 @pytest.mark.parametrize(
+    ("weigh", "found"),
+    [
+        (lambda counts: counts / counts.sum(), ["warning"]),
+        (lambda counts: counts / counts.max(), ["warning"]),
+        (lambda counts: 1 / counts, []),
+        (lambda counts: counts.max() / counts, []),
+        (lambda counts: counts**-0.5, []),
+        (lambda counts: (1 - 0.999) / (1 - 0.999**counts), []),  # effective numbers of samples
+        (lambda counts: torch.ones(6), []),
+        (lambda counts: torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 5.0]), []),
+        (lambda counts: counts**0.5, []),
+    ],
+)
+@pytest.mark.parametrize("size", [8, 32, 256])
+def test_weights_of_many_classes_are_compared_with_the_data_set(weigh: Any, found: list[str], size: int) -> None:
+    counts = torch.tensor([600.0, 400.0, 200.0, 120.0, 50.0, 30.0])
+    labels = classes(*counts.long().tolist())[torch.randperm(1400, generator=torch.Generator().manual_seed(0))]
+    inputs = torch.randn(1400, 6, generator=torch.Generator().manual_seed(1))
+    facts = facts_of(
+        torch.nn.Linear(6, 6),
+        (inputs[:size], labels[:size]),
+        loss_fn=lambda o, t: cross_entropy(o, t, weight=weigh(counts)),
+        batches=DataLoader(TensorDataset(inputs, labels), size, shuffle=True),
+    )
+    told = [f.severity for f in diagnose(Evidence(facts=facts)).findings if f.code == "class_imbalance.weights"]
+    assert [severity for severity in told if severity != "hint"] == found
+    assert facts.notes == ()
+
+
+def test_weights_of_classes_in_a_loss_of_each_example_by_itself() -> None:
+    weight, inputs, labels = torch.tensor([0.5, 0.3, 0.2]), torch.randn(32, 6), torch.arange(32) % 3
+    facts = facts_of(
+        torch.nn.Linear(6, 3),
+        (inputs, labels),
+        loss_fn=lambda o, t: torch.vmap(lambda a, b: cross_entropy(a[None], b[None], weight=weight, reduction="none"))(
+            o, t
+        ).sum(),
+        batches=[(inputs, labels)],
+    )
+    assert facts.notes == ()
+    assert not facts.weighs_by_share
+
+
+@pytest.mark.parametrize(
     ("settings", "weighs"),
     [
         ({"weight": torch.tensor([1.0, 9.0, 30.0])}, True),

@@ -27,12 +27,26 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _CLOSE = math.log(1.01)
+_LIGHTER = 2.0  # times, that the most frequent class weighs
 _SECONDS, _AT_ONCE = 3.0, 256  # seconds for reading; examples
 _WITHOUT_WEIGHTS = (SequentialSampler, RandomSampler, SubsetRandomSampler, DistributedSampler)
 
 
+def shares_of_data(seen: ForwardPass, batches: Iterable[Any]) -> dict[str, Any]:
+    """The facts of weights that are the shares of the data set; what a batch is too small for, it tells.
+
+    Args:
+        seen: a pass of the batch.
+        batches: the training loader.
+    """
+    if seen.share_weights is None or not are_shares_of_data(seen, batches):
+        return {"weighs_by_share": False}
+    wrong = seen.wrong_argument if seen.wrong_argument is not None else (seen.share_weights[0], "rare_lighter")
+    return {"weighs_by_share": True, "wrong_argument": wrong}
+
+
 def are_shares_of_data(seen: ForwardPass, batches: Iterable[Any]) -> bool:
-    """Whether weights that are near the shares of a batch are those of the data set, to a hundredth.
+    """Whether weights are those of the data set, to a hundredth, and not all alike.
 
     A round number is near a share by coincidence, and weights may undo what a sampler does, or what was drawn before: neither
     is that near.
@@ -85,6 +99,8 @@ def _are_counts(weight: Tensor, targets: Iterator[Tensor]) -> bool:
         told = part[(part >= 0) & (part < len(weight))]
         counts += torch.bincount(told.long().flatten(), minlength=len(weight))
     order = counts.argsort(descending=True)
+    if not weight[order[0]] >= _LIGHTER * weight[order[-1]] > 0:
+        return False
     return any(_in_proportion(given, counts[order]) for given in (weight[order], 1 / weight.sort().values))
 
 

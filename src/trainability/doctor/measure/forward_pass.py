@@ -24,7 +24,13 @@ from trainability.doctor.measure.filled_extremes import FilledExtremes
 from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.left_behind import LeftBehind
-from trainability.doctor.measure.loss_arguments import weighs_by_share, weighs_examples, weights_given, wrong_argument
+from trainability.doctor.measure.loss_arguments import (
+    may_be_shares,
+    weighs_by_share,
+    weighs_examples,
+    weights_given,
+    wrong_argument,
+)
 from trainability.doctor.measure.one_target import column_beside
 from trainability.doctor.measure.path_cuts import PathCuts
 from trainability.doctor.measure.same_rows import are_one_row
@@ -75,7 +81,7 @@ class ForwardPass(TorchFunctionMode):
         marked: its name, and the outputs that it was given.
         weighs_examples: whether a loss of classes counts some for more than others, or may, as its caller takes the mean.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
-        share_weights: the loss, its target and its weights, where these are what is wrong and are near the batch's shares.
+        share_weights: the loss, its target and its weights, where these are near the batch's shares, or may be the data set's.
         terms: results of losses of PyTorch that are never below zero, by name.
         reduced: what a mean or a sum was taken of, to one number with a gradient, after the model's first call; not many.
         flat: where the last function was called whose slope is zero wherever it has one.
@@ -221,6 +227,8 @@ class ForwardPass(TorchFunctionMode):
             target = args[1] if len(args) > 1 else None
             if is_share and isinstance(target, Tensor):
                 self.share_weights = name, target, weights_given(name, args, kwargs)
+        elif self.share_weights is None and may_be_shares(name, args, kwargs):
+            self.share_weights = name, args[1], weights_given(name, args, kwargs)
         self.weighs_examples |= weighs_examples(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainability.doctor.measure.blank_labels import holds_blank
 from trainability.doctor.measure.nodes import name_of, parents_of
+from trainability.doctor.measure.statistics import has_values
 
 _ZERO = 1e-3
 _FEWEST_TARGETS = 16  # for each class
@@ -46,7 +47,7 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
         None where all is as it should be, or the loss is none that is known here.
     """
     check = _CHECKS.get(name)
-    if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 for a in args[:2]):
+    if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 and has_values(a) for a in args[:2]):
         return None
     word = check(args, kwargs)
     return (name, word) if word is not None else None
@@ -208,6 +209,31 @@ def weighs_by_share(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     order = each.sum(dim=0).argsort(descending=True)
     each = each[:, order]
     return _are_in_proportion(weight[order], each) or _are_in_proportion(1 / weight.sort().values, each)
+
+
+def may_be_shares(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether weights of classes may be their shares, as the whole data set is to tell.
+
+    On average over the examples, inverses of shares are no more than over the classes, and shares are no less. It takes no
+    example of each class, as `wrong_argument` does.
+
+    Args:
+        name: of a function of `torch.nn.functional`.
+        args: that it was called with.
+        kwargs: likewise.
+    """
+    weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+    if name not in ("cross_entropy", "nll_loss") or not isinstance(weight, Tensor) or weight.dim() != 1 or len(args) < 2:
+        return False
+    target, weights = args[1].detach(), weight.detach().float()
+    if (
+        target.is_floating_point()
+        or not has_values(target)
+        or not float(weights.max()) >= _LIGHTER * float(weights.min()) > 0.0
+    ):
+        return False
+    told = target[(target >= 0) & (target < len(weight))]
+    return len(told) > 1 and float(weights[told.long()].mean()) > float(weights.mean())
 
 
 def weights_given(name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:

@@ -13,7 +13,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.conditions import drawn_beside, one_class_asked
-from trainability.doctor.measure.data_shares import are_shares_of_data
+from trainability.doctor.measure.data_shares import shares_of_data
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.ends import ends_facts
@@ -91,7 +91,7 @@ def look_at_parts(
                 "readings": replace(facts.readings, overwritten_losses=overwritten_losses(plain, batch, forward))
             },
             "ends of episodes": lambda: ends_facts(plain, batch, forward, batches) if seen.asks_itself else {},
-            "shares that stand as weights": lambda: {"weighs_by_share": are_shares_of_data(seen, batches)},
+            "shares that stand as weights": lambda: shares_of_data(seen, batches),
             "parameters without a gradient": lambda: unreached(
                 plain, batch, forward, loss, seen, None, (*_names_of_parts(plain), *turns)
             ),

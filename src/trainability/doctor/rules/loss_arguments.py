@@ -162,8 +162,7 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
             rule="class_imbalance",
             code="class_imbalance.weights",
             severity="warning" if facts.weighs_by_share else "hint",  # costs of a false alarm may be meant
-            seen=f"{'pos_weight' if binary else 'weight'} of {function} is smaller for what is rare in the batch than for what "
-            "is frequent",
+            seen=f"{'pos_weight' if binary else 'weight'} of {function} is smaller for what is rare than for what is frequent",
             measurements=(Measurement(name="losses with reversed weights", value=1.0, threshold=0.0),),
             cause="the weights are inverted: shares of the classes instead of their inverse",
             remedy=("pos_weight = number of negatives / number of positives" if binary else _BY_COUNTS)

@@ -340,8 +340,9 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         most a quarter of the batch's targets are positive (2 or more where three quarters are), or cross-entropy's class
         weights are larger for the more frequent class in any two classes of which one is three times as frequent; a hint unless
         a check finds that they are the shares of the whole data set to a hundredth (positives over negatives, or over all;
-        class weights in proportion to counts, or inverse counts in another order), and the loader draws by PyTorch's samplers
-        of indices without weights. A hint where a loss of 0 and 1, whatever its
+        class weights in proportion to counts, or inverse counts in another order, with twice the weight for the most frequent
+        class that the rarest has), and the loader draws by PyTorch's samplers of indices without weights; it is asked so as
+        well where a batch is too small to show each class. A hint where a loss of 0 and 1, whatever its
         form, is asked with answers of its own: that of an example with the label that a quarter of the batch or less has moves
         it, at the same error, by a quarter or less of what another's does. Code `padding`: targets hold a negative number where
         sequences of words are padding, and the gradient of the loss is not zero there; a hint where they hold a class that
