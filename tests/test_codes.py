@@ -768,6 +768,7 @@ CODES = {
     "split_shift.classes read in order": (folders(100, order=518), folders(100, order=517)),
     "unread_ends.backward": (fact(credited=("rewards", 0.98)), fact()),
     "wrong_sign.sure": (fact(sure_of_wrong=(1e-5, 0.2)), fact()),
+    "wrong_sign.term": (fact(readings=Readings(turned_term=(0.99, 0.01))), fact()),
     "evaluation_path.last_batch": (behind(5.9), behind(6.1)),
     "evaluation_path.shared_norm": (shared_norm(1.26), shared_norm(1.24)),
     "untrained_parameter.unmanaged that the body writes itself": (

@@ -37,6 +37,7 @@ from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.transposed import along, held_elsewhere
+from trainability.doctor.measure.turned_terms import turned_term
 from trainability.doctor.measure.unread import unread_below_zero, unread_targets
 from trainability.doctor.measure.unread_zeros import unread_zeros
 from trainability.doctor.measure.warned import unheard
@@ -94,6 +95,7 @@ def _asked(replay: Replay, managed: set[int] | None, read: Any, answers: Sequenc
     questions: tuple[Callable[[Facts], dict[str, Any]], ...] = (
         lambda known: task_facts(seen, float(loss.detach())),
         lambda known: preferences(model, batch, replay, seen),
+        lambda known: {"readings": replace(known.readings, turned_term=turned_term(model, batch, replay, seen))},
         lambda known: {"one_output": one_output(model, batch, replay, seen) if known.task_loss is None else None},
         lambda known: {"floorless": floorless(model, batch, replay)},
         # A half of the batch cannot be asked: the outputs are those of the whole.

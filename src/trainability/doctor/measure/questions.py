@@ -79,6 +79,7 @@ from trainability.doctor.measure.summed_first import summed_over_batch
 from trainability.doctor.measure.switched_off import maximised_by, switched_off
 from trainability.doctor.measure.teacher_mode import teacher_mode
 from trainability.doctor.measure.turned_apart import turned_apart
+from trainability.doctor.measure.turned_terms import turned_term
 from trainability.doctor.measure.two_targets import scores_of_others
 from trainability.doctor.measure.unequal_terms import unequal_terms
 from trainability.doctor.measure.unreached_nodes import edges_lead_away
@@ -112,6 +113,11 @@ def questions_of_loss(
         "what the loss prefers": lambda known: {
             **preferences(plain, batch, forward, seen),
             "one_output": one_output(plain, batch, forward, seen) if known.task_loss is None else None,
+        },
+        "what each term prefers": lambda known: {
+            "readings": replace(known.readings, turned_term=turned_term(plain, batch, forward, seen))
+            if known.prefers_wrong is None
+            else known.readings
         },
         "losses without a floor": lambda known: {
             "floorless": floorless(plain, batch, forward),
