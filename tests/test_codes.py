@@ -781,6 +781,10 @@ CODES = {
         rehearsed(planned_steps=300, rate_spent=(150, 0.0, 0.1)),
         rehearsed(planned_steps=300, rate_spent=(151, 0.0, 0.1)),
     ),
+    "rate_dies at a hundredth": (
+        rehearsed(planned_steps=300, rate_spent=(150, 0.001, 0.1)),
+        rehearsed(planned_steps=300, rate_spent=(151, 0.001, 0.1)),
+    ),
     "rate_dies.factor": (multiplied(1e-3, 1e-3), multiplied(2.1e-2, 2.1e-2)),
     "rate_dies.factor of a small rate": (multiplied(1e-3, 7e-3), multiplied(1.0, 7e-3)),
     "rate_dies.mode": (plateau("max"), plateau("min")),

@@ -77,3 +77,10 @@ def test_a_warm_up_is_measured_before_the_run(warm: int, planned: int | None, fo
     model, optimizer, loader = program()
     report = check(model, loader, F.mse_loss, optimizer, scheduler=linear(optimizer, warm), planned_steps=planned)
     assert told(report) == found
+
+
+@pytest.mark.parametrize(("warm", "found"), [(20_000, True), (400_000, True), (50, False)])
+def test_a_function_is_read_far_enough(warm: int, found: bool) -> None:
+    model, optimizer, loader = program()
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warm))
+    assert told(check(model, loader, F.mse_loss, optimizer, scheduler=scheduler, planned_steps=500)) == found

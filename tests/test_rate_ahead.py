@@ -35,6 +35,30 @@ def test_the_step_from_which_the_rate_is_spent(name: str) -> None:
         assert found[1] == pytest.approx(expected[1], rel=1e-6)
 
 
+# Milestones of 2,000 planned steps, and from where on the rate is nearly nothing.
+@pytest.mark.parametrize(
+    ("milestones", "gamma", "expected"),
+    [
+        ([30, 60], 0.1, (61, 0.01)),  # those of epochs
+        ([60], 0.01, (61, 0.01)),
+        ([30, 60, 90], 0.1, (91, 0.001)),
+        ([30, 60], 0.2, None),
+        ([90, 180], 0.1, None),  # 6 % of the sum
+        ([600, 1200], 0.1, None),
+    ],
+)
+def test_a_rate_of_a_hundredth_of_its_largest_nearly_all_the_time(
+    milestones: list[int], gamma: float, expected: tuple[int, float] | None
+) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = lr_scheduler.MultiStepLR(optimizer, milestones, gamma=gamma)
+    optimizer.step()
+    found = rate_spent(rates_ahead([scheduler], [optimizer], done=0, until=2000), 2000)
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        assert found == (expected[0], pytest.approx(0.1 * expected[1]), 0.1)
+
+
 def test_a_schedule_that_ends_behind_the_rehearsal_is_told_and_left_as_it_was() -> None:
     x, y = digits()
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

@@ -48,6 +48,9 @@ WARMING = 1.5  # a rate that grew by this within the rehearsal: what it will do 
 TOO_LONG = 2.0  # a step with a multiple near 1 or below was too long
 DEAD_RATE = 1e-3  # a learning rate that fell below this share of its largest within the rehearsal
 SPENT_RATE = 1e-2  # of the largest rate, at the end of a pass or of a run
+# Sum of the rates over as many steps at the largest: a rate that falls by a factor e in a twentieth of the run. One that falls
+# to 1e-4 of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
+SPENT_SHARE = 0.05
 # Of a run of unknown length: one that falls by a factor e in a quarter of one pass over the loader, and in 100 steps at most.
 PASS_SHARE, PASS_STEPS = 0.25, 100
 # Of models against each other. Own, two GANs at rates over five decades, 800 steps: what learns goes 0.4 to 1.7 of its size in

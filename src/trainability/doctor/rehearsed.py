@@ -331,7 +331,8 @@ class Rehearsal:
         repeated_steps: of steps that an optimizer makes again on the very gradients of its last one, how many of how many, and
             whether a loss scaler steps it, too; None where there are hardly any.
         rate_spent: of a scheduler that was stepped on to the planned end, the first step from which all rates are a thousandth
-            of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
+            of the largest and less (a hundredth, where the last is not, and all rates together come to a twentieth of as many
+            at the largest), the last rate and the largest; None where there is none, or the schedule is unknown.
         rates_of_pass: where the length of the run is not known, the steps of one pass over the loader, all rates to its end (or
             to the last step that was made) over the largest, added up, and the last of them; None where they are not known.
         late_peak: the largest rate of the schedule, where it comes later than the last rehearsed step and is three times those

@@ -18,13 +18,13 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from trainability.doctor.measure.put_back import variables_put_back
 from trainability.doctor.measure.randomness import randomness_restored
 
-_ALL_OF, _LAST, _GROWTH = 64, 20_000, 1.05  # the first numbers, and then a geometric grid to the last
+_ALL_OF, _LAST, _GROWTH = 64, 1_000_000, 1.05  # the first numbers, and then a geometric grid to the last
 _schedulers: WeakKeyDictionary[torch.optim.Optimizer, ref[LRScheduler] | None] = WeakKeyDictionary()
 _known: WeakKeyDictionary[LRScheduler, float | None] = WeakKeyDictionary()
 
 
 def largest_factor(optimizer: torch.optim.Optimizer) -> float | None:
-    """Read what the functions of the optimizer's `LambdaLR` give, from 0 to 20,000.
+    """Read what the functions of the optimizer's `LambdaLR` give, from 0 to 1,000,000.
 
     Args:
         optimizer: whose rates it sets.

@@ -12,10 +12,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from trainability.doctor.batches import num_batches
 from trainability.doctor.measure.nested import optimizers
-from trainability.doctor.outlook_limits import PASS_SHARE, PASS_STEPS, SPENT_RATE
+from trainability.doctor.outlook_limits import PASS_SHARE, PASS_STEPS, SPENT_RATE, SPENT_SHARE
 from trainability.doctor.rehearsed import LatePeak, RehearsedStep
 
-_NOTHING = 1e-3 * (1 + 1e-6)  # of the largest rate
+_NOTHING, _ALMOST = 1e-3 * (1 + 1e-6), SPENT_RATE * (1 + 1e-6)  # of the largest rate
 _MOST_STEPS = 20_000  # of a scheduler, some 10 microseconds each
 _PASSES, _UNKNOWN_STEPS = 10, 2_000  # that a run is taken to have where nothing says how long it is
 LATER = 3.0  # of the largest rate that was rehearsed: what a peak to come is at least
@@ -179,15 +179,19 @@ def rate_spent(
         seen: rates of the steps before these; the largest may be among them.
 
     Returns:
-        The first step from which all rates to the end are a thousandth of the largest or less, the last rate, and the largest;
-        None where the last is larger.
+        The first step from which all rates to the end are a thousandth of the largest or less, the last rate, and the largest.
+        Where the last is larger, a hundredth, if all rates together are a twentieth of as many at the largest; else None.
     """
     if not rates or planned is None:
         return None
     known = [*(rate for rate in seen if rate is not None), *rates]
     most = max(known)
-    small = list(itertools.takewhile(lambda rate: rate <= _NOTHING * most, reversed(known)))
-    if not small or not 0 < most < math.inf:
+    if not 0 < most < math.inf:
+        return None
+    is_brief = len(known) == planned and sum(known) <= SPENT_SHARE * planned * most
+    limit = _ALMOST if known[-1] > _NOTHING * most and is_brief else _NOTHING
+    small = list(itertools.takewhile(lambda rate: rate <= limit * most, reversed(known)))
+    if not small:
         return None
     return planned - len(small) + 1, rates[-1], most
 

@@ -416,31 +416,31 @@ def _normalises(evidence: Evidence, names: tuple[str, ...]) -> bool:
 def rate_dies(evidence: Evidence) -> list[Finding]:
     """The scheduler reduces the learning rate to almost nothing within the first steps.
 
-    Fires: at the end of the rehearsal the rate is a thousandth of its largest value or less, and less than half of the
-        planned steps are done; or the scheduler, stepped further without the loop, gets there before half of the plan and
-        stays. A warning where the length of the run is not known; then also where the rate is a hundredth of its largest at
-        the end of one pass over the loader, and the sum of the rates over the pass is at most a quarter of as many steps at
-        the largest rate, and at most 100 such steps; a hint where the rehearsal has already learned, where the rate is 0 at
-        the end and the sum is 45 steps or more, and for a scheduler passed with a loop that is not given, which is then not
-        stepped. In a run of 40 steps or more, as a warning: the last third of the steps or more is at a thousandth of the
-        largest rate or less, and the rate falls on; the sum of the rates is at most 45 steps at the largest rate; and the
-        loss still fell before, or is where it began, or a scheduler other than `ReduceLROnPlateau` keeps it there for half
-        of the run. Also in a run that is stopped after some steps (`run --check`), where the rate falls to a thousandth by
-        equal factors. In a run of 100 steps or more: the rate is a hundredth of its largest or less, and the sum of the
-        rates is at most a twentieth of as many steps at the largest rate, or such a scheduler keeps it at 1e-7 of its
-        largest or less for the second half, which moves no weight; a warning, or a hint where the run has learned and the
-        rate still moves weights, unless the loss is no better than the best constant answer's cost. Code `factor`: the
-        function of a `LambdaLR`, which changes, returns no more than 0.02 at any number up to 20,000, is not largest there,
-        and the base rate is 0.1 or less; its largest value is the base rate to 1 %, or the largest rate is 2e-5 or less
-        with Adam, or rehearsed steps at it could be 3,000 times longer. A hint where the loss has fallen or was low at the
-        start; silent where rehearsed steps at that rate could not be 30 times longer. In a script that `run` watches, of a
-        `ReduceLROnPlateau` that has reduced the rate twice or more, with a training loss that was lower at each reduction
-        than at the one before, down to 0.02 of the rate: code `mode`, where it has mode "min" and is given an accuracy, or
-        "max" and is given a loss or an error rate, and that had improved at the first reduction, and at half of these or
-        more. A loss goes with the training loss by a constant factor, or falls with it from within a factor of 2. A share
-        of one whole number of examples that changes by a tenth, from its worst value, as the training loss falls is an
-        accuracy or an error rate. Code `metric`, where it is given one number at each call (a hint from 0 to 1 and from 10
-        to 100, where an accuracy may not change for a while), or the number of the call.
+    Fires: at the end of the rehearsal the rate is a thousandth of its largest value or less, and less than half of the planned
+        steps are done; or the scheduler, stepped further without the loop, gets there before half of the plan and stays; a
+        warning where it gets to a hundredth, and the rates of the plan add up to a twentieth of as many at the largest. A
+        warning where the length of the run is not known; then also where the rate is a hundredth of its largest at the end of
+        one pass over the loader, and the sum of the rates over the pass is at most a quarter of as many steps at the largest
+        rate, and at most 100 such steps; a hint where the rehearsal has already learned, where the rate is 0 at the end and the
+        sum is 45 steps or more, and for a scheduler passed with a loop that is not given, which is then not stepped. In a run
+        of 40 steps or more, as a warning: the last third of the steps or more is at a thousandth of the largest rate or less,
+        and the rate falls on; the sum of the rates is at most 45 steps at the largest rate; and the loss still fell before, or
+        is where it began, or a scheduler other than `ReduceLROnPlateau` keeps it there for half of the run. Also in a run that
+        is stopped after some steps (`run --check`), where the rate falls to a thousandth by equal factors. In a run of 100
+        steps or more: the rate is a hundredth of its largest or less, and the sum of the rates is at most a twentieth of as
+        many steps at the largest rate, or such a scheduler keeps it at 1e-7 of its largest or less for the second half, which
+        moves no weight; a warning, or a hint where the run has learned and the rate still moves weights, unless the loss is no
+        better than the best constant answer's cost. Code `factor`: the function of a `LambdaLR`, which changes, returns no more
+        than 0.02 at any number up to 1,000,000, is not largest there, and the base rate is 0.1 or less; its largest value is
+        the base rate to 1 %, or the largest rate is 2e-5 or less with Adam, or rehearsed steps at it could be 3,000 times
+        longer. A hint where the loss has fallen or was low at the start; silent where rehearsed steps at that rate could not be
+        30 times longer. In a script that `run` watches, of a `ReduceLROnPlateau` that has reduced the rate twice or more, with
+        a training loss that was lower at each reduction than at the one before, down to 0.02 of the rate: code `mode`, where it
+        has mode "min" and is given an accuracy, or "max" and is given a loss or an error rate, and that had improved at the
+        first reduction, and at half of these or more. A loss goes with the training loss by a constant factor, or falls with it
+        from within a factor of 2. A share of one whole number of examples that changes by a tenth, from its worst value, as the
+        training loss falls is an accuracy or an error rate. Code `metric`, where it is given one number at each call (a hint
+        from 0 to 1 and from 10 to 100, where an accuracy may not change for a while), or the number of the call.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than intended. A `LambdaLR`
         multiplies the base rate by what its function returns; one that returns rates squares them.
     What fools it: a cyclic schedule at its lowest point; a run of less than 100 steps, over a part of the loader, whose length

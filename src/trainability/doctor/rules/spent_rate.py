@@ -9,14 +9,11 @@ from trainability.doctor import reading
 from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
-from trainability.doctor.outlook_limits import DEAD_RATE, PASS_SHARE, PASS_STEPS, SPENT_RATE
+from trainability.doctor.outlook_limits import DEAD_RATE, PASS_SHARE, PASS_STEPS, SPENT_RATE, SPENT_SHARE
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rehearsed import Rehearsal
 
 _FEWEST_STEPS = 100
-# Sum of the rates over as many steps at the largest: a rate that falls by a factor e in a twentieth of the run. One that falls
-# to 1e-4 of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
-SPENT_SHARE = 0.05
 _SHORT_RUN = 45  # steps at the largest rate: a linear schedule over 100 steps comes to 50, with a warm-up to 45
 AHEAD = 1e-3  # of the largest rate: almost nothing, in a schedule that is read ahead
 ALMOST_NONE_LEFT = 0.05  # of the loss of the first steps: there is no more to learn
@@ -57,7 +54,7 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
         return None
     most = max(rates)
     moves = max(rates[len(rates) // 2 :]) > NO_RATE * most
-    if rates[-1] > SPENT_RATE * most or (
+    if rates[-1] > SPENT_RATE * (1 + 1e-6) * most or (
         (moves or not _goes_by_steps(evidence)) and sum(rates) > SPENT_SHARE * len(rates) * most
     ):
         return []
@@ -178,7 +175,9 @@ def _spent_ahead(rehearsal: Rehearsal | None, schedule: str | None) -> list[Find
     is_open = rehearsal.schedule_held and rehearsal.scheduler_interval is None
     planned = rehearsal.planned_steps
     now = f"it is {rate:.2g} at the last step, {planned:,}"
-    found = died([most, rate], step, AHEAD, planned, "hint" if is_open else "error", now=now, schedule=schedule)
+    limit, certain = (AHEAD, "error") if rate <= AHEAD * (1 + 1e-6) * most else (SPENT_RATE, "warning")
+    severity: Severity = "hint" if is_open else certain  # type: ignore[assignment]
+    found = died([most, rate], step, limit, planned, severity, now=now, schedule=schedule)
     if rehearsal.scheduler_interval == "epoch":
         remedy = "give the schedule the run's number of epochs, or a factor nearer to 1"
         found = replace(found, cause="the schedule falls in fewer epochs than the run has", remedy=remedy)
