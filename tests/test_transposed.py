@@ -108,3 +108,27 @@ def test_numbers_and_what_mixes_steps_are_left_alone() -> None:
     for kind, wrong in ((lambda t: t, False), (lambda t: t.transpose(0, 1), True)):
         found = facts_of(Series(kind), (x, x.roll(-1, dims=1)), loss_fn=lambda o, y: F.mse_loss(o.reshape(-1), y.reshape(-1)))
         assert (found.misaligned is not None) == wrong
+
+
+class Reader(nn.Module):
+    """Asks a source, as a decoder does: each place of the answer is made of its own place of the second input, and of it all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.places = nn.Embedding(WORDS, 16), nn.Parameter(torch.randn(6, 16))
+        self.ask, self.out = nn.MultiheadAttention(16, 2, batch_first=True), nn.Linear(16, WORDS)
+
+    def forward(self, source: Tensor, told: Tensor) -> Tensor:
+        made, asked = self.words(source) + self.places, self.words(told) + self.places
+        return self.out(asked + self.ask(asked, made, made)[0])
+
+
+def test_words_that_are_to_be_said_backwards_are_their_own_examples() -> None:
+    source = torch.randint(1, WORDS, (16, 6), generator=RNG)
+    told = torch.cat([torch.zeros(16, 1, dtype=torch.long), source.flip(1)[:, :-1]], dim=1)
+
+    def backwards(model: nn.Module, batch: Any) -> Tensor:
+        return F.cross_entropy(model(*batch).flatten(0, 1), batch[0].flip(1).flatten())
+
+    assert facts_of(Reader(), (source, told), training_step=backwards).misaligned is None

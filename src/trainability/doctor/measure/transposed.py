@@ -48,7 +48,11 @@ def transposed(model: nn.Module, batch: Any, forward: Forward) -> Misaligned | N
     pulled = pull(model, batch, forward, own)
     if pulled is None:
         return None
+    aligned = set[tuple[str, str]]()
     for given, target, axis in itertools.islice(_pairs(found, wide), _MOST_PAIRS):
+        # Examples that are held against their own: in which order their places are is the task's, as to say them backwards.
+        if (given, target) in aligned:
+            continue
         count = found[given].shape[axis]
 
         def answered(row: int, given: str = given, axis: int = axis) -> Tensor | None:
@@ -56,7 +60,10 @@ def transposed(model: nn.Module, batch: Any, forward: Forward) -> Misaligned | N
             now = returned_once(model, other, forward) if other is not None else None
             return _changed(own.tensors[0], now.tensors[0]) if now is not None else None
 
-        if (told := _judged(model, batch, forward, own, pulled, (given, target), count, axis, answered)) is not None:
+        looks = _looks(model, batch, forward, own, pulled, target, count, axis, answered)
+        if len(looks) == 2 and all(made == asked for _, made, asked in looks):
+            aligned.add((given, target))
+        if (told := _turned(judged((given, target), looks, count))) is not None:
             return told
     return None
 
@@ -105,34 +112,37 @@ def _pairs(found: dict[str, Tensor], wide: dict[str, Tensor]) -> Iterator[tuple[
                     yield given, target, axis
 
 
-def _judged(
+def _looks(
     model: nn.Module,
     batch: Any,
     forward: Forward,
     own: Returned,
     pulled: Tensor,
-    pair: tuple[str, str],
+    name: str,
     count: int,
     axis: int,
     answered: Callable[[int], Tensor | None],
-) -> Misaligned | None:
+) -> list[Look]:
+    """Rows, with the examples that they answer and those that are asked for something else; two where both are their own."""
     looks: list[Look] = []
-    left, target = set(ways(own.tensors[0], count)), dict(tensors(batch))[pair[1]]
+    left, target = set(ways(own.tensors[0], count)), dict(tensors(batch))[name]
     for row in rows_asked(count)[:_MOST_ASKED]:
         changed = answered(row)
         if changed is None:
-            return None
+            return []
         left &= {way for way in left if len(along(changed, way, count)) == 1}
         if len(left) != 1:  # inputs that no answer is made of, answers that mix examples, or have no dimension of theirs
-            return None
+            return []
         (way,) = left
         made = along(changed, way, count)
         places = _held(model, batch, forward, own, pulled, target, row, axis, count)
         asked = _asked(map(functools.partial(along, way=way, count=count), places), made)
-        if len(asked) != 1 or (made == asked and len(looks) == 1 and looks[0][1] == looks[0][2]):
-            return None
+        if len(asked) != 1:
+            return []
         looks.append((row, made, asked))
-    return _turned(judged(pair, looks, count))
+        if len(looks) == 2 and all(one == other for _, one, other in looks):
+            break
+    return looks
 
 
 def _turned(found: Misaligned | None) -> Misaligned | None:
