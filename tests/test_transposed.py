@@ -111,7 +111,7 @@ def test_numbers_and_what_mixes_steps_are_left_alone() -> None:
 
 
 class Reader(nn.Module):
-    """Asks a source, as a decoder does: each place of the answer is made of its own place of the second input, and of it all."""
+    """Asks a source, as a decoder does: each place of the answer is made of the second input at that place, and of it all."""
 
     def __init__(self) -> None:
         super().__init__()
