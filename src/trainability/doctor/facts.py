@@ -267,6 +267,8 @@ class Facts:
         filled_extreme: a maximum or minimum that returns a fill value of a mask in every row, and that value; or None.
         softened: the divisor of logits before cross-entropy, and their difference within an example after it, or None.
         distilled: the same before a divergence from soft targets that is the whole loss, and the mean divergence.
+        cosine_scale: what cosines are multiplied by before cross-entropy, and how many of them a row has; None of other logits.
+        over_examples: whether the tables whose product goes into cross-entropy have columns of unit length, and no such rows.
         temperatures: divisors of outputs and of a teacher's under a divergence, where one of them alone is divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
@@ -486,6 +488,8 @@ class Facts:
     softened: tuple[float, float] | None = None
     distilled: tuple[float, float, float] | None = None
     temperatures: tuple[float, float] | None = None
+    cosine_scale: tuple[float, int] | None = None
+    over_examples: bool = False
     wrong_argument: tuple[str, str] | None = None
     weighs_by_share: bool = False
     weighs_examples: bool = False

@@ -18,6 +18,7 @@ from trainability.doctor.measure.beyond_range import target_facts
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.chains import Chains
 from trainability.doctor.measure.columns import sines_behind
+from trainability.doctor.measure.cosine_logits import CosineLogits
 from trainability.doctor.measure.divided import Divided
 from trainability.doctor.measure.dropping_calls import DroppingCalls
 from trainability.doctor.measure.filled_extremes import FilledExtremes
@@ -112,6 +113,7 @@ class ForwardPass(TorchFunctionMode):
         self.marked: tuple[str, Tensor] | None = None
         self._ignored: tuple[int, float] | None = None
         self.divided, self.extremes, self.dropping = Divided(), FilledExtremes(), DroppingCalls()
+        self.cosines = CosineLogits()
         self.looks_up = self.takes_sine = self.weighs_examples = self.asks_itself = self.adds_terms = False
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
@@ -253,6 +255,7 @@ class ForwardPass(TorchFunctionMode):
         if name in ("add", "radd", "iadd") and isinstance(result, Tensor) and result.dim() == 0 and result.requires_grad:
             self.adds_terms |= all(isinstance(x, Tensor) and x.requires_grad for x in args[:2])
         self.divided.see(name, args, kwargs, result)
+        self.cosines.see(name, args, kwargs, result)
         if of_program:
             with torch._C.DisableTorchFunction():
                 self.cuts.see(name, func, args, kwargs, result, self._place)
@@ -363,6 +366,8 @@ class ForwardPass(TorchFunctionMode):
             "softened": self.divided.softened,
             "distilled": self.divided.distilled if not self.adds_terms else None,
             "temperatures": self.divided.temperatures,
+            "cosine_scale": self.cosines.scale,
+            "over_examples": self.cosines.over_examples,
             "ignored_class": self._ignored,
             "looks_up": self.looks_up,
             "asks_itself": self.asks_itself,

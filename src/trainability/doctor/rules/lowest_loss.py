@@ -8,7 +8,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.floors import pole
 from trainability.doctor.rules.loss_arguments import smoothed_labels
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.softened import one_temperature, softened, softened_divergence
+from trainability.doctor.rules.softened import bounded_cosines, one_temperature, softened, softened_divergence
 
 CAPPED_SHARE = 0.1
 
@@ -60,15 +60,16 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
         more before cross-entropy, then differ by less than 0.1, and the loss has fallen by less than 2 %. A warning with this
         code under SGD, where the loss is a divergence from soft targets at a temperature, multiplied by at most a tenth of the
         temperature's square, the outputs differ by less than 0.1, and 100 steps of a run, or a rehearsal in which each update
-        could be a thousand times as long, reduced it by less than 5 %. A warning with code `one_temperature`: in a check,
-        `kl_div` compares what a linear layer has made, divided by a number of 1.5 or more of the program, with what another has
-        made without a gradient, undivided; a hint where the latter alone is divided. A warning with code `smoothing`:
-        cross-entropy is given label_smoothing that leaves half of the target or less to the true class; not at 1, where labels
-        do not count. A warning with code `kept`: the loss is minus the log-likelihood of a flow to a normal distribution, some
-        numbers of its points are numbers of the data times one and plus one that no weight and no example changes, and others
-        are not; two or more couplings are given these numbers alone; and of up to 2,000 examples, they are not standard normal:
-        a moment up to the fourth, of one or two of them, over its deviation under that distribution, is 0.15 or more and five
-        standard errors.
+        could be a thousand times as long, reduced it by less than 5 %. A warning with this code where the logits are cosines
+        (products of rows of unit length) times 0.5 or less, so that the loss, for the fewest of them in a row, cannot come
+        below 0.75 of what equal logits cost. A warning with code `one_temperature`: in a check, `kl_div` compares what a linear
+        layer has made, divided by a number of 1.5 or more of the program, with what another has made without a gradient,
+        undivided; a hint where the latter alone is divided. A warning with code `smoothing`: cross-entropy is given
+        label_smoothing that leaves half of the target or less to the true class; not at 1, where labels do not count. A warning
+        with code `kept`: the loss is minus the log-likelihood of a flow to a normal distribution, some numbers of its points
+        are numbers of the data times one and plus one that no weight and no example changes, and others are not; two or more
+        couplings are given these numbers alone; and of up to 2,000 examples, they are not standard normal: a moment up to the
+        fourth, of one or two of them, over its deviation under that distribution, is 0.15 or more and five standard errors.
     Why: both losses are computed: the floor from the range of the outputs, the constant's cost from the targets. The function
         is read off the graph of the backward pass, and the loss is recognised by computing it.
     What fools it: targets that a bounded output should clip; for `kept`, columns of the data that are given as a condition.
@@ -77,7 +78,9 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
     Source: docs/theory.md, section 5; own computation.
     """
     rehearsal = evidence.rehearsal
-    if (found := softened(evidence) or softened_divergence(evidence) or one_temperature(evidence)) is not None:
+    if (
+        found := softened(evidence) or bounded_cosines(evidence) or softened_divergence(evidence) or one_temperature(evidence)
+    ) is not None:
         return [found]
     if smoothed := smoothed_labels(reading.facts(evidence)):
         return smoothed

@@ -27,32 +27,34 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     """In eval mode, an example's output depends on its neighbours or place in the batch.
 
     Fires: with another neighbour, before or after it in the batch, an example's output changes by more than 1e-3 of the
-        outputs' rms, though it does not change when the same batch is run twice. Code `sequences`: a recurrent or
-        attention layer without batch_first is given as many steps as there are examples, and half as many for half of
-        the batch; in a watched loop, where the loss has one output for each of the layer's steps, and the number of
-        these differs from that of its examples; or a loader's own collate function stacks (steps, examples, ...), whose
-        second size is the batch size, and examples along the second dimension influence each other. Code `place`: the
-        output does not change with the neighbours, but changes by as much when the batch is run in another order. Code
-        `reordered`: the outputs of up to 16 examples in another order are the same rows, to 1e-4, at other places. Code
-        `softmax`: there, or in a watched run, a softmax of the forward pass takes (examples, 2 or more) and runs over
-        the examples. The same where (layers, examples, features), with fewer layers than examples, is viewed as a row for
-        each example.
+        outputs' rms, though it does not change when the same batch is run twice. Code `sequences`: a recurrent or attention
+        layer without batch_first is given as many steps as there are examples, and half as many for half of the batch; in a
+        watched loop, where the loss has one output for each of the layer's steps, and the number of these differs from that of
+        its examples; or a loader's own collate function stacks (steps, examples, ...), whose second size is the batch size, and
+        examples along the second dimension influence each other. Code `place`: the output does not change with the neighbours,
+        but changes by as much when the batch is run in another order. Code `reordered`: the outputs of up to 16 examples in
+        another order are the same rows, to 1e-4, at other places. Code `softmax`: there, or in a watched run, a softmax of the
+        forward pass takes (examples, 2 or more) and runs over the examples. The same where (layers, examples, features), with
+        fewer layers than examples, is viewed as a row for each example. Code `normalised`: the logits of cross-entropy are
+        products of two tables whose columns have unit length, each over the examples of the batch, and whose rows do not.
     Why: in eval mode each example should be computed by itself. All batches in the test have the same size, so that even the
         rounding is equal; an operation that mixes the batch changes outputs by a large part of their size. An LSTM that takes
         the batch as time leaks in one direction only.
     What fools it: models that compare examples on purpose (in-batch retrieval); outputs with an entry per pair of examples are
         left out, and so are batch norm without running statistics and, for `place`, models that draw random numbers. Silent
         where rows are no examples: where a `DataLoader` does not batch (batch_size=None); where a recurrent layer takes the
-        rows for the steps of one sequence, and the first batches, or the sampled steps, have three lengths or more;
-        and where it yields the rows of a series in order, and the model returns its state. With batches of (steps,
-        batch): silent where targets are the next steps, or one per sequence; a hint where there is a target for each step and
-        the examples were not stacked by PyTorch's DataLoader, as in a tagger.
+        rows for the steps of one sequence, and the first batches, or the sampled steps, have three lengths or more; and where
+        it yields the rows of a series in order, and the model returns its state. With batches of (steps, batch): silent where
+        targets are the next steps, or one per sequence; a hint where there is a target for each step and the examples were not
+        stacked by PyTorch's DataLoader, as in a tagger.
     Fix: check batch_first= of recurrent and attention layers, training= of functional.batch_norm, and every view, reshape,
         permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
     if reading.rows_are_steps(evidence):
         return []
+    if reading.facts(evidence).over_examples:
+        return [_over_examples()]
     # The facts test twice, in both directions, and not where an output belongs to a pair of examples.
     look = evidence.facts if evidence.facts is not None and evidence.facts.output_shape is not None else evidence.probe
     leakage = (look.leakage if look is not None else None) or 0.0
@@ -177,6 +179,21 @@ def _along_batch(layer: str, leakage: float) -> Finding:
         remedy=f"batch_first=True for {layer}, or transpose(0, 1) before and after it",
         source="PyTorch, torch.nn.MultiheadAttention, torch.nn.LSTM (batch_first); own: run with half of the batch",
         layers=(layer,),
+    )
+
+
+def _over_examples() -> Finding:
+    """Embeddings that are normalised along the wrong dimension."""
+    return Finding(
+        rule="batch_leakage",
+        code="batch_leakage.normalised",
+        severity="warning",
+        seen="embeddings that are multiplied with each other, for cross-entropy, have unit length in each column, over the "
+        "examples of the batch, and not in each row",
+        measurements=(Measurement(name="length of each column", value=1.0, threshold=1e-3),),
+        cause="they are normalised over the examples: each one depends on all others, and their products are no cosines",
+        remedy="normalise each example: torch.nn.functional.normalize(z, dim=1), not dim=0",
+        source="PyTorch, torch.nn.functional.normalize; own, lengths of rows and columns",
     )
 
 

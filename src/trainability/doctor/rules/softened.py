@@ -1,5 +1,6 @@
 """Logits divided by a temperature so large that classes, or a teacher's outputs, hardly matter. No rule."""
 
+import math
 import statistics
 
 from trainability.doctor import reading
@@ -10,6 +11,7 @@ from trainability.doctor.rules.smaller_steps import TINY_STEPS
 
 _FEWEST_STEPS, _FEWEST_UPDATES = 100, 2
 SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0  # divisor of the logits; their differences after it
+LARGEST_SCALE, LEAST_FLOOR = 0.5, 0.75  # of cosines before cross-entropy; of the loss of equal logits
 _STANDS = 0.95  # of the loss at first
 _FIRST_STEPS = 20
 _MISSING = 10.0  # square of the temperature over the factor of the loss
@@ -39,6 +41,32 @@ def softened(evidence: Evidence) -> Finding | None:
         cause="the temperature is too large: no output makes the loss small, and gradients shrink with it",
         remedy=f"a temperature near {divisor * spread / LOGITS_APART:.1g}, so that logits differ by several units",
         source="own; measured in one pass",
+    )
+
+
+def bounded_cosines(evidence: Evidence) -> Finding | None:
+    """Cosines that are multiplied by a temperature by which they should be divided."""
+    found = reading.facts(evidence).cosine_scale
+    if found is None:
+        return None
+    scale, classes = found
+    floor, chance = math.log1p((classes - 1) * math.exp(-2 * scale)), math.log(classes)
+    if scale > LARGEST_SCALE or floor < LEAST_FLOOR * chance:
+        return None
+    return Finding(
+        rule="capped_loss",
+        code="capped_loss.temperature",
+        severity="warning",
+        seen=f"the logits of cross-entropy are cosines times {scale:.3g}: with {classes:,} of them the loss cannot come below "
+        f"{floor:.3g}, and costs {chance:.3g} if all are alike",
+        measurements=(
+            Measurement(name="least possible loss", value=floor, threshold=LEAST_FLOOR * chance),
+            Measurement(name="loss of equal logits", value=chance),
+            Measurement(name="number that cosines are multiplied by", value=scale, threshold=LARGEST_SCALE),
+        ),
+        cause="cosines are multiplied by the temperature, and not divided by it: right and wrong pairs hardly differ",
+        remedy=f"divide by the temperature: logits = a @ b.T / {scale:.3g}",
+        source="Chen et al., A Simple Framework for Contrastive Learning (SimCLR), ICML 2020, eq. 1; the bound is computed",
     )
 
 
