@@ -211,6 +211,8 @@ class Facts:
             shape that are used and whose log-probability nobody asks for.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
+        moves_critic: log-probabilities are weighted by what a critic makes, which a distance trains too, with a gradient.
+        takes_better: of a clipped and an unclipped objective of a policy, the loss takes the better one.
         sinks_entropy: the loss wants less entropy of the policy whose draws it makes likelier or less likely.
         values_compared: what values fitted on training say of validation's, where inputs look alike in both.
         words_compared: what classes fitted on counts of training's words say of validation's.
@@ -442,6 +444,8 @@ class Facts:
     mirrored_alone: tuple[str, str, float] | None = None
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
+    moves_critic: bool = False
+    takes_better: bool = False
     sinks_entropy: bool = False
     credited: tuple[str, float] | None = None
     drawn_again: bool = False

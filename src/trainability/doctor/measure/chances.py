@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.credit import Credit
 from trainability.doctor.measure.outcomes import Outcomes
+from trainability.doctor.measure.policy_terms import PolicyTerms
 from trainability.doctor.measure.warned import call_as_caller
 
 _GOOD = frozenset({"advantage", "adv", "return", "ret", "reward", "gain", "payoff", "profit"})
@@ -52,6 +53,7 @@ class Chances(TorchFunctionMode):
     def __init__(self, *, shift: float = 0.0) -> None:
         super().__init__()
         self.shift, self.acts, self.credit, self._outcomes = shift, False, Credit(), Outcomes()
+        self._terms = PolicyTerms()
         self.met: list[tuple[Tensor, float, dict[str, Tensor]]] = []
         self.draws: list[tuple[str, Tensor, Distribution | None]] = []
         self._signs: dict[int, tuple[Tensor, float]] = {}
@@ -155,6 +157,7 @@ class Chances(TorchFunctionMode):
             self.credit.used((*args, *kwargs.values()))
         with contextlib.suppress(Exception):  # a sign less that can be told
             self._outcomes.see(name, args, kwargs, result)
+            self._terms.see(name, args, result, self._signs)
         if isinstance(result, Tensor) and result.requires_grad:
             self._follow(name, args, kwargs, result)
         elif name in _ACTS:
@@ -205,7 +208,8 @@ class Chances(TorchFunctionMode):
 
     def facts(self) -> dict[str, Any]:
         """What is said of the loss, as fields of `Facts`; to be asked as `lowered`."""
-        return {"lowered": self.lowered(), "sinks_entropy": self._sinks_entropy(), **self.credit.facts()}
+        of_terms = {"moves_critic": self._terms.moves_critic(), "takes_better": self._terms.takes_better()}
+        return {"lowered": self.lowered(), "sinks_entropy": self._sinks_entropy(), **of_terms, **self.credit.facts()}
 
     def _sinks_entropy(self) -> bool:
         """Whether the loss wants less entropy of the distributions whose draws it makes likelier or less likely."""
