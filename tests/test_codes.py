@@ -832,6 +832,7 @@ CODES = {
     "capped_loss.temperature of few cosines": (fact(cosine_scale=(0.07, 4)), fact(cosine_scale=(0.3, 4))),
     "own_target.advantage": (fact(moves_critic=True), fact()),
     "wrong_sign.clip": (fact(takes_better=True), fact()),
+    "target_broadcast.picked": (fact(picked_columns=32), fact()),
     "capped_loss.one_temperature": (fact(temperatures=(4.0, 1.0)), fact(temperatures=(1.0, 4.0))),
     "capped_loss.temperature": (distilled(40.0), distilled(41.0)),
     "capped_loss.kept": (fact(kept_by_flow=(2, 4)), fact(kept_by_flow=None)),

@@ -177,3 +177,50 @@ def levels(model: Any, batch: Any) -> Tensor:
 @pytest.mark.parametrize("loss", [example_by_example, between_samples, levels, ranked, kernel])
 def test_differences_that_are_meant_are_left_alone(loss: Callable[[Any, Any], Tensor]) -> None:
     assert look(net(), BATCH, loss).outer_difference is None
+
+
+def by_colon(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0])[:, batch[1]] - batch[3].squeeze(1)).pow(2).mean()
+
+
+def by_colon_in_columns(model: Any, batch: Any) -> Tensor:
+    return F.smooth_l1_loss(model(batch[0])[:, batch[1]], batch[3])
+
+
+def by_selection(model: Any, batch: Any) -> Tensor:
+    return -(model(batch[0]).log_softmax(1).index_select(1, batch[1]) * batch[2].squeeze(1)).mean()
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("loss", [by_colon, by_colon_in_columns, by_selection])
+def test_columns_that_all_examples_pick(loss: Callable[[Any, Any], Tensor]) -> None:
+    facts = look(net(), BATCH, loss)
+    assert facts.picked_columns == 32
+    found = diagnose(Evidence(facts=Facts(picked_columns=32))).findings[0]
+    assert (found.code, found.severity) == ("target_broadcast.picked", "error")
+
+
+def by_row(model: Any, batch: Any) -> Tensor:
+    return F.mse_loss(model(batch[0])[torch.arange(len(batch[0])), batch[1]], batch[3].squeeze(1))
+
+
+def gathered(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0]).gather(1, batch[1][:, None]) - batch[3]).pow(2).mean()
+
+
+def in_batch_negatives(model: Any, batch: Any) -> Tensor:
+    """Retrieval with the batch's own items as negatives, corrected for how often each is drawn."""
+    scores = model(batch[0])[:, batch[1]] - batch[3].squeeze(1)
+    return F.cross_entropy(scores, torch.arange(len(scores)))
+
+
+def in_another_order(model: Any, batch: Any) -> Tensor:
+    order = torch.arange(32).flip(0)
+    return ((model(batch[0])[:, order] - torch.linspace(-1, 1, 32)) ** 2).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs"), [(by_row, 3), (gathered, 3), (in_batch_negatives, 3), (in_another_order, 32), (columns, 3)]
+)
+def test_columns_that_are_meant(loss: Callable[[Any, Any], Tensor], outputs: int) -> None:
+    assert look(net(outputs), BATCH, loss).picked_columns is None

@@ -35,6 +35,7 @@ class Facts:
         one_target: outputs of an example that a loss sets against one number; the place of unread integers that may name one.
         largest_output: of transitions, the same where the loss goes by the largest of the outputs alone; None elsewhere.
         same_after: of transitions, the places of two tensors that are equal in every example; None where there are none.
+        picked_columns: n, of a table (n, n) whose rows each have the columns that all examples pick; None if there is none.
         outer_product: factors, (n,) by (n, 1), that the loss multiplies before one mean; mean over rms of the fixed one.
         outer_difference: n, of (n, 1) less (n,), one of them without a gradient, of which the loss takes one mean.
         summed_first: how many examples a loss of pairs adds up before the function that is to bend each; None if it does not.
@@ -326,6 +327,7 @@ class Facts:
     largest_output: tuple[int, str] | None = None
     same_after: tuple[str, str] | None = None
     outer_product: tuple[int, float] | None = None
+    picked_columns: int | None = None
     outer_difference: int | None = None
     summed_first: int | None = None
     graph: LossGraph | None = None

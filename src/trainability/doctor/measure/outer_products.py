@@ -34,12 +34,17 @@ class OuterProducts(TorchFunctionMode):
     Attributes:
         found: n, and the mean of the factor without a gradient over its rms (1 where both have one); None if there is none.
         apart: n, of differences; None if there are none.
+        picked: n, of tables (n, n) of which each row has the columns that the whole batch picks, as q[:, actions] has, where
+            these are set off against, or multiplied by, one number for each example before one mean; None if there are none.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.found: tuple[int, float] | None = None
         self.apart: int | None = None
+        self.picked: int | None = None
+        self._columns: dict[int, Tensor] = {}  # of every row, by the numbers of all examples
+        self._compared: dict[int, Tensor] = {}  # and these beside one number for each example
         self._tables: dict[int, tuple[Tensor, float | None]] = {}  # kept alive, so that an id is one tensor's
         self._stood_up: dict[int, Tensor] = {}
         self._fixed: dict[int, Tensor] = {}  # differences of all pairs, of which none has a gradient: advantages
@@ -52,6 +57,7 @@ class OuterProducts(TorchFunctionMode):
                 self._stood_up[id(result)] = result
             elif result.requires_grad and self.found is None and self.apart is None:
                 self._follow(name, given, result)
+                self._pick(name, args, given, result)
             elif not result.requires_grad and self._is_fixed(name, given):
                 self._fixed[id(result)] = result
         return result
@@ -72,6 +78,24 @@ class OuterProducts(TorchFunctionMode):
             self._tables[id(result)] = result, None
         elif is_of_tables and (name in _ALONG or (name in _BENDS and tables[0][1] is None)):
             self._tables[id(result)] = result, tables[0][1]
+
+    def _pick(self, name: str, args: tuple, given: list[Tensor], result: Tensor) -> None:
+        if (name == "getitem" and _are_columns_of_all(*args[:2])) or (name == "index_select" and _are_selected(args)):
+            self._columns[id(result)] = result
+            return
+        compared, tables = self._is_compared(name, given), [t for t in given if id(t) in self._compared]
+        if result.dim() == 0:
+            ended = given if compared else tables if name in _REDUCES else []
+            self.picked = self.picked or next((len(t) for t in ended if t.dim() == 2), None)
+        elif compared or (tables and name in _ALONG | _BENDS):
+            self._compared[id(result)] = result
+
+    def _is_compared(self, name: str, given: list[Tensor]) -> bool:
+        """Whether columns that all examples pick meet one number for each example."""
+        if name not in _SET_OFF | _PRODUCTS or len(given) != 2 or not any(id(t) in self._columns for t in given):
+            return False
+        one, other = given if id(given[0]) in self._columns else given[::-1]
+        return tuple(other.shape) in ((len(one),), (len(one), 1)) and id(other) not in self._columns
 
     def _ends(self, table: Tensor, balance: float | None) -> None:
         if balance is None:
@@ -101,6 +125,22 @@ class OuterProducts(TorchFunctionMode):
         return not any(id(t) in self._stood_up for t in given)
 
 
+def _are_columns_of_all(table: Any, places: Any) -> bool:
+    """Whether `table[:, numbers]` has as many numbers as there are rows."""
+    if not isinstance(places, tuple) or len(places) != 2 or places[0] != slice(None) or not isinstance(places[1], Tensor):
+        return False
+    return _are_numbers_of(table, places[1])
+
+
+def _are_selected(args: tuple) -> bool:
+    return len(args) == 3 and args[1] in (1, -1) and isinstance(args[2], Tensor) and _are_numbers_of(args[0], args[2])
+
+
+def _are_numbers_of(table: Tensor, numbers: Tensor) -> bool:
+    is_number = not numbers.is_floating_point() and numbers.dtype != torch.bool
+    return table.dim() == 2 and is_number and tuple(numbers.shape) == (len(table),) and len(table) >= _FEWEST
+
+
 def _are_row_and_column(a: Tensor, b: Tensor) -> bool:
     size = a.numel()
     return size >= _FEWEST and {tuple(a.shape), tuple(b.shape)} == {(size,), (size, 1)}
@@ -121,12 +161,12 @@ def outer_facts(model: nn.Module, batch: Any, forward: Forward, seen: OuterProdu
         seen: the pass on the whole batch.
 
     Returns:
-        `OuterProducts.found` and `apart`, as fields of `Facts`; None where a smaller batch shows as many. A batch that cannot
-        be cut is taken as it is.
+        `OuterProducts.found`, `apart` and `picked`, as fields of `Facts`; None where a smaller batch shows as many. A batch
+        that cannot be cut is taken as it is.
     """
-    found, apart, size = seen.found, seen.apart, batch_size(batch)
-    if (found is None and apart is None) or size is None or size <= _FEWEST:
-        return {"outer_product": found, "outer_difference": apart}
+    found, apart, picked, size = seen.found, seen.apart, seen.picked, batch_size(batch)
+    if (found is None and apart is None and picked is None) or size is None or size <= _FEWEST:
+        return {"outer_product": found, "outer_difference": apart, "picked_columns": picked}
     smaller = first_examples(batch, size - 1)
     if batch_size(smaller) == size - 1:
         again = OuterProducts()
@@ -134,4 +174,5 @@ def outer_facts(model: nn.Module, batch: Any, forward: Forward, seen: OuterProdu
             forward(model, smaller)
         found = found if found is not None and again.found is not None and again.found[0] < found[0] else None
         apart = apart if apart is not None and again.apart is not None and again.apart < apart else None
-    return {"outer_product": found, "outer_difference": apart}
+        picked = picked if picked is not None and again.picked is not None and again.picked < picked else None
+    return {"outer_product": found, "outer_difference": apart, "picked_columns": picked}

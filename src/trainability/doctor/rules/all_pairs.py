@@ -47,6 +47,21 @@ def all_apart(size: int) -> Finding:
     )
 
 
+def picked(size: int) -> Finding:
+    """One output of each example, picked by its number, where the numbers of all examples are applied to each row."""
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.picked",
+        severity="error",
+        seen=f"outputs[:, numbers] is ({size}, {size}) for {size} examples: each row has the outputs that all of the examples "
+        "pick, and they are compared with one number for each example",
+        measurements=(Measurement(name="terms of the loss", value=float(size * size), threshold=float(size)),),
+        cause="a colon takes all rows, and not each row with its own number",
+        remedy="outputs.gather(1, numbers.unsqueeze(1)).squeeze(1), or outputs[torch.arange(len(outputs)), numbers]",
+        source="PyTorch, torch.gather; NumPy, Advanced indexing; followed in one pass",
+    )
+
+
 def outer(size: int, balance: float) -> Finding:
     """A weight, reward or advantage per example that multiplies every example's term."""
     centred = balance < _CENTRED

@@ -8,7 +8,7 @@ from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.affine import missing_activation
 from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
-from trainability.doctor.rules.all_pairs import all_apart, inside, outer
+from trainability.doctor.rules.all_pairs import all_apart, inside, outer, picked
 from trainability.doctor.rules.pair_signs import is_own_positive
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.unrelated import is_related
@@ -47,9 +47,11 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
         warning also where a loss of transitions depends only on each example's largest output, and such integers are not used.
         Code `outer`: products of (n,) and (n, 1), for example of log-probabilities and advantages, or of (n,) and the
         difference of two such without a gradient, of which one mean or sum is taken; an error where the mean of the factors is
-        less than 1e-3 of their size, else a warning. Code `inside`: the model itself returns (n, n) answers for n examples and
-        one less each way for one less (in a watched loop, it makes them of (n,) and (n, 1)); where all of them are the same
-        number, the loss wants the same of a whole row or column, and each goes by itself.
+        less than 1e-3 of their size, else a warning. Code `picked`: outputs[:, numbers], with a whole number for each of n
+        examples, which makes (n, n), is set off against (n,) or (n, 1), or multiplied by it, and with one example less it is
+        one less each way. Code `inside`: the model itself returns (n, n) answers for n examples and one less each way for one
+        less (in a watched loop, it makes them of (n,) and (n, 1)); where all of them are the same number, the loss wants the
+        same of a whole row or column, and each goes by itself.
     Why: averaged over all pairs, the best output for every example is the mean of the targets. PyTorch warns once, or not at
         all if the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose with tensors of these shapes; a loss between two distributions,
@@ -58,6 +60,8 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, Broadcasting semantics; `torch.nn.functional.mse_loss` warns of it.
     """
     facts = reading.facts(evidence)
+    if facts.picked_columns is not None:
+        return [picked(facts.picked_columns)]
     if facts.broadcast_shape is None and facts.outer_product is not None:
         return [outer(*facts.outer_product)]
     if facts.broadcast_shape is None and facts.outer_difference is not None:
