@@ -99,9 +99,29 @@ LOSSES_OF_THE_SURE: dict[str, tuple[Loss, str, type[nn.Module]]] = {
         nn.Identity,
     ),
     "probabilities": (lambda o, y: weighed(F.binary_cross_entropy(o, y, reduction="none"), 2.0), "marks", nn.Sigmoid),
+    "no, by the probability of yes": (lambda o, y: ((1 - o.sigmoid()) ** 2 * each_mark(o, y)).mean(), "marks", nn.Identity),
+    "yes, by that of no": (lambda o, y: (o.sigmoid() ** 2 * each_mark(o, y)).mean(), "marks", nn.Identity),
+    "no, with weights": (
+        lambda o, y: ((0.25 + 0.5 * y) * (1 - o.sigmoid()) ** 3 * each_mark(o, y)).sum(),
+        "marks",
+        nn.Identity,
+    ),
 }
 SOUND_BESIDE: dict[str, tuple[Loss, str, type[nn.Module]]] = {
     "focal marks": (lambda o, y: focal_marks(o, y).mean(), "marks", nn.Identity),
+    "focal marks for yes alone": (
+        lambda o, y: ((1 - y * o.sigmoid()) ** 2 * each_mark(o, y)).mean(),
+        "marks",
+        nn.Identity,
+    ),
+    "asymmetric": (
+        lambda o, y: -(y * F.logsigmoid(o) + (1 - y) * (o.sigmoid() - 0.05).clamp(min=0) ** 4 * F.logsigmoid(-o)).mean(),
+        "marks",
+        nn.Identity,
+    ),
+    "no counts little": (lambda o, y: ((0.02 + y) * each_mark(o, y)).mean(), "marks", nn.Identity),
+    "yes is all that is known": (lambda o, y: (y * each_mark(o, y)).sum() / y.sum(), "marks", nn.Identity),
+    "bounded": (lambda o, y: ((o.sigmoid() - y) ** 2).mean(), "marks", nn.Identity),
     "entropy alone": (lambda o, y: F.binary_cross_entropy_with_logits(o, o.sigmoid()), "marks", nn.Identity),
     "entropy of classes beside their loss": (
         lambda o, y: F.cross_entropy(o, y) - (o.softmax(dim=1) * o.log_softmax(dim=1)).sum(dim=1).mean(),
@@ -113,6 +133,10 @@ SOUND_BESIDE: dict[str, tuple[Loss, str, type[nn.Module]]] = {
 
 def weighed(each: Tensor, gamma: float) -> Tensor:
     return ((-each).exp() ** gamma * each).mean()
+
+
+def each_mark(output: Tensor, target: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(output, target, reduction="none")
 
 
 def focal_marks(output: Tensor, target: Tensor) -> Tensor:
@@ -363,7 +387,9 @@ def test_a_loss_that_falls_without_end_is_named_and_one_below_zero_is_not() -> N
     assert "wrong_sign.endless" in codes(tried)
 
 
-@pytest.mark.parametrize(("temperature", "code"), [(500.0, "capped_loss.temperature"), (0.2, None), (8.0, None)])
+@pytest.mark.parametrize(
+    ("temperature", "code"), [(500.0, "capped_loss.temperature"), (0.2, None), (8.0, "capped_loss.temperature"), (1.0, None)]
+)
 def test_a_temperature_that_hides_the_classes(temperature: float, code: str | None) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 16))

@@ -47,7 +47,8 @@ def preferences(
         undecided answers cost a tenth less than that, or where yes to everything costs the most: whether a large output is a
         yes is the program's to say.
         `sure_of_wrong`: the losses of wrong and of undecided answers to classes, or to yes and no, where right and wrong ones
-        each cost less than a tenth of undecided ones, and from there the loss falls towards the wrong ones; else None.
+        each cost less than a tenth of undecided ones, and from there the loss falls towards the wrong ones; of yes or no alone,
+        with right answers to the other, too; else None.
     """
     nothing: dict[str, tuple[float, float] | None] = {"prefers_wrong": None, "sure_of_wrong": None}
     output, targets = seen.output, [t for _, t in seen.batch if not any(t is given for given in seen.inputs)]
@@ -71,10 +72,11 @@ def preferences(
             if middle is None:
                 continue
         are_marks = dim is None and _are_marks(targets[0])
-        if max(best, worst) < _NEARLY_NOTHING * middle and (dim is not None or are_marks):
-            sides = [ask(undecided + _SLIGHTLY * (end - undecided)) for end in (right, wrong)]
-            if sides[0] is not None and sides[1] is not None and sides[1] < middle < sides[0]:
-                return nothing | {"sure_of_wrong": (worst, middle)}
+        is_asked = max(best, worst) < _NEARLY_NOTHING * middle and (dim is not None or are_marks)
+        if is_asked and _falls_to_wrong(ask, right, undecided, wrong, middle):
+            return nothing | {"sure_of_wrong": (worst, middle)}
+        if are_marks and (found := _sure_of_one(ask, (right, wrong), (best, middle))) is not None:
+            return nothing | {"sure_of_wrong": found}
         is_turned = _is_turned(ask, (right, wrong), (best, middle, worst), are_marks)
         if is_turned and dim is None and not are_marks:
             asked = functools.partial(_loss_of, model, batch, forward)
@@ -82,6 +84,32 @@ def preferences(
         if is_turned and not _loss_has_head(model, batch, forward):
             return nothing | {"prefers_wrong": (best, worst)}
     return nothing
+
+
+def _falls_to_wrong(
+    ask: Callable[[Tensor], float | None], right: Tensor, undecided: Tensor, wrong: Tensor, middle: float
+) -> bool:
+    """Whether the loss falls from undecided answers to wrong ones, and rises to right ones."""
+    sides = [ask(undecided + _SLIGHTLY * (end - undecided)) for end in (right, wrong)]
+    return sides[0] is not None and sides[1] is not None and sides[1] < middle < sides[0]
+
+
+def _sure_of_one(
+    ask: Callable[[Tensor], float | None], answers: tuple[Tensor, Tensor], losses: tuple[float, float]
+) -> tuple[float, float] | None:
+    """The losses of wrong and of undecided answers to yes alone, or to no alone, where wrong ones cost next to nothing."""
+    (right, wrong), (best, middle) = answers, losses
+    for is_one in (right > 0, right < 0):
+        changed = torch.where(is_one, wrong, right)
+        worst = ask(changed) if 0 < int(is_one.sum()) < is_one.numel() else None
+        if worst is None or max(best, worst) >= _NEARLY_NOTHING * middle:
+            continue
+        undecided = torch.where(is_one, (right + wrong) / 2, right)
+        of_one = ask(undecided)
+        is_asked = of_one is not None and max(best, worst) < _NEARLY_NOTHING * of_one
+        if is_asked and of_one is not None and _falls_to_wrong(ask, right, undecided, changed, of_one):
+            return worst, of_one
+    return None
 
 
 def _is_turned(

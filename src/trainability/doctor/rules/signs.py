@@ -29,67 +29,67 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         the targets to 0.05, 0.1, 0.2 and 0.4 of their deviation on either side. A warning with code `term`: the same of one of
         the terms that the loss adds, which is never negative, is half as large or less for wrong answers, and depends on the
         targets. Code `sure`: confident answers, right or wrong, cost less than a tenth of undecided ones, and the loss falls
-        from these to the wrong ones. Code `endless`: the loss is negative and a hundred times as large as at first, and falls
-        faster and faster; or thirty times, and over 300 steps or more never more slowly. Code `together`: in the losses of two
-        adversarial models, both want the same output of one for the examples that the other generates. Code `policy`: the
-        gradient of log-probabilities has a correlation of 0.9 with a variable that weights them, and the variable is named a
-        reward; or a return, gain or advantage, and is computed from rewards, not from costs or lengths, by the names of what it
-        is computed from. A warning with code `clip`: of products of log-probabilities' ratios, one clamped and one not, the
-        loss takes the larger one and falls as it grows, or the smaller one and rises as it grows. A warning with code
-        `entropy`: the loss falls as the entropy (`.entropy()`) of every distribution becomes smaller whose draws'
-        log-probabilities it asks for. A warning with code `pairs`: the loss pulls together pairs whose inputs are further apart
-        than those of the pairs that it pushes apart, by 4 standard errors and 1 %, and the latter belong together; or by 5 in
-        the direction of the largest difference, and in no direction are they nearer; or the pairs that it pushes apart belong
-        together, and those that it pulls together do not, nor are they nearer than the others in a direction (3 standard
-        errors). Pairs belong together that are nearer than the sides of two such pairs by 6 standard errors and 2 %, as
-        numbers, as images without their light, or as strengths of frequencies, and do not below 2.5 in each of these and in
-        images as they are; neither is asked of fewer than 24 pairs of either kind. Silent where the pairs that it pulls
-        together belong together, too, and are nearer than the others in a direction of the numbers, or in one of a view other
-        than that in which the others belong together most surely; a hint where half of the numbers in the pairs that it pushes
-        apart are the same bit for bit, over those of two such pairs, or where those that it pulls together are as near as any
-        two, to 2.5 standard errors, in the view in which the others belong together most surely; two outputs are a pair if the
-        loss holds them against each other: it minds another order of the columns of one, and not the same of both. Code
-        `one_output`: adding or subtracting 20 at one output unit takes the loss to a billionth, whatever the other outputs are.
-        Code `floorless`: the loss falls by 20 times its size or more as an output moves by 20 times its own, and by three times
-        that at 40. A warning with code `unnormalised`: of two numbers of an example or more, slopes of the loss have one sign,
-        differ between examples and add up to the same for all, their exponentials do not add up to 1, and adding 20 and 40 to
-        them lowers the loss along a line. Code `slopes`: with the derivatives that the loss takes (create_graph=True) times
-        1e3, 4e3 and 1.6e4 it falls with their square. Code `boundless`: moving a small parameter, or columns of an output, by
-        20 and by 40 (or by 1e5 and 2e5) lowers the loss along a line (or a logarithm), alike for every example, and everything
-        else then has a thousandth of its gradient or less. Code `switched_off`: a small parameter is nothing but a positive
-        factor of terms that are never negative, and the loss takes it to zero. Code `censored`: with times and observed or
-        censored events, a later event and a censored one move an output in opposite directions, in 95 % of the tests. A warning
-        with code `company`: in pairs of names that the loss pushes apart, names share partners more often than by chance, by 10
-        standard deviations, and by three times as many as in those that it pulls together. A warning with code `observed`: half
-        or more of the pairs of names that it pushes apart are among those that it pulls together, three times as many as if the
-        names went together at random. An error, without a code of its own, where the batch has labels and the loss is a
-        function of the products of all pairs: of the pairs that it pulls together, 98 % or more have different labels, and of
-        those that it pushes apart, as many have the same. A warning with code `no_positives`: it pushes apart pairs with one
-        label, or pairs that the model returns in several tensors or calls, or all pairs, of a loss that changes with the
-        targets but not with which example has which, and pulls none together, nor with outputs at right angles or up to 1,000
-        times as long. A hint with this code: it pushes apart pairs with different labels alone and pulls none together, where
-        as many pairs as there are examples have the same. Code `views`: it pushes apart all rows of the same example and pulls
-        together rows of different ones, wherever the outputs are; rows belong to an example if they change with it, or are
-        equal rows of several tensors. Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers
-        above zero as log-probabilities, `ctc_loss` is given numbers whose exponentials do not sum to 1 over the classes (to 0.1
-        in the logarithm, at half of the steps), or cross-entropy is given a negative target. Code `rates`: `poisson_nll_loss`
-        with log_input=False is given negative rates. A warning with code `variance`: `gaussian_nll_loss` is given as variance
-        what a variable of the program holds whose name says std or sigma, or the exponential of what says their logarithm; not
-        what is computed as a square, or is 1 everywhere. A warning with code `spread`: a code is drawn as mean + deviation *
-        noise, and the loss's divergence, whose gradient is that of a normal distribution's from the standard one to a
-        hundredth, holds another deviation, or does not depend on it; a hint from two thirds to one and a half times as much; a
-        layer decodes the code, the deviation is not so many times the right one at every output, and a divergence that does not
-        depend on it does not either where the encoder's output is moved, and no term reads the code beside the decoder. Code
-        `volume`: a model returns points and the log-determinant of their Jacobian, to 1e-3, and the loss rises with it; or the
-        loss is that of a flow to a normal distribution, and its term for that log-determinant is off by an amount that changes
-        with the weights, or has the wrong sign at each example. Code `backward`: a custom autograd function returns gradients
-        with the opposite sign, so that moves along them change the loss by minus the expected amount, within a tenth, while the
-        gradients of all other weights are right. Code `custom`: along eight random directions, the gradient of a custom
-        autograd function is off by three tenths of the function's slope or more, and two moves find the same slope, within a
-        tenth. A warning with code `quantiles`: below all targets and above them the loss is linear in the outputs, with slopes
-        that train each for one minus the quantile that the loss holds for it, under that name, or as q or tau; a hint where one
-        minus each is the same levels in the opposite order, and the source of the loss takes columns one by one, unpacks or
-        reverses them, or cannot be read. Code `nll`: `nll_loss` of logits or probabilities.
+        from these to the wrong ones, or those to one of yes and no. Code `endless`: the loss is negative and a hundred times as
+        large as at first, and falls faster and faster; or thirty times, and over 300 steps or more never more slowly. Code
+        `together`: in the losses of two adversarial models, both want the same output of one for the examples that the other
+        generates. Code `policy`: the gradient of log-probabilities has a correlation of 0.9 with a variable that weights them,
+        and the variable is named a reward; or a return, gain or advantage, and is computed from rewards, not from costs or
+        lengths, by the names of what it is computed from. A warning with code `clip`: of products of log-probabilities' ratios,
+        one clamped and one not, the loss takes the larger one and falls as it grows, or the smaller one and rises as it grows.
+        A warning with code `entropy`: the loss falls as the entropy (`.entropy()`) of every distribution becomes smaller whose
+        draws' log-probabilities it asks for. A warning with code `pairs`: the loss pulls together pairs whose inputs are
+        further apart than those of the pairs that it pushes apart, by 4 standard errors and 1 %, and the latter belong
+        together; or by 5 in the direction of the largest difference, and in no direction are they nearer; or the pairs that it
+        pushes apart belong together, and those that it pulls together do not, nor are they nearer than the others in a
+        direction (3 standard errors). Pairs belong together that are nearer than the sides of two such pairs by 6 standard
+        errors and 2 %, as numbers, as images without their light, or as strengths of frequencies, and do not below 2.5 in each
+        of these and in images as they are; neither is asked of fewer than 24 pairs of either kind. Silent where the pairs that
+        it pulls together belong together, too, and are nearer than the others in a direction of the numbers, or in one of a
+        view other than that in which the others belong together most surely; a hint where half of the numbers in the pairs that
+        it pushes apart are the same bit for bit, over those of two such pairs, or where those that it pulls together are as
+        near as any two, to 2.5 standard errors, in the view in which the others belong together most surely; two outputs are a
+        pair if the loss holds them against each other: it minds another order of the columns of one, and not the same of both.
+        Code `one_output`: adding or subtracting 20 at one output unit takes the loss to a billionth, whatever the other outputs
+        are. Code `floorless`: the loss falls by 20 times its size or more as an output moves by 20 times its own, and by three
+        times that at 40. A warning with code `unnormalised`: of two numbers of an example or more, slopes of the loss have one
+        sign, differ between examples and add up to the same for all, their exponentials do not add up to 1, and adding 20 and
+        40 to them lowers the loss along a line. Code `slopes`: with the derivatives that the loss takes (create_graph=True)
+        times 1e3, 4e3 and 1.6e4 it falls with their square. Code `boundless`: moving a small parameter, or columns of an
+        output, by 20 and by 40 (or by 1e5 and 2e5) lowers the loss along a line (or a logarithm), alike for every example, and
+        everything else then has a thousandth of its gradient or less. Code `switched_off`: a small parameter is nothing but a
+        positive factor of terms that are never negative, and the loss takes it to zero. Code `censored`: with times and
+        observed or censored events, a later event and a censored one move an output in opposite directions, in 95 % of the
+        tests. A warning with code `company`: in pairs of names that the loss pushes apart, names share partners more often than
+        by chance, by 10 standard deviations, and by three times as many as in those that it pulls together. A warning with code
+        `observed`: half or more of the pairs of names that it pushes apart are among those that it pulls together, three times
+        as many as if the names went together at random. An error, without a code of its own, where the batch has labels and the
+        loss is a function of the products of all pairs: of the pairs that it pulls together, 98 % or more have different
+        labels, and of those that it pushes apart, as many have the same. A warning with code `no_positives`: it pushes apart
+        pairs with one label, or pairs that the model returns in several tensors or calls, or all pairs, of a loss that changes
+        with the targets but not with which example has which, and pulls none together, nor with outputs at right angles or up
+        to 1,000 times as long. A hint with this code: it pushes apart pairs with different labels alone and pulls none
+        together, where as many pairs as there are examples have the same. Code `views`: it pushes apart all rows of the same
+        example and pulls together rows of different ones, wherever the outputs are; rows belong to an example if they change
+        with it, or are equal rows of several tensors. Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is
+        given numbers above zero as log-probabilities, `ctc_loss` is given numbers whose exponentials do not sum to 1 over the
+        classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy is given a negative target. Code `rates`:
+        `poisson_nll_loss` with log_input=False is given negative rates. A warning with code `variance`: `gaussian_nll_loss` is
+        given as variance what a variable of the program holds whose name says std or sigma, or the exponential of what says
+        their logarithm; not what is computed as a square, or is 1 everywhere. A warning with code `spread`: a code is drawn as
+        mean + deviation * noise, and the loss's divergence, whose gradient is that of a normal distribution's from the standard
+        one to a hundredth, holds another deviation, or does not depend on it; a hint from two thirds to one and a half times as
+        much; a layer decodes the code, the deviation is not so many times the right one at every output, and a divergence that
+        does not depend on it does not either where the encoder's output is moved, and no term reads the code beside the
+        decoder. Code `volume`: a model returns points and the log-determinant of their Jacobian, to 1e-3, and the loss rises
+        with it; or the loss is that of a flow to a normal distribution, and its term for that log-determinant is off by an
+        amount that changes with the weights, or has the wrong sign at each example. Code `backward`: a custom autograd function
+        returns gradients with the opposite sign, so that moves along them change the loss by minus the expected amount, within
+        a tenth, while the gradients of all other weights are right. Code `custom`: along eight random directions, the gradient
+        of a custom autograd function is off by three tenths of the function's slope or more, and two moves find the same slope,
+        within a tenth. A warning with code `quantiles`: below all targets and above them the loss is linear in the outputs,
+        with slopes that train each for one minus the quantile that the loss holds for it, under that name, or as q or tau; a
+        hint where one minus each is the same levels in the opposite order, and the source of the loss takes columns one by one,
+        unpacks or reverses them, or cannot be read. Code `nll`: `nll_loss` of logits or probabilities.
     Why: minimising the negative of a loss finds the worst output. `nll_loss` negates the output at the label: given raw
         outputs, it falls without end as they are scaled up; given probabilities, it has hardly any gradient where it is needed.
         Examples of one kind are already nearer to each other as inputs than other examples.
