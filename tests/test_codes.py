@@ -43,6 +43,7 @@ from trainability.doctor.pair_facts import Company, KeptTargets, Misaligned, Own
 from trainability.doctor.plateau_calls import PlateauCall, PlateauCalls
 from trainability.doctor.readings import (
     AffineWhole,
+    BehindPadding,
     ChangingWords,
     Circular,
     CodeSpread,
@@ -431,6 +432,13 @@ def paired(further: float, nearer: float = 1.9) -> Evidence:
     """A loss that pulls pairs together which are that surely further apart in one direction."""
     pulls = Pulls(num_pulled=100, num_pushed=100, apart_pulled=1.0, apart_pushed=1.0, z=0.0)
     return fact(pulls=dataclasses.replace(pulls, further_z=further, nearer_z=nearer))
+
+
+def read_behind(left: float) -> Evidence:
+    """A rehearsal that leaves this share of the first loss, of a model that reads its last step behind padding."""
+    looks = (Observation(step=0, loss=1.0), Observation(step=60, loss=left))
+    known = BehindPadding(share=0.6, steps=20, told_by="[1]")
+    return rehearsed(60, reference=looks).merge(fact(drowned=1e-6, readings=Readings(behind_padding=known)))
 
 
 def filled_up(**fields: bool) -> Evidence:
@@ -995,6 +1003,7 @@ CODES = {
     "ignored_end.last": (fact(unread_words="last"), fact()),
     "recurrent_gain.forget": (fact(kept_by_gates=("lstm", 0.11)), fact(kept_by_gates=("lstm", 0.13))),
     "ignored_end.backward": (fact(readings=Readings(backward_ends=("rnn", 9))), fact()),
+    "ignored_end.behind": (read_behind(0.26), read_behind(0.24)),
     "ignored_end.packed": (fact(readings=Readings(empty_ends=("rnn", 31, 32))), fact()),
     "ignored_end.padding": (fact(unread_words="all"), fact()),
     "heavy_dropout.function": (fact(function_dropout=0.95), fact(function_dropout=0.94)),

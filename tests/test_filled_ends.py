@@ -143,3 +143,13 @@ def test_it_is_a_hint_where_series_end_so_or_the_model_is_shown_the_ends(data: C
 @pytest.mark.parametrize("batch", [switched(told=0.0), foretold(noise=50.0)])
 def test_inputs_that_tell_no_ends(batch: Batch) -> None:
     assert severities(batch, model_of(batch)) == ["warning"]
+
+
+def test_a_sequence_that_the_model_reads_is_no_target() -> None:
+    batch = recorded()
+    other = {**batch, "label": batch["x"][:, :1]}
+
+    def of_label(model: nn.Module, batch: Batch) -> Tensor:
+        return (model(batch)[:, :1] - batch["label"]).square().mean()
+
+    assert filled_ends(model_of(other, "y"), other, of_label) is None

@@ -301,6 +301,23 @@ class UnknownWords:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BehindPadding:
+    """Sequences that end in padding of different lengths, all of which a recurrent model reads.
+
+    Attributes:
+        share: of the sequences of a batch, those of which a third or more is padding.
+        steps: of padding, in the typical one of these.
+        are_words: the sequences are whole numbers, and the padding's number is at their ends alone.
+        told_by: a tensor of the batch, lengths or a mask, that tells where they end; "" if there is none.
+    """
+
+    share: float
+    steps: int
+    are_words: bool = False
+    told_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FilledEnds:
     """Targets of different lengths that are filled up with one number, which the loss counts.
 
@@ -661,6 +678,8 @@ class Readings:
         affine: of a model that is affine as a whole, what its trace does not show; None of any other.
         changing: whether words keep their meaning through the data set; None where it cannot be compared.
         unknown_words: a fifth of validation's words or more, which training's vocabulary lacks; None of fewer.
+        behind_padding: of a recurrent model that is given sequences with padding behind them, what is known of it; None of any
+            other. Whether its answer is read behind the padding, `Facts.drowned` says.
         filled_ends: of targets of different lengths, the filler that the loss counts; None where it counts none.
         edges_away: of a graph, how many edges bring no message to any node that the loss counts, and by how much the loss
             changes with them in the other direction, over its size; None where some bring one.
@@ -703,6 +722,7 @@ class Readings:
     asked: AskedWords | None = None
     changing: ChangingWords | None = None
     unknown_words: UnknownWords | None = None
+    behind_padding: BehindPadding | None = None
     filled_ends: FilledEnds | None = None
     rare_marks: RareMarks | None = None
     edges_away: tuple[int, float] | None = None

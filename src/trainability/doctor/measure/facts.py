@@ -37,7 +37,7 @@ from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, k
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.hidden_words import Attended
 from trainability.doctor.measure.idle_terms import idle_term
-from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
+from trainability.doctor.measure.ignored import behind_padding, drowned_by_padding, ignores_end
 from trainability.doctor.measure.index_goals import IndexGoals
 from trainability.doctor.measure.influence import (
     along_batch,
@@ -276,6 +276,12 @@ def _questions(
             "drowned": drowned_by_padding(plain, seen.inputs),
             "unread_words": known.unread_words or (unread_words(seen.calls[0]) if seen.calls else None),
             "readings": replace(known.readings, empty_ends=seen.given.empty.found, backward_ends=seen.given.backward.found),
+        },
+        "padding behind sequences": lambda known: {
+            "readings": replace(
+                known.readings,
+                behind_padding=behind_padding(seen.inputs, seen.batch, seen.target()) if known.drowned is not None else None,
+            )
         },
         "targets beside padding": lambda known: beside_padding(seen, loss),
         "labels of other steps": lambda known: {

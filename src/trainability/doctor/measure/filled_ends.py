@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
-from trainability.doctor.measure.instead import exchanged, returned_once
+from trainability.doctor.measure.instead import Returned, exchanged, loss_of, returned_once
 from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 from trainability.doctor.measure.relation import relation
 from trainability.doctor.readings import FilledEnds
@@ -38,13 +38,14 @@ def filled_ends(model: nn.Module, batch: Any, forward: Forward) -> FilledEnds | 
     """
     named = dict(tensors(batch))
     before: float | None = None
+    own = returned_once(model, batch, forward)
     for place, target in named.items():
         if not target.is_floating_point() or target.dim() < 2 or len(target) < _FEWEST_ROWS:
             continue
         for teller, told in named.items():
             ends = _ends(told, target) if teller != place else None
             value = _filler(target, ends) if ends is not None else None
-            if ends is None or value is None or not _is_asked(model, batch, forward, target, ends):
+            if ends is None or value is None or not _is_asked(model, batch, forward, target, ends, own):
                 continue
             before = _loss(model, batch, forward) if before is None else before
             others = [t for other, t in named.items() if other not in (place, teller) and t.shape[:1] == target.shape[:1]]
@@ -104,10 +105,12 @@ def _jumps(target: Tensor, ends: Tensor) -> bool:
     return float(leap.median()) >= _JUMP * float(steps.median()) > 0
 
 
-def _is_asked(model: nn.Module, batch: Any, forward: Forward, target: Tensor, ends: Tensor) -> bool:
+def _is_asked(model: nn.Module, batch: Any, forward: Forward, target: Tensor, ends: Tensor, own: Returned | None) -> bool:
+    """Whether the loss has a slope at the filler with the model's answers held as they are: what it reads is no target."""
     given = target.clone().requires_grad_()
     with torch.enable_grad(), randomness_restored():
-        loss = forward(model, exchanged(batch, target, given * 1)).sum()  # no leaf: a loss may write into its targets
+        changed = exchanged(batch, target, given * 1)  # no leaf: a loss may write into its targets
+        loss = loss_of(model, changed, forward, own, own.tensors) if own is not None else forward(model, changed).sum()
         slope = torch.autograd.grad(loss, given, allow_unused=True)[0] if loss.requires_grad else None
     return slope is not None and float((slope[ends] != 0).float().mean()) >= _MOSTLY
 

@@ -1,5 +1,6 @@
 """Whether an output uses the end of its sequences, or what is in front of their padding: it is exchanged, to see a change."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,10 +8,13 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.columns import RECURRENT
+from trainability.doctor.measure.padding_number import are_words, padding_of
 from trainability.doctor.measure.workspace import set_training
+from trainability.doctor.readings import BehindPadding
 
 MIN_STEPS = 4
 _ROWS = 8
+_TELLS = 0.9  # of the sequences, whose last word may be the padding's number by chance
 _LENGTHS = 3  # different ones: what is asked after a silence that is as long for all is to be remembered over it
 
 
@@ -95,6 +99,40 @@ def drowned_by_padding(model: nn.Module, inputs: tuple[Any, ...]) -> float | Non
     if not torch.equal(first, again) or not control > 0:
         return None
     return float((first - changed).square().mean().sqrt()) / control
+
+
+def behind_padding(inputs: tuple[Any, ...], batch: Sequence[tuple[str, Tensor]], target: Tensor | None) -> BehindPadding | None:
+    """What is known of the padding behind sequences whose answer `drowned_by_padding` has asked for.
+
+    Args:
+        inputs: of the model, as there.
+        batch: its tensors, by their places.
+        target: what the answer is compared with: how long a sequence is may be what is asked, and its end what tells it.
+    """
+    given = inputs[0]
+    is_word = ~is_padding(given)
+    length = given.shape[1] - is_word.flip(1).int().argmax(dim=1)
+    is_long = is_word.any(dim=1) & (length <= given.shape[1] * 2 // 3)
+    if not bool(is_long.any()):
+        return None
+    others = [(place, t) for place, t in batch if target is None or t.data_ptr() != target.data_ptr()]
+    told = [place for place, t in others if t is not given and _tells(t, length, given.shape[1])]
+    return BehindPadding(
+        share=float(is_long.float().mean()),
+        steps=int((given.shape[1] - length)[is_long].median()),
+        are_words=are_words(given) and padding_of(given) is not None,
+        told_by=told[0] if told else "",
+    )
+
+
+def _tells(told: Tensor, length: Tensor, longest: int) -> bool:
+    """Whether these are lengths (batch,) or a mask (batch, time) with the same ends."""
+    if told.shape == (len(length), longest) and bool(((told == 0) | (told == 1)).all()):
+        kept = told.to(length.device).long()
+        counts = [kept.sum(dim=1), (1 - kept).sum(dim=1)]  # True or 1 at the padding, as attention takes it
+    else:
+        counts = [told.to(length.device)] if told.shape == length.shape and told.dtype != torch.bool else []
+    return any(float((count == length).float().mean()) >= _TELLS for count in counts)
 
 
 def is_padding(given: Tensor) -> Tensor:

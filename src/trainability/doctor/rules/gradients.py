@@ -27,7 +27,7 @@ _TINY = 1e-5  # gradient over weight
 _THROWN = 1.2  # of the first losses after the first, over it
 _BURST = 1000.0  # times the first loss
 _DRAWN_TO_KEEP = 0.3  # rms of a weight times the root of its fan-in: 0.58 with PyTorch's default, 1.4 with He's scheme
-_DROWNED, _FEWEST_STEPS = 0.01, 100  # change of an output over that without padding; steps of a run that has not learned
+DROWNED, _FEWEST_STEPS = 0.01, 100  # change of an output over that without padding; steps of a run that has not learned
 _FEW_REHEARSED = 50  # steps; before that a constant loss says little
 _DEAF = 1e-3  # fall of the loss over the loss
 
@@ -301,13 +301,25 @@ def _at_chance(evidence: Evidence, chance: float | None) -> bool:
     return chance is not None and recent is not None and reading.num_steps(evidence) >= 100 and recent >= 0.95 * chance
 
 
+def stays_at_start(evidence: Evidence) -> tuple[bool, bool]:
+    """Whether a run or a rehearsal has not learned, and whether a rehearsal was too short to show it."""
+    if evidence.steps:
+        stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+    else:
+        stays = reading.stands_still(evidence)
+    tried = evidence.rehearsal.reference if evidence.rehearsal is not None and not evidence.steps else ()
+    # The few steps that a slow program had time for show little, and unmoved weights say nothing about their rate.
+    is_short = len(tried) > 1 and tried[-1].step < _FEW_REHEARSED and tried[-1].loss > 0.9 * tried[0].loss
+    return stays, is_short
+
+
 def _behind_padding(evidence: Evidence) -> list[Finding]:
     """A recurrent layer that reads so much padding that it forgets the words before it."""
     facts = reading.facts(evidence)
-    if facts.drowned is not None and facts.drowned < _DROWNED:
+    if facts.drowned is not None and facts.drowned < DROWNED:
         seen = f"if padding follows, a sequence's words change the output by {facts.drowned:.1g} of what they change it without"
         measured = Measurement(
-            name="change with padding after the words over that without", value=facts.drowned, threshold=_DROWNED
+            name="change with padding after the words over that without", value=facts.drowned, threshold=DROWNED
         )
         how = "own: words replaced"
     elif facts.padded_layer is not None:
@@ -319,13 +331,7 @@ def _behind_padding(evidence: Evidence) -> list[Finding]:
         how = "own: gradients of the first step"
     else:
         return []
-    if evidence.steps:
-        stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
-    else:
-        stays = reading.stands_still(evidence)
-    tried = evidence.rehearsal.reference if evidence.rehearsal is not None and not evidence.steps else ()
-    # The few steps that a slow program had time for show little, and unmoved weights say nothing about their rate.
-    is_short = len(tried) > 1 and tried[-1].step < _FEW_REHEARSED and tried[-1].loss > 0.9 * tried[0].loss
+    stays, is_short = stays_at_start(evidence)
     if not (stays or is_short):
         return []
     return [

@@ -5,6 +5,7 @@ from trainability.doctor.as_code import as_code
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_table import number
+from trainability.doctor.rules.behind_padding import behind_padding
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.learns import learns_all_the_same
 from trainability.doctor.rules.rule import rule
@@ -33,7 +34,11 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
         zero, and that of its other weights is not. Code `backward`: of a recurrent layer of both directions, the loss has a
         slope by the outputs of each sequence's last step alone, and none by the last state of the backward direction, in
         sequences of four steps or more, with no other recurrent layer or attention in front; a hint where the verdict is that
-        the program trains, or a watched run has learned.
+        the program trains, or a watched run has learned. Code `behind`: sequences end in padding of different lengths, their
+        steps change the answer by less than a hundredth of what they do with the padding in front, and a rehearsal has not
+        stood still, where `vanishing_gradient.padding` would say it. A warning if a quarter of the sequences end in a third or
+        more of padding, typically eight steps, that lengths or a mask of the batch tell, or 16 steps behind words, and
+        more than a quarter of the first loss is left; else a hint.
     Why: only at the last step has the state of a recurrent layer seen everything. `output[:, 0]` has seen only the first step,
         and so has the last state of a packed sequence with a length of 1. Words are replaced and outputs compared, so this is
         certain. Recurrent weights have a gradient as soon as one state is not zero.
@@ -48,7 +53,7 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
         return [_behind_the_end(*facts.readings.empty_ends)]
     if not facts.ignores_end:
         found = _unread_words(facts.unread_words) or _stateless(facts.stateless)
-        return found or _backward_begins(evidence, facts.readings.backward_ends)
+        return found or _backward_begins(evidence, facts.readings.backward_ends) or behind_padding(evidence)
     return [
         Finding(
             rule="ignored_end",
