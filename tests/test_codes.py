@@ -943,6 +943,14 @@ CODES = {
         fact(readings=Readings(order_pooled=OrderPooled(given="[0]", target="[1]", examples=600, ordered=0.5, free=0.02))),
         fact(readings=Readings()),
     ),
+    "pooled_places.tokens": (
+        fact(
+            readings=Readings(
+                order_pooled=OrderPooled(given="[0]", target="[1]", examples=480, ordered=0.9, free=0.1, is_for_each=True)
+            )
+        ),
+        fact(readings=Readings()),
+    ),
     "repeated_batch.sliding": (
         fact(readings=Readings(sliding=Sliding(batches=60, batch_size=40, shown=99, held=2400))),
         fact(readings=Readings()),

@@ -569,6 +569,7 @@ class OrderPooled:
         ordered: share of the targets' variance in held-out examples that is explained by the order of the sequences.
         free: the share that is explained by what is in them, in whatever order.
         pools: class of a module that takes the mean or the sum over places; None where it is no such module.
+        is_for_each: the answers are for each place, exchanged as the places are, and so are the targets.
     """
 
     given: str
@@ -577,6 +578,7 @@ class OrderPooled:
     ordered: float
     free: float
     pools: str | None = None
+    is_for_each: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,7 @@ from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.normed_answers import normed_answers
 from trainability.doctor.measure.one_way_pairs import one_way_pairs
 from trainability.doctor.measure.order_blind import order_blind
+from trainability.doctor.measure.order_of_tokens import order_of_tokens
 from trainability.doctor.measure.order_pooled import order_pooled
 from trainability.doctor.measure.outer_products import OuterProducts, outer_facts
 from trainability.doctor.measure.over_batch import meant_over_batch, softmax_over_batch, with_views
@@ -268,7 +269,12 @@ def _questions(
         },
         "levels that do not count": lambda known: {"readings": replace(known.readings, level_blind=level_blind(seen, batches))},
         "an order that does not count": lambda known: {
-            "readings": replace(known.readings, order_pooled=order_pooled(seen, batches) if known.order_blind is None else None)
+            "readings": replace(
+                known.readings,
+                order_pooled=(order_pooled(seen, batches) or order_of_tokens(seen, batches))
+                if known.order_blind is None
+                else None,
+            )
         },
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches, known),
         "sequences whose end is not read": lambda known: {

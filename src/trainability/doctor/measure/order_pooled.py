@@ -56,10 +56,8 @@ def order_pooled(seen: ForwardPass, batches: Iterable[Any]) -> OrderPooled | Non
             return None
         with generators_restored(batches):
             read = _read(batches, place, target)
-    if read is None:
-        return None
-    told = _told(*read)
-    if told is None:
+    told = _told(*read) if read is not None else None
+    if read is None or told is None:
         return None
     bag = next((type(m).__name__ for m in seen.model.modules() if isinstance(m, nn.EmbeddingBag)), None)
     return OrderPooled(given=place, target=target, examples=len(read[0]), ordered=told[0], free=told[1], pools=bag)
@@ -117,6 +115,23 @@ def _answers(model: nn.Module, words: Tensor) -> Tensor | None:
 
 def _read(batches: Iterable[Any], given: str, target: str) -> tuple[Tensor, Tensor] | None:
     """Sequences (examples, places), and targets (examples, numbers): a column for each class."""
+    found = read(batches, given, target, _MOST)
+    if found is None or found[1].is_floating_point():
+        return (found[0], found[1].double()) if found is not None and bool(found[1].isfinite().all()) else None
+    labels = found[1][:, 0].unique(return_inverse=True)[1]
+    classes = int(labels.max()) + 1
+    return (found[0], F.one_hot(labels, classes).double()) if 2 <= classes <= _MOST_CLASSES else None
+
+
+def read(batches: Iterable[Any], given: str, target: str, most: int) -> tuple[Tensor, Tensor] | None:
+    """Sequences (examples, places), and their targets (examples, numbers) as they are; None of fewer than 200 examples.
+
+    Args:
+        batches: the training loader.
+        given: place of the sequences in a batch.
+        target: place of the targets.
+        most: examples.
+    """
     began, rows, wanted = time.perf_counter(), list[Tensor](), list[Tensor]()
     for batch in batches:
         parts = dict(tensors(batch))
@@ -125,24 +140,18 @@ def _read(batches: Iterable[Any], given: str, target: str) -> tuple[Tensor, Tens
             return None
         rows.append(x.detach().cpu().long())
         wanted.append(y.detach().cpu().reshape(len(y), -1))
-        if sum(map(len, rows)) >= _MOST or time.perf_counter() - began > _SECONDS:
+        if sum(map(len, rows)) >= most or time.perf_counter() - began > _SECONDS:
             break
     count = max((x.shape[1] for x in rows), default=0)
     if sum(map(len, rows)) < _FEWEST or len({y.shape[1] for y in wanted}) != 1 or any(x.shape[1] != count for x in rows):
         return None
-    words, numbers = torch.cat(rows)[:_MOST], torch.cat(wanted)[:_MOST]
-    if numbers.is_floating_point():
-        return (words, numbers.double()) if bool(numbers.isfinite().all()) else None
-    labels = numbers[:, 0].unique(return_inverse=True)[1]
-    classes = int(labels.max()) + 1
-    return (words, F.one_hot(labels, classes).double()) if 2 <= classes <= _MOST_CLASSES else None
+    return torch.cat(rows)[:most], torch.cat(wanted)[:most]
 
 
 def _told(words: Tensor, wanted: Tensor) -> tuple[float, float] | None:
     """Shares of the targets' variance that the order explains, and what is there; None where it is not by order alone."""
-    values, counts = words.unique(return_counts=True)
-    top = values[counts.argsort(descending=True)[:_WORDS]]
-    if float(counts.sort(descending=True).values[:_WORDS].sum()) < _KNOWN * words.numel() or len(top) < 2:
+    top = most_frequent(words)
+    if top is None:
         return None
     columns = standardised(wanted)
     if not columns.shape[1]:
@@ -157,7 +166,7 @@ def _told(words: Tensor, wanted: Tensor) -> tuple[float, float] | None:
         return float((explained(fine, columns, bent=True) * weights).sum())
 
     held = words[:, :, None] == top
-    if _are_sorted(held):
+    if are_sorted(held):
         return None
     ordered = share(_order(held))
     if ordered < _LEAST:
@@ -172,8 +181,24 @@ def _told(words: Tensor, wanted: Tensor) -> tuple[float, float] | None:
     return (ordered, free) if free <= _MOST_FREE * ordered else None
 
 
-def _are_sorted(held: Tensor) -> bool:
-    """Whether of two words it is mostly the same that stands first, so that the words tell their order, as of sorted sets."""
+def most_frequent(words: Tensor) -> Tensor | None:
+    """The words that are counted; None where they are less than nine tenths of all, or one alone.
+
+    Args:
+        words: (examples, places) of whole numbers.
+    """
+    values, counts = words.unique(return_counts=True)
+    top = values[counts.argsort(descending=True)[:_WORDS]]
+    is_most = float(counts.sort(descending=True).values[:_WORDS].sum()) >= _KNOWN * words.numel()
+    return top if is_most and len(top) > 1 else None
+
+
+def are_sorted(held: Tensor) -> bool:
+    """Whether of two words it is mostly the same that stands first, so that the words tell their order, as of sorted sets.
+
+    Args:
+        held: (examples, places, words) bool, which word each place holds.
+    """
     count = held.shape[1]
     first = torch.where(held, torch.arange(count)[:, None], count).amin(dim=1)
     pairs = torch.triu_indices(held.shape[2], held.shape[2], 1)

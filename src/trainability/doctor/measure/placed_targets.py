@@ -265,4 +265,6 @@ def standardised(columns: Tensor) -> Tensor:
         columns: (examples, numbers).
     """
     columns = columns[:, _varying(columns)]
+    if not columns.shape[1]:  # PyTorch warns of a deviation of none
+        return columns
     return (columns - columns.mean(dim=0)) / columns.std(dim=0, correction=0)
