@@ -30,6 +30,18 @@ def pictures(*, ground: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     return (x + 2 * torch.randn(SIDE, SIDE, generator=rng(3)) if ground else x)[:, None], places, amount
 
 
+def small(side: int = 16, *, in_a_row: bool = False, slope: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """A spot in each of some small pictures, its places from -1 to 1, and how bright it is; or a spot in the middle row."""
+    draws, line = rng(), torch.arange(side)
+    edge = 2 if side > 12 else 0
+    at, bright = torch.randint(edge, side - edge, (N, 2), generator=draws), torch.rand(N, 1, generator=draws) + 0.5
+    if in_a_row:
+        at[:, 0] = side // 2
+    apart = (line[None, :, None] - at[:, :1, None]).square() + (line[None, None] - at[:, 1:, None]).square()
+    x = 2 * bright[:, :, None] * (-apart / 1.5).exp() + 0.05 * torch.randn(N, side, side, generator=draws)
+    return (x + slope * line)[:, None], 2.0 * at / side - 1, bright
+
+
 def textures() -> tuple[Tensor, Tensor]:
     """Waves of any phase, and the double of their angle."""
     draws, line = rng(), torch.arange(SIDE).float()
@@ -94,6 +106,27 @@ class Pooled(nn.Module):
         return self.head(nn.functional.adaptive_avg_pool2d(made, self.grid).flatten(1))
 
 
+class Small(nn.Module):
+    """Two convolutions without padding, or that go round the edge, and the mean over all places or all of them."""
+
+    def __init__(self, how: str = "mean", *, outputs: int = 2, stride: int = 2, side: int = 16) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        around = {"padding": 1, "padding_mode": "circular"} if how == "circular" else {}
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 8, 3, **around), nn.ReLU(), nn.Conv2d(8, 12, 3, stride=stride, **around), nn.ReLU()
+        )
+        self.how = how
+        shape = self.body(torch.zeros(1, 1, side, side)).shape
+        self.head = nn.Linear(shape[1:].numel() if how == "flat" else shape[1] * shape[3] if how == "columns" else 12, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.body(x)
+        if self.how in ("flat", "columns"):
+            return self.head((made.mean(dim=2) if self.how == "columns" else made).flatten(1))
+        return self.head(made.mean(dim=(2, 3)))
+
+
 class Tokens(nn.Module):
     """Attention over steps, or patches of a picture, and the mean of all tokens."""
 
@@ -149,6 +182,32 @@ def test_pooled_pictures(how: str, loss: nn.Module) -> None:
     assert found.readings.place_blind.dims == (2, 3)
     assert found.readings.place_blind.target == "[1]"
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize(("side", "how", "stride"), [(16, "mean", 2), (16, "mean", 1), (12, "circular", 1), (20, "mean", 2)])
+def test_small_pictures(side: int, how: str, stride: int) -> None:
+    x, places, _ = small(side)
+    assert codes(facts(Small(how, stride=stride, side=side), x, places)) == ["pooled_places"]
+
+
+def test_small_pictures_that_are_read_in_another_way() -> None:
+    x, places, bright = small()
+    assert not codes(facts(Small("flat"), x, places))
+    assert not codes(facts(Small("columns"), x, places))  # it sees one of both, and rows are what the other would tell
+    assert not codes(facts(Small(outputs=1), x, bright))
+    assert not codes(facts(Small(), x, torch.randn(N, 2, generator=rng(5))))
+    assert not codes(facts(Small(outputs=1), x, x.flatten(1).std(dim=1, keepdim=True)))
+
+
+def test_what_examples_share_along_one_dimension() -> None:
+    x, places, _ = small(12, in_a_row=True)
+    found = facts(Small("circular", outputs=1, stride=1, side=12), x, places[:, 1:])
+    assert codes(found) == ["pooled_places"]
+    assert found.readings.place_blind is not None
+    assert found.readings.place_blind.dims == (3,)
+    assert not codes(facts(Small("flat", outputs=1, stride=1, side=12), x, places[:, 1:]))
+    trend, places, _ = small(12, in_a_row=True, slope=0.1)  # it tells columns apart
+    assert not codes(facts(Small("circular", outputs=1, stride=1, side=12), trend, places[:, 1:]))
 
 
 def test_pooled_tokens_steps_and_boxes() -> None:

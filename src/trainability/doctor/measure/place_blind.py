@@ -22,6 +22,7 @@ from trainability.doctor.readings import PlaceBlind
 _FEWEST_PLACES, _MOST_NUMBERS = 12, 16  # along a dimension; of an answer
 _FEW, _MOST_SHIFTS = 8, 8  # examples that are asked with their contents moved; distances
 _MIDDLE, _OUTER = (0.35, 0.65), 0.2  # of the places
+_SHORTEST, _EDGE = 4, 2  # places that it is moved by, which strides of 2 and 4 divide; left at either end
 _SAME, _MOVED = 1e-3, 0.4  # change by moving in the middle, over the answers' spread; out of it, over what is added
 _NEAR_ZERO, _NOISE = 0.01, 0.1
 _OFTEN = 8  # calls of one layer in a pass, as of a cell that goes from step to step
@@ -56,9 +57,8 @@ def place_blind(seen: ForwardPass, batches: Iterable[Any]) -> PlaceBlind | None:
             told = told_by_places(batches, place, target, tuple(found))
     if told is None:
         return None
-    return PlaceBlind(
-        given=place, target=target, shape=tuple(given.shape[1:]), dims=tuple(found), moved=max(found.values()), **told
-    )
+    moved = max(found[dim] for dim in told["dims"])
+    return PlaceBlind(given=place, target=target, shape=tuple(given.shape[1:]), moved=moved, **told)
 
 
 def _asked(seen: ForwardPass) -> tuple[Tensor, str, str, int] | None:
@@ -116,7 +116,12 @@ def _change(model: nn.Module, rows: Tensor, dim: int, dims: list[int], number: i
     """
     count = rows.shape[dim]
     size = {d: max(3, rows.shape[d] // 12) for d in dims}
-    start = {d: (rows.shape[d] - size[d]) // 2 for d in dims} | {dim: math.ceil(_MIDDLE[0] * count)}
+    first = math.ceil(_MIDDLE[0] * count)
+    longest = math.floor(_MIDDLE[1] * count) - size[dim] - first
+    if longest < _SHORTEST:  # the middle third of few places leaves no room
+        longest = min(_SHORTEST, count - size[dim] - 2 * _EDGE)
+        first = (count - size[dim] - longest) // 2
+    start = {d: (rows.shape[d] - size[d]) // 2 for d in dims} | {dim: first}
     ground = rows.mean(dim=(0, *dims), keepdim=True).expand_as(rows)
     pieces = [_piece(row, each, size) for row, each in zip(rows, ground, strict=True)]
 
@@ -140,7 +145,6 @@ def _change(model: nn.Module, rows: Tensor, dim: int, dims: list[int], number: i
         moved = at(shift)
         return float((moved - own).square().mean().sqrt()) / over if moved is not None else math.inf
 
-    longest = math.floor(_MIDDLE[1] * count) - size[dim] - start[dim]
     # Strides make it the same at some distances only; a place that counts makes it differ at each.
     shifts = sorted(range(max(1, (longest + 1) // 2), longest + 1), key=lambda shift: (-(shift & -shift), shift))
     step = next((shift for shift in shifts[:_MOST_SHIFTS] if changed(shift) <= same), None)

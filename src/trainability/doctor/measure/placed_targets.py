@@ -18,7 +18,7 @@ _SECONDS = 8.0  # for reading
 _MOST_PLACES, _MOST_CHANNELS = {1: 256, 2: 64}, 8  # finer ones are averaged
 _BLURS = (1, 3, 7, 15)
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the features' variance, which is 1
-_SHARED = 0.05  # of a channel's variance, in the mean of all examples
+_SHARED, _SHARED_BESIDE = 0.05, 0.02  # of a channel's variance, in the mean of all; where the other dimension has more
 _LEAST, _MOST_FREE = 0.5, 1 / 3  # explained by places; by what is there, over that
 _FILTERS, _WIDTHS = 48, (5, 9)
 _QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -34,16 +34,20 @@ def told_by_places(batches: Iterable[Any], given: str, target: str, dims: tuple[
         dims: one or two dimensions of the inputs, along which places lie.
 
     Returns:
-        `examples` that were compared, the `column` of the targets that places tell the most of, the share of its variance that
-        they explain in held-out examples (`placed`), and the share that quantiles, spectra and pooled responses of filters
-        explain (`free`). None where places do not tell much, or what is there tells a third as much or more.
+        `dims` along which examples share nothing that tells places apart, `examples` that were compared, the `column` of the
+        targets that places tell the most of, the share of its variance that they explain in held-out examples (`placed`), and
+        the share that quantiles, spectra and pooled responses of filters explain (`free`). None where places do not tell much,
+        or what is there tells a third as much or more.
     """
     read = _read(batches, given, target, dims) if 0 < len(dims) <= 2 else None
     if read is None:
         return None
     maps, wanted = read
-    if _has_ground(maps):
+    free = _without_ground(maps)
+    if not free:
         return None
+    if len(free) < len(dims):  # rows that examples share do not tell columns apart
+        maps, dims = _as_maps(maps, tuple(2 + k for k in free)), tuple(dims[k] for k in free)
     maps = (maps - maps.mean()) / maps.std().clamp(min=1e-30)
     features = standardised(_positions(_with_differences(maps)))
     columns = standardised(wanted)
@@ -53,8 +57,8 @@ def told_by_places(batches: Iterable[Any], given: str, target: str, dims: tuple[
     if not bool((placed >= _LEAST).any()):
         return None
     others = [standardised(each) for each in (*_amounts(_with_differences(maps)), _responses(maps))]
-    free = explained([*others, torch.cat(others, dim=1)], columns, bent=True).clamp(min=0)
-    told = torch.where((placed >= _LEAST) & (free <= _MOST_FREE * placed), placed, -1.0)
+    pooled = explained([*others, torch.cat(others, dim=1)], columns, bent=True).clamp(min=0)
+    told = torch.where((placed >= _LEAST) & (pooled <= _MOST_FREE * placed), placed, -1.0)
     column = int(told.argmax())
     if not float(told[column]) > 0:
         return None
@@ -63,7 +67,8 @@ def told_by_places(batches: Iterable[Any], given: str, target: str, dims: tuple[
         "examples": len(maps),
         "column": int(kept[column]),
         "placed": float(placed[column]),
-        "free": float(free[column]),
+        "free": float(pooled[column]),
+        "dims": dims,
     }
 
 
@@ -99,11 +104,15 @@ def _as_maps(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return F.adaptive_avg_pool2d(x, (most[0], most[1])) if len(dims) == 2 else F.adaptive_avg_pool1d(x, most[0])
 
 
-def _has_ground(maps: Tensor) -> bool:
-    """Whether examples share what tells places apart: coordinates in a channel, a fixed background, a trend."""
-    shared = maps.mean(dim=0).flatten(1).var(dim=1, correction=0)
-    whole = maps.transpose(0, 1).flatten(1).var(dim=1, correction=0)
-    return bool((shared > _SHARED * whole.clamp(min=1e-30)).any())
+def _without_ground(maps: Tensor) -> list[int]:
+    """Dimensions along which examples share nothing that tells places apart: coordinates, a fixed background, a trend."""
+    whole = maps.transpose(0, 1).flatten(1).var(dim=1, correction=0).clamp(min=1e-30)
+    shares = []
+    for k in range(maps.dim() - 2):
+        lines = maps.mean(dim=0).movedim(1 + k, -1).reshape(maps.shape[1], -1, maps.shape[2 + k])
+        shares.append(float((lines.var(dim=2, correction=0).mean(dim=1) / whole).amax()))
+    most = _SHARED if max(shares) <= _SHARED else _SHARED_BESIDE
+    return [k for k, share in enumerate(shares) if share <= most]
 
 
 def _with_differences(maps: Tensor) -> Tensor:

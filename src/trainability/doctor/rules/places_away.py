@@ -14,11 +14,12 @@ def pooled_places(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss compares up to 16 numbers for each example with as many targets, and the model is given one tensor, such as
         an image (channels, height, width) or a series (channels, steps). A small piece of an input on an even ground, moved
-        within the middle third of a dimension, gives the same output to 0.1 % of the outputs' spread, at a distance that all
-        strides divide, and moved out to a fifth of the places from either end changes it by at most 40 % of what the piece adds
-        to it. In 200 to 480 examples of the training loader, where the inputs are largest, smallest and most uneven (positions
-        of extremes and centroids) explains half of the variance or more of one number of the targets, held out; quantiles, the
-        power spectrum and pooled responses of filters, which do not change as contents move, explain at most a third of that.
+        within the middle third of a dimension (by four places, of fewer than 28), gives the same output to 0.1 % of the
+        outputs' spread, at a distance that all strides divide, and moved out to a fifth of the places from either end changes
+        it by at most 40 % of what the piece adds to it. In 200 to 480 examples of the training loader, where the inputs are
+        largest, smallest and most uneven (positions of extremes and centroids) explains half of the variance or more of one
+        number of the targets, held out; quantiles, the power spectrum and pooled responses of filters, which do not change as
+        contents move, explain at most a third of that.
         Code `order`: the model is given sequences of words, and its outputs stay the same to 0.01 % of their spread as the
         places of each sequence are exchanged or mirrored, also with other weights in place of those near zero. In 200 to 600
         examples, of which 64 words make up nine tenths, their order (which word stands first or last, where, and behind which)
@@ -38,8 +39,8 @@ def pooled_places(evidence: Evidence) -> list[Finding]:
         mean of embeddings (nn.EmbeddingBag), or attention without positions, is the same for any order of the words. An
         instance or layer normalisation of the input leaves nothing of an example's mean and spread.
     What fools it: nothing known. Silent on networks with positional embeddings, coordinate channels or recurrent layers, on
-        convolutions that reach from the middle to the border, on inputs that share a background, as of a fixed camera, and
-        where something other than the brightest, darkest or most uneven part of the input is asked for.
+        convolutions that reach from the middle to the border, along dimensions in which inputs share a background, as of a
+        fixed camera, and where something other than the brightest, darkest or most uneven part of the input is asked for.
     Fix: flatten the feature maps in place of the global pooling (nn.AdaptiveAvgPool2d(8) in front makes them smaller); or take
         the expected coordinates under a softmax over the places of each map (spatial softmax, soft-argmax); or give the
         coordinates of each place as additional input channels (CoordConv). For words, nn.Embedding followed by a
