@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from trainability.checking.asked_metric import asked_metric
 from trainability.checking.default_loss import check_default_loss
 from trainability.checking.failures import MODEL, failed_part
-from trainability.checking.first_batch import first_batch, with_inputs_in_parts
+from trainability.checking.first_batch import first_batch, with_both_labels, with_inputs_in_parts
 from trainability.checking.maximised import minimised
 from trainability.doctor import Diagnosis, Evidence, audit_data, diagnose
 from trainability.doctor.arguments import with_near_names
@@ -178,7 +178,9 @@ def _checked(setup: Setup, *, maximises: bool) -> Diagnosis:
     rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained, held_out=held_out)
     relation = _relation(train, setup.val_loader, rehearsal, problems)
     target = rehearsal.task.target if rehearsal is not None else ""
-    facts = with_overwritten(with_held_out(_facts(setup, first, train), train, setup.val_loader, target), written)
+    facts = with_overwritten(
+        with_held_out(_facts(setup, with_both_labels(first, train), train), train, setup.val_loader, target), written
+    )
     facts = with_mirrored(with_scale(facts, setup.whole_model, first, data), train, setup.val_loader)
     facts = with_held_out_pairs(facts, setup.val_loader)
     facts = dataclasses.replace(facts, maximises=True) if facts is not None and maximises else facts
