@@ -25,6 +25,7 @@ from trainability.doctor.measure.code_spread import code_spread
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
 from trainability.doctor.measure.copying import can_copy
+from trainability.doctor.measure.cut_targets import cut_from_targets
 from trainability.doctor.measure.data_shares import shares_of_data
 from trainability.doctor.measure.densities import of_densities
 from trainability.doctor.measure.derivatives import Derivatives, has_constant_slope, is_constant_term
@@ -124,6 +125,9 @@ def questions_of_loss(
             "readings": replace(known.readings, free_weights=free_weights(plain, batch, forward)),
             **boundless(plain, batch, forward, is_one=known.task_loss is None),
             "pole": pole(plain, batch, forward, seen) if known.task_loss is None else None,
+        },
+        "targets without a slope": lambda known: {
+            "readings": replace(known.readings, cut_targets=cut_from_targets(plain, batch, forward, seen))
         },
         "weights of terms": lambda known: {
             "switched_off": switched_off(plain, batch, forward, maximised_by(optimizer, plain_module(model)))

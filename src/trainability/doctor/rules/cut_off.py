@@ -94,6 +94,21 @@ def to_reach(names: tuple[str, ...], reason: str) -> str:
     return "use it in forward, or delete it"
 
 
+def cut_from_targets() -> Finding:
+    """A loss that was rebuilt as a number, beside a term that trains."""
+    return Finding(
+        rule="unreached_parameter",
+        code="unreached_parameter.targets",
+        severity="error",
+        seen="the loss changes with the targets, but no gradient does: other targets leave all of them as they are",
+        measurements=(Measurement(name="change of the gradients when the targets change", value=0.0, threshold=0.0),),
+        cause="detach(), item(), .data, numpy() or torch.tensor() between the model's outputs and the loss; another term, such "
+        "as a penalty, still has a gradient, so that backward() does not fail",
+        remedy="add the loss itself: loss = loss_fn(output, target) + penalty, not torch.tensor(loss.item()) + penalty",
+        source="PyTorch, torch.Tensor.item; own: targets exchanged, outputs moved",
+    )
+
+
 def _without_graph() -> Finding:
     """A penalty on a slope, without effect on any weight."""
     return Finding(

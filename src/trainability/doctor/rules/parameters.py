@@ -13,6 +13,7 @@ from trainability.doctor.rules.as_drawn import drawn_teacher, frozen_as_drawn, i
 from trainability.doctor.rules.cut_off import (
     UNREACHED,
     alone_with_gradient,
+    cut_from_targets,
     frozen_is_needed,
     holds_only_unused,
     reached_in_part,
@@ -311,8 +312,9 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         elsewhere. With several models or optimizers, a parameter that no loss of the first batch reaches is a hint, and an
         error where 20 steps do not reach it either. Code `unused`: nothing calls its module, or uses a single vector whose
         siblings in the module are used: a hint; a warning for a table of positions without which attention sees no order
-        (`constant_input`); an error where the optimizer holds nothing else. Silent on parameters that get a gradient at a later
-        rehearsed step. Code `unknown`: no reason was found.
+        (`constant_input`); an error where the optimizer holds nothing else. An error with code `targets`: with other targets
+        the loss is another, and falls along other outputs, as it is measured, but every gradient of the outputs is the same bit
+        for bit. Silent on parameters that get a gradient at a later rehearsed step. Code `unknown`: no reason was found.
     Why: the reason is found by a test: the parameter is changed, and the loss is computed again with the same random numbers.
     What fools it: experts to which no example of this batch was routed, and parts used in a later phase of training; an online
         probe of more than one layer on features whose own loss has no weights.
@@ -321,6 +323,8 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, `DistributedDataParallel`, find_unused_parameters; own check of the reason.
     """
     found = tuple(p for p in reading.facts(evidence).unreached if not reached_later(evidence, p.name))
+    if reading.facts(evidence).readings.cut_targets:
+        return [cut_from_targets()]
     if not found:
         return reached_in_part(evidence)
     if idle := holds_only_unused(evidence):
