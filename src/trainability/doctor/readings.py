@@ -666,6 +666,7 @@ class Readings:
         target_slope: the discount of a temporal difference whose target has a gradient; None if there is none.
         teacher_mode: of a frozen network whose answers are targets, its class, how many of its layers drop or normalise in
             train mode, and by how much its answers differ from those in eval mode; None if there is none.
+        soft_mask: shape of attention weights, and the weight of a masked key over that of another; None where masks hide.
         sharp_attention: shape of attention weights at the start, and the share of their rows in which one key of four or more
             has 0.99; None where that is less than 0.4, or was not looked at.
         free_weights: of the tensors that the model returns, the place of one with log-weights of a mixture that are not
@@ -754,6 +755,7 @@ class Readings:
     place_blind: PlaceBlind | None = None
     level_blind: LevelBlind | None = None
     sharp_attention: tuple[tuple[int, ...], float] | None = None
+    soft_mask: tuple[tuple[int, ...], float] | None = None
     free_weights: tuple[int, int] | None = None
     order_pooled: OrderPooled | None = None
     weight_penalty: tuple[float, float] | None = None

@@ -83,6 +83,7 @@ from trainability.doctor.measure.same_within import same_within
 from trainability.doctor.measure.series_ahead import series_ahead
 from trainability.doctor.measure.sharp_attention import sharp_attention
 from trainability.doctor.measure.shifted_labels import shifted_labels
+from trainability.doctor.measure.soft_masks import soft_mask
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.stored_batches import written_to
 from trainability.doctor.measure.target_slope import target_slope
@@ -265,7 +266,9 @@ def _questions(
             "readings": replace(known.readings, place_blind=place_blind(seen, batches) if known.order_blind is None else None)
         },
         "attention that is sharp at the start": lambda known: {
-            "readings": replace(known.readings, sharp_attention=sharp_attention(loss) if at_start else None)
+            "readings": replace(
+                known.readings, sharp_attention=sharp_attention(loss) if at_start else None, soft_mask=soft_mask(loss)
+            )
         },
         "levels that do not count": lambda known: {"readings": replace(known.readings, level_blind=level_blind(seen, batches))},
         "an order that does not count": lambda known: {

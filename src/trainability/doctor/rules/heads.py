@@ -17,29 +17,33 @@ def misread_heads(evidence: Evidence) -> list[Finding]:
     Fires: in the graph of the loss, the input of attention, (batch, heads, places, width) or (batch * heads, places, width), is
         a view or reshape of (batch, places, heads * width), with more than one head, and with another number of heads than
         places; or the result of attention in that shape is viewed as (batch, places, heads * width). Attention is a product
-        after a softmax over the same heads and places, or `scaled_dot_product_attention`. Code `frames`: a layer with
-        weights, or attention, reads (batch, places, features) or (batch * places, features), which is a view or reshape of
-        what a convolution returns, (batch, channels, ..., places), and where the number of channels is no multiple of that of
-        the places; or of any (batch, ..., places), the model's inputs included, where the view cuts rows in the middle, as no
+        after a softmax over the same heads and places, or `scaled_dot_product_attention`. Code `frames`: a layer with weights,
+        or attention, reads (batch, places, features) or (batch * places, features), which is a view or reshape of what a
+        convolution returns, (batch, channels, ..., places), and where the number of channels is no multiple of that of the
+        places; or of any (batch, ..., places), the model's inputs included, where the view cuts rows in the middle, as no
         merging, splitting or windows do; or of looked-up words, (batch, words, features), that a convolution reads. Code
         `steps`: a recurrent layer or attention without batch_first gets the batch, (batch, steps, features), viewed as (steps,
         batch, features). Code `weights`: a softmax of products of two tensors runs over another dimension than the one over
         which the product with the values sums; an assignment, of which each row is shared out and columns are taken, is none.
+        Code `mask`: scores that are filled with a number right before the softmax, by masked_fill or where, keep a tenth or
+        more of the weight of other keys of the row, the median of the rows, and the weights are not multiplied, divided or
+        masked again before they sum values.
     Why: a view keeps the order in memory. With four heads, each head then gets a quarter of the places, each cut into four
         pieces that act as places of their own, and sees none of the others; if heads are merged by a view, the output at a
         place is made of the results for other places. If (batch, channels, time) is viewed as (batch, time, channels), a layer
-        reads consecutive time steps of one channel as one time step. Shapes are read, so this is certain.
-        Weights that do not add up to 1 over what they weigh give each query a sum of any size.
+        reads consecutive time steps of one channel as one time step. Shapes are read, so this is certain. Weights that do not
+        add up to 1 over what they weigh give each query a sum of any size.
     What fools it: a feature map that is cut into as many tokens as it has places, on purpose.
     Fix: x.view(batch, places, heads, width).transpose(1, 2) before attention, and y.transpose(1, 2).reshape(batch, places,
         heads * width) after it; for places, the permute that moves them to the front, and then the reshape.
     Source: PyTorch, `torch.Tensor.view` and `torch.nn.functional.scaled_dot_product_attention` (shapes); own check.
     """
-    graph = reading.facts(evidence).graph
+    facts = reading.facts(evidence)
+    graph = facts.graph
     if graph is not None and graph.heads is None and graph.attention_axes is not None:
         return [_weights(*graph.attention_axes)]
     if graph is None or graph.heads is None:
-        return []
+        return [_soft_mask(*facts.readings.soft_mask)] if facts.readings.soft_mask is not None else []
     found = {"places": _places, "steps": _steps}.get(graph.heads.kind, _heads)
     return [found(graph.heads)]
 
@@ -57,6 +61,20 @@ def _weights(shape: tuple[int, ...], dim: int, summed: int) -> Finding:
         else f"softmax over dimension {summed - len(shape)}; or exchange the last two dimensions of the weights before the "
         "product with the values: weights.transpose(-2, -1)",
         source="Vaswani et al., Attention Is All You Need, 2017, equation (1); read off the graph of the loss",
+    )
+
+
+def _soft_mask(shape: tuple[int, ...], weight: float) -> Finding:
+    return Finding(
+        rule="misread_heads",
+        code="misread_heads.mask",
+        severity="warning",
+        seen=f"in attention weights {shape} a masked key has {weight:.2g} times the weight of one that is not masked",
+        measurements=(Measurement(name="weight of a masked key over that of another", value=weight, threshold=0.1),),
+        cause="masked scores are filled with a number that is not far below the others, such as 1e-9 in place of -1e9: what "
+        "the mask hides is read all the same",
+        remedy='scores.masked_fill(mask, float("-inf")), or torch.finfo(scores.dtype).min, before the softmax',
+        source="PyTorch, torch.nn.functional.scaled_dot_product_attention (attn_mask); read off the graph of the loss",
     )
 
 
