@@ -330,6 +330,8 @@ class Rehearsal:
             matrices or more; the limit; and the least share at it. None if there are none.
         repeated_steps: of steps that an optimizer makes again on the very gradients of its last one, how many of how many, and
             whether a loss scaler steps it, too; None where there are hardly any.
+        remade: of optimizers that the body makes anew for the same parameters, each for one step, how many, and whether they
+            keep numbers from step to step; None without any.
         rate_spent: of a scheduler that was stepped on to the planned end, the first step from which all rates are a thousandth
             of the largest and less (a hundredth, where the last is not, and all rates together come to a twentieth of as many
             at the largest), the last rate and the largest; None where there is none, or the schedule is unknown.
@@ -394,6 +396,7 @@ class Rehearsal:
     redrawn: tuple[str, ...] = ()
     cut_off: tuple[tuple[str, ...], float, float] | None = None
     repeated_steps: tuple[int, int, bool] | None = None
+    remade: tuple[int, bool] | None = None
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
     late_peak: LatePeak | None = None

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 
+from trainability.doctor.measure.remade_optimizers import keeps_state
 from trainability.loops.events import parameters_of
 from trainability.loops.monitor import Monitor
 
@@ -27,13 +27,7 @@ class Remade:
         if len(alike) < _MOST_WATCHED:
             return False
         self._num_held[own] += 1
-        keeps_state = any(_keeps_state(m.optimizer) for m in alike if m.optimizer is not None)
+        keeps = any(keeps_state(m.optimizer) for m in alike if m.optimizer is not None)
         teller = max(alike, key=lambda m: m.num_steps)
-        teller.of_script["remade"] = (len(alike) + self._num_held[own], keeps_state)
+        teller.of_script["remade"] = (len(alike) + self._num_held[own], keeps)
         return True
-
-
-def _keeps_state(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it keeps as many numbers from step to step as it trains, as momentum does, and Adam."""
-    held = (value for state in optimizer.state.values() for value in state.values())
-    return any(isinstance(value, Tensor) and value.numel() > 1 for value in held)

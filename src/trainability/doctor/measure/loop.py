@@ -24,6 +24,7 @@ from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.pass_scales import Divisors, PassScales, divisors_of
 from trainability.doctor.measure.put_back import keep_attributes, keep_groups, keep_variables, put_back
 from trainability.doctor.measure.redrawn_weights import STEPS_COMPARED, RedrawnWeights
+from trainability.doctor.measure.remade_optimizers import RemadeOptimizers
 from trainability.doctor.measure.repeated_steps import RepeatedSteps
 from trainability.doctor.measure.replaced import replaced
 from trainability.doctor.measure.stale_gradients import StaleGradients, norm
@@ -60,6 +61,7 @@ class Loop:
         resolved: ids of parameters that the gradient alone, times the learning rate, would have changed at a first step.
         redrawn: weights that were drawn anew between two steps of their optimizer, over the first steps.
         repeated: steps that were made again on the same gradients.
+        remade: optimizers that the body makes anew for the same parameters.
         scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
         schedule_steps: steps of the scheduler for each that the body makes.
     """
@@ -118,6 +120,7 @@ class Loop:
         known = {id(each) for each in self.optimizers}
         self._beside = [each for each in optimizers(list(others)) if id(each) not in known]  # which the body has by itself
         self._left_losses = LeftLosses([*self.optimizers, *self._beside], lambda: self.watching)
+        self.remade = RemadeOptimizers(self.parameters.values(), [*self.optimizers, *self._beside], lambda: self.watching)
         self.watching = True
 
     @property
@@ -235,6 +238,7 @@ class Loop:
                     action()
                 for buffer, old in buffers:
                     buffer.copy_(old)
+                self.remade.undo()
                 self.pass_scales.disturbed()
 
     def _dry_run(self, batch: Any) -> float:
@@ -279,6 +283,7 @@ class Loop:
         handles += [p.register_post_accumulate_grad_hook(self._on_added) for p in self.parameters.values()]
         if len(self.optimizers) + len(self._beside) > 1:
             handles += self._left_losses.hooks(self.models, list(self.parameters.values()))
+        handles += self.remade.hooks()
         handles += [each.register_step_pre_hook(self._on_step_beside) for each in self._beside]
         for optimizer in self.optimizers:
             befores, afters = [self._on_step], [self._on_stepped]

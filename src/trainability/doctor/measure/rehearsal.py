@@ -255,6 +255,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "redrawn": tuple(name for name, count in loop.redrawn.counts.items() if count >= FEWEST_STEPS),
         "cut_off": _limited(loop),
         "repeated_steps": loop.repeated.found(),
+        "remade": loop.remade.found(),
         "stale_fraction": loop.stale.fraction,
         "stale_gradient": None if loop.stale.fraction is None else loop.stale.largest,
         "stale_holder": loop.stale_holder if loop.stale.fraction else None,

@@ -56,16 +56,19 @@ def repeated_step(evidence: Evidence) -> list[Finding]:
 def remade_optimizer(evidence: Evidence) -> list[Finding]:
     """The optimizer is made anew again and again for the same parameters.
 
-    Fires: in a watched script, five optimizers or more are made for the very same parameters. A hint where they keep nothing
-        from step to step, as SGD without momentum.
+    Fires: in a watched script, five optimizers or more are made for the very same parameters; in a check, the loop's body
+        makes as many, each for one step, and no other steps on these. A hint where they keep nothing from step to step, as SGD
+        without momentum.
     Why: a new optimizer has no momentum and no averages of squared gradients. Adam's first step has the size of the learning
         rate in every coordinate, whatever the gradient is, and a schedule that belongs to the old optimizer changes nothing.
-    What fools it: an inner loop that begins anew on purpose, as in meta-learning; restarts. The third and later ones are not
-        watched.
+    What fools it: an inner loop that begins anew on purpose, as in meta-learning; restarts. The third and later ones of a
+        script are not watched. In a check, a step by a closure, one that is taken back, and an optimizer that is given
+        another's state do not count.
     Fix: create the optimizer once, before the loop.
     Source: Kingma and Ba, Adam, ICLR 2015, section 3; own, optimizers counted.
     """
-    found = reading.facts(evidence).remade
+    rehearsal = evidence.rehearsal
+    found = reading.facts(evidence).remade or (rehearsal.remade if rehearsal is not None else None)
     if found is None or found[0] < _FEWEST_REMADE:
         return []
     count, keeps_state = found
