@@ -212,7 +212,7 @@ FAULTS: dict[str, tuple[Program, str | None, str | None]] = {
     ),
     "bfloat16, classes": (
         Program(lambda: mlp(4), kinds, F.cross_entropy, 1e-3, torch.optim.SGD, dtype=torch.bfloat16),
-        "underflow.weights",
+        "underflow.unmoved",
         "underflow.weights",
     ),
     "Adam at 2": (Program(lambda: mlp(4, active=nn.Tanh), kinds, F.cross_entropy, 2.0), None, "exploding_gradient"),

@@ -654,6 +654,7 @@ class Readings:
             function, the file, the line and how often; None where there are none.
         frozen_head: a frozen last layer as PyTorch drew it, behind frozen layers that were trained before; None without one.
         is_fine_tuned: half of the layers or more look as if they had been trained before.
+        is_new: half of the layers or more cannot have been trained: their weights are as drawn, or their biases are equal.
         has_only_scalars: no trainable parameter holds more than one number, so that no layer sums over columns.
         floored_log_scale: the function, never below zero, whose result two exponentials are taken of; None if there is none.
         wrong_backward: the class of a function of the program's own whose `backward` is not the slope of its `forward`, and the
@@ -775,6 +776,7 @@ class Readings:
     cut_targets: bool = False
     frozen_head: str | None = None
     is_fine_tuned: bool = False
+    is_new: bool = False
     has_only_scalars: bool = False
     floored_log_scale: str | None = None
     sorted_targets: TargetOrder | None = None

@@ -332,6 +332,8 @@ class Rehearsal:
             whether a loss scaler steps it, too; None where there are hardly any.
         remade: of optimizers that the body makes anew for the same parameters, each for one step, how many, and whether they
             keep numbers from step to step; None without any.
+        rounds_steps: every optimizer is of PyTorch's own, which rounds what it adds to the nearest number of a weight's format,
+            and no wider copy of weights is trained.
         rate_spent: of a scheduler that was stepped on to the planned end, the first step from which all rates are a thousandth
             of the largest and less (a hundredth, where the last is not, and all rates together come to a twentieth of as many
             at the largest), the last rate and the largest; None where there is none, or the schedule is unknown.
@@ -397,6 +399,7 @@ class Rehearsal:
     cut_off: tuple[tuple[str, ...], float, float] | None = None
     repeated_steps: tuple[int, int, bool] | None = None
     remade: tuple[int, bool] | None = None
+    rounds_steps: bool = False
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
     late_peak: LatePeak | None = None

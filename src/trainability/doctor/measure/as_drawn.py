@@ -123,6 +123,18 @@ def is_fine_tuned(model: nn.Module) -> bool:
     return len(layers) > 1 and 2 * len(trained) >= len(layers)
 
 
+def is_new(model: nn.Module) -> bool:
+    """Whether half of a model's linear layers and convolutions or more cannot have been trained: as drawn, or of equal biases.
+
+    Args:
+        model: plain.
+    """
+    layers = [m for m in model.modules() if weight_of(m) is not None]
+    biases = [(m, bias.detach()) for m in layers if (bias := m._parameters.get("bias")) is not None and bias.numel() > 1]
+    equal = {id(m) for m, bias in biases if not bool(torch.ne(bias, bias[0]).any())}
+    return bool(layers) and 2 * sum(id(m) in equal or is_as_drawn(m) for m in layers) >= len(layers)
+
+
 def has_only_scalars(model: nn.Module) -> bool:
     """Whether there are trainable parameters, each of which holds one number, and no layer that sums over columns."""
     if any(isinstance(m, nn.Linear | nn.modules.conv._ConvNd | nn.Bilinear) for m in model.modules()):

@@ -16,7 +16,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.affine_whole import affine_whole, is_told_by_a_line
 from trainability.doctor.measure.all_pairs import all_pairs
-from trainability.doctor.measure.as_drawn import frozen_head, has_only_scalars, is_fine_tuned
+from trainability.doctor.measure.as_drawn import frozen_head, has_only_scalars, is_fine_tuned, is_new
 from trainability.doctor.measure.at_limit import all_at_limit
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.box_corners import boxes_crossed
@@ -318,6 +318,7 @@ def _questions_of_formula(
         "norms that do nothing": ("idle_norms", lambda: idle_norms(plain, batch, forward)),
         "weights that multiply nothing": ("has_only_scalars", lambda: has_only_scalars(plain)),
         "weights that were trained before": ("is_fine_tuned", lambda: is_fine_tuned(plain)),
+        "weights that were never trained": ("is_new", lambda: is_new(plain)),
         "a new layer that is frozen": ("frozen_head", lambda: frozen_head(plain, batch, forward)),
         "logarithms of scales": ("floored_log_scale", lambda: floored_log_scale(loss)),
         "targets of probabilities": ("odd_likelihood", lambda: share_outside(loss)),

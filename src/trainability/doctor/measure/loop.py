@@ -34,6 +34,8 @@ from trainability.doctor.measure.workspace import begin_training
 
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
+_FLOAT32 = 4  # bytes
+
 Step = Callable[[Any, Any, Any], Any]
 TrainingStep = Callable[[Any, Any], Any]
 LossFn = Callable[[Any, Any], Tensor]
@@ -62,6 +64,7 @@ class Loop:
         redrawn: weights that were drawn anew between two steps of their optimizer, over the first steps.
         repeated: steps that were made again on the same gradients.
         remade: optimizers that the body makes anew for the same parameters.
+        rounds_steps: what is added to weights in narrow formats, of which no wider copy is trained, is rounded to the nearest.
         scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
         schedule_steps: steps of the scheduler for each that the body makes.
     """
@@ -119,6 +122,8 @@ class Loop:
         self.redrawn, self.repeated = RedrawnWeights(self.parameters), RepeatedSteps()
         known = {id(each) for each in self.optimizers}
         self._beside = [each for each in optimizers(list(others)) if id(each) not in known]  # which the body has by itself
+        narrow = {id(p) for p in self.parameters.values() if p.dtype.itemsize < _FLOAT32}
+        self.rounds_steps = narrow <= self.held and all(map(_is_torchs_own, (*self.optimizers, *self._beside)))
         self._left_losses = LeftLosses([*self.optimizers, *self._beside], lambda: self.watching)
         self.remade = RemadeOptimizers(self.parameters.values(), [*self.optimizers, *self._beside], lambda: self.watching)
         self.watching = True
@@ -390,6 +395,11 @@ class Loop:
         for group, rate in zip(optimizer.param_groups, self._own_rates.pop(id(optimizer), ()), strict=True):
             if rate is not None:
                 group["lr"] = rate
+
+
+def _is_torchs_own(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether only PyTorch's code makes the steps: others round by chance, or keep what was rounded away."""
+    return type(optimizer).__module__.startswith("torch.optim.") and not optimizer._optimizer_step_post_hooks
 
 
 def _would_move(parameter: Tensor, rate: float) -> bool:

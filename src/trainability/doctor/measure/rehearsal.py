@@ -256,6 +256,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "cut_off": _limited(loop),
         "repeated_steps": loop.repeated.found(),
         "remade": loop.remade.found(),
+        "rounds_steps": loop.rounds_steps,
         "stale_fraction": loop.stale.fraction,
         "stale_gradient": None if loop.stale.fraction is None else loop.stale.largest,
         "stale_holder": loop.stale_holder if loop.stale.fraction else None,

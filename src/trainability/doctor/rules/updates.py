@@ -30,6 +30,7 @@ from trainability.doctor.rules.undone import thrown_at_first, undone_by_steps
 # to 40 % above float32's, at 0.6 and less by 10 % at most); steps that were looked at; loss over the first, below which steps
 # are small because little is left to learn.
 MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
+_NEARLY_ALL, _SAME_RATE = 0.95, 1.05  # of the elements; of the first rate
 ALMOST_NONE_LEFT = 0.05  # of the loss of the first steps
 # Another rate over the loop's own; and losses over the best constant answer's, at the loop's rate and at that one.
 FAR_LARGER, VERY_FAR_LARGER, AS_GOOD, LEARNED_OF, LEARNED_AFTER_ALL = 100.0, 1000.0, 0.9, 0.3, 0.8
@@ -47,7 +48,9 @@ def underflow(evidence: Evidence) -> list[Finding]:
 
     Fires: the target precision rounds more than 50 % of the non-zero elements of a layer's weight gradient to zero. Code
         `weights`: for weights kept in float16 or bfloat16, the typical step leaves more than 65 % of the elements of the
-        typical weight bitwise unchanged, and the loss is not below three tenths of its first value.
+        typical weight bitwise unchanged, and the loss is not below three tenths of its first value. Code `unmoved`, which
+        stands though the rehearsed loss falls: 95 % or more at all later looks, under an optimizer of PyTorch's own, where half
+        of the layers are as drawn, the rate does not rise, and the loss is above three tenths of the best constant answer's.
     Why: float16 has no number between 0 and 6e-8. Up to half, only the smallest elements are lost, which hardly matter; above
         that, whole units stop learning.
     What fools it: a loss scaler that the probe does not know of.
@@ -91,10 +94,11 @@ def _rounded_steps(evidence: Evidence) -> list[Finding]:
     if share <= MOST_ROUNDED or _has_come_down(evidence):
         return []
     name = reading.facts(evidence).low_precision
+    is_certain = not evidence.steps and min(late) >= _NEARLY_ALL and _has_far_to_go(evidence)
     return [
         Finding(
             rule="underflow",
-            code="underflow.weights",
+            code="underflow.unmoved" if is_certain else "underflow.weights",
             severity="warning",
             seen=f"a step leaves {100 * share:.0f} % of the typical weight's elements unchanged: "
             f"{name or 'their number format'} rounds it away",
@@ -104,6 +108,23 @@ def _rounded_steps(evidence: Evidence) -> list[Finding]:
             source="Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1 (a float32 copy of the weights)",
         )
     ]
+
+
+def _has_far_to_go(evidence: Evidence) -> bool:
+    """Whether new weights take rounded steps, at the full rate, and most is still to be learned."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not rehearsal.rounds_steps or rehearsal.late_peak is not None or not rehearsal.reference:
+        return False
+    rates = [step.lr for step in rehearsal.steps if step.lr is not None]
+    cost = rehearsal.task.chance if rehearsal.task.chance is not None else rehearsal.constant_loss
+    settings = settings_of(evidence)
+    if settings is not None and settings.base_lr is not None and rates:
+        peak = settings.base_lr * max(settings.largest_factor or 1.0, 1.0)
+        if settings.schedule is not None and max(peak, settings.max_lr or 0.0) > _SAME_RATE * rates[0]:
+            return False
+    if not rates or max(rates) > _SAME_RATE * rates[0] or cost is None or not reading.facts(evidence).readings.is_new:
+        return False
+    return rehearsal.reference[-1].loss > LITTLE_LEFT * cost
 
 
 def _has_come_down(evidence: Evidence, left: float = LITTLE_LEFT) -> bool:

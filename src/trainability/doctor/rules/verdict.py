@@ -57,6 +57,8 @@ _OF_OPTIMIZERS = ("foreign_optimizer", "unregistered_layers", "unreached_paramet
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter", "rate_dies")
 # These predict what happens between the examples, which the training loss does not show.
 _BETWEEN = ("activation_scale.third_sine",)
+# These are measured, and hold though the rehearsed loss falls.
+_MEASURED = ("underflow.unmoved",)
 # Warnings of these mean that the loss falls towards something unwanted.
 # Of examples that influence each other only one sign: a model may compare them on purpose.
 _ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "masked_targets")
@@ -199,9 +201,13 @@ def _weighed(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
     if outlook is None:
         return found
     if outlook.verdict in _LEARNS:
-        return [replace(f, severity="hint") if RULES[f.rule].predicts and f.code not in _BETWEEN else f for f in found]
+        return [replace(f, severity="hint") if _is_overruled(f) else f for f in found]
     borne_out = {name for name, rule in RULES.items() if rule.predicts and rule.verdict == outlook.verdict}
     return [replace(f, severity="error") if f.severity == "warning" and f.rule in borne_out else f for f in found]
+
+
+def _is_overruled(finding: Finding) -> bool:
+    return RULES[finding.rule].predicts and finding.code not in (*_BETWEEN, *_MEASURED)
 
 
 def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None) -> tuple[Verdict, str, float | None]:
@@ -216,7 +222,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         since = next((step.step for step in evidence.steps if not step.skipped and not math.isfinite(step.loss)), None)
         is_said = since is None or reason in {f.seen for f in causes if f.rule == "not_finite"}
         return verdict, reason if is_said else f"the loss is not finite since step {since}; {reason}", remaining
-    in_doubt = {*_UNTRAINED, *_ASTRAY}
+    in_doubt = {*_UNTRAINED, *_MEASURED, *_ASTRAY}
     untrained = next((f.seen for f in causes if in_doubt & {f.rule, f.code} and f.severity != "hint"), None)
     if evidence.steps and outlook is None:
         return verdict_during(evidence, untrained)
