@@ -798,6 +798,10 @@ CODES = {
         rehearsed(planned_steps=300, rate_spent=(150, 0.0, 0.1)),
         rehearsed(planned_steps=300, rate_spent=(151, 0.0, 0.1)),
     ),
+    "rate_dies.ends": (
+        rehearsed(planned_steps=300, schedule_ends=120),
+        rehearsed(planned_steps=300, schedule_ends=None),
+    ),
     "rate_dies at a hundredth": (
         rehearsed(planned_steps=300, rate_spent=(150, 0.001, 0.1)),
         rehearsed(planned_steps=300, rate_spent=(151, 0.001, 0.1)),

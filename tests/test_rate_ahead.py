@@ -186,3 +186,25 @@ def test_experiments_hold_the_schedule_that_the_rehearsal_held(planned: int | No
     )
     found = confirm(setup, seconds=60.0, max_steps=60)
     assert [f.code for f in found.findings if f.tested and f.tested.outcome == "confirmed"] == confirmed
+
+
+@pytest.mark.parametrize(("total", "in_body", "expected"), [(300, True, 300), (1000, True, None), (30, False, None)])
+def test_a_cycle_that_is_shorter_than_the_plan(total: int, in_body: bool, expected: int | None) -> None:
+    x, y = digits()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    scheduler = lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=total)
+
+    def step(model: Any, optimizer: Any, batch: Any) -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        return loss
+
+    how: dict[str, Any] = {"step": step} if in_body else {"loss_fn": F.cross_entropy}
+    found = check(model, batches(x, y), optimizer=optimizer, scheduler=scheduler, planned_steps=1000, **how)
+    told = found.evidence.rehearsal.schedule_ends if found.evidence.rehearsal is not None else None
+    assert told == expected
+    assert ("rate_dies.ends" in [f.code for f in found.findings]) == (expected is not None)

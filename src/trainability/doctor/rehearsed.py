@@ -339,6 +339,7 @@ class Rehearsal:
             at the largest), the last rate and the largest; None where there is none, or the schedule is unknown.
         rates_of_pass: where the length of the run is not known, the steps of one pass over the loader, all rates to its end (or
             to the last step that was made) over the largest, added up, and the last of them; None where they are not known.
+        schedule_ends: the steps of a scheduler that fails behind its last one, and before the planned end; None of others.
         late_peak: the largest rate of the schedule, where it comes later than the last rehearsed step and is three times those
             that were rehearsed or more; None where there is none, or the schedule cannot be read.
         schedule_held: the scheduler, which no body of the program steps, was not stepped: the loop steps it after each epoch,
@@ -402,6 +403,7 @@ class Rehearsal:
     rounds_steps: bool = False
     rate_spent: tuple[int, float, float] | None = None
     rates_of_pass: tuple[int, float, float] | None = None
+    schedule_ends: int | None = None
     late_peak: LatePeak | None = None
     schedule_held: bool = False
     scheduler_interval: str | None = None

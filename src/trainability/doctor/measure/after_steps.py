@@ -17,7 +17,7 @@ from trainability.doctor.measure.class_signal import compared_labels
 from trainability.doctor.measure.exits import loss_or_exit
 from trainability.doctor.measure.loop import Loop
 from trainability.doctor.measure.randomness import generators_restored
-from trainability.doctor.measure.rate_ahead import schedule_ahead
+from trainability.doctor.measure.rate_ahead import schedule_ahead, schedule_ends
 from trainability.doctor.rehearsed import Task
 
 _MOST_EXAMPLES, _MOST_SECONDS = 2048, 1.5  # of each part
@@ -35,7 +35,10 @@ def after_steps(
         batches: of the training loader.
         held_out: of validation; None leaves out what is about it.
     """
-    found = schedule_ahead((loop.scheduler, *loop.others), loop.optimizers, seen["steps"], planned, batches)
+    schedulers = (loop.scheduler, *loop.others)
+    # A scheduler that no body steps may be stepped after each epoch.
+    ends = schedule_ends(schedulers, len(seen["steps"]), planned) if loop.step is not None else None
+    found = schedule_ahead(schedulers, loop.optimizers, seen["steps"], planned, batches) | {"schedule_ends": ends}
     with contextlib.suppress(Exception):  # batches of validation may be of another form
         if held_out is not None and seen["steps"] and not isinstance(batches, Iterator):
             found["labels_compared"] = answers_compared(loop, seen["task"], batches, held_out)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from trainability.doctor.batches import num_batches
 from trainability.doctor.measure.nested import optimizers
@@ -37,8 +37,8 @@ def schedule_ahead(
         planned: steps of the run, where they are known.
         batches: the loader.
     """
-    found: dict[str, Any] = {}
     schedulers, optimizers, seen = tuple(schedulers), tuple(optimizers), [step.lr for step in steps]
+    found: dict[str, Any] = {}
     with contextlib.suppress(Exception):  # a schedule that is too short fails, and a loader may have no length
         size = planned or num_batches(batches)
         ahead = rates_ahead(schedulers, optimizers, done=len(steps), until=size) if size else None
@@ -48,6 +48,20 @@ def schedule_ahead(
             found["rates_of_pass"] = rates_of_pass(seen, ahead, size)
         found["late_peak"] = _late_peak(schedulers, optimizers, seen, ahead or [], planned, size)
     return found
+
+
+def schedule_ends(schedulers: Sequence[Any], done: int, planned: int | None) -> int | None:
+    """The steps that a `OneCycleLR` has, where a longer run is planned: it fails at the next one.
+
+    Args:
+        schedulers: as for `rates_ahead`, of a loop whose body steps them.
+        done: steps that it has made.
+        planned: of the run.
+    """
+    stepped = _stepped_once_a_step(schedulers, done)
+    if not isinstance(stepped, OneCycleLR) or planned is None or not stepped.total_steps < planned:
+        return None
+    return int(stepped.total_steps)
 
 
 def _late_peak(

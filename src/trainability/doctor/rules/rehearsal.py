@@ -11,7 +11,7 @@ from trainability.doctor.rules.loop import OF_NO_NORM
 from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
-from trainability.doctor.rules.spent_rate import spent_in_rehearsal, spent_in_the_run
+from trainability.doctor.rules.spent_rate import ends, spent_in_rehearsal, spent_in_the_run
 from trainability.doctor.rules.turned_plateau import turned_plateau
 from trainability.doctor.rules.unmoved import NOT_WRITTEN, flat_step
 
@@ -434,13 +434,14 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
         than 0.02 at any number up to 1,000,000, is not largest there, and the base rate is 0.1 or less; its largest value is
         the base rate to 1 %, or the largest rate is 2e-5 or less with Adam, or rehearsed steps at it could be 3,000 times
         longer. A hint where the loss has fallen or was low at the start; silent where rehearsed steps at that rate could not be
-        30 times longer. In a script that `run` watches, of a `ReduceLROnPlateau` that has reduced the rate twice or more, with
-        a training loss that was lower at each reduction than at the one before, down to 0.02 of the rate: code `mode`, where it
-        has mode "min" and is given an accuracy, or "max" and is given a loss or an error rate, and that had improved at the
-        first reduction, and at half of these or more. A loss goes with the training loss by a constant factor, or falls with it
-        from within a factor of 2. A share of one whole number of examples that changes by a tenth, from its worst value, as the
-        training loss falls is an accuracy or an error rate. Code `metric`, where it is given one number at each call (a hint
-        from 0 to 1 and from 10 to 100, where an accuracy may not change for a while), or the number of the call.
+        30 times longer. Code `ends`: a `OneCycleLR` that the body steps has fewer steps than are planned. In a script that
+        `run` watches, of a `ReduceLROnPlateau` that has reduced the rate twice or more, with a training loss that was lower at
+        each reduction than at the one before, down to 0.02 of the rate: code `mode`, where it has mode "min" and is given an
+        accuracy, or "max" and is given a loss or an error rate, and that had improved at the first reduction, and at half of
+        these or more. A loss goes with the training loss by a constant factor, or falls with it from within a factor of 2. A
+        share of one whole number of examples that changes by a tenth, from its worst value, as the training loss falls is an
+        accuracy or an error rate. Code `metric`, where it is given one number at each call (a hint from 0 to 1 and from 10 to
+        100, where an accuracy may not change for a while), or the number of the call.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than intended. A `LambdaLR`
         multiplies the base rate by what its function returns; one that returns rates squares them.
     What fools it: a cyclic schedule at its lowest point; a run of less than 100 steps, over a part of the loader, whose length
@@ -452,7 +453,7 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
     """
     if (found := rate_as_factor(evidence)) is not None:
         return [found]
-    if turned := turned_plateau(evidence):
+    if turned := turned_plateau(evidence) or ends(evidence):
         return turned
     if (spent := spent_in_the_run(evidence)) is not None:
         return spent

@@ -184,6 +184,29 @@ def _spent_ahead(rehearsal: Rehearsal | None, schedule: str | None) -> list[Find
     return [_if_per_batch(found)] if is_open else [found]
 
 
+def ends(evidence: Evidence) -> list[Finding]:
+    """A scheduler that fails in the middle of the planned run."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or rehearsal.schedule_ends is None or rehearsal.planned_steps is None:
+        return []
+    last, planned = rehearsal.schedule_ends, rehearsal.planned_steps
+    return [
+        Finding(
+            rule="rate_dies",
+            code="rate_dies.ends",
+            severity="error",
+            seen=f"OneCycleLR is made for {last:,} steps, and {planned:,} are planned: step {last + 1:,} raises ValueError",
+            measurements=(
+                Measurement(name="steps of the schedule", value=float(last), unit="steps", threshold=float(planned)),
+            ),
+            cause="total_steps, or epochs times steps_per_epoch, is not the number of steps of the run: batches that are "
+            "dropped or added, other epochs, or a scheduler that is stepped with each batch and counts epochs",
+            remedy=f"OneCycleLR(..., total_steps={planned}), or epochs and steps_per_epoch=len(train_loader) of this run",
+            source="PyTorch, torch.optim.lr_scheduler.OneCycleLR; its own total_steps beside the plan",
+        )
+    ]
+
+
 def _if_per_batch(found: Finding) -> Finding:
     """The finding, of a scheduler that nobody said is stepped after each batch."""
     return replace(
