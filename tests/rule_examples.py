@@ -458,7 +458,11 @@ EXAMPLES: dict[str, Example] = {
     ),
     # data
     "label_range": Example(
-        {"error": Evidence(data=data(split(label_max=10))), "hint": fact(readings=Readings(unread_zeros=0.0))},
+        {
+            "error": Evidence(data=data(split(label_max=10))),
+            "warning": fact(wrong_argument=("cross_entropy", "several")),
+            "hint": fact(readings=Readings(unread_zeros=0.0)),
+        },
         near=Evidence(data=data(split(label_min=0, label_max=9))),
     ),
     "channels_last": Example(

@@ -218,6 +218,74 @@ def test_weights_of_many_classes_are_compared_with_the_data_set(weigh: Any, foun
     assert facts.notes == ()
 
 
+UNEVEN = classes(1000, 300, 100)[torch.randperm(1400, generator=torch.Generator().manual_seed(0))]
+PER_CLASS = torch.tensor([1000.0, 300.0, 100.0])
+
+
+@pytest.mark.parametrize(
+    ("drawn", "weights", "found"),
+    [
+        (1 / PER_CLASS[UNEVEN], 1 / PER_CLASS, True),
+        (1 / PER_CLASS[UNEVEN], 1400 / (3 * PER_CLASS), True),
+        (1 / PER_CLASS[UNEVEN], PER_CLASS**-0.5, False),  # 3 times, in place of 10
+        (PER_CLASS[UNEVEN] ** -0.5, 1 / PER_CLASS, False),  # drawn three times as often, still
+        (torch.ones(1400), 1 / PER_CLASS, False),
+        (None, 1 / PER_CLASS, False),
+        (1 / PER_CLASS[UNEVEN], torch.ones(3), False),
+        (1 / PER_CLASS[UNEVEN], None, False),
+    ],
+)
+def test_an_imbalance_is_undone_once(drawn: Tensor | None, weights: Tensor | None, found: bool) -> None:
+    data = TensorDataset(torch.randn(1400, 6, generator=torch.Generator().manual_seed(1)), UNEVEN)
+    sampler = WeightedRandomSampler(drawn, 1400) if drawn is not None else None  # type: ignore[arg-type]
+    facts = facts_of(
+        torch.nn.Linear(6, 3),
+        data[:64],
+        loss_fn=lambda o, t: cross_entropy(o, t, weight=weights),
+        batches=DataLoader(data, 64, sampler=sampler, shuffle=sampler is None),
+    )
+    told = [f.severity for f in diagnose(Evidence(facts=facts)).findings if f.code == "class_imbalance.twice"]
+    assert told == ["warning"] * found
+    assert facts.notes == ()
+
+
+@pytest.mark.parametrize(("weight", "found"), [(180 / 1280, False), (1100 / 180, True), (1.5, False)])
+def test_an_imbalance_of_marks_is_undone_once(weight: float, found: bool) -> None:
+    sampler = WeightedRandomSampler(torch.where(MARKS > 0, 1100 / 180, 1.0), 1280)  # type: ignore[arg-type]
+    facts = facts_of(
+        torch.nn.Linear(6, 1),
+        DATA[:128],
+        loss_fn=lambda o, t: binary(o[:, 0], t, pos_weight=torch.tensor(weight)),
+        batches=DataLoader(DATA, 128, sampler=sampler),
+    )
+    assert (facts.readings.balanced_twice is not None) is found
+
+
+SEVERAL = (torch.arange(24)[:, None] % torch.tensor([2, 3, 5, 7]) == 0).float()
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "found"),
+    [
+        (SEVERAL, torch.zeros(24, 4), True),
+        (SEVERAL / SEVERAL.sum(dim=1, keepdim=True).clamp(min=1), torch.zeros(24, 4), False),
+        (torch.eye(4).repeat(6, 1), torch.zeros(24, 4), False),
+        (torch.eye(4).repeat(6, 1) * 0.9 + 0.025, torch.zeros(24, 4), False),
+        (SEVERAL.long(), torch.zeros(24, 2, 4), False),  # a class at each of four places
+        (SEVERAL[:4], torch.zeros(4, 4), False),  # pairs of examples
+    ],
+)
+def test_cross_entropy_takes_one_class(target: Tensor, given: Tensor, found: bool) -> None:
+    word = wrong_argument("cross_entropy", (given, target), {})
+    assert (word == ("cross_entropy", "several")) is found
+
+
+def test_a_bag_of_words_that_is_rebuilt_has_several() -> None:
+    for given, word in ((SEVERAL, None), (torch.randn(24, 4), ("cross_entropy", "several"))):
+        facts = facts_of(torch.nn.Linear(4, 4), (given, SEVERAL), loss_fn=cross_entropy)
+        assert facts.wrong_argument == word
+
+
 def test_weights_of_classes_in_a_loss_of_each_example_by_itself() -> None:
     weight, inputs, labels = torch.tensor([0.5, 0.3, 0.2]), torch.randn(32, 6), torch.arange(32) % 3
     facts = facts_of(

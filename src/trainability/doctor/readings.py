@@ -648,6 +648,8 @@ class Readings:
         smeared_edges: in maps of classes, of the edges that go through other classes, the share of those that go through what
             is numbered between, and how many there are; None where that does not show interpolation.
         idle_norms: normalisations with fixed mean 0 and variance 1, in a network into which nothing was loaded.
+        balanced_twice: of classes that a sampler balances, how many times as many examples the most frequent one has as the
+            rarest, and how many times as much the loss weighs one of the latter; None where only one of both does.
         cut_targets: whether the loss goes by the targets, and its gradient does not.
         turned_term: what right and wrong answers cost by a term of the loss that costs more for right ones, beside others.
         overwritten_losses: of losses that one line computes several times in a step, of which only the last counts: the
@@ -774,6 +776,7 @@ class Readings:
     overwritten_losses: tuple[str, str, int, int] | None = None
     turned_term: tuple[float, float] | None = None
     cut_targets: bool = False
+    balanced_twice: tuple[float, float] | None = None
     frozen_head: str | None = None
     is_fine_tuned: bool = False
     is_new: bool = False

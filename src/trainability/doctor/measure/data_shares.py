@@ -19,6 +19,7 @@ from torch.utils.data import (
     Subset,
     SubsetRandomSampler,
     TensorDataset,
+    WeightedRandomSampler,
     default_collate,
 )
 
@@ -27,6 +28,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _CLOSE = math.log(1.01)
+_UNEVEN, _TWICE = 3.0, 2.0  # times as many examples; a factor by which shares and weights may be off
 _LIGHTER = 2.0  # times, that the most frequent class weighs
 _SECONDS, _AT_ONCE = 3.0, 256  # seconds for reading; examples
 _WITHOUT_WEIGHTS = (SequentialSampler, RandomSampler, SubsetRandomSampler, DistributedSampler)
@@ -73,6 +75,45 @@ def are_shares_of_data(seen: ForwardPass, batches: Iterable[Any]) -> bool:
             if compared(weight, (part.reshape(-1, *target.shape[1:]) for part in parts)):
                 return True
     return False
+
+
+def balanced_twice(seen: ForwardPass, batches: Iterable[Any]) -> tuple[float, float] | None:
+    """Whether a sampler draws classes about equally often that the data has not, and the loss weights them on top of it.
+
+    Args:
+        seen: a pass of the batch; its `class_weights` are asked.
+        batches: the training loader.
+
+    Returns:
+        How many times as many examples the most frequent class has as the rarest, and how many times as much each example of
+        the rarest one weighs; None where the sampler leaves classes as uneven as a factor of 2, or weights are no inverses of
+        the counts, to a factor of 2.
+    """
+    sampler = batches.batch_sampler.sampler if isinstance(batches, DataLoader) and _has_sampler(batches) else None
+    if seen.class_weights is None or not isinstance(batches, DataLoader) or not isinstance(sampler, WeightedRandomSampler):
+        return None
+    target, weights = seen.class_weights
+    places = [place for place, own in seen.batch if own.numel() == target.numel() and _is_same(own, target)]
+    data = batches.dataset
+    if not places or target.numel() != len(target) or len(sampler.weights) != len(data):  # type: ignore[arg-type]
+        return None
+    with randomness_restored(), generators_restored(batches), contextlib.suppress(Exception):  # no data set to read
+        whole = _read(data, range(len(data)), batches.collate_fn)  # type: ignore[arg-type]
+        labels = torch.cat([dict(tensors(batch))[places[0]].detach().cpu().reshape(-1) for batch in whole]).long()
+        counts = torch.bincount(labels, minlength=len(weights)).double()
+        drawn = torch.bincount(labels, weights=sampler.weights.double().cpu(), minlength=len(weights))
+        if len(counts) != len(weights) or not bool((counts > 0).all()):
+            return None
+        most, rarest = int(counts.argmax()), int(counts.argmin())
+        fewer, heavier = float(counts[most] / counts[rarest]), float(weights[rarest] / weights[most])
+        is_even = 1 / _TWICE <= float(drawn[most] / drawn[rarest]) <= _TWICE
+        if fewer >= _UNEVEN and is_even and heavier >= _UNEVEN and 1 / _TWICE <= heavier / fewer <= _TWICE:
+            return fewer, heavier
+    return None
+
+
+def _has_sampler(loader: DataLoader[Any]) -> bool:
+    return type(loader.batch_sampler) is BatchSampler
 
 
 def _is_same(own: Tensor, target: Tensor) -> bool:

@@ -29,6 +29,7 @@ from trainability.doctor.measure.loss_arguments import (
     may_be_shares,
     weighs_by_share,
     weighs_examples,
+    weighs_rare,
     weights_given,
     wrong_argument,
 )
@@ -82,6 +83,7 @@ class ForwardPass(TorchFunctionMode):
         marked: its name, and the outputs that it was given.
         weighs_examples: whether a loss of classes counts some for more than others, or may, as its caller takes the mean.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
+        class_weights: the target and the weights of a loss that counts one class for three times another or more.
         share_weights: the loss, its target and its weights, where these are near the batch's shares, or may be the data set's.
         terms: results of losses of PyTorch that are never below zero, by name.
         reduced: what a mean or a sum was taken of, to one number with a gradient, after the model's first call; not many.
@@ -118,6 +120,7 @@ class ForwardPass(TorchFunctionMode):
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
         self.share_weights: tuple[str, Tensor, Tensor] | None = None
+        self.class_weights: tuple[Tensor, Tensor] | None = None
         self.flat: str | None = None
         self.cuts = PathCuts()
         self.reduced: list[Tensor] = []
@@ -193,6 +196,10 @@ class ForwardPass(TorchFunctionMode):
 
         return seen
 
+    def _is_given(self, target: Tensor) -> bool:
+        """Whether the model is given what is its target, too, as an autoencoder of a bag of words is."""
+        return any(isinstance(x, Tensor) and x.shape == target.shape and bool((x == target).all()) for x in self.inputs)
+
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").strip("_")
@@ -224,13 +231,15 @@ class ForwardPass(TorchFunctionMode):
         self.looks_up |= name in _TABLES
         self.dropping.see(func, args, kwargs)
         if self.wrong_argument is None and (found := wrong_argument(name, args, kwargs)) is not None:
-            self.wrong_argument = found
+            self.wrong_argument = found if found[1] != "several" or not self._is_given(args[1]) else None
             is_share = found[1] == "rare_lighter" and weighs_by_share(name, args, kwargs)
             target = args[1] if len(args) > 1 else None
             if is_share and isinstance(target, Tensor):
                 self.share_weights = name, target, weights_given(name, args, kwargs)
         elif self.share_weights is None and may_be_shares(name, args, kwargs):
             self.share_weights = name, args[1], weights_given(name, args, kwargs)
+        if self.class_weights is None and (weights := weighs_rare(name, args, kwargs)) is not None:
+            self.class_weights = args[1], weights
         self.weighs_examples |= weighs_examples(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:

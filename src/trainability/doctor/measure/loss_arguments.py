@@ -21,6 +21,7 @@ _LIGHTER = 2.0  # times: a weight for what is rare, or against it
 _RARE = 0.25  # from one half
 _UNEVEN = 3.0  # times as frequent: above what chance makes of 16 of each
 _ROUNDED, _ERRORS = 1.1, 2.5  # times; standard errors of a share in a batch, that a weight made of shares may be beside it
+_SEVERAL = 0.05  # of the rows
 _LEFT = 0.5  # of the target, for the true class, of what label smoothing leaves
 _DEVIATION = re.compile(r"(?<![a-z])(std|stdev|std_?dev|sigma|sd)s?(?![a-z0-9])(?!_2)", re.IGNORECASE)
 _SQUARE = re.compile(r"var|sq|(?<![a-zA-Z])Sigma")  # a capital Sigma is a covariance
@@ -43,7 +44,8 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
         dimension than the classes, or along none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and
         1), "smoothed" (label smoothing that leaves the true class half of the target or less), "deviation" (a standard
         deviation for a variance, by the names that the program has for it), "rare_lighter" (weights that make what is rare in
-        the batch count for less than what is frequent), "below_zero" (rates below zero), "blank" (labels that are the blank);
+        the batch count for less than what is frequent), "below_zero" (rates below zero), "blank" (labels that are the blank),
+        "several" (ones for several classes of an example, for a loss of one);
         None where all is as it should be, or the loss is none that is known here.
     """
     check = _CHECKS.get(name)
@@ -109,12 +111,23 @@ def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:
     given, target = args[:2]
     if target.is_floating_point() and float(target.min()) < -_ZERO:
         return "negative"
+    if _holds_several(given, target):
+        return "several"
     smoothing = kwargs.get("label_smoothing", args[7] if len(args) > 7 else 0.0)
     # At 1, labels do not count: a term that asks for undecided answers, as of outliers, or of a domain that is not to be told.
     classes = given.shape[1 if given.dim() > 1 else 0]
     if smoothing < 1 and 1 - smoothing + smoothing / classes <= _LEFT:
         return "smoothed"
     return _class_weights(args, kwargs)
+
+
+def _holds_several(given: Tensor, target: Tensor) -> bool:
+    """Whether rows of zeros and ones have several ones; not of as many classes as rows, which may be pairs of examples."""
+    if not target.is_floating_point() or target.dim() != 2 or target.shape != given.shape or len(target) == target.shape[1]:
+        return False
+    if not bool(((target == 0) | (target == 1)).all()):
+        return False
+    return float((target.sum(dim=1) > 1).float().mean()) >= _SEVERAL
 
 
 def _variance(args: tuple, kwargs: dict[str, Any]) -> str | None:
@@ -209,6 +222,24 @@ def weighs_by_share(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     order = each.sum(dim=0).argsort(descending=True)
     each = each[:, order]
     return _are_in_proportion(weight[order], each) or _are_in_proportion(1 / weight.sort().values, each)
+
+
+def weighs_rare(name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
+    """The weights of a loss that count one class for three times another or more: of two marks, as two numbers."""
+    if len(args) < 2 or not isinstance(args[1], Tensor):
+        return None
+    if name == "binary_cross_entropy_with_logits":
+        weight = kwargs.get("pos_weight", args[6] if len(args) > 6 else None)
+        if not isinstance(weight, Tensor) or weight.numel() != 1:
+            return None
+        weights = torch.stack([torch.ones_like(weight.flatten()[0]), weight.flatten()[0]])
+    else:
+        weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+        if name not in ("cross_entropy", "nll_loss") or not isinstance(weight, Tensor) or weight.dim() != 1:
+            return None
+        weights = weight
+    weights = weights.detach().double().cpu()
+    return weights if float(weights.max()) >= _UNEVEN * float(weights.min()) > 0.0 else None
 
 
 def may_be_shares(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:

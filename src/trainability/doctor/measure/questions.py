@@ -26,7 +26,7 @@ from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.conditions import counted_condition
 from trainability.doctor.measure.copying import can_copy
 from trainability.doctor.measure.cut_targets import cut_from_targets
-from trainability.doctor.measure.data_shares import shares_of_data
+from trainability.doctor.measure.data_shares import balanced_twice, shares_of_data
 from trainability.doctor.measure.densities import of_densities
 from trainability.doctor.measure.derivatives import Derivatives, has_constant_slope, is_constant_term
 from trainability.doctor.measure.drawn_teacher import drawn_teacher
@@ -282,7 +282,10 @@ def questions_of_pairs(
         "words all through the data": lambda known: {
             "readings": replace(known.readings, changing=changing_words(seen, batches))
         },
-        "shares that stand as weights": lambda known: shares_of_data(seen, batches),
+        "shares that stand as weights": lambda known: {
+            **shares_of_data(seen, batches),
+            "readings": replace(known.readings, balanced_twice=balanced_twice(seen, batches)),
+        },
         "what an error on the rarer answer costs": lambda known: {
             "readings": replace(known.readings, lighter=rare_lighter(plain, batch, forward, seen))
         },

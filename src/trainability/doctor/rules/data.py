@@ -17,7 +17,7 @@ from trainability.doctor.rules.aligned import (
 )
 from trainability.doctor.rules.bag_offsets import falling_offsets
 from trainability.doctor.rules.finite import nonfinite_batch
-from trainability.doctor.rules.loss_arguments import blank_labels, refused_label, zeros_for_signs
+from trainability.doctor.rules.loss_arguments import blank_labels, refused_label, several_classes, zeros_for_signs
 from trainability.doctor.rules.padding import padded_apart
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.shifted import shifted
@@ -36,7 +36,7 @@ def _splits(evidence: Evidence) -> list[SplitAudit]:
     return [split for split in (data.train, data.validation) if split is not None] if data is not None else []
 
 
-@rule(severities=("error", "hint"), verdict="broken data", explains=("not_finite",))
+@rule(severities=("error", "warning", "hint"), verdict="broken data", explains=("not_finite",))
 def label_range(evidence: Evidence) -> list[Finding]:
     """A label is outside 0 to C - 1.
 
@@ -48,11 +48,14 @@ def label_range(evidence: Evidence) -> list[Finding]:
         with all targets 0, the same number at every answer, which is not zero, and more than of the best answer to a 1; these
         are not linear in the targets, as in weights. A hint where that number is zero, if the loss of a 1 is never negative,
         falls with the answer to next to nothing, and depends on no other tensor of the batch. Code `blank`: in a tenth of its
-        targets, `ctc_loss` is given the index of the blank between two other labels.
+        targets, `ctc_loss` is given the index of the blank between two other labels. A warning with code `several`:
+        `cross_entropy` is given a row of zeros and ones for each example, and a twentieth of the rows or more have several
+        ones; not where the model is given the same rows, or there are as many classes as rows.
     Why: cross-entropy indexes the logits with the label. A label outside the range raises on the CPU; on a GPU it stops the
         process, often many steps later. CTC's blank is not a symbol: decoders leave it out.
     What fools it: labels that the loss ignores on purpose, other than -100, the default of ignore_index. Labels beyond the part
-        that the audit reads are not seen. For the hint, a mask of the examples whose answers are to grow.
+        that the audit reads are not seen. For the hint, a mask of the examples whose answers are to grow. For `several`, tags
+        of which only the order is asked for.
     Fix: map labels to 0 .. C - 1, and give the head C outputs.
     Source: `torch.nn.functional.cross_entropy`; the same check in preflight-ml.
     """
@@ -80,7 +83,7 @@ def label_range(evidence: Evidence) -> list[Finding]:
                 )
             ]
     facts = reading.facts(evidence)
-    return refused_label(facts) or blank_labels(facts) or zeros_for_signs(facts)
+    return refused_label(facts) or blank_labels(facts) or several_classes(facts) or zeros_for_signs(facts)
 
 
 @rule(severities=("error", "warning"), verdict="broken data", explains=("split_shift", "shuffled_labels"))

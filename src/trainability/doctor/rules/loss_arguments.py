@@ -86,6 +86,27 @@ def refused_label(facts: Facts) -> list[Finding]:
     ]
 
 
+def several_classes(facts: Facts) -> list[Finding]:
+    """Examples of several classes, under a loss of one."""
+    if facts.wrong_argument is None or facts.wrong_argument[1] != "several":
+        return []
+    return [
+        Finding(
+            rule="label_range",
+            code="label_range.several",
+            severity="warning",
+            seen="cross_entropy is given targets with ones for several classes of an example; it expects one class, or "
+            "probabilities that add up to 1",
+            measurements=(Measurement(name="losses of one class for several", value=1.0, threshold=0.0),),
+            cause="a softmax shares 1 between the classes of an example: none of several can come near 1, and the loss cannot "
+            "come near 0",
+            remedy="torch.nn.functional.binary_cross_entropy_with_logits(output, target), which asks of each class by itself; "
+            "or target / target.sum(dim=1, keepdim=True), if only their order counts",
+            source="PyTorch, torch.nn.CrossEntropyLoss and torch.nn.BCEWithLogitsLoss; read off the call",
+        )
+    ]
+
+
 def zeros_for_signs(facts: Facts) -> list[Finding]:
     """Labels 0 and 1 for a loss that expects -1 and 1."""
     function, word = facts.wrong_argument or ("", "")
@@ -154,6 +175,8 @@ def blank_labels(facts: Facts) -> list[Finding]:
 def weights_against_rare(facts: Facts) -> list[Finding]:
     """Weights of a loss that increase the imbalance that they should remove."""
     function, word = facts.wrong_argument or ("", "")
+    if facts.readings.balanced_twice is not None:
+        return [_balanced_twice(*facts.readings.balanced_twice)]
     if word != "rare_lighter":
         return [_lighter(facts.readings.lighter)] if facts.readings.lighter is not None else []
     binary = function == "binary_cross_entropy_with_logits"
@@ -170,6 +193,24 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )
     ]
+
+
+def _balanced_twice(fewer: float, heavier: float) -> Finding:
+    """Classes that a sampler draws as often, and a loss weighs by their rarity."""
+    return Finding(
+        rule="class_imbalance",
+        code="class_imbalance.twice",
+        severity="warning",
+        seen=f"the rarest class has {fewer:.3g} times fewer examples than the most frequent one, the sampler draws both about "
+        f"equally often, and the loss weighs it {heavier:.3g} times as much",
+        measurements=(
+            Measurement(name="weight of the rarest class over that of the most frequent", value=heavier, threshold=3.0),
+            Measurement(name="examples of the most frequent class over those of the rarest", value=fewer, threshold=3.0),
+        ),
+        cause="the imbalance is undone twice: the rarest class now counts as much more as it counted less before",
+        remedy="one of both: shuffle=True in place of the WeightedRandomSampler, or no weight (pos_weight) in the loss",
+        source="PyTorch, torch.utils.data.WeightedRandomSampler; counted over the data set",
+    )
 
 
 def _lighter(found: RareLighter) -> Finding:

@@ -342,18 +342,20 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         a check finds that they are the shares of the whole data set to a hundredth (positives over negatives, or over all;
         class weights in proportion to counts, or inverse counts in another order, with twice the weight for the most frequent
         class that the rarest has), and the loader draws by PyTorch's samplers of indices without weights; it is asked so as
-        well where a batch is too small to show each class. A hint where a loss of 0 and 1, whatever its
-        form, is asked with answers of its own: that of an example with the label that a quarter of the batch or less has moves
-        it, at the same error, by a quarter or less of what another's does. Code `padding`: targets hold a negative number where
-        sequences of words are padding, and the gradient of the loss is not zero there; a hint where they hold a class that
-        words have too, and half of the places that the loss counts are padding. The same code: a tenth of float targets or more
-        are one number behind the ends that a mask (batch, length) or lengths of the batch tell, nine tenths of the rows have
-        another in front of it, and the loss has a slope there; a hint unless rows leap to it by three times what they move from
-        one place to the next, and the model is shown no ends, by the mask, the lengths or a channel of an input that is
-        constant behind them, and lengths are not related to an input (5 standard deviations above shuffled ones). A hint with
-        code `places`: the loss is a binary cross-entropy alone, without weights, of eight places or more in each example, which
-        a layer with one output answers and the model is not given, and a twentieth of them or less is 1 (two standard errors
-        added, over 16 examples or more); silent where every example has as many of them, as one right candidate has.
+        well where a batch is too small to show each class. A warning with code `twice`: a class has a third or less of the
+        examples of another, a `WeightedRandomSampler` draws both equally often, and the loss weighs them by the inverse of
+        their counts, each to a factor of 2. A hint where a loss of 0 and 1, whatever its form, is asked with answers of its
+        own: that of an example with the label that a quarter of the batch or less has moves it, at the same error, by a quarter
+        or less of what another's does. Code `padding`: targets hold a negative number where sequences of words are padding, and
+        the gradient of the loss is not zero there; a hint where they hold a class that words have too, and half of the places
+        that the loss counts are padding. The same code: a tenth of float targets or more are one number behind the ends that a
+        mask (batch, length) or lengths of the batch tell, nine tenths of the rows have another in front of it, and the loss has
+        a slope there; a hint unless rows leap to it by three times what they move from one place to the next, and the model is
+        shown no ends, by the mask, the lengths or a channel of an input that is constant behind them, and lengths are not
+        related to an input (5 standard deviations above shuffled ones). A hint with code `places`: the loss is a binary
+        cross-entropy alone, without weights, of eight places or more in each example, which a layer with one output answers and
+        the model is not given, and a twentieth of them or less is 1 (two standard errors added, over 16 examples or more);
+        silent where every example has as many of them, as one right candidate has.
     Why: always predicting that class is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images; for `ignored`, windows cut
         from running text in which later word pieces have the ignored class, and which may begin with such a piece.
