@@ -858,6 +858,10 @@ CODES = {
     "misread_heads.mask": (fact(readings=Readings(soft_mask=((4, 2, 8, 8), 0.4))), fact()),
     "label_range.several": (fact(wrong_argument=("cross_entropy", "several")), fact(wrong_argument=None)),
     "class_imbalance.twice": (fact(readings=Readings(balanced_twice=(9.0, 9.0))), fact()),
+    "unreachable_target.limits": (
+        fact(readings=Readings(limited=(-0.5, 0.5, 0.9, 0.8))),
+        fact(readings=Readings(limited=(-0.5, 0.5, 0.9, 0.14))),
+    ),
     "capped_loss.one_temperature": (fact(temperatures=(4.0, 1.0)), fact(temperatures=(1.0, 4.0))),
     "capped_loss.temperature": (distilled(40.0), distilled(41.0)),
     "capped_loss.kept": (fact(kept_by_flow=(2, 4)), fact(kept_by_flow=None)),

@@ -637,6 +637,8 @@ class Readings:
             width or height; None where it does not.
         odd_likelihood: of a binary cross-entropy of probabilities, the share of the targets outside [0, 1]; None without one.
         shrunk: what the first layer is given of the input, which the model has scaled down; None where it has not.
+        limited: the least and the largest answer that a clamp allows, the share of the targets beyond, and what clipping them
+            costs of their variance; None of others.
         normed_answers: numbers of an answer that a layer normalisation makes, and how uneven the targets are; None of others.
         through_zero: of a net whose answers double with its inputs, pairs of examples in one direction, and the share of their
             targets' square that no such net explains; None of others.
@@ -766,6 +768,7 @@ class Readings:
     odd_likelihood: float | None = None
     shrunk: ShrunkInput | None = None
     normed_answers: tuple[int, float] | None = None
+    limited: tuple[float, float, float, float] | None = None
     through_zero: tuple[int, float] | None = None
     circular: Circular | None = None
     class_numbers: ClassNumbers | None = None

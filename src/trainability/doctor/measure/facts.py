@@ -51,6 +51,7 @@ from trainability.doctor.measure.kept_state import keeps_rows, shuffled_state
 from trainability.doctor.measure.label_maps import smeared_edges
 from trainability.doctor.measure.last_noise import last_noise
 from trainability.doctor.measure.level_blind import level_blind
+from trainability.doctor.measure.limited_answers import limited_answers
 from trainability.doctor.measure.log_likelihoods import share_outside
 from trainability.doctor.measure.log_scales import floored_log_scale
 from trainability.doctor.measure.loose_tensors import with_loose_tensors
@@ -259,7 +260,12 @@ def _questions(
             "readings": replace(known.readings, shrunk=seen.given.shrunk),
         },
         "answers that no weights give": lambda known: {
-            "readings": replace(known.readings, normed_answers=normed_answers(seen), through_zero=through_zero(seen, batches)),
+            "readings": replace(
+                known.readings,
+                normed_answers=normed_answers(seen),
+                limited=limited_answers(seen),
+                through_zero=through_zero(seen, batches),
+            ),
         },
         "positions that attention does not see": lambda known: {"order_blind": order_blind(callable_model(seen), seen.inputs)},
         "places that do not count": lambda known: {

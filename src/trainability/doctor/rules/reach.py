@@ -1,5 +1,7 @@
 """Targets that no output of the model can meet, whatever its weights."""
 
+import math
+
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts, LossGraph
@@ -13,6 +15,7 @@ LEFT_OVER = 0.2  # of the square of the targets
 OF_OTHER_SIZES = 0.2  # of the variance of targets, which are left by those of one size
 _PERIODS = (("2 * torch.pi", 6.2832), ("torch.pi", 3.1416), ("360", 360.0), ("180", 180.0), ("24", 24.0), ("1", 1.0))
 _ABOUT = 0.03  # of a period, which the largest and the smallest target of some examples are not quite apart
+_BEYOND = 0.05  # of the targets, beyond a clamp
 _LEAST_CUT = 0.15  # of the variance of targets, that clipping them to the range costs
 LEAST_CROSSED = 0.1  # of the boxes; a mistake of a few annotations is another matter
 
@@ -60,7 +63,9 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         as far as between others that follow each other; over two twentieths of the targets there, it is 0.35 or more of what it
         is elsewhere, as inputs that fade out come to rest; and a ridge regression on the inputs and 200 random ReLUs of them,
         fitted to the other half, misses a tenth or more of the targets in the outermost twentieths by more than a quarter of
-        the range. Codes: the activation, `relu`, `sigmoid`, `softmax`, `softplus` or `tanh`.
+        the range. Code `limits`: of the outputs of a clamp, a Hardtanh or a ReLU6, where 5 % or more of the targets are beyond,
+        and clipping them costs 15 % of their variance or more; an error from a quarter of the targets. Codes: the activation,
+        `relu`, `sigmoid`, `softmax`, `softplus` or `tanh`.
     Why: the share is counted, and targets outside the range cannot be met by any weights. Of targets normalised to mean 0, half
         are below 0.
     What fools it: noise as large as what the targets tell. Of `circular`, a saw of many teeth.
@@ -83,6 +88,9 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_held_at_zero(facts.wanted_below or 0.0)]
     if facts.readings.normed_answers is not None and facts.readings.normed_answers[1] >= OF_OTHER_SIZES:
         return [_normalised(*facts.readings.normed_answers)]
+    limited = facts.readings.limited
+    if limited is not None and limited[2] >= _BEYOND and limited[3] >= _LEAST_CUT:
+        return [_limited(*limited)]
     if facts.readings.through_zero is not None and facts.readings.through_zero[1] >= LEFT_OVER:
         return [_through_zero(*facts.readings.through_zero)]
     if facts.readings.circular is not None and facts.readings.circular.gap <= MOST_GAP:
@@ -106,6 +114,26 @@ def _far_mark(mark: float) -> Finding:
         cause=f"marks of yes and no are 0 and {mark:g}, as in a mask file, where the loss takes 0 and 1",
         remedy=f"divide the targets by {mark:g}, or (target > 0).float()",
         source="Milletari et al., V-Net, 3DV 2016, section 3 (Dice of binary volumes); own: the loss with targets of 0 and 1",
+    )
+
+
+def _limited(low: float, high: float, share: float, cost: float) -> Finding:
+    """A clamp behind the last layer."""
+    names = {f"below {low:g}": low, f"above {high:g}": high}
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.limits",
+        severity="error" if share >= 0.25 else "warning",
+        seen=f"the outputs are limited, none is {' or '.join(name for name, end in names.items() if math.isfinite(end))}; "
+        f"{100 * share:.0f} % of the targets are, by {100 * cost:.0f} % of their variance",
+        measurements=(
+            Measurement(name="targets beyond the limits", value=share, threshold=_BEYOND),
+            Measurement(name="what clipping the targets costs of their variance", value=cost, threshold=_LEAST_CUT),
+        ),
+        cause="clamp, Hardtanh or ReLU6 behind the last layer has other limits than the targets, and no gradient beyond them",
+        remedy="leave out the limit while the model trains, and clamp its answers where they are used; or scale the targets "
+        "into these limits",
+        source="PyTorch, torch.clamp; the limits read off the graph",
     )
 
 
