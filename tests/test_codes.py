@@ -70,6 +70,7 @@ from trainability.doctor.rehearsed import (
     AddedInClosure,
     Clipped,
     CriticalStep,
+    DecayTried,
     LatePeak,
     Observation,
     OtherRate,
@@ -175,6 +176,13 @@ def rounded_away(share: float, *, loss: float = 2.0) -> Evidence:
     task = Task(kind="classification", loss="cross_entropy", target="[1]", chance=2.3)
     found = rehearsed(reference=looks, critical=critical, task=task, rounds_steps=True)
     return dataclasses.replace(found, facts=Facts(low_precision="bfloat16", readings=Readings(is_new=True)))
+
+
+def decay_tried(without: float) -> Evidence:
+    """A loss of 0.4 under a decay of 5, what it is without that, and a best constant answer's cost of 1."""
+    tried = DecayTried(share=0.05, steps=200, loss=0.4, without=without, constant_loss=1.0)
+    settings = OptimizerSettings(name="AdamW", lr=0.01, weight_decay=5.0)
+    return dataclasses.replace(rehearsed(decay_tried=tried), optimizer=settings)
 
 
 def summed_over_neighbours(gain: float) -> Evidence:
@@ -1195,6 +1203,7 @@ CODES = {
         fact(no_weight_moves=True, loss=1.0, graph=LossGraph()),
     ),
     "flat_loss.at_limit": (fact(no_weight_moves=True, loss=1.0, all_at_limit=True), fact(no_weight_moves=True, loss=1.0)),
+    "weights_decayed.held_out": (decay_tried(0.19), decay_tried(0.21)),
     "underflow.unmoved": (rounded_away(0.95), rounded_away(0.94)),
     "flat_loss.underflow": (fact(underflow=("exp", 0.9, 1e-10)), fact()),
     "sum_for_mean.beside_means": (fact(unequal_terms=(32.0, 32)), fact(unequal_terms=(31.9, 32))),

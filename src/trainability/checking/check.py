@@ -47,6 +47,7 @@ from trainability.doctor.measure.shuffled_apart import with_held_out_pairs
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.measure.stored_batches import copied_batches
 from trainability.doctor.measure.unusable import check_numbers_of
+from trainability.doctor.measure.without_decay import try_without_decay
 from trainability.doctor.measure.written_data import overwritten, with_overwritten
 from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
@@ -203,6 +204,12 @@ def _checked(setup: Setup, *, maximises: bool) -> Diagnosis:
         diagnosis = diagnose(evidence)
     if clips_to_nothing(evidence) and (raised := _raised_clip(setup, evidence, began)) is not None:
         evidence = dataclasses.replace(evidence, rehearsal=raised)
+        diagnosis = diagnose(evidence)
+    if (
+        all(found.severity == "hint" for found in diagnosis.findings)
+        and (lighter := _without_decay(setup, evidence, began)) is not None
+    ):
+        evidence = dataclasses.replace(evidence, rehearsal=lighter)
         diagnosis = diagnose(evidence)
     tried = (_tried_rates if asks_for_a_rate(diagnosis) else _tried_peak)(setup, evidence, began)
     if tried is not None:
@@ -406,6 +413,15 @@ def _raised_clip(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | 
     return try_raised_clip(
         evidence.rehearsal, setup.model, setup.optimizer, setup.train_loader, seconds=left, **_loop_of(setup)
     )
+
+
+def _without_decay(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | None:
+    """The rehearsal with what a very strong weight decay costs, in what is left of twice its time."""
+    if not setup.rehearse_seconds or evidence.rehearsal is None:
+        return None
+    left = 2 * setup.rehearse_seconds - (time.monotonic() - began)
+    told = {"seconds": left, **_loop_of(setup)}
+    return try_without_decay(evidence.rehearsal, setup.model, setup.optimizer, setup.train_loader, setup.val_loader, **told)
 
 
 def _settings(setup: Setup) -> OptimizerSettings | None:

@@ -252,6 +252,25 @@ class Clipped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecayTried:
+    """A loop with its weight decay, and without, on examples that it does not train on.
+
+    Attributes:
+        share: of a weight, that decay takes away at each step.
+        steps: that each rehearsal made.
+        loss: with it.
+        without: without it.
+        constant_loss: of the best answer that is the same for every example; None where it is not known.
+    """
+
+    share: float
+    steps: int
+    loss: float
+    without: float
+    constant_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Growth:
     """Speed of the weights along the gradient and against its noise, per unit of learning rate; docs/theory.md, section 7.
 
@@ -317,6 +336,8 @@ class Rehearsal:
         vain_clip: where every body clips the gradient norm and no step is changed by it: "before", when there is no gradient,
             or "after", when all steps are made; and the threshold. None elsewhere.
         clipped: where every body clips the gradient norm, and each time makes it smaller; None elsewhere.
+        decay_tried: where decay takes a hundredth of each weight at every step, or more, what the loop comes to without it;
+            None elsewhere.
         dropped_result: a function that is not in place, called on a weight or its gradient by a statement that drops the
             result; the weight, and whether it is the gradient. None if there is none.
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
@@ -392,6 +413,7 @@ class Rehearsal:
     rewritten: Rewritten | None = None
     vain_clip: tuple[str, float] | None = None
     clipped: Clipped | None = None
+    decay_tried: DecayTried | None = None
     dropped_result: tuple[str, str, bool] | None = None
     opposed: bool = False
     moves_others: bool = False

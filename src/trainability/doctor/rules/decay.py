@@ -14,6 +14,7 @@ _STRONG_DECAY, _OUTPULLED = 0.05, 3.0
 _AS_HARD, _BACK = 1.0, 0.2  # pull of a decay that has turned a fall of the loss; of that fall
 _MOST, _GENTLE = 0.5, 0.1  # of the loss; of the gradient, which a penalty may well be
 _EMPTIED, _NOTHING = 0.01, 1e-3  # of the weight at first; where a usual decay is told, too
+_MUCH, _FAR_BELOW = 0.1, 0.5  # of the best constant answer's cost; of the loss with decay
 _STANDS, _ABOVE, _FEWEST_STEPS = 0.97, 0.3, 50  # of the loss at half of the steps; of the first loss
 
 
@@ -51,6 +52,34 @@ def of_a_penalty(ratio: float, share: float) -> Finding:
         remedy=f"multiply its factor by {10 ** math.floor(math.log10(_GENTLE / ratio)):g}",
         source="Krogh and Hertz, A Simple Weight Decay Can Improve Generalization, NeurIPS 1991; gradients compared",
     )
+
+
+def costs(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
+    """Whether a loop comes to half of its loss without its decay, on examples that it does not train on."""
+    tried = evidence.rehearsal.decay_tried if evidence.rehearsal is not None else None
+    if tried is None or evidence.steps or tried.constant_loss is None or not tried.loss > _MUCH * tried.constant_loss:
+        return []
+    if not tried.without < _FAR_BELOW * tried.loss:
+        return []
+    decay = settings.weight_decay or 0.0
+    return [
+        Finding(
+            rule="weights_decayed",
+            code="weights_decayed.held_out",
+            severity="warning",
+            seen=f"weight decay takes {100 * tried.share:.2g} % of each weight at every step; after {tried.steps} steps the "
+            f"loss on examples that are not trained on is {tried.loss:.3g} with it, and {tried.without:.3g} without it",
+            measurements=(
+                Measurement(
+                    name="loss without decay over that with it", value=tried.without / tried.loss, threshold=_FAR_BELOW
+                ),
+                Measurement(name="weight decay", value=decay),
+            ),
+            cause=f"within {math.ceil(1 / tried.share)} steps decay takes two thirds of a weight that no gradient holds",
+            remedy=f"{settings.name}(..., weight_decay={smaller_decay(evidence, settings):.1g}) in place of {decay:g}",
+            source="own; Decoupled Weight Decay Regularization, ICLR 2019",
+        )
+    ]
 
 
 def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:

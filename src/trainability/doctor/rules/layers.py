@@ -8,7 +8,7 @@ from trainability.doctor.best_constant import comes_to_nothing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
-from trainability.doctor.rules.decay import is_emptied, is_strong, of_a_penalty, outpulled, smaller_decay
+from trainability.doctor.rules.decay import costs, is_emptied, is_strong, of_a_penalty, outpulled, smaller_decay
 from trainability.doctor.rules.drawing import SIGMOIDS, drawn_for_signal
 from trainability.doctor.rules.gradients import faded_at_start
 from trainability.doctor.rules.rule import rule
@@ -205,7 +205,9 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
         second half of 50 steps or more, or comes back by a fifth of its fall where decay, in the same way, pulls as hard as
         the first gradient, or else nothing is learned in 50 steps of a run. Code `penalty`: a term that goes by
         the weights alone, and pulls them to zero, is half of the first loss or more, and its gradient for the typical weight is
-        three times that of the rest of the loss or more.
+        three times that of the rest of the loss or more. Code `held_out`, in a check: decay takes a hundredth of half of the
+        weights or more at every step, and after two to ten times as many steps as take such a weight to 1 / e, the loss on
+        examples that are not trained on is above a tenth of the best constant answer's, and without decay half of it or less.
     Why: decay shrinks each weight by lr times decay per step, whatever the gradient is. At a twentieth of its size, a weight
         shrinks the signal of its layer by that factor, and with it all gradients, so that vanishing gradients follow. Adam
         divides the sum of gradient and decay by its size, so that the larger of the two sets the direction of the whole step.
@@ -219,7 +221,7 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     if settings is None or not settings.weight_decay:
         return []
     if len(evidence.samples) < 2:
-        return outpulled(evidence, settings)
+        return outpulled(evidence, settings) or costs(evidence, settings)
     first = {s.name: s.weight_rms for s in evidence.samples[0].layers if s.kind != "norm"}
     shrunk = [
         (s.weight_rms or 0.0) / before
