@@ -72,6 +72,7 @@ from trainability.doctor.rehearsed import (
     CriticalStep,
     DecayTried,
     LatePeak,
+    LeftStatistics,
     Observation,
     OtherRate,
     Rehearsal,
@@ -183,6 +184,12 @@ def decay_tried(without: float) -> Evidence:
     tried = DecayTried(share=0.05, steps=200, loss=0.4, without=without, constant_loss=1.0)
     settings = OptimizerSettings(name="AdamW", lr=0.01, weight_decay=5.0)
     return dataclasses.replace(rehearsed(decay_tried=tried), optimizer=settings)
+
+
+def left_behind(mean_square: float) -> Evidence:
+    """An average that is evaluated with the statistics of its start."""
+    left = LeftStatistics(name="model.ema", twin="model.net", count=2, mean_square=mean_square, in_loss=False)
+    return rehearsed(left_statistics=left)
 
 
 def summed_over_neighbours(gain: float) -> Evidence:
@@ -1203,6 +1210,7 @@ CODES = {
         fact(no_weight_moves=True, loss=1.0, graph=LossGraph()),
     ),
     "flat_loss.at_limit": (fact(no_weight_moves=True, loss=1.0, all_at_limit=True), fact(no_weight_moves=True, loss=1.0)),
+    "evaluation_path.average": (left_behind(2.0), left_behind(1.9)),
     "weights_decayed.held_out": (decay_tried(0.19), decay_tried(0.21)),
     "underflow.unmoved": (rounded_away(0.95), rounded_away(0.94)),
     "flat_loss.underflow": (fact(underflow=("exp", 0.9, 1e-10)), fact()),

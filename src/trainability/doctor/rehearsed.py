@@ -165,6 +165,25 @@ class SlowAverage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftStatistics:
+    """An average of the weights whose batch norms have a mean of 0 and a variance of 1 in evaluation, as at their start.
+
+    Attributes:
+        name: of the module, as Python reaches it.
+        twin: of the trained module, likewise.
+        count: how many batch norms there are.
+        mean_square: of what these leave as it is, by the statistics of the trained module; of the one farthest from 1.
+        in_loss: the loss asks the average; else the model does where it evaluates.
+    """
+
+    name: str
+    twin: str
+    count: int
+    mean_square: float
+    in_loss: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatePeak:
     """The largest learning rate of a schedule, where it is far above all that were rehearsed.
 
@@ -336,6 +355,7 @@ class Rehearsal:
         vain_clip: where every body clips the gradient norm and no step is changed by it: "before", when there is no gradient,
             or "after", when all steps are made; and the threshold. None elsewhere.
         clipped: where every body clips the gradient norm, and each time makes it smaller; None elsewhere.
+        left_statistics: of an average of the weights, batch norms that keep the statistics of their start; None without one.
         decay_tried: where decay takes a hundredth of each weight at every step, or more, what the loop comes to without it;
             None elsewhere.
         dropped_result: a function that is not in place, called on a weight or its gradient by a statement that drops the
@@ -413,6 +433,7 @@ class Rehearsal:
     rewritten: Rewritten | None = None
     vain_clip: tuple[str, float] | None = None
     clipped: Clipped | None = None
+    left_statistics: LeftStatistics | None = None
     decay_tried: DecayTried | None = None
     dropped_result: tuple[str, str, bool] | None = None
     opposed: bool = False

@@ -107,6 +107,9 @@ class Averages:
         pairs: of averages and trained weights.
         watching: whether what runs now is the loop's own.
         batches: of a pass over the loader, where it has a length.
+
+    Attributes:
+        pairs: with the numbers at which the average began.
     """
 
     def __init__(self, pairs: Sequence[TwinWeights], watching: Callable[[], bool], batches: int | None = None) -> None:
@@ -114,6 +117,7 @@ class Averages:
         self._watching = watching
         with torch.no_grad():
             self._followers = [_Follower(pair, _numbers(pair.averaged())) for pair in pairs]
+        self.pairs = [(each.pair, each.start) for each in self._followers]
         self._inside, self._count = False, 0
         for follower in self._followers:
             leaves = (
@@ -165,6 +169,12 @@ class Averages:
         """Averages, the share of the way that each goes, and whether its module runs in bodies; the slowest first."""
         rated = [(each.pair, rate, each.is_called) for each in self._followers if (rate := each.rate()) is not None]
         return sorted(rated, key=lambda item: item[1])
+
+    @staticmethod
+    def has_moved(pair: TwinWeights, start: Tensor) -> bool:
+        """Whether a pair's average, or what may be one, is not where it began."""
+        with torch.no_grad():
+            return not torch.equal(_numbers(pair.averaged()), start)
 
     def of_run(self, steps: int) -> SlowAverage | None:
         """The slowest average of a run that has ended; one that no body runs goes before one that some do.

@@ -24,6 +24,7 @@ from trainability.doctor.measure.clips import Clips
 from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import on_copy_or_in_place, steps_in_backward
 from trainability.doctor.measure.growth import growth_of
+from trainability.doctor.measure.left_statistics import left_statistics
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep
 from trainability.doctor.measure.nested import modules, optimizers
 from trainability.doctor.measure.overwritten import Writes
@@ -232,10 +233,13 @@ def _of_statistics(loop: Loop, state: dict[str, Any], seen: Seen, budget: Budget
 
 def _of_averages(loop: Loop, averages: Averages, reference: Any, state: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """Averages of the weights that the loop moves."""
+    found: dict[str, Any] = {}
+    passes = int(budget.left() / max(budget.step_seconds, 1e-9))
     with contextlib.suppress(Exception):  # a body that runs on the loop's own batches only
-        passes = int(budget.left() / max(budget.step_seconds, 1e-9))
-        return {"slow_average": slow_average(averages, loop, reference, state, most_passes=passes)}
-    return {}
+        found["slow_average"] = slow_average(averages, loop, reference, state, most_passes=passes)
+    with contextlib.suppress(Exception):
+        found["left_statistics"] = left_statistics(averages, loop, reference, state)
+    return found
 
 
 def _limited(loop: Loop) -> tuple[tuple[str, ...], float, float] | None:

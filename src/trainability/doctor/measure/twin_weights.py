@@ -31,6 +31,7 @@ class TwinWeights:
         averaged: reads the tensors, which may be others after each step.
         trained: parameters, in the same order.
         part: the module that holds `averaged`; None of loose tensors.
+        module: the trained module; likewise.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TwinWeights:
     averaged: Callable[[], Sequence[Tensor]]
     trained: Sequence[Tensor]
     part: nn.Module | None = None
+    module: nn.Module | None = None
 
 
 def twin_weights(
@@ -150,6 +152,7 @@ def _modules_inside(
                 averaged=_read_module(module, places),
                 trained=[list(other.parameters())[k] for k in places],
                 part=module,
+                module=other,
             )
 
 

@@ -122,15 +122,18 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
         the loss on the loop's own batches is twice as large when batch norm uses running statistics as when it uses each
         batch's own, and half or more (three tenths with fewer than 8 examples a batch) of what the steps took off the loss are
         lost. Code `never_written`: likewise, by modules of the user's that read tensors in evaluation mode alone, which no pass
-        in training mode writes; asked on a copy, where these tensors are changed. Code `no_statistics`: a batch norm keeps no
+        in training mode writes; asked on a copy, where these tensors are changed. Code
+        `average`: the body moves a copy of trained weights, which the loss asks in evaluation mode, or the model where it
+        evaluates; its batch norms have the statistics of their start, and by those of its twin, the mean square of what one of
+        them normalises is 2 or more, or half or less. Code `no_statistics`: a batch norm keeps no
         running statistics; a warning where a batch of validation has a quarter of the examples of one of training or fewer, or
         an evaluation contradicts, else a hint.
     Why: a loss of 0.1 allows an error of at most 0.1 / ln 2. On training examples only the evaluation itself can lose that:
         other preprocessing, other weights, batch norm's statistics, or the metric. On validation examples alone, it is the
         labels or the preprocessing of that split, or a net that has memorised pairs unrelated to the labels.
-    What fools it: batch norm early in a run at a large learning rate, hence two evaluations; for `never_written`, a function of
-        the loop that fills the statistics after an epoch. A weighted or divided loss is not
-        compared with the error.
+    What fools it: batch norm early in a run at a large learning rate, hence two evaluations; for `never_written` and `average`,
+        a function of the loop that fills the statistics after an epoch. A weighted or divided loss is not compared with the
+        error.
     Fix: evaluate ten training examples by hand: the same weights, the same transform, model.eval(), and count.
     Source: own; the log's metric said 0.9925 whatever the net had learned.
     """

@@ -15,6 +15,7 @@ _SMALLER = 4  # times: the standard error of a batch's mean is then twice as lar
 KERAS = 0.9  # and above, momentum is the past's share, as in other libraries
 # Digits, batches of 64: behind statistics of 2 to 4 examples accuracy is 0.05 to 0.5 lower, of 8 by 0.03, of 16 by nothing.
 FEWEST_BEHIND = 6.0
+AVERAGE_OFF = 2.0  # as `FAR_OFF`, of an average of the weights
 MOSTLY_THE_START = 0.5  # share of the initial mean 0 and variance 1
 
 
@@ -30,6 +31,7 @@ def of_other_statistics(evidence: Evidence, *, contradicts: bool) -> list[Findin
         or fast_statistics(evidence, contradicts=contradicts)
         or shared_by_calls(evidence, contradicts=contradicts or loses_by_running(evidence))
         or fits_no_batch(evidence)
+        or left_by_average(evidence)
         or never_written(evidence)
         or without_statistics(evidence, contradicts=contradicts)
     )
@@ -196,6 +198,29 @@ def fits_no_batch(evidence: Evidence) -> list[Finding]:
             if is_small
             else "torch.nn.GroupNorm instead of batch norm; or mix the examples of batches (shuffle=True)",
             source="Wu and He, Group Normalization, ECCV 2018, figure 1; tried on a copy",
+        )
+    ]
+
+
+def left_by_average(evidence: Evidence) -> list[Finding]:
+    """Test whether an average of the weights is asked with batch norms that never saw data."""
+    left = evidence.rehearsal.left_statistics if evidence.rehearsal is not None else None
+    if left is None or max(left.mean_square, 1 / max(left.mean_square, 1e-30)) < AVERAGE_OFF:
+        return []
+    where = "the loss asks it" if left.in_loss else "the model evaluates with it"
+    return [
+        Finding(
+            rule="evaluation_path",
+            code="evaluation_path.average",
+            severity="warning",
+            seen=f"{left.name} follows the weights of {left.twin}, and {where}, but its {left.count} batch norms keep a mean "
+            f"of 0 and a variance of 1: what they normalise has a mean square of {left.mean_square:.3g} in place of 1",
+            measurements=(Measurement(name="mean square over 1", value=left.mean_square, threshold=AVERAGE_OFF),),
+            cause="parameters() has no buffers: the running statistics of batch norm are not averaged, nor copied",
+            remedy=f"for own, trained in zip({left.name}.buffers(), {left.twin}.buffers()): own.copy_(trained), at each step; "
+            "or torch.optim.swa_utils.update_bn before each evaluation",
+            source="PyTorch, torch.optim.swa_utils.AveragedModel (use_buffers); tried on a copy",
+            layers=(left.name,),
         )
     ]
 
