@@ -68,6 +68,31 @@ def levels(grey: bool = True) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+class Series(nn.Module):
+    """Steps of four numbers, normalised over the steps or over the numbers of each."""
+
+    def __init__(self, over: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.over, self.norm = over, nn.LayerNorm(24 if over == "steps" else 4)
+        self.body, self.head = nn.Conv1d(4, 32, 3, padding=1), nn.Linear(32, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normalised = self.norm(x.mT) if self.over == "steps" else self.norm(x).mT if self.over == "numbers" else x.mT
+        return self.head(self.body(normalised).relu().mean(dim=2))
+
+
+def steps(by_level: bool = True) -> tuple[Tensor, Tensor]:
+    """Series of two classes, by the levels of two of four numbers, or by whether one of these rises."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(N, 24, 4, generator=rng) + 1.5 * torch.randn(N, 1, 4, generator=rng)
+    if by_level:
+        return x, (x.mean(dim=1)[:, :2].sum(dim=1) > 0).long()
+    y = torch.randint(0, 2, (N,), generator=rng)
+    x[:, :, 0] += torch.linspace(-2, 2, 24) * (2 * y[:, None] - 1)
+    return x, y
+
+
 @pytest.mark.parametrize(
     ("model", "data", "kinds"),
     [
@@ -77,6 +102,10 @@ def levels(grey: bool = True) -> tuple[Tensor, Tensor]:
         (lambda: net(Standardised(over=False)), lambda: rows("mean"), ("mean",)),
         (lambda: images(nn.InstanceNorm2d(2)), levels, ("mean", "spread")),
         (lambda: images(nn.GroupNorm(1, 2)), levels, ("mean", "spread")),
+        (lambda: Series("steps"), steps, ("mean", "spread")),
+        (lambda: Series("numbers"), steps, None),
+        (lambda: Series("nothing"), steps, None),
+        (lambda: Series("steps"), lambda: steps(by_level=False), None),
         (lambda: net(nn.LayerNorm(12)), lambda: rows("shape"), None),
         (lambda: net(nn.LayerNorm(12)), lambda: rows("both"), None),
         (lambda: net(Standardised(over=False)), lambda: rows("spread"), None),

@@ -57,31 +57,32 @@ def level_blind(seen: ForwardPass, batches: Iterable[Any]) -> LevelBlind | None:
     return LevelBlind(given=place, target=target, kinds=tuple(kind for kind, _ in kinds), **told) if told is not None else None
 
 
-def _dims(x: Tensor, by_channel: bool) -> list[int]:
-    return list(range(2 if by_channel else 1, x.dim()))
+def _dims(x: Tensor, channels: int | None) -> list[int]:
+    return [k for k in range(1, x.dim()) if k != channels]
 
 
-def _unheeded(model: nn.Module, given: Tensor) -> tuple[tuple[str, bool], ...]:
-    """Of mean and spread, what does not change the answers: of each channel, or of a whole example."""
+def _unheeded(model: nn.Module, given: Tensor) -> tuple[tuple[str, int | None], ...]:
+    """Of mean and spread, what does not change the answers: of each channel of that dimension, or (None) of a whole example."""
     own = _answers(model, given)
     if own is None:
         return ()
     spread = float((own - own.mean(dim=0)).square().mean().sqrt())
     if not spread > _SPREAD * float(own.square().mean().sqrt()):
         return ()
-    found = []
-    has_channels = given.dim() > 2 and 1 < given.shape[1] <= _MOST_CHANNELS and given[0, 0].numel() >= _NUMBERS
+    found: list[tuple[str, int | None]] = []
+    dims = sorted({1, given.dim() - 1}) if given.dim() > 2 else ()
+    few = [k for k in dims if 1 < (size := given.shape[k]) <= _MOST_CHANNELS and given[0].numel() >= _NUMBERS * size]
     for kind in ("mean", "spread"):
-        for by_channel in (True, False) if has_channels else (False,):
-            answer = _answers(model, _changed(given, kind, by_channel))
+        for channels in (*few, None):
+            answer = _answers(model, _changed(given, kind, channels))
             if answer is not None and float((answer - own).square().mean().sqrt()) <= _SAME * spread:
-                found.append((kind, by_channel))
+                found.append((kind, channels))
                 break
     return tuple(found)
 
 
-def _changed(given: Tensor, kind: str, by_channel: bool) -> Tensor:
-    dims = _dims(given, by_channel)
+def _changed(given: Tensor, kind: str, channels: int | None) -> Tensor:
+    dims = _dims(given, channels)
     mean, deviation = given.mean(dim=dims, keepdim=True), given.std(dim=dims, keepdim=True)
     amount = torch.rand(mean.shape, dtype=given.dtype, device=given.device)
     return given + deviation * (2 * amount - 1) if kind == "mean" else mean + (given - mean) * (0.7 + 0.8 * amount)
@@ -94,15 +95,15 @@ def _answers(model: nn.Module, given: Tensor) -> Tensor | None:
 
 
 def _told_by_levels(
-    batches: Iterable[Any], given: str, target: str, kinds: tuple[tuple[str, bool], ...]
+    batches: Iterable[Any], given: str, target: str, kinds: tuple[tuple[str, int | None], ...]
 ) -> dict[str, Any] | None:
     read = _read(batches, given, target)
     if read is None:
         return None
     x, wanted = read
     levels, rest = [], x
-    for kind, by_channel in kinds:
-        dims = _dims(x, by_channel)
+    for kind, channels in kinds:
+        dims = _dims(x, channels)
         deviation = x.std(dim=dims, keepdim=True).clamp(min=1e-12)
         levels.append((x.mean(dim=dims) if kind == "mean" else deviation.log()).reshape(len(x), -1))
         rest = rest - rest.mean(dim=dims, keepdim=True) if kind == "mean" else rest / deviation

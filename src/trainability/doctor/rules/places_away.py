@@ -19,21 +19,20 @@ def pooled_places(evidence: Evidence) -> list[Finding]:
         it by at most 40 % of what the piece adds to it. In 200 to 480 examples of the training loader, where the inputs are
         largest, smallest and most uneven (positions of extremes and centroids) explains half of the variance or more of one
         number of the targets, held out; quantiles, the power spectrum and pooled responses of filters, which do not change as
-        contents move, explain at most a third of that.
-        Code `order`: the model is given sequences of words, and its outputs stay the same to 0.01 % of their spread as the
-        places of each sequence are exchanged or mirrored, also with other weights in place of those near zero. In 200 to 600
-        examples, of which 64 words make up nine tenths, their order (which word stands first or last, where, and behind which)
-        explains 40 % of the targets' variance or more, held out; the counts of the words, and the order of the same words
-        after a shuffle, explain at most a third of that. Silent where words tell their order, as in sorted sets.
-        Code `tokens`: the model answers each word of sequences by a class of its own, and with the places of each sequence
-        exchanged the outputs are exchanged alike, to 0.01 % of their spread. In 200 examples or more the order (the place, the
-        words at two places to either side, at the mirrored place and at the ends; of three places one by one, the words at
-        all) explains 40 % of the targets' variance or more, held out; the word itself, with the counts of all words and the
-        same after a shuffle of the others, at most a third of that.
-        Code `level`: the model is given one tensor, and its outputs stay the same to 0.2 % of their spread as each example, or
-        each of its channels, is shifted by up to its standard deviation, or stretched about its mean by 0.7 to 1.5. In 200 to
-        480 examples, these means or standard deviations explain half of the variance of the targets or more, held out, and
-        what is left of the inputs at most a third of that.
+        contents move, explain at most a third of that. Code `order`: the model is given sequences of words, and its outputs
+        stay the same to 0.01 % of their spread as the places of each sequence are exchanged or mirrored, also with other
+        weights in place of those near zero. In 200 to 600 examples, of which 64 words make up nine tenths, their order (which
+        word stands first or last, where, and behind which) explains 40 % of the targets' variance or more, held out; the counts
+        of the words, and the order of the same words after a shuffle, explain at most a third of that. Silent where words tell
+        their order, as in sorted sets. Code `tokens`: the model answers each word of sequences by a class of its own, and with
+        the places of each sequence exchanged the outputs are exchanged alike, to 0.01 % of their spread. In 200 examples or
+        more the order (the place, the words at two places to either side, at the mirrored place and at the ends; of three
+        places one by one, the words at all) explains 40 % of the targets' variance or more, held out; the word itself, with the
+        counts of all words and the same after a shuffle of the others, at most a third of that. Code `level`: the model is
+        given one tensor, and its outputs stay the same to 0.2 % of their spread as each example, or each channel (16 or fewer,
+        second or last), is shifted by up to its standard deviation, or stretched about its mean by 0.7 to 1.5. In 200 to 480
+        examples, these means or standard deviations explain half of the variance of the targets or more, held out, and what is
+        left of the inputs at most a third of that.
     Why: the mean or maximum of a feature map over all places tells how much of a feature there is, and not where. Such a
         network can only guess places from the padding of its convolutions near the border, so that it is far less exact. The
         mean of embeddings (nn.EmbeddingBag), or attention without positions, is the same for any order of the words. An
@@ -43,9 +42,9 @@ def pooled_places(evidence: Evidence) -> list[Finding]:
         fixed camera, and where something other than the brightest, darkest or most uneven part of the input is asked for.
     Fix: flatten the feature maps in place of the global pooling (nn.AdaptiveAvgPool2d(8) in front makes them smaller); or take
         the expected coordinates under a softmax over the places of each map (spatial softmax, soft-argmax); or give the
-        coordinates of each place as additional input channels (CoordConv). For words, nn.Embedding followed by a
-        recurrent layer or a convolution, or positions added to the embeddings. For `level`, a mean and standard deviation of
-        the training set in place of each example's own.
+        coordinates of each place as additional input channels (CoordConv). For words, nn.Embedding followed by a recurrent
+        layer or a convolution, or positions added to the embeddings. For `level`, a mean and standard deviation of the training
+        set in place of each example's own.
     Source: Liu et al., An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution, NeurIPS 2018. Zaheer
         et al., Deep Sets, NeurIPS 2017 (sums over places are all that does not go by their order).
     """
