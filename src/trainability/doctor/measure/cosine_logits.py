@@ -50,8 +50,8 @@ class CosineLogits:
             elif name == "cosine_similarity" and result.dim() == 2 and min(result.shape) >= _FEWEST:
                 self._scales[id(result)] = 1.0
                 self._alive.append(result)
-            elif name in ("cat", "concat") and isinstance(args[0], list | tuple):
-                self._pass_on(args[0], result)
+            elif name in ("cat", "concat"):
+                self._pass_on(next(iter(args)), result)
             elif name in _AS_THEY_ARE:
                 self._pass_on(args[:1], result)
             elif name in _SCALINGS and len(args) > 1:
@@ -73,7 +73,7 @@ class CosineLogits:
         self._alive.append(result)
 
     def _pass_on(self, given: Any, result: Tensor) -> None:
-        ids = [id(t) for t in given]
+        ids = [id(t) for t in given] if isinstance(given, list | tuple) else []
         scales = {self._scales.get(i) for i in ids}
         if len(scales) == 1 and None not in scales:
             self._scales[id(result)] = self._scales[ids[0]]

@@ -89,7 +89,7 @@ def balanced_twice(seen: ForwardPass, batches: Iterable[Any]) -> tuple[float, fl
         the rarest one weighs; None where the sampler leaves classes as uneven as a factor of 2, or weights are no inverses of
         the counts, to a factor of 2.
     """
-    sampler = batches.batch_sampler.sampler if isinstance(batches, DataLoader) and _has_sampler(batches) else None
+    sampler: Any = batches.sampler if isinstance(batches, DataLoader) and type(batches.batch_sampler) is BatchSampler else None
     if seen.class_weights is None or not isinstance(batches, DataLoader) or not isinstance(sampler, WeightedRandomSampler):
         return None
     target, weights = seen.class_weights
@@ -110,10 +110,6 @@ def balanced_twice(seen: ForwardPass, batches: Iterable[Any]) -> tuple[float, fl
         if fewer >= _UNEVEN and is_even and heavier >= _UNEVEN and 1 / _TWICE <= heavier / fewer <= _TWICE:
             return fewer, heavier
     return None
-
-
-def _has_sampler(loader: DataLoader[Any]) -> bool:
-    return type(loader.batch_sampler) is BatchSampler
 
 
 def _is_same(own: Tensor, target: Tensor) -> bool:

@@ -196,7 +196,21 @@ class ForwardPass(TorchFunctionMode):
 
         return seen
 
-    def _is_given(self, target: Tensor) -> bool:
+    def _see_loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Look at what a loss is given beside outputs and targets."""
+        target = args[1] if len(args) > 1 else None
+        if self.wrong_argument is None and (found := wrong_argument(name, args, kwargs)) is not None:
+            self.wrong_argument = found if found[1] != "several" or not self._is_given(target) else None
+            if found[1] == "rare_lighter" and isinstance(target, Tensor) and weighs_by_share(name, args, kwargs):
+                self.share_weights = name, target, weights_given(name, args, kwargs)
+        elif self.share_weights is None and isinstance(target, Tensor) and may_be_shares(name, args, kwargs):
+            self.share_weights = name, target, weights_given(name, args, kwargs)
+        weights = weighs_rare(name, args, kwargs) if self.class_weights is None else None
+        if weights is not None and isinstance(target, Tensor):
+            self.class_weights = target, weights
+        self.weighs_examples |= weighs_examples(name, args, kwargs)
+
+    def _is_given(self, target: Any) -> bool:
         """Whether the model is given what is its target, too, as an autoencoder of a bag of words is."""
         return any(isinstance(x, Tensor) and x.shape == target.shape and bool((x == target).all()) for x in self.inputs)
 
@@ -230,17 +244,7 @@ class ForwardPass(TorchFunctionMode):
             self._ignored = self._ignores(args, kwargs)
         self.looks_up |= name in _TABLES
         self.dropping.see(func, args, kwargs)
-        if self.wrong_argument is None and (found := wrong_argument(name, args, kwargs)) is not None:
-            self.wrong_argument = found if found[1] != "several" or not self._is_given(args[1]) else None
-            is_share = found[1] == "rare_lighter" and weighs_by_share(name, args, kwargs)
-            target = args[1] if len(args) > 1 else None
-            if is_share and isinstance(target, Tensor):
-                self.share_weights = name, target, weights_given(name, args, kwargs)
-        elif self.share_weights is None and may_be_shares(name, args, kwargs):
-            self.share_weights = name, args[1], weights_given(name, args, kwargs)
-        if self.class_weights is None and (weights := weighs_rare(name, args, kwargs)) is not None:
-            self.class_weights = args[1], weights
-        self.weighs_examples |= weighs_examples(name, args, kwargs)
+        self._see_loss(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))

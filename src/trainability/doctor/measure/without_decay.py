@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from itertools import chain, count, islice
 from typing import Any
@@ -48,7 +48,7 @@ def try_without_decay(
     steps = min(steps, int(seconds / 2 / (rehearsal.seconds / len(rehearsal.steps))))
     if held_out is None:
         first = next(iter(batches), None)
-        length = len(batches) if hasattr(batches, "__len__") else 0
+        length = len(batches) if isinstance(batches, Sized) else 0
         steps = min(steps, length - math.ceil(_REFERENCE_EXAMPLES / max(batch_size(first) or 1, 1)))
     if steps * share < _FEWEST_TIMES:
         return None
