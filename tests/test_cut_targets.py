@@ -47,6 +47,7 @@ SOUND: dict[str, tuple[Tensor, Step]] = {
         CLASSES,
         lambda m, b: F.cross_entropy(o := m(b[0]), b[1]) - 0.1 * -(o.softmax(1) * o.log_softmax(1)).sum(1).mean(),
     ),
+    "a function without a slope": (POINTS, lambda m, b: F.mse_loss(m(b[0]).round(), b[1])),
     "no targets": (CLASSES, lambda m, b: (m(b[0])[:, 0] - b[0][:, 0]).square().mean()),
     "an error that is told beside it": (
         POINTS,

@@ -52,11 +52,15 @@ def cut_from_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forwa
 
 
 def _slope(model: nn.Module, batch: Any, forward: Forward, own: Returned) -> Tensor | None:
-    """The gradient at the output; zeros where there is none, None of a loss that has none at all."""
+    """The gradient at the output; zeros where the loss is not connected to it, None of a loss without any, and of no slope."""
     given = own.tensors[0].clone().requires_grad_()
     loss = loss_of(model, batch, forward, own, [given])
-    found = torch.autograd.grad(loss, given, allow_unused=True)[0] if loss.requires_grad else None
-    return found if found is not None else torch.zeros_like(given) if loss.requires_grad else None
+    if not loss.requires_grad:
+        return None
+    found = torch.autograd.grad(loss, given, allow_unused=True)[0]
+    if found is None:
+        return torch.zeros_like(given)
+    return found if bool(found.any()) else None  # a function without a slope, as round(), is another mistake
 
 
 def _loss(model: nn.Module, batch: Any, forward: Forward, own: Returned, output: Tensor) -> float:
