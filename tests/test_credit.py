@@ -121,8 +121,91 @@ def whole(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
     return -(logp * (returns - returns.mean())).mean()
 
 
+def at_each_step(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """(episodes, steps) of a tensor, normalised over the episodes at each step."""
+    states, actions, rewards = tensors_of(model, 16)
+    returns = filled(rewards, forwards=forwards)
+    returns = (returns - returns.mean(0)) / (returns.std(0) + 1e-8)
+    return -(Categorical(logits=model(states)).log_prob(actions) * returns).mean()
+
+
+def less_a_baseline(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """The mean of the other episodes at this step is taken off, and all are divided by one number."""
+    states, actions, rewards = tensors_of(model, 12)
+    returns = filled(rewards, forwards=forwards)
+    returns = returns - (returns.sum(0) - returns) / 11
+    return -(Categorical(logits=model(states)).log_prob(actions) * returns / returns.std()).sum(1).mean()
+
+
+def tensors_of(model: nn.Module, num: int) -> tuple[Tensor, Tensor, Tensor]:
+    states = torch.randn(num, 10, 2)
+    actions = Categorical(logits=model(states)).sample()
+    rewards = actions.eq(states.argmax(-1)).float()
+    rewards[:, 0] = 1.0  # alike in all episodes
+    return states, actions, rewards
+
+
+def filled(rewards: Tensor, *, forwards: bool) -> Tensor:
+    returns, running = torch.zeros_like(rewards), torch.zeros(len(rewards))
+    for t in range(10) if forwards else reversed(range(10)):
+        running = rewards[:, t] + GAMMA * running
+        returns[:, t] = running
+    return returns
+
+
+def own_rewards(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """Of contexts in a row, each answered by its own reward."""
+    states = torch.randn(16, 10, 2)
+    actions = Categorical(logits=model(states)).sample()
+    rewards = actions.eq(states.argmax(-1)).float() + 0.1 * torch.randn(16, 10)
+    weights = (rewards - rewards.mean(0)) / rewards.std(0)
+    return -(Categorical(logits=model(states)).log_prob(actions) * weights).mean()
+
+
+def turned(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """All backwards in time: sums over what is behind are sums of what comes later."""
+    states = torch.randn(16, 10, 2)
+    actions = Categorical(logits=model(states)).sample()
+    rewards = (actions.eq(states.argmax(-1)).float() + 0.1 * torch.randn(16, 10)).flip(1)
+    logp = Categorical(logits=model(states)).log_prob(actions).flip(1)
+    returns = rewards.cumsum(1)
+    return -(logp * (returns - returns.mean(0))).mean()
+
+
+def turned_actions(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    states = torch.randn(16, 10, 2)
+    actions = Categorical(logits=model(states)).sample()
+    rewards = (actions.eq(states.argmax(-1)).float() + 0.1 * torch.randn(16, 10)).flip(1)
+    returns = rewards.cumsum(1)
+    logp = Categorical(logits=model(states.flip(1))).log_prob(actions.flip(1))
+    return -(logp * (returns / returns.std())).mean()
+
+
+def at_the_end(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """A reward for all steps together, which comes with the last one."""
+    states = torch.randn(16, 10, 2)
+    actions = Categorical(logits=model(states)).sample()
+    rewards = torch.zeros(16, 10)
+    rewards[:, -1] = actions.float().mean(1) + 0.1 * torch.randn(16)
+    returns = rewards.flip(1).cumsum(1).flip(1)
+    weights = (returns - returns.mean(0)) / returns.std(0)
+    return -(Categorical(logits=model(states)).log_prob(actions) * weights).mean()
+
+
+def of_groups(model: nn.Module, *, forwards: bool, alike: bool) -> Tensor:
+    """Each episode's sum beside those of its group."""
+    states = torch.randn(16, 10, 2)
+    actions = Categorical(logits=model(states)).sample()
+    rewards = torch.randn(16, 10)
+    whole = rewards.sum(1).reshape(4, 4)
+    weights = ((whole - whole.mean(1, keepdim=True)) / whole.std(1, keepdim=True)).reshape(16, 1).expand(16, 10)
+    return -(Categorical(logits=model(states)).log_prob(actions) * weights).mean()
+
+
 WAYS: dict[str, Callable[..., Tensor]] = {f.__name__: f for f in (together, one_by_one, in_a_loop)}
+WAYS |= {f.__name__: f for f in (at_each_step, less_a_baseline)}
 SOUND: dict[str, Callable[..., Tensor]] = {f.__name__: f for f in (from_the_end, at_once, discounted_twice, whole)}
+SOUND |= {f.__name__: f for f in (own_rewards, turned, turned_actions, at_the_end, of_groups)}
 
 
 def credited(loss: Callable[..., Tensor], *, forwards: bool, alike: bool) -> tuple[str, float] | None:

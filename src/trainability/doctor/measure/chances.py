@@ -175,7 +175,7 @@ class Chances(TorchFunctionMode):
         if known is None:
             return
         tensor, sign = known
-        self.credit.follow(args, result)
+        self.credit.follow(name, args, result)
         if name in ("gather", "getitem") and (chosen := _chosen(args)) is not None:
             self.credit.asked(result, chosen)
         if name in ("mul", "rmul", "multiply") and len(args) > 1:

@@ -23,6 +23,9 @@ _UNSURE = frozenset({"baseline", "model", "total", "mean", "std", "running", "cu
 _TORCH = torch.__path__[0]
 _OWN = __name__.partition(".")[0]
 
+_IN_ORDER, _TURNED = "in order", "turned"  # in place of the actions, where they are not known
+_FLIPS = frozenset({"flip", "fliplr", "flipud"})
+
 Rewards = list[Tensor]  # of one sequence of steps, or of several episodes one after another
 
 
@@ -82,14 +85,14 @@ class Credit:
         others = [self._draws[k] for k in self._used - self._asked]
         return bool(alone) and all(any(each.shape == self._draws[k].shape for each in others) for k in alone)
 
-    def follow(self, args: tuple, result: Tensor) -> None:
+    def follow(self, name: str, args: tuple, result: Tensor) -> None:
         """Note that a tensor holds the same log-probabilities as those that it was made of."""
         parts = args[0] if args and isinstance(args[0], list | tuple) else args
         known = [self._of[id(part)][1] for part in parts if isinstance(part, Tensor) and id(part) in self._of]
         if len(known) > 1 and all(isinstance(item, list) for item in known):
             self._of[id(result)] = result, [number for item in known for number in item]
         elif len(known) == 1:
-            self._of[id(result)] = result, known[0]
+            self._of[id(result)] = result, _TURNED if name in _FLIPS else known[0]
 
     def met(self, logarithm: Tensor, weight: Any) -> None:
         """Note what log-probabilities are multiplied by."""
@@ -117,7 +120,7 @@ class Credit:
         """
         if len({number for number, _ in self._single}) == len(self._single) >= _FEWEST:
             values = torch.tensor([value for _, value in sorted(self._single)], dtype=torch.float64)
-            self._weights.append((values, "in order", self._beside))
+            self._weights.append((values, _IN_ORDER, self._beside))
         for weight, actions, rewards in self._weights:
             for name, parts in rewards.items():
                 if (discount := _up_to_each(weight, parts)) is not None and self._in_order(actions, parts):
@@ -127,14 +130,23 @@ class Credit:
     def _in_order(self, actions: Any, parts: Rewards) -> bool:
         """Whether the actions stand as they were drawn, not from the last to the first."""
         if isinstance(actions, str):
-            return True
+            return actions == _IN_ORDER
         if isinstance(actions, list):
             return None not in actions and actions == sorted(actions)
+        if isinstance(actions, Tensor) and any(_is_turned(actions, draw) for draw in self._draws):
+            return False
         alike = [draw for draw in self._draws if self._draws and draw.shape == self._draws[0].shape]
         if not isinstance(actions, Tensor) or len(alike) < _FEWEST or len(alike) != len(self._draws):
             return any(float(part.max() - part.min()) > 0 for part in parts)  # rewards of one kind tell no order
         drawn = torch.stack([draw.detach().cpu() for draw in alike]).double()
         return _one_after_another(drawn.flatten(1), actions.detach().cpu().double(), parts)
+
+
+def _is_turned(taken: Tensor, draw: Tensor) -> bool:
+    """Whether actions are a draw of several steps with one of its dimensions backwards."""
+    if draw.dim() < 2 or taken.shape != draw.shape or torch.equal(taken, draw):
+        return False
+    return any(torch.equal(taken, draw.flip(dim)) for dim in range(draw.dim()))
 
 
 def _one_after_another(drawn: Tensor, taken: Tensor, parts: Rewards) -> bool:
@@ -170,13 +182,26 @@ def _up_to_each(weight: Tensor, parts: Rewards) -> float | None:
         if _affine(values, whole, _OTHER) is not None:
             continue
         for discount in _DISCOUNTS:
-            scale = _affine(values, torch.cat([_sums(row, discount) for row in rows]), _EXACT)
-            if scale is None or (is_one_number and scale < 0):
+            before = torch.cat([_sums(row, discount) for row in rows])
+            scale = _affine(values, before, _EXACT)
+            is_by_step = scale is None and len(rows) == 1 and _by_step(values, before)
+            if (scale is None or (is_one_number and scale < 0)) and not is_by_step:
                 continue  # of rewards of one kind, sums from the end with a factor are like these with a minus
             after = torch.cat([_sums(row.flip(0), discount).flip(0) for row in rows])
-            if _affine(values, after, _OTHER) is None:
+            if not _by_step(values, after, _OTHER) if is_by_step else _affine(values, after, _OTHER) is None:
                 return discount
     return None
+
+
+def _by_step(values: Tensor, sums: Tensor, within: float = _EXACT) -> bool:
+    """Whether the weights (steps, episodes) of each step are its sums but for a scale and a shift, as where it is normalised.
+
+    Steps of which all episodes have the same sum, as before the first reward, are left out.
+    """
+    if values.dim() != 2 or values.shape[1] < _FEWEST:
+        return False
+    scales = [_affine(own, of, within) for own, of in zip(values, sums, strict=True) if float(of.std()) > 0]
+    return len(scales) >= _FEWEST // 2 and all(scale is not None and scale > 0 for scale in scales)
 
 
 def _sums(rewards: Tensor, discount: float) -> Tensor:

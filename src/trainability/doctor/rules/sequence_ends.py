@@ -82,12 +82,13 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         warning with code `same`: the second tensor equals the first, value for value, in every example of sixteen batches, and
         the loss depends on both, without a slope by the second. A warning with code `backward`: log-probabilities of draws, in
         the order of the draws, are multiplied by sums of rewards up to each step, with one discount (to 1e-4, but for a scale
-        and a shift), over eight steps or more, and not by sums from each step on. A warning with code `index`: the index of
-        each row's largest number, as returned by `argmax` or as second result of `max(dim=1)`, is added to numbers of the
-        batch, and outputs are compared with the sum. A warning with code `drawn_again`: weights multiply log-probabilities of
-        draws from which nothing else is computed, while other draws of the same shape are used whose log-probability is not
-        asked for. A warning with code `reversed`: other rows of the second tensor change the loss where the mark is 1, at half
-        of the examples or fewer, and leave it bitwise the same where it is 0.
+        and a shift, which may be each step's own over eight episodes or more), over eight steps or more, and not by sums from
+        each step on. A warning with code `index`: the index of each row's largest number, as returned by `argmax` or as second
+        result of `max(dim=1)`, is added to numbers of the batch, and outputs are compared with the sum. A warning with code
+        `drawn_again`: weights multiply log-probabilities of draws from which nothing else is computed, while other draws of the
+        same shape are used whose log-probability is not asked for. A warning with code `reversed`: other rows of the second
+        tensor change the loss where the mark is 1, at half of the examples or fewer, and leave it bitwise the same where it is
+        0.
     Why: after the end of an episode there is no more reward. Targets that continue add the value of another episode, so failing
         costs nothing, and values grow to those of an episode without an end. Marks are flipped and losses compared, so this is
         certain.
