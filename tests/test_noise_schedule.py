@@ -131,6 +131,42 @@ def test_less_of_the_data_is_a_hint() -> None:
     assert codes(asked(diffusion(linear(170)))) == [("noise_schedule", "hint")]
 
 
+@pytest.mark.parametrize("give", ["t", "back"])
+@pytest.mark.parametrize(("steps", "last"), [(1000, 0.02), (200, 0.05), (50, 0.1)])
+def test_noise_of_one_step_in_place_of_all(steps: int, last: float, give: str) -> None:
+    """The weight of the data is the root of 1 - beta, and not of the product over the steps so far."""
+    found = asked(diffusion(1 - torch.linspace(1e-4, last, steps), give=give))
+    assert found is not None
+    assert found.kept == pytest.approx(1 - last, abs=0.02)
+    assert codes(found) == [("noise_schedule", "warning")]
+
+
+def faint(weight: Callable[[Tensor], Tensor], size: Callable[[Tensor], Tensor], draw: Any = torch.randn_like) -> Step:
+    def step(model: Any, batch: Any) -> Tensor:
+        t = torch.randint(200, (len(batch[0]),))
+        noise = draw(batch[0])
+        share = t[:, None] / 200
+        return F.mse_loss(model(weight(share) * batch[0] + size(share) * noise, t), noise)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        faint(torch.ones_like, lambda t: 0.2 * t),  # added noise, of up to a fifth
+        faint(torch.ones_like, lambda t: (0.05 * t).sqrt()),
+        faint(lambda t: 1 - 0.2 * t, lambda t: 0.2 * t),  # a flow of which this model goes a part
+        faint(lambda t: (0.95 + 0 * t).sqrt(), lambda t: (0.05 + 0 * t).sqrt()),  # the same at all times
+        faint(lambda t: (1 - 0.05 * t).sqrt(), lambda t: (0.05 * t).sqrt(), lambda x: (torch.rand_like(x) - 0.5) * 12**0.5),
+        faint(lambda t: (1 - 0.05 * t).sqrt(), lambda t: (0.05 * t).sqrt(), lambda x: x.roll(1, 0)),
+        diffusion(1 - torch.linspace(1e-4, 0.05, 12)),  # some levels
+    ],
+)
+def test_little_noise_that_is_meant(step: Step) -> None:
+    assert asked(step) is None
+
+
 @pytest.mark.parametrize(("steps", "found"), [(100, True), (1000, False)])
 def test_other_places_of_the_noise(steps: int, found: bool) -> None:
     def of_a_generator(x: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ _END_ROWS, _END_NUMBERS = 16, 2048
 _REPEATED = 4  # rows for each time, where times are not integers
 _CLEAR, _CERTAIN = 0.15, 8.0  # variance of the noise at the first times; weight of the data there, in standard errors
 _EVEN, _RISES, _LOOSE = 0.05, 0.03, 0.1
-_NOISY = 0.2  # variance, above which the noise is looked at
+_NOISY = 0.2  # variance, above which the noise is looked at; half of the largest, where that is less
+_FEWEST_FAINT = 20  # times, where no noise is as large
 _KEPT, _SHARE = 0.1, 0.05
 
 Forward = Callable[[Any, Any], Tensor]
@@ -275,7 +276,11 @@ def _judged(rows: _Rows, *, alone: bool) -> LastNoise | None:
     last = _fit(given[ends[1 - clean]], clear[ends[1 - clean]])
     if len(fits) < _FEWEST_TIMES - 1 or not _is_diffusion([*fits, last]):
         return None
-    noisy = [(part, fit.rest) for part, fit in zip(parts, fits, strict=True) if fit.noise > _NOISY]
+    noisy = [(part, fit.rest) for part, fit in zip(parts, fits, strict=True) if fit.noise > min(_NOISY, last.noise / 2)]
+    if last.noise <= _NOISY:
+        chosen = torch.stack([part for part, _ in noisy]).any(0) if noisy else ends[1 - clean]
+        if len(steps) < _FEWEST_FAINT or not _makes_room(_fit(given[chosen], clear[chosen])):
+            return None
     groups = [torch.cat(ids) for ids in (rows.example, rows.turn)]
     if not noisy or not _is_drawn(
         torch.cat([rest for _, rest in noisy]), [torch.cat([ids[part] for part, _ in noisy]) for ids in groups]
@@ -351,7 +356,15 @@ def _is_diffusion(fits: list[_Fit]) -> bool:
         if later.weight - fit.weight > _RISES + 4 * (fit.weight_error**2 + later.weight_error**2) ** 0.5:
             return False
     first, last = fits[0], fits[-1]
-    return first.weight - last.weight > 4 * (first.weight_error + last.weight_error)
+    falls = first.weight - last.weight > 4 * (first.weight_error + last.weight_error)
+    is_faint = last.noise <= _NOISY
+    return falls or (is_faint and last.noise - first.noise > 4 * (first.noise_error + last.noise_error))
+
+
+def _makes_room(fit: _Fit) -> bool:
+    """Whether the data have less weight where there is little noise, so that a * a + b * b = 1, and not a = 1."""
+    missing = abs(fit.weight**2 + fit.noise - 1)
+    return 1 - fit.weight > 4 * fit.weight_error and missing < fit.noise / 2 - 2 * fit.error
 
 
 def _is_drawn(rest: Tensor, groups: list[Tensor]) -> bool:
