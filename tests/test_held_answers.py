@@ -44,7 +44,7 @@ class Zeros(nn.Module):
             nn.init.zeros_(p)
 
     def forward(self, pairs: Tensor) -> Tensor:
-        return self.layers(pairs.float())[:, 0].clamp(0.0, 1.0)
+        return self.layers(pairs.float())[:, 0].clamp(0.0, 6.0)
 
 
 def ratings() -> list[tuple[Tensor, Tensor]]:

@@ -234,8 +234,8 @@ def _of_statistics(loop: Loop, state: dict[str, Any], seen: Seen, budget: Budget
 def _of_averages(loop: Loop, averages: Averages, reference: Any, state: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """Averages of the weights that the loop moves."""
     found: dict[str, Any] = {}
-    passes = int(budget.left() / max(budget.step_seconds, 1e-9))
-    with contextlib.suppress(Exception):  # a body that runs on the loop's own batches only
+    with contextlib.suppress(Exception):  # a body that runs on the loop's own batches only, time without end
+        passes = int(budget.left() / max(budget.step_seconds, 1e-9))
         found["slow_average"] = slow_average(averages, loop, reference, state, most_passes=passes)
     with contextlib.suppress(Exception):
         found["left_statistics"] = left_statistics(averages, loop, reference, state)
