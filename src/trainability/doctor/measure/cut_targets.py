@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import Returned, exchanged, loss_of, returned_once
+from trainability.doctor.measure.randomness import randomness_restored, seed_torch
 
 _FEWEST = 8  # examples
 _STEP = 0.05  # of the outputs' size
@@ -48,7 +49,17 @@ def cut_from_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forwa
     for each in asked:
         ahead, behind = (_loss(model, each, forward, own, output + sign * move) for sign in (1, -1))
         found.append(ahead - behind)
-    return max(found) - min(found) > _DIFFERENT * max(map(abs, found))
+    return max(found) - min(found) > _DIFFERENT * max(map(abs, found)) and _trains(model, batch, forward)
+
+
+def _trains(model: nn.Module, batch: Any, forward: Forward) -> bool:
+    """Whether a parameter has a gradient: a loss that is cut off from all of them is another mistake."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    with torch.enable_grad(), randomness_restored():
+        seed_torch(0)
+        loss = forward(model, batch).sum()
+    found = torch.autograd.grad(loss, parameters, allow_unused=True) if parameters and loss.requires_grad else ()
+    return any(gradient is not None for gradient in found)
 
 
 def _slope(model: nn.Module, batch: Any, forward: Forward, own: Returned) -> Tensor | None:

@@ -237,7 +237,7 @@ def _noised_input(share: float, *, is_sure: bool) -> Finding:
         code="shuffled_labels.noised_input",
         severity="warning" if is_sure else "hint",
         seen="the target of the loss is the model's very input: data with noise drawn in the step, which makes up "
-        f"{share:.0%} of it in squares",
+        f"{100 * share:.0f} % of it in squares",
         measurements=(Measurement(name="share of the noise in the input and the target", value=share, threshold=0.05),),
         cause="the noised input is passed to the loss in place of the noise or the clean data: a model that returns its input "
         "has a loss of zero and removes no noise",
