@@ -208,6 +208,27 @@ def gathered(model: Any, batch: Any) -> Tensor:
     return (model(batch[0]).gather(1, batch[1][:, None]) - batch[3]).pow(2).mean()
 
 
+def by_mask(model: Any, batch: Any) -> Tensor:
+    """Each example's own of all pairs."""
+    return ((model(batch[0])[:, batch[1]] - batch[3].squeeze(1)).square() * torch.eye(len(batch[0]))).sum() / len(batch[0])
+
+
+def of_the_diagonal(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0])[:, batch[1]] - batch[3].squeeze(1)).diagonal().square().mean()
+
+
+def below_the_own(model: Any, batch: Any) -> Tensor:
+    """A hinge between each row's own choice and those of the batch."""
+    scores = model(batch[0])
+    return (scores[:, batch[1]] - scores.gather(1, batch[1][:, None]) + 1).clamp(min=0).mean()
+
+
+def small_by_weight(model: Any, batch: Any) -> Tensor:
+    """The scores of what others took are to be small, by how often it is taken."""
+    scores, often = model(batch[0]), torch.linspace(0.1, 0.7, 40)[batch[1]]
+    return F.cross_entropy(scores, batch[1]) + 0.1 * (scores[:, batch[1]] * often).square().mean()
+
+
 def in_batch_negatives(model: Any, batch: Any) -> Tensor:
     """Retrieval with the batch's own items as negatives, corrected for how often each is drawn."""
     scores = model(batch[0])[:, batch[1]] - batch[3].squeeze(1)
@@ -219,8 +240,16 @@ def in_another_order(model: Any, batch: Any) -> Tensor:
     return ((model(batch[0])[:, order] - torch.linspace(-1, 1, 32)) ** 2).mean()
 
 
-@pytest.mark.parametrize(
-    ("loss", "outputs"), [(by_row, 3), (gathered, 3), (in_batch_negatives, 3), (in_another_order, 32), (columns, 3)]
-)
+PICKED_RIGHT = [(by_row, 3), (gathered, 3), (by_mask, 3), (of_the_diagonal, 3), (in_another_order, 32), (columns, 3)]
+BATCHES_OF_NEGATIVES = [
+    (in_batch_negatives, 3),
+    (below_the_own, 3),
+    (below_the_own, 40),
+    (small_by_weight, 3),
+    (small_by_weight, 40),
+]
+
+
+@pytest.mark.parametrize(("loss", "outputs"), PICKED_RIGHT + BATCHES_OF_NEGATIVES)
 def test_columns_that_are_meant(loss: Callable[[Any, Any], Tensor], outputs: int) -> None:
     assert look(net(outputs), BATCH, loss).picked_columns is None

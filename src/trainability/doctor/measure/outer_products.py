@@ -13,6 +13,7 @@ from trainability.doctor.batches import batch_size, first_examples
 from trainability.doctor.measure.randomness import randomness_restored
 
 _FEWEST = 8  # examples
+_ROUNDED = 1e-3  # of the logarithm of a sum of probabilities
 _PRODUCTS = frozenset({"mul", "rmul", "multiply", "div", "truediv", "divide"})
 # What leaves a table of all pairs one of all pairs: of one table, of several of them, or of one and single numbers.
 _ALONG = _PRODUCTS | {"neg", "negative", "add", "radd", "sub", "rsub", "clamp", "clip", "min", "minimum", "max", "maximum"}
@@ -35,7 +36,8 @@ class OuterProducts(TorchFunctionMode):
         found: n, and the mean of the factor without a gradient over its rms (1 where both have one); None if there is none.
         apart: n, of differences; None if there are none.
         picked: n, of tables (n, n) of which each row has the columns that the whole batch picks, as q[:, actions] has, where
-            these are set off against, or multiplied by, one number for each example before one mean; None if there are none.
+            these are set off against one number for each example, or log-probabilities are multiplied by it, before one mean,
+            and no other number of each pair takes part; None if there are none.
     """
 
     def __init__(self) -> None:
@@ -43,7 +45,7 @@ class OuterProducts(TorchFunctionMode):
         self.found: tuple[int, float] | None = None
         self.apart: int | None = None
         self.picked: int | None = None
-        self._columns: dict[int, Tensor] = {}  # of every row, by the numbers of all examples
+        self._columns: dict[int, tuple[Tensor, bool]] = {}  # of every row, by the numbers of all; whether of log-probabilities
         self._compared: dict[int, Tensor] = {}  # and these beside one number for each example
         self._tables: dict[int, tuple[Tensor, float | None]] = {}  # kept alive, so that an id is one tensor's
         self._stood_up: dict[int, Tensor] = {}
@@ -81,13 +83,13 @@ class OuterProducts(TorchFunctionMode):
 
     def _pick(self, name: str, args: tuple, given: list[Tensor], result: Tensor) -> None:
         if (name == "getitem" and _are_columns_of_all(*args[:2])) or (name == "index_select" and _are_selected(args)):
-            self._columns[id(result)] = result
+            self._columns[id(result)] = result, _are_logs(given[0])
             return
         compared, tables = self._is_compared(name, given), [t for t in given if id(t) in self._compared]
         if result.dim() == 0:
             ended = given if compared else tables if name in _REDUCES else []
             self.picked = self.picked or next((len(t) for t in ended if t.dim() == 2), None)
-        elif compared or (tables and name in _ALONG | _BENDS):
+        elif compared or (tables and name in _ALONG | _BENDS and len(tables) == sum(t.dim() > 0 for t in given)):
             self._compared[id(result)] = result
 
     def _is_compared(self, name: str, given: list[Tensor]) -> bool:
@@ -95,7 +97,10 @@ class OuterProducts(TorchFunctionMode):
         if name not in _SET_OFF | _PRODUCTS or len(given) != 2 or not any(id(t) in self._columns for t in given):
             return False
         one, other = given if id(given[0]) in self._columns else given[::-1]
-        return tuple(other.shape) in ((len(one),), (len(one), 1)) and id(other) not in self._columns
+        if tuple(other.shape) not in ((len(one),), (len(one), 1)) or (name in _PRODUCTS and not self._columns[id(one)][1]):
+            return False
+        # The score of each row's own choice, (n, 1), may be what those of all other choices are to stay below.
+        return id(other) not in self._columns and not (other.requires_grad and other.dim() == 2)
 
     def _ends(self, table: Tensor, balance: float | None) -> None:
         if balance is None:
@@ -139,6 +144,11 @@ def _are_selected(args: tuple) -> bool:
 def _are_numbers_of(table: Tensor, numbers: Tensor) -> bool:
     is_number = not numbers.is_floating_point() and numbers.dtype != torch.bool
     return table.dim() == 2 and is_number and tuple(numbers.shape) == (len(table),) and len(table) >= _FEWEST
+
+
+def _are_logs(table: Tensor) -> bool:
+    """Whether the probabilities of each row have these logarithms: other numbers may be penalised, weight by weight."""
+    return bool((table.detach().double().logsumexp(dim=1).abs() < _ROUNDED).all())
 
 
 def _are_row_and_column(a: Tensor, b: Tensor) -> bool:

@@ -48,10 +48,11 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
         Code `outer`: products of (n,) and (n, 1), for example of log-probabilities and advantages, or of (n,) and the
         difference of two such without a gradient, of which one mean or sum is taken; an error where the mean of the factors is
         less than 1e-3 of their size, else a warning. Code `picked`: outputs[:, numbers], with a whole number for each of n
-        examples, which makes (n, n), is set off against (n,) or (n, 1), or multiplied by it, and with one example less it is
-        one less each way. Code `inside`: the model itself returns (n, n) answers for n examples and one less each way for one
-        less (in a watched loop, it makes them of (n,) and (n, 1)); where all of them are the same number, the loss wants the
-        same of a whole row or column, and each goes by itself.
+        examples, which makes (n, n), is set off against (n,), or (n, 1) without a gradient, or log-probabilities are multiplied
+        by it, before one mean, without a mask; and with one example less it is one less each way. Code `inside`: the model
+        itself returns (n, n) answers for n examples and one less each way for one less (in a watched loop, it makes them of
+        (n,) and (n, 1)); where all of them are the same number, the loss wants the same of a whole row or column, and each goes
+        by itself.
     Why: averaged over all pairs, the best output for every example is the mean of the targets. PyTorch warns once, or not at
         all if the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose with tensors of these shapes; a loss between two distributions,
